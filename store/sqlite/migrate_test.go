@@ -1,0 +1,169 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"apibuilder/store"
+)
+
+func rawDB(t *testing.T, path string) *sql.DB {
+	t.Helper()
+	db, err := sql.Open("sqlite", dsn(path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	db.SetMaxOpenConns(1)
+	t.Cleanup(func() { db.Close() })
+	return db
+}
+
+func version(t *testing.T, db *sql.DB) (v int) {
+	t.Helper()
+	if err := db.QueryRow("SELECT max(version) FROM schema_migrations").Scan(&v); err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+func TestMigrationsRunInOrderAndOnce(t *testing.T) {
+	db := rawDB(t, filepath.Join(t.TempDir(), "x.db"))
+	all := []migration{{1, "a", "CREATE TABLE t (n INTEGER)"}, {2, "b", "INSERT INTO t VALUES (1); INSERT INTO t VALUES (2);"}}
+	for _, list := range [][]migration{all[:1], all, all} {
+		if err := migrate(t.Context(), db, list); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var rows int
+	if err := db.QueryRow("SELECT count(*) FROM t").Scan(&rows); err != nil || rows != 2 || version(t, db) != 2 {
+		t.Fatalf("%d rows, version %d, %v", rows, version(t, db), err)
+	}
+}
+
+func TestFailedMigrationLeavesNothing(t *testing.T) {
+	db := rawDB(t, filepath.Join(t.TempDir(), "x.db"))
+	broken := []migration{{1, "a", "CREATE TABLE t (n INTEGER)"}, {2, "b", "CREATE TABLE u (n INTEGER); CREATE TABLE t (n INTEGER)"}}
+	err := migrate(t.Context(), db, broken)
+	if err == nil || !strings.Contains(err.Error(), "migration b") {
+		t.Fatalf("error is %v", err)
+	}
+	if version(t, db) != 1 {
+		t.Fatalf("version is %d", version(t, db))
+	}
+	if _, err := db.Exec("SELECT * FROM u"); err == nil {
+		t.Fatal("half a migration was kept")
+	}
+}
+
+func TestNewerDatabaseIsRefused(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.db")
+	openAt(t, path).Close()
+	db := rawDB(t, path)
+	if _, err := db.Exec("INSERT INTO schema_migrations VALUES (99, 'future', 0)"); err != nil {
+		t.Fatal(err)
+	}
+	db.Close()
+	_, err := Open(t.Context(), path)
+	if !errors.Is(err, ErrNewer) || !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), "99") {
+		t.Fatalf("error is %v", err)
+	}
+}
+
+func TestForeignDatabaseIsRefusedAndLeftAlone(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.db")
+	db := rawDB(t, path)
+	if _, err := db.Exec("CREATE TABLE apis (id INTEGER)"); err != nil {
+		t.Fatal(err)
+	}
+	db.Close()
+	_, err := Open(t.Context(), path)
+	if !errors.Is(err, ErrForeign) {
+		t.Fatalf("error is %v", err)
+	}
+	var tables int
+	if err := rawDB(t, path).QueryRow("SELECT count(*) FROM sqlite_schema").Scan(&tables); err != nil || tables != 1 {
+		t.Fatalf("%d tables, %v", tables, err)
+	}
+}
+
+func TestFileThatIsNoDatabase(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.db")
+	text := strings.Repeat("this is not a database\n", 1000)
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err := Open(t.Context(), path)
+	if err == nil || !strings.Contains(err.Error(), "not a SQLite database; move it away") {
+		t.Fatalf("error is %v", err)
+	}
+	if got, _ := os.ReadFile(path); string(got) != text {
+		t.Fatal("the file was changed")
+	}
+}
+
+func TestMissingDirectory(t *testing.T) {
+	_, err := Open(t.Context(), filepath.Join(t.TempDir(), "no", "x.db"))
+	if !errors.Is(err, os.ErrNotExist) {
+		t.Fatalf("error is %v", err)
+	}
+}
+
+func TestOpenHonoursItsContext(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := Open(ctx, filepath.Join(t.TempDir(), "x.db")); !errors.Is(err, context.Canceled) {
+		t.Fatalf("error is %v", err)
+	}
+}
+
+func TestConcurrentOpensMigrateOnce(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.db")
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			s, err := Open(t.Context(), path)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			if _, err := s.User(t.Context(), store.OperatorID); err != nil {
+				t.Error(err)
+			}
+			if err := s.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// TestTableOfTheOldPlatform keeps the columns that other programs read.
+func TestTableOfTheOldPlatform(t *testing.T) {
+	s := openAt(t, filepath.Join(t.TempDir(), "x.db"))
+	if _, err := s.reader.Exec("SELECT id, name, code_snapshot, requirements FROM apis"); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestLibraryErrorsAreReadByTheirCode covers a constraint that Go code never lets through.
+func TestLibraryErrorsAreReadByTheirCode(t *testing.T) {
+	s := openAt(t, filepath.Join(t.TempDir(), "x.db"))
+	_, err := s.writer.Exec("INSERT INTO users VALUES ('u', 'u', 'no plan', 0)")
+	if !errors.Is(neutral(err), store.ErrNotFound) {
+		t.Errorf("foreign key: %v", err)
+	}
+	_, err = s.writer.Exec("INSERT INTO users VALUES ('operator', 'u', 'default', 0)")
+	if !errors.Is(neutral(err), store.ErrConflict) {
+		t.Errorf("primary key: %v", err)
+	}
+	_, err = s.writer.Exec("INSERT INTO users VALUES ('u', 'u', 'default', NULL)")
+	if n := neutral(err); errors.Is(n, store.ErrConflict) || errors.Is(n, store.ErrNotFound) || n != err {
+		t.Errorf("not null: %v", n)
+	}
+}

@@ -1,0 +1,58 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+
+	"apibuilder/store"
+)
+
+const planColumns = `name, rate_requests, rate_per_ns`
+
+func scanPlan(rows *sql.Rows) (store.Plan, error) {
+	var p store.Plan
+	err := rows.Scan(&p.Name, &p.Rate.Requests, &p.Rate.Per)
+	return p, err
+}
+
+func findPlan(ctx context.Context, q queryer, name string) (store.Plan, error) {
+	p, err := first(ctx, q, scanPlan, `SELECT `+planColumns+` FROM plans WHERE name = ?`, name)
+	return p, about("plan", name, err)
+}
+
+// PutPlan is as in store.Store.
+func (s *Store) PutPlan(ctx context.Context, p store.Plan) error {
+	if err := p.Valid(); err != nil {
+		return fmt.Errorf("put plan: %w", err)
+	}
+	err := s.write(ctx, func(u *unit) error {
+		_, err := u.ExecContext(ctx, `INSERT INTO plans (`+planColumns+`) VALUES (?, ?, ?) ON CONFLICT (name) DO UPDATE
+			SET rate_requests = excluded.rate_requests, rate_per_ns = excluded.rate_per_ns`,
+			p.Name, p.Rate.Requests, p.Rate.Per)
+		u.changed("")
+		return about("plan", p.Name, err)
+	})
+	if err != nil {
+		return fmt.Errorf("put plan: %w", err)
+	}
+	return nil
+}
+
+// Plan is as in store.Store.
+func (s *Store) Plan(ctx context.Context, name string) (p store.Plan, err error) {
+	err = s.read(func() error {
+		p, err = findPlan(ctx, s.reader, name)
+		return err
+	})
+	return p, err
+}
+
+// Plans lists them by name.
+func (s *Store) Plans(ctx context.Context) (all []store.Plan, err error) {
+	err = s.read(func() error {
+		all, err = list(ctx, s.reader, scanPlan, `SELECT `+planColumns+` FROM plans ORDER BY name`)
+		return err
+	})
+	return all, err
+}

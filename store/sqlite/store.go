@@ -1,0 +1,192 @@
+// Package sqlite is the store.Store in one SQLite file, for one node. One connection writes and a few read, in WAL mode,
+// so that reading never waits for writing; every commit is on disk when its method returns. The schema is in migrations.
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"time"
+
+	_ "modernc.org/sqlite" // registers the driver "sqlite"
+
+	"apibuilder/store"
+)
+
+type change = store.Change
+
+// Store implements store.Store. Make one with Open.
+type Store struct {
+	writer, reader *sql.DB
+
+	gate   sync.RWMutex // read-held by every call, so that Close waits for them
+	closed bool
+
+	subscribersMu sync.RWMutex // read-held while subscribers are called
+	subscribers   map[int]func(change)
+	lastID        int
+}
+
+var _ store.Store = (*Store)(nil)
+
+// Close waits for calls under way, moves the WAL into the database file and closes it. Calls after it return an error
+// that wraps os.ErrClosed; closing again does nothing.
+func (s *Store) Close() error {
+	s.gate.Lock()
+	defer s.gate.Unlock()
+	if s.closed {
+		return nil
+	}
+	s.closed = true
+	if err := errors.Join(s.reader.Close(), s.writer.Close()); err != nil {
+		return fmt.Errorf("close database: %w", err)
+	}
+	return nil
+}
+
+// Ping reads one row.
+func (s *Store) Ping(ctx context.Context) error {
+	return s.read(func() error {
+		var version int
+		return s.reader.QueryRowContext(ctx, "SELECT max(version) FROM schema_migrations").Scan(&version)
+	})
+}
+
+// Subscribe is as in store.Store. Calls come from the goroutine that committed, before its method returns; after cancel
+// has returned fn is not running and will not be called, so fn must not call cancel.
+func (s *Store) Subscribe(fn func(store.Change)) (cancel func()) {
+	s.subscribersMu.Lock()
+	defer s.subscribersMu.Unlock()
+	s.lastID++
+	id := s.lastID
+	s.subscribers[id] = fn
+	return func() {
+		s.subscribersMu.Lock()
+		defer s.subscribersMu.Unlock()
+		delete(s.subscribers, id)
+	}
+}
+
+func (s *Store) publish(changes []change) {
+	s.subscribersMu.RLock()
+	defer s.subscribersMu.RUnlock()
+	for _, c := range changes {
+		for _, fn := range s.subscribers {
+			fn(c)
+		}
+	}
+}
+
+// read runs fn unless the store is closed.
+func (s *Store) read(fn func() error) error {
+	s.gate.RLock()
+	defer s.gate.RUnlock()
+	if s.closed {
+		return fmt.Errorf("read database: %w", os.ErrClosed)
+	}
+	return fn()
+}
+
+// unit is one transaction and what it changes.
+type unit struct {
+	*sql.Tx
+	changes []change
+}
+
+func (u *unit) changed(apiID string) { u.changes = append(u.changes, change{APIID: apiID}) }
+
+// write runs fn in a transaction and tells the subscribers once it is committed.
+func (s *Store) write(ctx context.Context, fn func(*unit) error) error {
+	s.gate.RLock()
+	defer s.gate.RUnlock()
+	if s.closed {
+		return fmt.Errorf("write database: %w", os.ErrClosed)
+	}
+	tx, err := s.writer.BeginTx(ctx, nil)
+	if err != nil {
+		return fmt.Errorf("begin transaction: %w", err)
+	}
+	defer func() { _ = tx.Rollback() }() // does nothing after the commit
+	u := &unit{Tx: tx}
+	if err := fn(u); err != nil {
+		return err
+	}
+	if err := tx.Commit(); err != nil {
+		return fmt.Errorf("commit: %w", err)
+	}
+	s.publish(u.changes)
+	return nil
+}
+
+var noTime time.Time
+
+// stamp is a time as it is stored; a zero time becomes now.
+func stamp(t time.Time) time.Time {
+	if t.IsZero() {
+		t = time.Now()
+	}
+	return t.UTC().Truncate(time.Microsecond)
+}
+
+// micros is what a column holds of a time, NULL for the zero time.
+func micros(t time.Time) sql.NullInt64 {
+	return sql.NullInt64{Int64: t.UnixMicro(), Valid: !t.IsZero()}
+}
+
+func fromMicros(n sql.NullInt64) time.Time {
+	if !n.Valid {
+		return time.Time{}
+	}
+	return time.UnixMicro(n.Int64).UTC()
+}
+
+// queryer is a pool or a transaction.
+type queryer interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+}
+
+// list returns all rows of a query, never nil.
+func list[T any](ctx context.Context, q queryer, scan func(*sql.Rows) (T, error), query string, args ...any) ([]T, error) {
+	rows, err := q.QueryContext(ctx, query, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	all := []T{}
+	for rows.Next() {
+		one, err := scan(rows)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, one)
+	}
+	return all, rows.Err()
+}
+
+// first returns the first row of a query, or sql.ErrNoRows.
+func first[T any](ctx context.Context, q queryer, scan func(*sql.Rows) (T, error), query string, args ...any) (T, error) {
+	var none T
+	all, err := list(ctx, q, scan, query, args...)
+	if err != nil {
+		return none, err
+	}
+	if len(all) == 0 {
+		return none, sql.ErrNoRows
+	}
+	return all[0], nil
+}
+
+// must turns "no row was hit" into sql.ErrNoRows.
+func must(r sql.Result, err error) error {
+	if err != nil {
+		return err
+	}
+	n, err := r.RowsAffected()
+	if err == nil && n == 0 {
+		return sql.ErrNoRows
+	}
+	return err
+}

@@ -1,0 +1,241 @@
+package sqlite
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"apibuilder/store"
+	"apibuilder/store/storetest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func openAt(t *testing.T, path string) *Store {
+	t.Helper()
+	s, err := Open(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+func TestConformance(t *testing.T) {
+	storetest.Run(t, func(t *testing.T) store.Store { return openAt(t, filepath.Join(t.TempDir(), "apibuilder.db")) })
+}
+
+func TestReopen(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "apibuilder.db")
+	storetest.RunReopen(t, func(t *testing.T) store.Store { return openAt(t, path) })
+}
+
+func TestStrangePaths(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"a b.db", "what?mode=memory", "100%25.db", "a#b", "ü;&_pragma=x.db", ":memory:", "file:x?y=z"} {
+		path := filepath.Join(dir, name)
+		s := openAt(t, path)
+		if _, err := s.CreateAPI(t.Context(), store.API{ID: "api_1", Name: "a", UserID: store.OperatorID}); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		s = openAt(t, path)
+		if _, err := s.API(t.Context(), "a"); err != nil {
+			t.Errorf("%q: %v", name, err)
+		}
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		if strings.HasSuffix(e.Name(), "memory") && e.Name() != "what?mode=memory" {
+			t.Errorf("unexpected file %q", e.Name())
+		}
+	}
+}
+
+func TestRelativePath(t *testing.T) {
+	t.Chdir(t.TempDir())
+	openAt(t, "apibuilder.db")
+	if _, err := os.Stat("apibuilder.db"); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestFilesAreTheOwnersOnly(t *testing.T) {
+	defer syscall.Umask(syscall.Umask(0))
+	path := filepath.Join(t.TempDir(), "apibuilder.db")
+	if err := os.WriteFile(path, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		s := openAt(t, path)
+		if err := s.PutPlan(t.Context(), store.Plan{Name: "gold"}); err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range []string{path, path + "-wal", path + "-shm"} {
+			info, err := os.Stat(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if info.Mode().Perm() != 0o600 {
+				t.Errorf("%s has mode %v", filepath.Base(name), info.Mode())
+			}
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := os.Stat(path + "-wal"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("Close left the WAL: %v", err)
+	}
+}
+
+func TestPragmas(t *testing.T) {
+	s := openAt(t, filepath.Join(t.TempDir(), "apibuilder.db"))
+	for pragma, want := range map[string]string{
+		"journal_mode": "wal", "synchronous": "2", "foreign_keys": "1", "busy_timeout": "5000",
+	} {
+		var got string
+		if err := s.writer.QueryRow("PRAGMA " + pragma).Scan(&got); err != nil || got != want {
+			t.Errorf("%s is %q, %v; want %q", pragma, got, err, want)
+		}
+	}
+	if _, err := s.reader.Exec("DELETE FROM plans"); err == nil {
+		t.Error("a reading connection can write")
+	}
+}
+
+func TestUsageQueriesUseAnIndex(t *testing.T) {
+	s := openAt(t, filepath.Join(t.TempDir(), "apibuilder.db"))
+	for query, index := range map[string]string{
+		`SELECT * FROM usage WHERE api_id = 'a' AND time >= 1 ORDER BY time DESC, seq DESC LIMIT 9`: "usage_by_api",
+		`SELECT * FROM usage ORDER BY time DESC, seq DESC LIMIT 9`:                                  "usage_by_time",
+		`SELECT count(*) FROM usage WHERE time >= 1`:                                                "usage_by_time",
+		`SELECT count(*) FROM usage WHERE api_id = 'a' AND time >= 1`:                               "usage_by_api",
+		`SELECT * FROM usage WHERE id = 'a'`:                                                        "autoindex",
+		`SELECT * FROM keys WHERE hash = x'00'`:                                                     "autoindex",
+		`SELECT * FROM exits WHERE api_id = 'a' ORDER BY time DESC, seq DESC LIMIT 9`:               "exits_by_api",
+	} {
+		rows, err := s.reader.Query("EXPLAIN QUERY PLAN " + query)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var plan string
+		for rows.Next() {
+			var a, b, c int
+			var detail string
+			if err := rows.Scan(&a, &b, &c, &detail); err != nil {
+				t.Fatal(err)
+			}
+			plan += detail + "\n"
+		}
+		rows.Close()
+		if !strings.Contains(plan, index) || strings.Contains(plan, "TEMP B-TREE") {
+			t.Errorf("%s:\n%s", query, plan)
+		}
+	}
+}
+
+func TestCloseWaitsForCalls(t *testing.T) {
+	s := openAt(t, filepath.Join(t.TempDir(), "apibuilder.db"))
+	inside, leave := make(chan struct{}), make(chan struct{})
+	s.Subscribe(func(store.Change) { close(inside); <-leave })
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if err := s.PutPlan(t.Context(), store.Plan{Name: "gold"}); err != nil {
+			t.Error(err)
+		}
+	})
+	<-inside
+	if s.gate.TryLock() {
+		t.Fatal("Close would not wait for a call under way")
+	}
+	wg.Go(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	close(leave)
+	wg.Wait()
+	_, err := s.Plans(t.Context())
+	if !errors.Is(err, os.ErrClosed) || !errors.Is(s.PutPlan(t.Context(), store.Plan{Name: "x"}), os.ErrClosed) {
+		t.Fatalf("after Close: %v", err)
+	}
+}
+
+// TestWaitingForALockEndsWithTheContext holds the write lock from outside, as a backup or a second program would.
+func TestWaitingForALockEndsWithTheContext(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "apibuilder.db")
+	s, other := openAt(t, path), openAt(t, path)
+	tx, err := other.writer.BeginTx(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	blocked := make(chan error, 1)
+	go func() { blocked <- s.PutPlan(ctx, store.Plan{Name: "gold"}) }()
+	if _, err := s.Plans(t.Context()); err != nil {
+		t.Fatalf("reading waits for a writer: %v", err)
+	}
+	cancel()
+	if err := <-blocked; !errors.Is(err, context.Canceled) {
+		t.Fatalf("got %v", err)
+	}
+	if err := tx.Rollback(); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.PutPlan(t.Context(), store.Plan{Name: "gold"}); err != nil {
+		t.Fatalf("after the lock was free: %v", err)
+	}
+}
+
+func BenchmarkAddUsage512(b *testing.B) {
+	s, err := Open(b.Context(), filepath.Join(b.TempDir(), "apibuilder.db"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer s.Close()
+	n := 0
+	for b.Loop() {
+		batch := make([]store.Usage, 512)
+		for i := range batch {
+			n++
+			batch[i] = store.Usage{ID: fmt.Sprintf("%d_%s", n, store.NewID("req")), APIID: "api_q3f5abcdefghijkl", Method: "GET",
+				Path: "/resize", Status: 200}
+		}
+		if err := s.AddUsage(b.Context(), batch); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(n), "us/record")
+}
+
+func BenchmarkKeyByHash(b *testing.B) {
+	s, err := Open(b.Context(), filepath.Join(b.TempDir(), "apibuilder.db"))
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer s.Close()
+	for b.Loop() {
+		if _, err := s.KeyByHash(b.Context(), [32]byte{}); !errors.Is(err, store.ErrNotFound) {
+			b.Fatal(err)
+		}
+	}
+}

@@ -1,0 +1,224 @@
+// Package store holds the platform's nouns and the contract of what keeps them. It imports nothing of this module, so
+// that every other package can speak its words. The drivers are in the packages below it (sqlite now); storetest is the
+// conformance suite that each of them passes.
+package store
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// Neutral errors. Drivers turn their library's errors into these, wrapped with what was asked for; callers use errors.Is.
+var (
+	// ErrNotFound: no row with that id, name or hash.
+	ErrNotFound = errors.New("not found")
+	// ErrConflict: the id or name is taken.
+	ErrConflict = errors.New("already exists")
+)
+
+// Rate is a number of requests in a span of time. The zero value means no limit.
+type Rate struct {
+	Requests int           `json:"requests"`
+	Per      time.Duration `json:"per"`
+}
+
+// Unlimited reports whether r admits everything.
+func (r Rate) Unlimited() bool { return r.Requests <= 0 || r.Per <= 0 }
+
+// API is what an author deployed under one name. CodeSnapshot and Requirements are those of the active version, kept in
+// the row because the platform that this one replaces has them there and other programs read them.
+type API struct {
+	ID            string // "api_" and 16 characters of lower-case base32: usable in a URL, never a valid name
+	Name          string // see ValidName; unique
+	UserID        string // owner; its plan's rate applies to all of the owner's APIs together
+	Public        bool   // consumers need no key
+	PublicDocs    bool   // GET and HEAD of /docs, /redoc and /openapi.json need no key, so that a browser can open them
+	CodeSnapshot  string
+	Requirements  string
+	ActiveVersion int // 0 while no version has ever taken traffic
+	Rate          Rate
+	CreatedAt     time.Time
+	UpdatedAt     time.Time
+}
+
+// VersionState is how far a version came.
+type VersionState string
+
+// The states of a version. A version goes from building to one of the others and stays there.
+const (
+	VersionBuilding VersionState = "building"
+	VersionReady    VersionState = "ready"
+	VersionFailed   VersionState = "failed"
+)
+
+// Limits bound one sandbox. A zero field means the server's default.
+type Limits struct {
+	MemoryBytes int64   `json:"memory_bytes,omitempty"`
+	CPU         float64 `json:"cpu,omitempty"` // cores
+	Pids        int     `json:"pids,omitempty"`
+}
+
+// Version is one immutable deploy of an API. Only State, Environment, Failure and Detail change after it was added.
+type Version struct {
+	APIID        string
+	Number       int // from 1, by API, without gaps
+	Code         string
+	Requirements string
+	Python       string            // as asked for, "3.11"; empty: the server's default
+	Env          map[string]string // secrets: never logged, never printed
+	Limits       Limits
+	State        VersionState
+	Environment  string // key of the built environment, empty until built
+	Failure      string // reason word when State is failed
+	Detail       string // what its author reads: the traceback, the resolver's sentence
+	CreatedAt    time.Time
+}
+
+// Key is what a consumer presents. The secret itself is never stored: Hash is SHA-256 over it (the secret has 160 random
+// bits, so a plain hash cannot be searched).
+type Key struct {
+	ID        string // "key_" and 16 characters
+	APIID     string
+	Name      string // a label for people, may be empty
+	Prefix    string // the secret's first characters, to recognise it by
+	Hash      [32]byte
+	Rate      Rate
+	CreatedAt time.Time
+	RevokedAt time.Time // zero: valid
+}
+
+// User owns APIs and belongs to a plan.
+type User struct {
+	ID        string // "user_" and 16 characters, or "operator"
+	Name      string // unique
+	Plan      string
+	CreatedAt time.Time
+}
+
+// OperatorID is the user that every store is born with; it belongs to DefaultPlan.
+const OperatorID = "operator"
+
+// DefaultPlan is the plan that every store is born with; it has no limit until the operator sets one.
+const DefaultPlan = "default"
+
+// Plan is a named set of limits.
+type Plan struct {
+	Name string
+	Rate Rate // over all requests to all APIs of one user
+}
+
+// Token opens the management API over TCP. Stored like a Key.
+type Token struct {
+	ID        string // "tok_" and 16 characters
+	Name      string
+	Prefix    string
+	Hash      [32]byte
+	CreatedAt time.Time
+	RevokedAt time.Time
+}
+
+// Usage is the record of one consumer's request.
+type Usage struct {
+	ID        string // the request id; a record with a known id is not counted again
+	APIID     string
+	Version   int
+	KeyID     string // empty: public
+	Time      time.Time
+	Method    string
+	Path      string // without the query
+	Status    int    // 499 when the consumer went away before an answer
+	Error     string // reason word when the gateway answered with an error
+	BytesIn   int64
+	BytesOut  int64
+	Duration  time.Duration
+	StartWait time.Duration // how long it waited for a sandbox to start
+}
+
+// UsageFilter selects usage records; zero fields select everything.
+type UsageFilter struct {
+	APIID string
+	ID    string
+	Since time.Time
+	Limit int // newest first; 0: 100
+}
+
+// Exit is how a sandbox ended, or why one did not start.
+type Exit struct {
+	APIID   string
+	Version int
+	Reason  string
+	Detail  string
+	Output  string // the last of what the program printed
+	Time    time.Time
+}
+
+// Change says that something about one API (APIID set) or about users, plans or tokens (APIID empty) was committed.
+type Change struct{ APIID string }
+
+// Store keeps the nouns. All methods may be called concurrently, honour their context, and return errors that wrap the
+// neutral ones above. Times are stored in UTC with microseconds. What a method writes is written whole or not at all.
+type Store interface {
+	// CreateAPI adds a with its zero times set to now; ErrConflict when the id or name is taken.
+	CreateAPI(ctx context.Context, a API) (API, error)
+	// API finds one by id or by name.
+	API(ctx context.Context, idOrName string) (API, error)
+	// APIs lists all, by name.
+	APIs(ctx context.Context) ([]API, error)
+	// UpdateAPI writes Public, PublicDocs, Rate and UserID of the API with a.ID.
+	UpdateAPI(ctx context.Context, a API) (API, error)
+	// DeleteAPI removes the API with its versions, keys and exits; usage records stay.
+	DeleteAPI(ctx context.Context, id string) error
+
+	// AddVersion gives v the API's next number and stores it.
+	AddVersion(ctx context.Context, v Version) (Version, error)
+	// UpdateVersion writes State, Environment, Failure and Detail.
+	UpdateVersion(ctx context.Context, v Version) error
+	Version(ctx context.Context, apiID string, number int) (Version, error)
+	// Versions lists newest first.
+	Versions(ctx context.Context, apiID string) ([]Version, error)
+	// Activate makes a version the one that serves, and copies its code and requirements into the API's row.
+	Activate(ctx context.Context, apiID string, number int) error
+
+	CreateKey(ctx context.Context, k Key) (Key, error)
+	// Keys lists an API's keys, revoked ones too, oldest first.
+	Keys(ctx context.Context, apiID string) ([]Key, error)
+	// KeyByHash finds revoked keys too; the caller looks at RevokedAt.
+	KeyByHash(ctx context.Context, hash [32]byte) (Key, error)
+	// RevokeKey ends a key; revoking again keeps the first time.
+	RevokeKey(ctx context.Context, id string) (Key, error)
+
+	CreateUser(ctx context.Context, u User) (User, error)
+	// User finds one by id or by name.
+	User(ctx context.Context, idOrName string) (User, error)
+	Users(ctx context.Context) ([]User, error)
+	// SetUserPlan moves a user to a plan; ErrNotFound names whichever is missing.
+	SetUserPlan(ctx context.Context, userID, plan string) error
+	// PutPlan adds or replaces a plan.
+	PutPlan(ctx context.Context, p Plan) error
+	Plan(ctx context.Context, name string) (Plan, error)
+	Plans(ctx context.Context) ([]Plan, error)
+
+	CreateToken(ctx context.Context, t Token) (Token, error)
+	Tokens(ctx context.Context) ([]Token, error)
+	TokenByHash(ctx context.Context, hash [32]byte) (Token, error)
+	RevokeToken(ctx context.Context, id string) (Token, error)
+
+	// AddUsage stores records exactly once by ID, in one transaction: sending a batch again changes nothing.
+	AddUsage(ctx context.Context, records []Usage) error
+	Usage(ctx context.Context, f UsageFilter) ([]Usage, error)
+	// CountUsage counts an API's records since a time; apiID empty: of all.
+	CountUsage(ctx context.Context, apiID string, since time.Time) (int64, error)
+
+	// AddExit keeps the newest 50 of an API.
+	AddExit(ctx context.Context, e Exit) error
+	// Exits lists newest first, at most limit.
+	Exits(ctx context.Context, apiID string, limit int) ([]Exit, error)
+
+	// Subscribe calls fn after every commit that changed anything but usage and exits, until cancel is called. fn must be
+	// quick and must not call the store.
+	Subscribe(fn func(Change)) (cancel func())
+	// Ping reports whether the store answers.
+	Ping(ctx context.Context) error
+	Close() error
+}

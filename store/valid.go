@@ -1,0 +1,108 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// ErrInvalid: what was given cannot be stored, whatever the store holds: a missing id, a name that ValidName refuses,
+// text that is not UTF-8 or contains NUL (PostgreSQL stores neither). The error says which field; it never repeats a
+// secret.
+var ErrInvalid = errors.New("invalid")
+
+// Valid returns nil, or an ErrInvalid that names the field. Drivers call it before they write.
+func (a API) Valid() error {
+	if err := ValidName(a.Name); err != nil {
+		return fmt.Errorf("%w: %w", ErrInvalid, err)
+	}
+	return errors.Join(required("api id", a.ID), checkText("code_snapshot", a.CodeSnapshot),
+		checkText("requirements", a.Requirements))
+}
+
+// Valid returns nil, or an ErrInvalid that names the field.
+func (v Version) Valid() error {
+	err := errors.Join(checkText("code", v.Code), checkText("requirements", v.Requirements),
+		checkText("python", v.Python), checkText("environment", v.Environment), v.State.valid(), v.Limits.valid())
+	for name, value := range v.Env {
+		err = errors.Join(err, required("env name", name), checkText(fmt.Sprintf("value of env %q", name), value))
+	}
+	return err
+}
+
+func (s VersionState) valid() error {
+	switch s {
+	case "", VersionBuilding, VersionReady, VersionFailed:
+		return nil
+	}
+	return fmt.Errorf("%w: version state %q: use building, ready or failed", ErrInvalid, s)
+}
+
+func (l Limits) valid() error {
+	if l.MemoryBytes < 0 || l.Pids < 0 || !(l.CPU >= 0) || math.IsInf(l.CPU, 0) {
+		return fmt.Errorf("%w: limits of %d bytes, %v cores, %d processes: use positive numbers, or zero for the default",
+			ErrInvalid, l.MemoryBytes, l.CPU, l.Pids)
+	}
+	return nil
+}
+
+// Valid returns nil, or an ErrInvalid that names the field.
+func (k Key) Valid() error {
+	return errors.Join(required("key id", k.ID), checkText("key name", k.Name), checkText("key prefix", k.Prefix))
+}
+
+// Valid returns nil, or an ErrInvalid that names the field.
+func (u User) Valid() error {
+	return errors.Join(required("user id", u.ID), required("user name", u.Name))
+}
+
+// Valid returns nil, or an ErrInvalid that names the field.
+func (p Plan) Valid() error { return required("plan name", p.Name) }
+
+// Valid returns nil, or an ErrInvalid that names the field.
+func (t Token) Valid() error {
+	return errors.Join(required("token id", t.ID), required("token name", t.Name), checkText("token prefix", t.Prefix))
+}
+
+// Clean returns u as it is stored: the time in UTC, times and durations cut to microseconds, and U+FFFD for bytes in its
+// text that cannot be stored. What was observed is never refused, because a batch would be stuck for ever on one
+// request's path.
+func (u Usage) Clean() Usage {
+	for _, s := range []*string{&u.ID, &u.APIID, &u.KeyID, &u.Method, &u.Path, &u.Error} {
+		*s = CleanText(*s)
+	}
+	u.Time = u.Time.UTC().Truncate(time.Microsecond)
+	u.Duration = u.Duration.Truncate(time.Microsecond)
+	u.StartWait = u.StartWait.Truncate(time.Microsecond)
+	return u
+}
+
+// CleanText replaces bytes that cannot be stored, NUL and invalid UTF-8, by U+FFFD.
+func CleanText(s string) string {
+	if storable(s) {
+		return s
+	}
+	return strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\x00", "\uFFFD")
+}
+
+func storable(s string) bool { return utf8.ValidString(s) && strings.IndexByte(s, 0) < 0 }
+
+func required(field, s string) error {
+	if s == "" {
+		return fmt.Errorf("%w: %s is missing", ErrInvalid, field)
+	}
+	return checkText(field, s)
+}
+
+func checkText(field, s string) error {
+	switch {
+	case !utf8.ValidString(s):
+		return fmt.Errorf("%w: %s is not UTF-8: save it as UTF-8", ErrInvalid, field)
+	case strings.IndexByte(s, 0) >= 0:
+		return fmt.Errorf("%w: %s contains a NUL byte: remove it", ErrInvalid, field)
+	}
+	return nil
+}
