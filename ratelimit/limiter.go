@@ -1,0 +1,171 @@
+// Package ratelimit decides whether a request may pass, by the generic cell rate algorithm (GCRA, ITU-T I.371): for
+// each key it keeps one point in time, up to which the key's quota is used up. Quota comes back evenly, a full span's
+// worth may be used at once, and in any span w a limit of n requests in p admits at most n + n*w/p. The Limiter here
+// works inside one process.
+package ratelimit
+
+import (
+	"strings"
+	"sync"
+	"time"
+)
+
+const (
+	sweepFactor = 2    // entries looked at for every check; more than one, so that sweeping outruns growing
+	shrinkFrom  = 4096 // tables smaller than this are never reallocated
+)
+
+// Check asks whether one more request fits into a limit. Policy and Key together name what is counted; Policy also names
+// the limit in the response's header fields.
+type Check struct {
+	Key    string
+	Policy string
+	Limit  Limit
+}
+
+// Limiter counts requests by policy and key. It forgets a key once its quota has come back in full: each call looks at
+// a few entries and drops those, so that memory follows the number of keys in use. Safe for concurrent use; nothing to
+// close.
+type Limiter struct {
+	now   func() time.Time
+	start time.Time
+
+	mu      sync.Mutex
+	index   map[name]int // into entries
+	entries []entry
+	sweep   int // next entry to look at
+	peak    int // most entries since the table was allocated
+}
+
+type name struct{ policy, key string }
+
+type entry struct {
+	name name
+	tat  int64 // GCRA's theoretical arrival time, nanoseconds since start: the quota is full from then on
+}
+
+// New returns a limiter that reads the time from now; nil means time.Now.
+func New(now func() time.Time) *Limiter {
+	if now == nil {
+		now = time.Now
+	}
+	return &Limiter{now: now, start: now(), index: make(map[name]int)}
+}
+
+// Allow decides all checks as one: either each of them is charged one request, or none is. Checks without a limit pass
+// and leave no trace. A limit that changed applies at once to what was charged before; a clock that goes backwards
+// makes nobody wait longer than for one full window.
+func (l *Limiter) Allow(checks ...Check) Result {
+	var r Result
+	r.Allowed = true
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := int64(l.now().Sub(l.start))
+	for i := range checks {
+		if !checks[i].Limit.Unlimited() {
+			l.decideLocked(&r, &checks[i], now)
+		}
+	}
+	if r.Allowed {
+		l.chargeLocked(&r, now)
+	} else {
+		r.withdraw()
+	}
+	l.sweepLocked(now, sweepFactor*len(checks))
+	return r
+}
+
+// Len returns the number of keys that the limiter remembers.
+func (l *Limiter) Len() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.entries)
+}
+
+// decideLocked adds the state of one check to r, as if the request were admitted, and records a denial.
+func (l *Limiter) decideLocked(r *Result, c *Check, now int64) {
+	interval, window := c.Limit.interval(), c.Limit.window()
+	key := name{c.Policy, c.Key}
+	used := l.usedLocked(r, key, now, window)
+	s := State{Policy: c.Policy, Limit: c.Limit, key: c.Key, used: used, charged: used + interval}
+	if wait := time.Duration(s.charged - window); wait > 0 {
+		if r.Allowed || wait > r.RetryAfter {
+			r.RetryAfter, r.Denied = wait, *c
+		}
+		r.Allowed = false
+	}
+	r.add(s)
+}
+
+// usedLocked returns how far ahead of now the quota of key is used up, at most window, seen after the checks that r
+// already holds: one call may name a key twice. More than window can only be there after the limit was changed or the
+// clock went back; it is written off for good, else the key would stay denied until the clock is there again.
+func (l *Limiter) usedLocked(r *Result, key name, now, window int64) int64 {
+	states := r.States()
+	for i := len(states) - 1; i >= 0; i-- {
+		if states[i].key == key.key && states[i].Policy == key.policy {
+			return min(states[i].charged, window)
+		}
+	}
+	i, ok := l.index[key]
+	if !ok {
+		return 0
+	}
+	l.entries[i].tat = min(l.entries[i].tat, now+window)
+	return max(l.entries[i].tat-now, 0)
+}
+
+func (l *Limiter) chargeLocked(r *Result, now int64) {
+	states := r.States()
+	for i := range states {
+		s := &states[i]
+		s.settle(s.charged)
+		key := name{s.Policy, s.key}
+		if at, ok := l.index[key]; ok {
+			l.entries[at].tat = now + s.charged
+			continue
+		}
+		// The caller's strings may be slices of something large.
+		key = name{strings.Clone(key.policy), strings.Clone(key.key)}
+		l.index[key] = len(l.entries)
+		l.entries = append(l.entries, entry{key, now + s.charged})
+	}
+	l.peak = max(l.peak, len(l.entries))
+}
+
+func (l *Limiter) sweepLocked(now int64, count int) {
+	for ; count > 0 && len(l.entries) > 0; count-- {
+		if l.sweep >= len(l.entries) {
+			l.sweep = 0
+		}
+		if l.entries[l.sweep].tat > now {
+			l.sweep++
+			continue
+		}
+		l.dropLocked(l.sweep)
+	}
+	if l.peak > shrinkFrom && len(l.entries) < l.peak/8 {
+		l.shrinkLocked()
+	}
+}
+
+func (l *Limiter) dropLocked(i int) {
+	last := len(l.entries) - 1
+	delete(l.index, l.entries[i].name)
+	if i != last {
+		l.entries[i] = l.entries[last]
+		l.index[l.entries[i].name] = i
+	}
+	l.entries[last] = entry{}
+	l.entries = l.entries[:last]
+}
+
+// shrinkLocked moves what is left into smaller memory, because neither a map nor a slice gives any back.
+func (l *Limiter) shrinkLocked() {
+	l.entries = append(make([]entry, 0, 2*len(l.entries)), l.entries...)
+	l.index = make(map[name]int, 2*len(l.entries))
+	for i := range l.entries {
+		l.index[l.entries[i].name] = i
+	}
+	l.peak = len(l.entries)
+}

@@ -1,0 +1,118 @@
+package ratelimit
+
+import (
+	"net/http"
+	"strconv"
+	"time"
+)
+
+const inlineStates = 4 // checks that cost no allocation
+
+// State is what one check came to.
+type State struct {
+	Policy    string
+	Limit     Limit
+	Remaining int           // requests that may come at once now
+	Reset     time.Duration // until the quota is full again, if nobody uses it
+
+	key           string
+	used, charged int64 // nanoseconds ahead of now, before and after this request
+}
+
+// settle fills in what the caller sees of a quota that is used up for the time given.
+func (s *State) settle(used int64) {
+	s.Remaining = int((s.Limit.window() - used) / s.Limit.interval())
+	s.Reset = time.Duration(used)
+}
+
+// Result is the answer to one Allow.
+type Result struct {
+	Allowed bool
+	// Denied is the check that takes longest to pass, the zero Check when Allowed.
+	Denied Check
+	// RetryAfter is how long to wait until all checks would pass; zero when Allowed.
+	RetryAfter time.Duration
+
+	count  int
+	inline [inlineStates]State
+	more   []State // all of them, when inline is too small
+}
+
+// States returns the state of each check that has a limit, in the order of the call. The slice belongs to r.
+func (r *Result) States() []State {
+	if r.more != nil {
+		return r.more
+	}
+	return r.inline[:r.count]
+}
+
+func (r *Result) add(s State) {
+	switch {
+	case r.more != nil:
+		r.more = append(r.more, s)
+	case r.count == inlineStates:
+		r.more = append(append(make([]State, 0, 2*inlineStates), r.inline[:]...), s)
+	default:
+		r.inline[r.count] = s
+	}
+	r.count++
+}
+
+// withdraw makes the states of a denied request those before it, because it is not charged.
+func (r *Result) withdraw() {
+	states := r.States()
+	for i := range states {
+		states[i].settle(states[i].used)
+	}
+}
+
+// SetHeaders sets RateLimit-Policy and RateLimit (draft-ietf-httpapi-ratelimit-headers), and Retry-After (RFC 9110,
+// 10.2.3) when the request was denied: whole seconds, rounded up, at least 1. Without any limit it sets nothing.
+func (r *Result) SetHeaders(h http.Header) {
+	states := r.States()
+	if len(states) == 0 {
+		return
+	}
+	policy, limit := make([]byte, 0, 96), make([]byte, 0, 96)
+	for i := range states {
+		s := &states[i]
+		if i > 0 {
+			policy, limit = append(policy, ", "...), append(limit, ", "...)
+		}
+		policy = appendItem(policy, s.Policy, 'q', s.Limit.Requests, 'w', s.Limit.Per)
+		limit = appendItem(limit, s.Policy, 'r', s.Remaining, 't', s.Reset)
+	}
+	h.Set("RateLimit-Policy", string(policy))
+	h.Set("RateLimit", string(limit))
+	if !r.Allowed {
+		h.Set("Retry-After", strconv.FormatInt(max(seconds(r.RetryAfter), 1), 10))
+	}
+}
+
+func appendItem(b []byte, policy string, countName byte, count int, timeName byte, d time.Duration) []byte {
+	const largest = 999_999_999_999_999 // RFC 9651, 3.3.1: an integer has at most 15 digits
+	b = appendQuoted(b, policy)
+	b = append(b, ';', countName, '=')
+	b = strconv.AppendInt(b, min(int64(count), largest), 10)
+	b = append(b, ';', timeName, '=')
+	return strconv.AppendInt(b, seconds(d), 10)
+}
+
+// appendQuoted writes a string of RFC 9651, 3.3.3: printable ASCII only, so anything else becomes a question mark.
+func appendQuoted(b []byte, s string) []byte {
+	b = append(b, '"')
+	for _, c := range s {
+		switch {
+		case c == '"' || c == '\\':
+			b = append(b, '\\', byte(c))
+		case c < ' ' || c > '~':
+			b = append(b, '?')
+		default:
+			b = append(b, byte(c))
+		}
+	}
+	return append(b, '"')
+}
+
+// seconds rounds up.
+func seconds(d time.Duration) int64 { return int64((d + time.Second - 1) / time.Second) }
