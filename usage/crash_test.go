@@ -1,0 +1,201 @@
+package usage
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"apibuilder/store"
+	"apibuilder/store/sqlite"
+)
+
+// awaySink never takes anything.
+type awaySink struct{}
+
+func (awaySink) AddUsage(context.Context, []store.Usage) error { return errAway }
+
+// child records until it is killed, and prints each id after its Record has returned. It ends by itself only when the
+// parent has closed its standard input.
+func child(dir string) {
+	var s Sink = awaySink{}
+	if os.Getenv("USAGE_TEST_SINK") == "sqlite" {
+		db, err := sqlite.Open(context.Background(), filepath.Join(dir, "apibuilder.db"))
+		if err != nil {
+			panic(err)
+		}
+		s = db
+	}
+	j, err := Open(filepath.Join(dir, "usage"), s, Options{SegmentBytes: 32 << 10})
+	if err != nil {
+		panic(err)
+	}
+	if err := j.Start(context.Background()); err != nil {
+		panic(err)
+	}
+	for range 4 {
+		go func() {
+			for {
+				u := sample()
+				u.ID = store.NewID("req")
+				if err := j.Record(u); err != nil {
+					panic(err)
+				}
+				fmt.Println(u.ID)
+			}
+		}()
+	}
+	_, _ = os.Stdin.Read(make([]byte, 1))
+	os.Exit(0)
+}
+
+// killChild runs a child until it has printed many ids, kills it and returns them all.
+func killChild(t *testing.T, dir, sink string, after int) (ids []string) {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(self)
+	cmd.Env = append(os.Environ(), "USAGE_TEST_CHILD="+dir, "USAGE_TEST_SINK="+sink)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stdin.Close()
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	in := bufio.NewReader(stdout)
+	for {
+		line, err := in.ReadString('\n')
+		if err != nil {
+			break // at the end a line may be cut
+		}
+		ids = append(ids, strings.TrimSpace(line))
+		if len(ids) == after {
+			if err := cmd.Process.Kill(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	_ = cmd.Wait() // it was killed
+	if len(ids) < after {
+		t.Fatalf("the child ended after %d records: %s", len(ids), stderr.String())
+	}
+	return ids
+}
+
+func TestKilledProcessLosesNothing(t *testing.T) {
+	for _, sink := range []string{"none", "sqlite"} {
+		t.Run(sink, func(t *testing.T) {
+			dir := t.TempDir()
+			printed := map[string]bool{}
+			for _, after := range []int{1, 700, 3000} {
+				for _, id := range killChild(t, dir, sink, after) {
+					printed[id] = true
+				}
+			}
+			db, err := sqlite.Open(t.Context(), filepath.Join(dir, "apibuilder.db"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer db.Close()
+			j := start(t, filepath.Join(dir, "usage"), db, Options{})
+			flush(t, j)
+			stop(t, j)
+			stored, err := db.Usage(t.Context(), store.UsageFilter{Limit: 10_000_000})
+			if err != nil {
+				t.Fatal(err)
+			}
+			times := map[string]int{}
+			for _, u := range stored {
+				times[u.ID]++
+				id := u.ID
+				if u.ID = sample().ID; u != sample() {
+					t.Fatalf("%s came back as %+v", id, u)
+				}
+			}
+			for id := range printed {
+				if times[id] != 1 {
+					t.Fatalf("%s was acknowledged and is stored %d times (%d stored, %d acknowledged)",
+						id, times[id], len(stored), len(printed))
+				}
+			}
+			// Each kill may have found records that were written and not yet printed, at most one a goroutine and what
+			// the pipe held.
+			t.Logf("%d acknowledged, %d stored, %d damaged lines", len(printed), len(stored), j.Damaged())
+		})
+	}
+}
+
+func TestDamagedSegments(t *testing.T) {
+	line := func(n int) string { return string(encode(record(n))) }
+	torn := line(99)[:60]
+	flipped := strings.Replace(line(99), "POST", "PUST", 1)
+	for name, c := range map[string]struct {
+		text    string
+		damaged int64
+	}{
+		"torn last line":            {line(0) + line(1) + line(2) + torn, 1},
+		"torn to one byte":          {line(0) + line(1) + line(2) + "0", 1},
+		"torn without its newline":  {line(0) + line(1) + line(2) + line(99)[:len(line(99))-2], 1},
+		"torn in the middle":        {line(0) + torn + line(1) + line(2), 1},
+		"torn, then a newline":      {line(0) + torn + "\n" + line(1) + line(2), 1},
+		"changed":                   {line(0) + flipped + line(1) + line(2), 1},
+		"blank lines":               {line(0) + "\n" + line(1) + line(2) + "\n", 2},
+		"zeros in the middle":       {line(0) + strings.Repeat("\x00", 4096) + line(1) + line(2), 1},
+		"zeros at the end":          {line(0) + line(1) + line(2) + strings.Repeat("\x00", 4096), 1},
+		"garbage larger than reads": {strings.Repeat("x", 3*readBytes) + line(0) + line(1) + line(2), 3},
+		"only garbage":              {line(0) + line(1) + line(2) + strings.Repeat("\xff", 2*readBytes+5), 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir, s := t.TempDir(), newSink()
+			if err := os.WriteFile(filepath.Join(dir, segmentName(7)), []byte(c.text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			for _, stray := range []string{"usage-1.log", "usage-00000001.log.bak", "notes"} {
+				if err := os.WriteFile(filepath.Join(dir, stray), []byte("stray"), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			j := start(t, dir, s, Options{})
+			put(t, j, 3, 4)
+			flush(t, j)
+			s.has(t, 4)
+			if j.Damaged() == 0 || c.damaged != 0 && j.Damaged() != c.damaged {
+				t.Fatalf("%d damaged lines, want %d", j.Damaged(), c.damaged)
+			}
+			stop(t, j)
+			if left := files(t, dir); len(left) != 1 || filepath.Base(left[0]) != "usage-1.log" {
+				t.Fatalf("left behind: %v", left)
+			}
+		})
+	}
+}
+
+func TestSegmentCutWhileInUse(t *testing.T) {
+	dir, s := t.TempDir(), newSink()
+	s.away = errAway
+	j := start(t, dir, s, Options{SegmentBytes: 2048})
+	put(t, j, 0, 100)
+	if err := os.Truncate(files(t, dir)[1], 100); err != nil {
+		t.Fatal(err)
+	}
+	s.setAway(nil)
+	flush(t, j)
+	if n := len(s.records); n < 80 || n >= 100 || j.Damaged() == 0 {
+		t.Fatalf("%d records, %d damaged", n, j.Damaged())
+	}
+}

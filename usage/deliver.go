@@ -1,0 +1,124 @@
+package usage
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"go.uber.org/zap"
+
+	"apibuilder/store"
+)
+
+// deliverAll hands batches to the sink until the journal stops, and then what is left, until a failure.
+func (j *Journal) deliverAll() {
+	timer := time.NewTimer(j.opts.BatchEvery)
+	defer timer.Stop()
+	defer j.tell() // a Flush under way ends
+	backoff := time.Duration(0)
+	for stopping := false; ; {
+		more, err := j.deliverBatch()
+		j.lastErr = err
+		switch {
+		case err != nil && stopping:
+			return
+		case err != nil:
+			backoff = min(max(2*backoff, firstBackoff), longestBackoff)
+			j.log.Warn("usage records are not delivered, they wait in the journal", zap.Error(err),
+				zap.Int64("pending", j.Pending()), zap.Duration("next_attempt_in", backoff))
+			timer.Reset(backoff)
+		case more:
+			backoff = 0
+			continue
+		case stopping:
+			return
+		default:
+			backoff = 0
+			timer.Reset(j.opts.BatchEvery)
+		}
+		select {
+		case <-j.stopping:
+			stopping = true
+		case <-j.wake:
+		case <-timer.C:
+		}
+	}
+}
+
+// deliverBatch hands the oldest records over, and reports whether there may be more at once.
+func (j *Journal) deliverBatch() (more bool, err error) {
+	j.mu.Lock()
+	s := j.segments[0]
+	sealed := s.sealed.Load()
+	j.mu.Unlock()
+	b, err := s.read(j.opts.BatchRecords, sealed)
+	if err != nil {
+		return false, fmt.Errorf("read usage journal: %w", err)
+	}
+	if len(b.records) > 0 {
+		if err := j.hand(b.records); err != nil {
+			return false, err
+		}
+	}
+	progress := b.end > s.delivered.Swap(b.end)
+	s.waiting.Add(-int64(len(b.records)))
+	j.pending.Add(-int64(len(b.records)))
+	if b.damaged > 0 {
+		j.damaged.Add(b.damaged)
+		j.log.Error("usage journal has unreadable lines, they are dropped", zap.Int64("lines", b.damaged),
+			zap.String("segment", s.file.Name()))
+	}
+	if sealed && !b.more {
+		j.forget(s)
+	}
+	j.tell()
+	return sealed || b.more && progress, nil
+}
+
+func (j *Journal) hand(records []store.Usage) error {
+	ctx, cancel := context.WithTimeout(j.ctx, deliverTimeout)
+	defer cancel()
+	return j.sink.AddUsage(ctx, records)
+}
+
+// forget removes the oldest segment. One that cannot be removed is delivered again by the next Start, which changes
+// nothing.
+func (j *Journal) forget(s *segment) {
+	j.mu.Lock()
+	j.segments = j.segments[1:]
+	j.bytes -= s.size.Load()
+	j.mu.Unlock()
+	j.pending.Add(-s.waiting.Swap(0)) // lines that were counted and could not be read
+	if err := s.remove(); err != nil {
+		j.log.Error("remove delivered usage segment", zap.Error(err))
+	}
+}
+
+// tell wakes every Flush.
+func (j *Journal) tell() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	close(j.progress)
+	j.progress = make(chan struct{})
+}
+
+// syncAll makes what was written survive a power loss, beside the deliverer, which may wait for the sink.
+func (j *Journal) syncAll() {
+	ticker := time.NewTicker(j.opts.SyncEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-j.stopping:
+			return
+		case <-ticker.C:
+		}
+		j.mu.Lock()
+		segments := append([]*segment(nil), j.segments...)
+		j.mu.Unlock()
+		for _, s := range segments {
+			if err := s.sync(); err != nil {
+				j.log.Error("sync usage journal: a power loss may take records", zap.Error(err))
+			}
+		}
+	}
+}

@@ -1,0 +1,92 @@
+package usage
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"hash/crc32"
+	"sync"
+	"time"
+
+	"apibuilder/store"
+)
+
+// A line is the CRC-32C of the JSON in 8 hexadecimal digits, a space, the JSON object and a newline:
+//
+//	8c3c2f6f {"id":"req_1","api":"api_1","version":3,"time":1767323045000000,"method":"GET","path":"/","status":200,...}
+//
+// Times are microseconds since 1970, durations microseconds; what is empty or zero is left out.
+const (
+	maxText     = 256 // bytes of any text but the path
+	maxPath     = 2048
+	checkDigits = 8
+	jsonStart   = `{"id":"` // occurs nowhere else in a line, because quotes inside texts are escaped
+)
+
+var (
+	castagnoli = crc32.MakeTable(crc32.Castagnoli)
+	lines      = sync.Pool{New: func() any { return new([]byte) }}
+	errLine    = errors.New("not a line of the journal")
+)
+
+// entry is a line's JSON object.
+type entry struct {
+	ID        string `json:"id"` // first, see jsonStart
+	API       string `json:"api,omitempty"`
+	Version   int    `json:"version,omitempty"`
+	Key       string `json:"key,omitempty"`
+	Time      int64  `json:"time"`
+	Method    string `json:"method,omitempty"`
+	Path      string `json:"path,omitempty"`
+	Status    int    `json:"status,omitempty"`
+	Error     string `json:"error,omitempty"`
+	In        int64  `json:"in,omitempty"`
+	Out       int64  `json:"out,omitempty"`
+	Duration  int64  `json:"duration,omitempty"`
+	StartWait int64  `json:"start_wait,omitempty"`
+}
+
+// appendLine adds u's line to b, its text cleaned and cut.
+func appendLine(b []byte, u store.Usage) ([]byte, error) {
+	u.APIID, u.KeyID, u.Path = cut(u.APIID, maxText), cut(u.KeyID, maxText), cut(u.Path, maxPath)
+	u.Method, u.Error = cut(u.Method, maxText), cut(u.Error, maxText)
+	u = u.Clean()
+	text, err := json.Marshal(&entry{ID: u.ID, API: u.APIID, Version: u.Version, Key: u.KeyID, Time: u.Time.UnixMicro(),
+		Method: u.Method, Path: u.Path, Status: u.Status, Error: u.Error, In: u.BytesIn, Out: u.BytesOut,
+		Duration: u.Duration.Microseconds(), StartWait: u.StartWait.Microseconds()})
+	if err != nil {
+		return b, err
+	}
+	b = append(appendSum(b, text), ' ')
+	return append(append(b, text...), '\n'), nil
+}
+
+func cut(s string, most int) string { return s[:min(len(s), most)] }
+
+func appendSum(b, text []byte) []byte {
+	sum := binary.BigEndian.AppendUint32(make([]byte, 0, 4), crc32.Checksum(text, castagnoli))
+	return hex.AppendEncode(b, sum)
+}
+
+// decodeLine reads a line without its newline; whole is false when something else stood before the record, as after a
+// torn write.
+func decodeLine(line []byte) (u store.Usage, whole bool, err error) {
+	at := bytes.LastIndex(line, []byte(" "+jsonStart)) - checkDigits
+	if at < 0 {
+		return u, false, errLine
+	}
+	sum, text := line[at:at+checkDigits], line[at+checkDigits+1:]
+	if !bytes.Equal(sum, appendSum(nil, text)) {
+		return u, false, errLine
+	}
+	var e entry
+	if err := json.Unmarshal(text, &e); err != nil {
+		return u, false, errors.Join(errLine, err)
+	}
+	return store.Usage{ID: e.ID, APIID: e.API, Version: e.Version, KeyID: e.Key, Time: time.UnixMicro(e.Time).UTC(),
+		Method: e.Method, Path: e.Path, Status: e.Status, Error: e.Error, BytesIn: e.In, BytesOut: e.Out,
+		Duration:  time.Duration(e.Duration) * time.Microsecond,
+		StartWait: time.Duration(e.StartWait) * time.Microsecond}, at == 0, nil
+}
