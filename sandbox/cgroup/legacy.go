@@ -1,0 +1,275 @@
+package cgroup
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+	"slices"
+	"strconv"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/containerd/cgroups/v3/cgroup1"
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+	"golang.org/x/sys/unix"
+)
+
+// legacy is the v1 hierarchies of memory, cpu, cpuacct and pids, which may be mounted together or apart.
+type legacy struct{}
+
+var legacyNames = []cgroup1.Name{cgroup1.Memory, cgroup1.Cpu, cgroup1.Cpuacct, cgroup1.Pids}
+
+// legacyHierarchy leaves the other controllers alone: a group in each of them would cost a start and give nothing.
+func legacyHierarchy() ([]cgroup1.Subsystem, error) {
+	all, err := cgroup1.Default()
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(all, func(s cgroup1.Subsystem) bool { return !slices.Contains(legacyNames, s.Name()) }), nil
+}
+
+func (legacy) version() int { return 1 }
+
+func (legacy) prepare(path string) error {
+	for _, name := range legacyNames {
+		if err := os.MkdirAll(legacyDir(name, path), 0o755); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func legacyDir(name cgroup1.Name, path string) string { return mountpoint + "/" + string(name) + path }
+
+func (legacy) create(path string, l Limits) (group, error) {
+	if fileExists(legacyDir(cgroup1.Pids, path)) {
+		return nil, &os.PathError{Op: "mkdir", Path: path, Err: os.ErrExist}
+	}
+	quota, period := int64(l.CPU*float64(cpuPeriod.Microseconds())), uint64(cpuPeriod.Microseconds())
+	pids := int64(l.Pids)
+	memory := &specs.LinuxMemory{Limit: &l.MemoryBytes}
+	if fileExists(mountpoint + "/memory/memory.memsw.limit_in_bytes") { // absent without swap accounting
+		memory.Swap = &l.MemoryBytes
+	}
+	noSwap := uint64(0)
+	memory.Swappiness = &noSwap
+	c, err := cgroup1.New(cgroup1.StaticPath(path), &specs.LinuxResources{
+		Memory: memory,
+		CPU:    &specs.LinuxCPU{Quota: &quota, Period: &period},
+		Pids:   &specs.LinuxPids{Limit: &pids},
+	}, cgroup1.WithHierarchy(legacyHierarchy))
+	g := &legacyGroup{c: c, path: path}
+	if err != nil {
+		return nil, errors.Join(err, g.delete())
+	}
+	if err := g.watchOOM(); err != nil {
+		return nil, errors.Join(err, g.delete())
+	}
+	return g, nil
+}
+
+func (legacy) children(path string) ([]string, error) {
+	var names []string
+	for _, controller := range legacyNames {
+		found, err := subdirectories(legacyDir(controller, path))
+		if err != nil {
+			return nil, err
+		}
+		names = append(names, found...)
+	}
+	slices.Sort(names)
+	return slices.Compact(names), nil
+}
+
+func (legacy) load(path string) (group, error) { return &legacyGroup{path: path}, nil }
+
+type legacyGroup struct {
+	c       cgroup1.Cgroup // nil when loaded only to be ended
+	path    string
+	oom     *os.File
+	deleted atomic.Bool
+}
+
+// watchOOM ends the whole group when the kernel reports that it ran out of memory: v1 kills one process and leaves the
+// others in a state that nobody planned (v2 has memory.oom.group for this).
+func (g *legacyGroup) watchOOM() error {
+	fd, err := g.c.OOMEventFD()
+	if err != nil {
+		return fmt.Errorf("watch for out of memory: %w", err)
+	}
+	if err := unix.SetNonblock(int(fd), true); err != nil {
+		return fmt.Errorf("watch for out of memory: %w", err)
+	}
+	g.oom = os.NewFile(fd, "memory.oom_control")
+	go func() {
+		var counter [8]byte
+		for {
+			if _, err := g.oom.Read(counter[:]); err != nil || g.deleted.Load() {
+				return
+			}
+			if g.waitOOMKill() {
+				_ = g.kill()
+			}
+		}
+	}()
+	return nil
+}
+
+// waitOOMKill waits until the kernel has counted its kill, which it does just after the event; false when it found
+// memory after all.
+func (g *legacyGroup) waitOOMKill() bool {
+	for delay := time.Millisecond; delay < 500*time.Millisecond; delay *= 2 {
+		if e, err := g.events(); err != nil || e.OOMKills > 0 {
+			return err == nil
+		}
+		time.Sleep(delay)
+	}
+	return false
+}
+
+// start moves the calling thread into the group, so that its child is born there, and back. The thread is the
+// spawner's alone; should the way back fail, it would stay charged to a sandbox, so that is an error.
+func (g *legacyGroup) start(cmd *exec.Cmd) error {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	home, err := cgroup1.ParseCgroupFile("/proc/thread-self/cgroup")
+	if err != nil {
+		return fmt.Errorf("read the thread's control groups: %w", err)
+	}
+	if cmd.SysProcAttr == nil {
+		cmd.SysProcAttr = &syscall.SysProcAttr{}
+	}
+	cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
+	if err := g.moveThread(func(cgroup1.Name) string { return g.path }); err != nil {
+		return errors.Join(err, g.moveThread(func(n cgroup1.Name) string { return home[string(n)] }))
+	}
+	startErr := cmd.Start()
+	if err := g.moveThread(func(n cgroup1.Name) string { return home[string(n)] }); err != nil {
+		if startErr == nil {
+			_ = cmd.Process.Kill()
+			_ = cmd.Wait()
+		}
+		return errors.Join(startErr, err)
+	}
+	return startErr
+}
+
+func (g *legacyGroup) moveThread(to func(cgroup1.Name) string) error {
+	for _, name := range legacyNames {
+		file := legacyDir(name, to(name)) + "/tasks"
+		if err := os.WriteFile(file, []byte(strconv.Itoa(unix.Gettid())), 0o644); err != nil {
+			return fmt.Errorf("enter control group: %w", err)
+		}
+	}
+	return nil
+}
+
+// procs looks in every hierarchy: a server that was killed while it started a sandbox may have got only half way.
+func (g *legacyGroup) procs() ([]int, error) {
+	var pids []int
+	for _, name := range legacyNames {
+		data, err := os.ReadFile(legacyDir(name, g.path) + "/cgroup.procs")
+		if err != nil && !errors.Is(err, os.ErrNotExist) && !errors.Is(err, syscall.ENODEV) {
+			return nil, err
+		}
+		pids = append(pids, parsePids(data)...)
+	}
+	slices.Sort(pids)
+	return slices.Compact(pids), nil
+}
+
+// kill forbids new processes first, so that a fork bomb cannot outrun it.
+func (g *legacyGroup) kill() error {
+	err := os.WriteFile(legacyDir(cgroup1.Pids, g.path)+"/pids.max", []byte("0"), 0o644)
+	if err != nil && !errors.Is(err, os.ErrNotExist) && !errors.Is(err, syscall.ENODEV) {
+		return err
+	}
+	pids, err := g.procs()
+	if err != nil {
+		return err
+	}
+	for _, pid := range pids {
+		if err := g.killProcess(pid); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// killProcess kills pid only if it is still in the group once it is held by a descriptor: the number may have been given
+// to another process since it was read.
+func (g *legacyGroup) killProcess(pid int) error {
+	fd, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		return ignoreGone(err)
+	}
+	defer unix.Close(fd)
+	groups, err := cgroup1.ParseCgroupFile("/proc/" + strconv.Itoa(pid) + "/cgroup")
+	if err != nil {
+		return nil //nolint:nilerr // no such process any more
+	}
+	for _, name := range legacyNames {
+		if groups[string(name)] == g.path {
+			return ignoreGone(unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0))
+		}
+	}
+	return nil
+}
+
+func ignoreGone(err error) error {
+	if errors.Is(err, unix.ESRCH) {
+		return nil
+	}
+	return err
+}
+
+func (g *legacyGroup) stats() (Stats, error) {
+	usage, err := readNumber(legacyDir(cgroup1.Memory, g.path) + "/memory.usage_in_bytes")
+	if err != nil {
+		return Stats{}, err
+	}
+	peak, err := readNumber(legacyDir(cgroup1.Memory, g.path) + "/memory.max_usage_in_bytes")
+	if err != nil {
+		return Stats{}, err
+	}
+	cpu, err := readNumber(legacyDir(cgroup1.Cpuacct, g.path) + "/cpuacct.usage")
+	if err != nil {
+		return Stats{}, err
+	}
+	throttle, err := readFlatKeyed(legacyDir(cgroup1.Cpu, g.path) + "/cpu.stat")
+	if err != nil {
+		return Stats{}, err
+	}
+	pids, err := readNumber(legacyDir(cgroup1.Pids, g.path) + "/pids.current")
+	return Stats{
+		MemoryBytes:     usage,
+		MemoryPeakBytes: peak,
+		CPUTime:         time.Duration(cpu),
+		Throttled:       time.Duration(throttle["throttled_time"]),
+		Pids:            int(pids),
+	}, err
+}
+
+func (g *legacyGroup) events() (Events, error) {
+	memory, err := readFlatKeyed(legacyDir(cgroup1.Memory, g.path) + "/memory.oom_control")
+	if err != nil {
+		return Events{}, err
+	}
+	pids, err := readFlatKeyed(legacyDir(cgroup1.Pids, g.path) + "/pids.events")
+	return Events{OOMKills: uint64(memory["oom_kill"]), PidsRefused: uint64(pids["max"])}, err
+}
+
+func (g *legacyGroup) delete() error {
+	g.deleted.Store(true)
+	if g.oom != nil {
+		_ = g.oom.Close()
+	}
+	var errs []error
+	for _, name := range legacyNames {
+		errs = append(errs, removeGroup(legacyDir(name, g.path)))
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,77 @@
+package sandbox
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"io"
+	"slices"
+)
+
+// maxFrame bounds what a sandbox may say in one frame.
+const maxFrame = 1 << 20
+
+// order is what the host sends to a waiting runner, once.
+type order struct {
+	Code         string            `json:"code"`
+	RootPath     string            `json:"root_path"`
+	Env          map[string]string `json:"env"`
+	Probe        string            `json:"probe"` // a path that the runner itself answers
+	StartSeconds float64           `json:"start_seconds"`
+	DrainSeconds int               `json:"drain_seconds"`
+	Describe     bool              `json:"describe"`
+}
+
+// event is what a runner says. After author code has run, its content is whatever the author likes.
+type event struct {
+	Event  string  `json:"event"` // waiting, started or failed
+	Reason Reason  `json:"reason"`
+	Detail string  `json:"detail"`
+	Routes []Route `json:"routes"`
+}
+
+// reasonsFromInside are those that a program may give for itself.
+var reasonsFromInside = []Reason{ImportError, NoApp, StartupFailed}
+
+func writeOrder(w io.Writer, o order) error {
+	if o.Env == nil {
+		o.Env = map[string]string{}
+	}
+	body, err := json.Marshal(o)
+	if err != nil {
+		return fmt.Errorf("encode the order for the runner: %w", err)
+	}
+	if _, err := w.Write(append(binary.BigEndian.AppendUint32(nil, uint32(len(body))), body...)); err != nil {
+		return fmt.Errorf("send the program to the runner: %w", err)
+	}
+	return nil
+}
+
+func readEvent(r io.Reader) (event, error) {
+	var head [4]byte
+	if _, err := io.ReadFull(r, head[:]); err != nil {
+		return event{}, fmt.Errorf("read from the runner: %w", err)
+	}
+	length := binary.BigEndian.Uint32(head[:])
+	if length > maxFrame {
+		return event{}, fmt.Errorf("the runner announces a frame of %d bytes, more than %d", length, maxFrame)
+	}
+	body := make([]byte, length)
+	if _, err := io.ReadFull(r, body); err != nil {
+		return event{}, fmt.Errorf("read from the runner: %w", err)
+	}
+	var e event
+	if err := json.Unmarshal(body, &e); err != nil {
+		return event{}, fmt.Errorf("decode what the runner says: %w", err)
+	}
+	switch e.Event {
+	case "waiting", "started":
+		return e, nil
+	case "failed":
+		if !slices.Contains(reasonsFromInside, e.Reason) {
+			return event{}, fmt.Errorf("the runner gives the unknown reason %.64q", string(e.Reason))
+		}
+		return e, nil
+	}
+	return event{}, fmt.Errorf("the runner says %.64q, which is no event", e.Event)
+}

@@ -1,0 +1,298 @@
+package sandbox
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Instance is one sandbox with a program in it. Its methods may be called concurrently.
+type Instance struct {
+	spec      Spec
+	sandbox   Sandbox
+	transport Transport
+	probePath string
+	routes    []Route
+	startTime time.Duration
+	started   time.Time
+
+	inflight atomic.Int64
+	idleC    chan struct{} // receives when inflight falls to zero
+	lastUsed atomic.Int64  // unix nanoseconds
+	suspect  atomic.Bool   // a probe after a timeout is under way
+
+	mu     sync.Mutex
+	output tail
+	ending *Exit // why we end it, when we do
+	exit   *Exit
+	done   chan struct{}
+}
+
+// Version is the version of the API that runs in it.
+func (i *Instance) Version() int { return i.spec.Version }
+
+// Routes lists the program's routes when the Spec asked for them: untrusted.
+func (i *Instance) Routes() []Route { return i.routes }
+
+// StartTime is how long it took from the request for a sandbox to the first answered probe.
+func (i *Instance) StartTime() time.Duration { return i.startTime }
+
+// Transport sends requests to the program over pooled connections; the host of the URL does not matter.
+func (i *Instance) Transport() http.RoundTripper { return i.transport }
+
+// Stats reads what the sandbox uses; after its end the error tells so.
+func (i *Instance) Stats() (Stats, error) { return i.sandbox.Stats() }
+
+// Done is closed when the sandbox has ended and Exit is known.
+func (i *Instance) Done() <-chan struct{} { return i.done }
+
+// Exit says how it ended; nil while it runs.
+func (i *Instance) Exit() *Exit {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.exit
+}
+
+// Output is the last of what the program printed: untrusted.
+func (i *Instance) Output() string {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.output.String()
+}
+
+// Stop ends the instance: it asks the program to finish, and kills it when grace is over or ctx ends. It returns when
+// everything is gone.
+func (i *Instance) Stop(ctx context.Context, grace time.Duration) *Exit {
+	i.endWith(&Exit{Reason: Draining})
+	_ = i.sandbox.Terminate() // an error means that it has ended
+	timer := time.NewTimer(grace)
+	defer timer.Stop()
+	select {
+	case <-i.done:
+		return i.Exit()
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	return i.kill(nil)
+}
+
+// kill ends the instance at once and waits for its end. why replaces what the kernel would tell, unless a reason was
+// given before.
+func (i *Instance) kill(why *Exit) *Exit {
+	i.endWith(why)
+	_ = i.sandbox.Kill() // retried by the driver until the group is empty
+	<-i.done
+	return i.Exit()
+}
+
+func (i *Instance) endWith(why *Exit) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.ending == nil {
+		i.ending = why
+	}
+}
+
+// Probe reports whether the program's server answers. The runner answers it, not the author's code.
+func (i *Instance) Probe(ctx context.Context) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://sandbox"+i.probePath, nil)
+	if err != nil {
+		return err
+	}
+	resp, err := i.transport.RoundTrip(req)
+	if err != nil {
+		return fmt.Errorf("probe the program: %w", err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusNoContent {
+		return fmt.Errorf("probe the program: it answered with status %d", resp.StatusCode)
+	}
+	return nil
+}
+
+// Transport sends requests to one program over connections of its own.
+type Transport interface {
+	http.RoundTripper
+	// CloseIdleConnections is called when the sandbox has ended.
+	CloseIdleConnections()
+}
+
+// Dialer opens a connection to one program.
+type Dialer func(ctx context.Context) (net.Conn, error)
+
+// newTransport is what a manager without a transport of its user's choice has: for `sandbox test` and tests.
+func newTransport(dial Dialer) Transport {
+	return &http.Transport{
+		DialContext:            func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx) },
+		DisableCompression:     true,
+		IdleConnTimeout:        time.Minute, // below the runner's keep-alive, so that we are who closes
+		MaxResponseHeaderBytes: 64 << 10,
+	}
+}
+
+// launcher starts instances with one driver.
+type launcher struct {
+	driver       Driver
+	defaults     Limits
+	startTimeout time.Duration
+	drainTimeout time.Duration
+	newTransport func(Dialer) Transport
+	onOutput     func(api string, version int, line Line)
+	onExit       func(Exit)
+}
+
+// launch returns an instance that has answered its probe, or an *Exit.
+func (l *launcher) launch(ctx context.Context, spec Spec) (*Instance, error) {
+	began := time.Now()
+	spec.Limits = spec.Limits.Or(l.defaults)
+	i := &Instance{spec: spec, idleC: make(chan struct{}, 1), done: make(chan struct{}), probePath: "/" + randomHex(16)}
+	sandbox, err := l.driver.Launch(ctx, Launch{
+		ID:          randomHex(8),
+		Environment: spec.Environment,
+		Python:      spec.Python,
+		Mounts:      spec.Mounts,
+		Limits:      spec.Limits,
+		Output:      func(line Line) { l.printed(i, line) },
+	})
+	if err != nil {
+		if errors.Is(err, ErrNoRoom) || ctx.Err() != nil {
+			return nil, err
+		}
+		return nil, l.stamp(spec, &Exit{Reason: SandboxFailed, Detail: err.Error()})
+	}
+	i.sandbox = sandbox
+	i.transport = l.newTransport(sandbox.Dial)
+	go l.watch(i)
+	if err := l.handshake(ctx, i); err != nil {
+		return nil, err
+	}
+	i.started = time.Now()
+	i.startTime = i.started.Sub(began)
+	i.lastUsed.Store(i.started.UnixNano())
+	return i, nil
+}
+
+// handshake hands the program to the runner and waits for its word and its first answer.
+func (l *launcher) handshake(ctx context.Context, i *Instance) error {
+	ctx, cancel := context.WithTimeout(ctx, l.startTimeout)
+	defer cancel()
+	control := i.sandbox.Control()
+	defer control.Close()
+	// Ending the context ends the reads and writes below.
+	defer context.AfterFunc(ctx, func() { _ = control.SetDeadline(time.Unix(1, 0)) })()
+
+	e, err := readEvent(control)
+	if err == nil && e.Event == "waiting" {
+		err = writeOrder(control, order{
+			Code: i.spec.Code, RootPath: i.spec.RootPath, Env: i.spec.Env, Probe: i.probePath, Describe: i.spec.Describe,
+			StartSeconds: l.startTimeout.Seconds(), DrainSeconds: int(l.drainTimeout.Seconds()),
+		})
+		if err == nil {
+			e, err = readEvent(control)
+		}
+	}
+	switch {
+	case err == nil && e.Event == "failed":
+		return i.kill(&Exit{Reason: e.Reason, Detail: e.Detail})
+	case err == nil && e.Event == "started":
+		i.routes = e.Routes
+		err = i.Probe(ctx)
+	case err == nil:
+		err = fmt.Errorf("the runner says %q out of turn", e.Event)
+	}
+	if err == nil {
+		return nil
+	}
+	return l.startFailure(ctx, i, err)
+}
+
+// startFailure tells why a handshake broke off: the program died, time ran out, or it said something else.
+func (l *launcher) startFailure(ctx context.Context, i *Instance, err error) *Exit {
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return i.kill(&Exit{
+			Reason: StartTimeout,
+			Detail: fmt.Sprintf("the program did not finish starting within %v", l.startTimeout),
+		})
+	}
+	if ctx.Err() != nil {
+		return i.kill(&Exit{Reason: Draining, Detail: "the start was given up"})
+	}
+	select {
+	case <-i.done:
+		return i.Exit()
+	case <-time.After(time.Second): // the end of its descriptors comes shortly before the end of its processes
+	}
+	return i.kill(&Exit{Reason: Crashed, Detail: err.Error()})
+}
+
+func (l *launcher) printed(i *Instance, line Line) {
+	i.mu.Lock()
+	i.output.add(line.Text)
+	i.mu.Unlock()
+	if l.onOutput != nil {
+		l.onOutput(i.spec.API, i.spec.Version, line)
+	}
+}
+
+// watch turns the end of a sandbox into its Exit.
+func (l *launcher) watch(i *Instance) {
+	<-i.sandbox.Done()
+	status := i.sandbox.Status()
+	i.mu.Lock()
+	i.exit = classify(i.ending, status, i.spec.Limits)
+	i.exit.Output = i.output.String()
+	_ = l.stamp(i.spec, i.exit)
+	if i.exit.Reason == StartTimeout && i.exit.Output != "" {
+		i.exit.Detail += "; the last that it printed:\n" + i.exit.Output
+	}
+	exit := *i.exit
+	i.mu.Unlock()
+	i.transport.CloseIdleConnections()
+	if l.onExit != nil {
+		l.onExit(exit)
+	}
+	close(i.done)
+}
+
+func (l *launcher) stamp(spec Spec, e *Exit) *Exit {
+	e.API, e.Version, e.At = spec.API, spec.Version, time.Now().UTC()
+	return e
+}
+
+// classify decides what ended a sandbox: the limits that the kernel enforced first, then why we ended it, then what the
+// program did itself.
+func classify(ending *Exit, s Status, limits Limits) *Exit {
+	e := &Exit{Code: s.Code, Signal: s.Signal}
+	switch {
+	case s.OOMKilled:
+		e.Reason = OutOfMemory
+		e.Detail = fmt.Sprintf("the program needed more memory than its limit of %d MiB", limits.MemoryBytes>>20)
+	case ending != nil:
+		e.Reason, e.Detail = ending.Reason, ending.Detail
+	case s.Err != nil:
+		e.Reason, e.Detail = SandboxFailed, s.Err.Error()
+	case s.PidsRefused:
+		e.Reason = TooManyProcesses
+		e.Detail = fmt.Sprintf("the program ended after it had hit its limit of %d processes and threads", limits.Pids)
+	case s.Signal == "SIGSYS":
+		e.Reason, e.Detail = KilledBySeccomp, "the program made a system call of another architecture's table"
+	case s.Signal != "":
+		e.Reason, e.Detail = Crashed, "the program was killed by "+s.Signal
+	default:
+		e.Reason, e.Detail = Crashed, fmt.Sprintf("the program ended with exit code %d", s.Code)
+	}
+	return e
+}
+
+func randomHex(n int) string {
+	b := make([]byte, n)
+	_, _ = rand.Read(b) // never fails, see crypto/rand
+	return hex.EncodeToString(b)
+}

@@ -1,0 +1,129 @@
+// Package nsjail makes sandboxes with nsjail (github.com/google/nsjail). nsjail makes the namespaces and mounts, sets the
+// resource limits and the seccomp filter, and watches its child; the control group and the sockets are this process's.
+package nsjail
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"apibuilder/sandbox"
+	"apibuilder/sandbox/cgroup"
+)
+
+// Config is what a Driver needs.
+type Config struct {
+	// Nsjail is the path of the nsjail binary, version 3.6.
+	Nsjail string
+	// Dir is a directory of root's that other users may pass through (mode 0711), for the runner and the sockets.
+	Dir string
+	// Instance tells this server's control groups from those of others on this host: letters, digits, - and _. Whatever
+	// is found under it at Start is a dead server's and is ended.
+	Instance string
+	// UIDs are the host's users that sandboxes may have, one for each.
+	UIDs UIDRange
+}
+
+// Driver makes sandboxes with nsjail. It needs root.
+type Driver struct {
+	cfg     Config
+	layout  layout
+	uids    *uidPool
+	tree    *cgroup.Tree
+	sockets *os.File // the directory of the listening sockets, which only root can enter
+}
+
+var _ sandbox.Driver = (*Driver)(nil)
+
+// New does no I/O; Start does.
+func New(cfg Config) *Driver { return &Driver{cfg: cfg} }
+
+// Start implements sandbox.Driver.
+func (d *Driver) Start(ctx context.Context) (err error) {
+	if os.Geteuid() != 0 {
+		return errors.New("making sandboxes needs root: start the server as root, for example with sudo")
+	}
+	if strings.ContainsAny(d.cfg.Dir, ":,") {
+		return fmt.Errorf("directory %q: nsjail cannot mount a path with a colon or a comma; choose another one", d.cfg.Dir)
+	}
+	if d.tree, err = cgroup.Open(d.cfg.Instance); err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, d.Stop(ctx))
+		}
+	}()
+	if err := d.tree.Clean(ctx); err != nil {
+		return fmt.Errorf("end what a dead server left: %w", err)
+	}
+	if d.uids, err = openUIDPool(d.cfg.UIDs); err != nil {
+		return err
+	}
+	if d.layout, err = prepareLayout(d.cfg.Dir); err != nil {
+		return err
+	}
+	if d.sockets, err = openSocketDir(filepath.Join(d.cfg.Dir, "run")); err != nil {
+		return err
+	}
+	return d.trial(ctx)
+}
+
+// openSocketDir empties the directory of sockets and holds it open, so that a socket can be named through
+// /proc/self/fd however long its real path is (unix(7) allows 107 bytes).
+func openSocketDir(dir string) (*os.File, error) {
+	if err := os.RemoveAll(dir); err != nil {
+		return nil, fmt.Errorf("empty the socket directory: %w", err)
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make the socket directory: %w", err)
+	}
+	return os.Open(dir)
+}
+
+// trial runs a program that does nothing in a jail like any other: what this host lacks shows now, not at a deploy.
+func (d *Driver) trial(ctx context.Context) error {
+	uid, release, err := d.uids.take()
+	if err != nil {
+		return err
+	}
+	defer release()
+	program, err := filepath.EvalSymlinks("/bin/true")
+	if err != nil {
+		return fmt.Errorf("find a program for the trial of nsjail: %w", err)
+	}
+	j := jail{layout: d.layout, uid: uid, limits: sandbox.DefaultLimits, mounts: []string{program}}
+	cmd := exec.CommandContext(ctx, d.cfg.Nsjail, j.args(nil, program)...)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("run a trial program in nsjail: %w\n%s", err, explainLog(string(out)))
+	}
+	return nil
+}
+
+// Stop implements sandbox.Driver.
+func (d *Driver) Stop(ctx context.Context) error {
+	var errs []error
+	if d.sockets != nil {
+		errs = append(errs, d.sockets.Close(), os.RemoveAll(filepath.Join(d.cfg.Dir, "run")))
+		d.sockets = nil
+	}
+	if d.tree != nil {
+		errs = append(errs, d.tree.Clean(ctx), d.tree.Close())
+		d.tree = nil
+	}
+	return errors.Join(errs...)
+}
+
+// InstanceName makes a control group name from a data directory, so that servers with different ones leave each other's
+// sandboxes alone.
+func InstanceName(dataDir string) string {
+	sum := sha256.Sum256([]byte(filepath.Clean(dataDir)))
+	return "s" + hex.EncodeToString(sum[:6])
+}

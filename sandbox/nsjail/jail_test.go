@@ -1,0 +1,111 @@
+package nsjail
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"apibuilder/sandbox"
+)
+
+// FuzzArgs checks that no text of a Spec becomes a flag: whatever follows "--" is the program, and what comes from
+// outside appears only inside the value of the one flag that it is meant for.
+func FuzzArgs(f *testing.F) {
+	f.Add("/data/envs/abc", "/usr/bin/python3.11")
+	f.Add("--rw", "--keep_caps")
+	f.Add("", "-- /bin/sh")
+	f.Fuzz(func(t *testing.T, environment, python string) {
+		j := jail{layout: layout{dir: "/r"}, uid: 5, limits: sandbox.DefaultLimits, environment: environment, mounts: []string{python}}
+		args := j.args([]int{3, 4}, "/env/bin/python", "-I")
+		end := slices.Index(args, "--")
+		if end < 0 || !slices.Equal(args[end+1:], []string{"/env/bin/python", "-I"}) {
+			t.Fatalf("program %q", args)
+		}
+		for i := 0; i < end; i++ {
+			if !strings.HasPrefix(args[i], "--") || strings.Contains(args[i], "=") {
+				t.Fatalf("%q stands where a flag belongs", args[i])
+			}
+			switch args[i] {
+			case "--quiet", "--forward_signals":
+			case "--rw", "--keep_caps", "--keep_env", "--disable_no_new_privs":
+				t.Fatalf("flag %s", args[i])
+			default:
+				i++ // its value, whatever that looks like
+			}
+		}
+	})
+}
+
+func TestPolicyRefusesByDefault(t *testing.T) {
+	p := Policy()
+	if !strings.HasSuffix(p, "USE apibuilder DEFAULT ERRNO(38)\n") {
+		t.Error("what is in no list is not refused")
+	}
+	for _, name := range []string{"mount", "ptrace", "bpf", "io_uring_setup", "keyctl", "unshare", "setns", "userfaultfd", "clone3"} {
+		if inGroups(allowed, name) {
+			t.Errorf("%s is allowed", name)
+		}
+	}
+}
+
+func inGroups(groups []syscallGroup, name string) bool {
+	return slices.ContainsFunc(groups, func(g syscallGroup) bool {
+		words := strings.FieldsFunc(g.names+", "+g.amd64, func(r rune) bool { return r == ',' || r == ' ' || r == '\n' || r == '\t' })
+		return slices.Contains(words, name)
+	})
+}
+
+func TestUIDPool(t *testing.T) {
+	p, err := openUIDPool(UIDRange{First: 1_999_999_000, Last: 1_999_999_002})
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, err := openUIDPool(p.r) // another server on this host
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[uint32]bool{}
+	var releases []func()
+	for i := range 3 {
+		pool := p
+		if i == 1 {
+			pool = other
+		}
+		uid, release, err := pool.take()
+		if err != nil || seen[uid] {
+			t.Fatalf("user id %d again, %v", uid, err)
+		}
+		seen[uid] = true
+		releases = append(releases, release)
+	}
+	if _, _, err := other.take(); err == nil {
+		t.Error("a fourth user id from a range of three")
+	}
+	releases[0]()
+	if _, release, err := other.take(); err != nil {
+		t.Error(err)
+	} else {
+		release()
+	}
+	for _, release := range releases[1:] {
+		release()
+	}
+}
+
+func TestParseUIDRange(t *testing.T) {
+	if r, err := ParseUIDRange("200000-209999"); err != nil || r.String() != "200000-209999" {
+		t.Error(r, err)
+	}
+	for _, bad := range []string{"", "5", "0-10", "999-2000", "20-10", "2000-1000", "a-b", "1000-4294967295", "-1-5"} {
+		if _, err := ParseUIDRange(bad); err == nil {
+			t.Errorf("%q was accepted", bad)
+		}
+	}
+}
+
+func TestExplainLog(t *testing.T) {
+	log := "[E][2026-01-02T03:04:05+0000][12] runChild():34 Launching child process failed\n\nplain\n"
+	if got := explainLog(log); got != "Launching child process failed\nplain" {
+		t.Errorf("%q", got)
+	}
+}

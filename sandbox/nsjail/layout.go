@@ -1,0 +1,77 @@
+package nsjail
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"apibuilder/sandbox/runner"
+)
+
+// insideUID is what every sandbox's user is called inside.
+const insideUID = 1000
+
+// etcFiles are the whole of a sandbox's /etc, but for certificates, the time zone and the linker's cache.
+var etcFiles = map[string]string{
+	"passwd":        "root:x:0:0:root:/:/nonexistent\napi:x:1000:1000:api:/tmp:/nonexistent\n",
+	"group":         "root:x:0:\napi:x:1000:\n",
+	"hosts":         "127.0.0.1 localhost\n::1 localhost\n",
+	"nsswitch.conf": "passwd: files\ngroup: files\nhosts: files dns\n",
+	"resolv.conf":   "",
+}
+
+// layout is the directory of files that every sandbox sees, written by us and never by anybody inside.
+type layout struct{ dir string }
+
+func (l layout) runner() string { return filepath.Join(l.dir, "runner.py") }
+func (l layout) policy() string { return filepath.Join(l.dir, "seccomp.policy") }
+
+// prepareLayout writes the files under a name made from their content, so that a sandbox of an older binary keeps its own.
+func prepareLayout(dataDir string) (layout, error) {
+	files := map[string]string{"runner.py": string(runner.Source), "seccomp.policy": Policy()}
+	for name, text := range etcFiles {
+		files["etc/"+name] = text
+	}
+	hash := sha256.New()
+	for _, name := range sortedKeys(files) {
+		fmt.Fprintf(hash, "%d %s %d %s", len(name), name, len(files[name]), files[name])
+	}
+	root := filepath.Join(dataDir, "runner")
+	l := layout{dir: filepath.Join(root, hex.EncodeToString(hash.Sum(nil)[:8]))}
+	for _, dir := range []string{root, l.dir, filepath.Join(l.dir, "etc")} {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return l, fmt.Errorf("make the runner's directory: %w", err)
+		}
+		// Sandboxes reach it as another user, whatever our umask is.
+		if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // nothing secret in it
+			return l, fmt.Errorf("open the runner's directory: %w", err)
+		}
+	}
+	for name, text := range files {
+		if err := writeAside(filepath.Join(l.dir, name), text); err != nil {
+			return l, fmt.Errorf("write the runner's file %s: %w", name, err)
+		}
+	}
+	return l, nil
+}
+
+func writeAside(path, text string) error {
+	f, err := os.CreateTemp(filepath.Dir(path), ".new-*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(f.Name())
+	_, err = f.WriteString(text)
+	if err == nil {
+		err = f.Chmod(0o644)
+	}
+	if closeErr := f.Close(); err == nil {
+		err = closeErr
+	}
+	if err != nil {
+		return err
+	}
+	return os.Rename(f.Name(), path)
+}

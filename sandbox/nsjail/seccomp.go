@@ -1,0 +1,147 @@
+package nsjail
+
+import (
+	"fmt"
+	"runtime"
+	"strings"
+)
+
+// syscallGroup is a set of system calls and the reason why a web program has them, or is refused them.
+type syscallGroup struct {
+	reason string
+	names  string // as Kafel calls them; with an argument filter where only some uses are meant
+	amd64  string // calls that exist on x86-64 only
+}
+
+// allowed is what Python, its packages' native code and uvicorn need. What is in no list is answered with ENOSYS, so that
+// libraries that try a newer call fall back to an older one.
+var allowed = []syscallGroup{
+	{
+		"files and directories: read-only mounts and the tmpfs bound what they reach",
+		`read, write, pread64, pwrite64, readv, writev, preadv, pwritev, preadv2, pwritev2, openat, openat2, close,
+		close_range, lseek, newfstatat, newfstat, statx, statfs, fstatfs, faccessat, faccessat2, readlinkat,
+		getdents64, getcwd, chdir, fchdir, fchmod, fchmodat, fchown, fchownat, umask, mkdirat, mknodat, unlinkat,
+		renameat, renameat2, linkat, symlinkat, truncate, ftruncate, fallocate, fsync, fdatasync, sync_file_range,
+		syncfs, utimensat, flock, fadvise64, readahead, copy_file_range, sendfile64, splice, tee, getxattr, lgetxattr,
+		fgetxattr, listxattr, llistxattr, flistxattr, setxattr, lsetxattr, fsetxattr, removexattr, lremovexattr,
+		fremovexattr, memfd_create, inotify_init1, inotify_add_watch, inotify_rm_watch`,
+		`open, creat, newstat, newlstat, access, readlink, getdents, chmod, chown, lchown, mkdir, mknod, rmdir, unlink,
+		rename, link, symlink, utime, utimes, futimesat, inotify_init`,
+	},
+	{
+		"descriptors and waiting: the event loop",
+		`dup, dup3, fcntl, pipe2, eventfd2, timerfd_create, timerfd_settime, timerfd_gettime, signalfd4, epoll_create1,
+		epoll_ctl, epoll_pwait, epoll_pwait2, ppoll, pselect6`,
+		`dup2, pipe, eventfd, signalfd, epoll_create, epoll_wait, poll, select`,
+	},
+	{
+		"terminals are refused their injection calls (TIOCSTI, TIOCLINUX); other ioctls reach only our own files",
+		`ioctl(fd, cmd) { (cmd & 0xffffffff) != 0x5412 && (cmd & 0xffffffff) != 0x541c }`, "",
+	},
+	{
+		"memory",
+		`brk, mmap, munmap, mprotect, mremap, madvise, msync, mincore, mlock, mlock2, munlock, mlockall, munlockall,
+		pkey_mprotect, pkey_alloc, pkey_free, membarrier, get_mempolicy, set_mempolicy, mbind, shmget, shmat, shmdt,
+		shmctl`, "",
+	},
+	{
+		"threads and processes of our own namespace, without new namespaces",
+		`clone(flags) { (flags & 0x7e020000) == 0 }, execve, execveat, exit, exit_group, wait4, waitid, kill, tkill,
+		tgkill, pidfd_open, pidfd_send_signal, getpid, getppid, gettid, getpgid, setpgid, getsid, setsid, set_tid_address,
+		set_robust_list, get_robust_list, futex, rseq, sched_yield, sched_getaffinity, sched_setaffinity,
+		sched_getparam, sched_setparam, sched_getscheduler, sched_setscheduler, sched_getattr, sched_setattr,
+		sched_get_priority_max, sched_get_priority_min, sched_rr_get_interval, getpriority, setpriority, ioprio_get,
+		ioprio_set, getcpu, prlimit64, getrlimit, setrlimit, getrusage, times, prctl, capget, capset`,
+		`fork, vfork, arch_prctl, getpgrp, time`,
+	},
+	{
+		"the only personalities are the default one and the query",
+		`personality(persona) { (persona & 0xffffffff) == 0 || (persona & 0xffffffff) == 0xffffffff }`, "",
+	},
+	{
+		"signals, clocks and timers",
+		`rt_sigaction, rt_sigprocmask, rt_sigreturn, rt_sigpending, rt_sigsuspend, rt_sigtimedwait, rt_sigqueueinfo,
+		rt_tgsigqueueinfo, sigaltstack, restart_syscall, nanosleep, clock_nanosleep, clock_gettime, clock_getres,
+		gettimeofday, getitimer, setitimer, timer_create, timer_settime, timer_gettime, timer_getoverrun, timer_delete`,
+		`alarm, pause`,
+	},
+	{
+		"identity: reads, and changes within a user namespace that maps one user",
+		`getuid, geteuid, getgid, getegid, getresuid, getresgid, getgroups, setuid, setgid, setreuid, setregid, setresuid,
+		setresgid, setgroups, setfsuid, setfsgid`, "",
+	},
+	{
+		"sockets of the families Unix, IPv4, IPv6 and netlink (the resolver lists interfaces by it)",
+		`socket(domain) { domain == 1 || domain == 2 || domain == 10 || domain == 16 }, socketpair, bind, listen, accept,
+		accept4, connect, getsockname, getpeername, sendto, recvfrom, sendmsg, recvmsg, sendmmsg, recvmmsg, shutdown,
+		setsockopt, getsockopt`, "",
+	},
+	{
+		"System V and POSIX messages and semaphores of our own IPC namespace: multiprocessing",
+		`semget, semop, semctl, semtimedop, msgget, msgsnd, msgrcv, msgctl, mq_open, mq_unlink, mq_timedsend,
+		mq_timedreceive, mq_notify, mq_getsetattr`, "",
+	},
+	{
+		"what programs ask about the machine and a source of randomness",
+		`newuname, sysinfo, getrandom`, "",
+	},
+	{
+		"a program may confine itself further",
+		`landlock_create_ruleset, landlock_add_rule, landlock_restrict_self`, "",
+	},
+}
+
+// refused are calls that exist to reach outside a sandbox or have been the way out of one; they answer EPERM, as for any
+// unprivileged program, instead of ENOSYS.
+var refused = []syscallGroup{
+	{
+		"mounts and roots",
+		`mount, umount, pivot_root, chroot, open_tree, move_mount, fsopen, fsconfig, fsmount, fspick, mount_setattr,
+		name_to_handle_at, open_by_handle_at, swapon, swapoff, quotactl, quotactl_fd`, "",
+	},
+	{"namespaces", `unshare, setns, clone(flags) { (flags & 0x7e020000) != 0 }`, ""},
+	{
+		"other processes",
+		`ptrace, process_vm_readv, process_vm_writev, process_madvise, process_mrelease, pidfd_getfd, kcmp, move_pages,
+		migrate_pages`, "",
+	},
+	{
+		"kernel interfaces with a history of privilege escalation",
+		`bpf, perf_event_open, userfaultfd, io_uring_setup, io_uring_enter, io_uring_register, keyctl, add_key, request_key,
+		fanotify_init, fanotify_mark, vmsplice, lookup_dcookie`,
+		`modify_ldt, iopl, ioperm`,
+	},
+	{
+		"socket families that a web program has no use for: packet, vsock, AF_ALG and the rest",
+		`socket(domain) { domain != 1 && domain != 2 && domain != 10 && domain != 16 }`, "",
+	},
+	{
+		"the machine itself",
+		`reboot, kexec_load, kexec_file_load, init_module, finit_module, delete_module, syslog, acct, settimeofday,
+		clock_settime, clock_adjtime, adjtimex, sethostname, setdomainname, vhangup, nfsservctl`, "",
+	},
+}
+
+// Policy is the seccomp policy of every sandbox, in the language of Kafel (github.com/google/kafel). Kafel's filter also
+// kills on a system call of another architecture's table, which refuses the 32-bit one.
+func Policy() string {
+	var b strings.Builder
+	b.WriteString("POLICY apibuilder {\n  ALLOW {\n")
+	writeGroups(&b, allowed)
+	b.WriteString("  },\n  ERRNO(1) {\n")
+	writeGroups(&b, refused)
+	b.WriteString("  }\n}\nUSE apibuilder DEFAULT ERRNO(38)\n")
+	return b.String()
+}
+
+func writeGroups(b *strings.Builder, groups []syscallGroup) {
+	var parts []string
+	for _, g := range groups {
+		names := g.names
+		if runtime.GOARCH == "amd64" && g.amd64 != "" {
+			names += ", " + g.amd64
+		}
+		parts = append(parts, fmt.Sprintf("    // %s\n    %s", g.reason, strings.Join(strings.Fields(names), " ")))
+	}
+	b.WriteString(strings.Join(parts, ",\n") + "\n")
+}

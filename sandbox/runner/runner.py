@@ -1,0 +1,327 @@
+"""The first program in a sandbox: becomes PID 1, then imports the web stack, takes one program over the control
+descriptor, and serves it on the inherited listening socket.
+
+It runs on CPython 3.9 and later with FastAPI 0.95 and uvicorn 0.20 and later. Everything below `load` runs beside
+author code: the host takes nothing it says after that on trust.
+
+Frames on the control descriptor, both ways: 4 bytes of big-endian length, then that many bytes of JSON.
+"""
+
+import os
+import signal
+import sys
+
+LISTEN_FD = 3
+CONTROL_FD = 4
+FILENAME = "main.py"  # what tracebacks call the author's code
+
+
+def supervise(child):
+    """Do PID 1's duties until `child` ends: reap every orphan, pass signals on, and end as the child ended."""
+
+    def forward(number, _frame):
+        try:
+            os.kill(child, number)
+        except ProcessLookupError:
+            pass
+
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2):
+        signal.signal(number, forward)
+    while True:
+        try:
+            pid, status = os.wait()
+        except ChildProcessError:
+            os._exit(0)
+        if pid != child:
+            continue
+        if os.WIFSIGNALED(status):
+            os._exit(128 + os.WTERMSIG(status))
+        os._exit(os.WEXITSTATUS(status))
+
+
+def split_off_pid1():
+    """Leave PID 1 to `supervise` in a process that holds no descriptor of ours; return in its child."""
+    if os.getpid() != 1:
+        return
+    child = os.fork()
+    if child:
+        for fd in (0, LISTEN_FD, CONTROL_FD):
+            os.close(fd)
+        supervise(child)
+
+
+split_off_pid1()
+
+# From here on in the child. These imports come after the fork so that PID 1 stays small.
+import faulthandler  # noqa: E402
+import json  # noqa: E402
+import linecache  # noqa: E402
+import logging  # noqa: E402
+import socket  # noqa: E402
+import struct  # noqa: E402
+import traceback  # noqa: E402
+import types  # noqa: E402
+
+DETAIL_LIMIT = 32 * 1024
+
+
+class Failure(Exception):
+    """Why a program cannot be served: a reason word of the host's enumeration and what its author should read."""
+
+    def __init__(self, reason, detail):
+        super().__init__(reason)
+        self.reason = reason
+        self.detail = detail[-DETAIL_LIMIT:]
+
+
+class Control:
+    """The host's end of the control descriptor."""
+
+    def __init__(self, fd):
+        self.sock = socket.socket(fileno=fd)
+        self.sock.setblocking(True)
+
+    def receive(self):
+        (length,) = struct.unpack(">I", self._read(4))
+        return json.loads(self._read(length))
+
+    def send(self, **message):
+        body = json.dumps(message).encode()
+        self.sock.sendall(struct.pack(">I", len(body)) + body)
+
+    def _read(self, count):
+        parts = []
+        while count:
+            part = self.sock.recv(min(count, 1 << 16))
+            if not part:
+                os._exit(0)  # the host is gone
+            parts.append(part)
+            count -= len(part)
+        return b"".join(parts)
+
+
+def program_traceback(error):
+    """The traceback as its author knows it: from the program's own first line on."""
+    entry = error.__traceback__
+    while entry is not None and entry.tb_frame.f_code.co_filename != FILENAME:
+        entry = entry.tb_next
+    return "".join(traceback.format_exception(type(error), error, entry))
+
+
+def ignore_run(*_args, **_kwargs):
+    """Stands in for uvicorn.run while the program is imported: the platform already serves it."""
+    print("uvicorn.run() has no effect here: the platform serves the program", file=sys.stderr)
+
+
+def load(source):
+    """Run the author's code as a module named `main`; return its namespace."""
+    import uvicorn
+
+    module = types.ModuleType("main")
+    module.__file__ = FILENAME
+    sys.modules["main"] = module
+    # An entry without a modification time is kept by linecache.checkcache, so tracebacks can quote the source.
+    linecache.cache[FILENAME] = (len(source), None, source.splitlines(keepends=True), FILENAME)
+    run, uvicorn.run = uvicorn.run, ignore_run
+    try:
+        exec(compile(source, FILENAME, "exec", dont_inherit=True), module.__dict__)
+    except SystemExit as error:
+        raise Failure("import_error", program_traceback(error) + "the program ended itself while it was imported\n")
+    except BaseException as error:
+        raise Failure("import_error", program_traceback(error))
+    finally:
+        uvicorn.run = run
+    return module.__dict__
+
+
+def find_app(namespace):
+    """The ASGI application: what is called `app` or `application`, else the only FastAPI or Starlette there is."""
+    from starlette.applications import Starlette
+
+    for name in ("app", "application"):
+        app = namespace.get(name)
+        if callable(app) and not isinstance(app, type):
+            return app
+    found = {name: value for name, value in namespace.items() if isinstance(value, Starlette)}
+    if len({id(value) for value in found.values()}) == 1:
+        return next(iter(found.values()))
+    if found:
+        names = ", ".join(sorted(found))
+        raise Failure("no_app", "the code defines several applications (%s): call the one to serve `app`" % names)
+    raise Failure("no_app", "the code defines no application: it needs a line like `app = FastAPI()` at its top level")
+
+
+def innermost(app):
+    """The application below the middleware that wraps it, as far as `.app` leads."""
+    for _ in range(32):
+        inner = getattr(app, "app", None)
+        if hasattr(app, "routes") or not callable(inner):
+            break
+        app = inner
+    return app
+
+
+class Mount:
+    """Serves `app` below the public prefix, whatever the versions of uvicorn and Starlette make of `root_path`.
+
+    Since Starlette 0.33 (and in the ASGI specification) `path` includes `root_path`; before that it did not. uvicorn
+    adds the prefix since 0.26 only, so it is told nothing and the prefix is put on here.
+
+    A program may name a `root_path` of its own, for a proxy that it expected. FastAPI would put that over ours and
+    find no route. Ours takes its place, and paths that carry the program's own prefix are served as without it, as
+    plain uvicorn would.
+    """
+
+    def __init__(self, app, prefix, probe):
+        import starlette
+
+        self.app = app
+        self.prefix = prefix
+        self.probe = probe
+        inner = innermost(app)
+        version = tuple(int(part) for part in starlette.__version__.split(".")[:2] if part.isdigit())
+        self.path_has_prefix = version >= (0, 33) or not hasattr(inner, "routes")
+        self.own = (getattr(inner, "root_path", None) or "").rstrip("/")
+        if self.own:
+            inner.root_path = prefix
+
+    async def __call__(self, scope, receive, send):
+        kind = scope["type"]
+        if kind == "http" and scope["path"] == self.probe:
+            await send({"type": "http.response.start", "status": 204, "headers": []})
+            await send({"type": "http.response.body", "body": b""})
+            return
+        if kind in ("http", "websocket"):
+            path, raw = scope["path"], scope.get("raw_path")
+            if self.own and self.path_has_prefix:
+                path = strip(path, self.own)
+                raw = raw and strip(raw, self.own.encode())
+            if self.path_has_prefix:
+                path = self.prefix + path
+                raw = raw and self.prefix.encode() + raw
+            scope["root_path"] = self.prefix
+            scope["path"] = path
+            if raw:
+                scope["raw_path"] = raw
+        await self.app(scope, receive, send)
+
+
+def strip(path, prefix):
+    slash = prefix[:0] + ("/" if isinstance(path, str) else b"/")
+    if path == prefix:
+        return slash
+    if path.startswith(prefix + slash):
+        return path[len(prefix) :]
+    return path
+
+
+def describe(app):
+    """List the program's routes and whether each needs input, as far as its OpenAPI document tells."""
+    inner = innermost(app)
+    operations = {}
+    try:
+        for path, item in inner.openapi().get("paths", {}).items():
+            for method, operation in item.items():
+                required = any(p.get("required") for p in operation.get("parameters", ()))
+                operations[path, method.upper()] = required or "requestBody" in operation
+    except Exception:  # a program whose document cannot be made still has routes
+        pass
+    routes, known = [], set()
+    for (path, method), needs_input in operations.items():
+        known.add((path, method))
+        routes.append({"path": path, "methods": [method], "needs_input": needs_input or "{" in path})
+    for route in getattr(inner, "routes", ()):
+        path = getattr(route, "path", None)
+        if not isinstance(path, str):
+            continue
+        methods = sorted(m for m in (getattr(route, "methods", None) or ()) if (path, m) not in known)
+        if methods == ["HEAD"] or (not methods and any(p == path for p, _ in known)):
+            continue
+        routes.append({"path": path, "methods": methods, "needs_input": "{" in path or "GET" not in methods})
+    return routes[:1000]
+
+
+class Records(logging.Handler):
+    """Keeps what uvicorn logs as errors while the program starts: its lifespan traceback is among them."""
+
+    def __init__(self):
+        super().__init__(logging.ERROR)
+        self.lines = []
+
+    def emit(self, record):
+        self.lines.append(record.getMessage())
+
+
+def serve(app, listener, control, order):
+    """Serve until told to stop; report the end of start-up to the host."""
+    import uvicorn
+
+    mounted = Mount(app, order["root_path"], order["probe"])
+    records = Records()
+
+    class Server(uvicorn.Server):
+        async def startup(self, sockets=None):
+            try:
+                await super().startup(sockets=sockets)
+            except SystemExit:
+                raise Failure("startup_failed", "\n".join(records.lines))
+            if self.should_exit:
+                raise Failure("startup_failed", "\n".join(records.lines))
+            logging.getLogger("uvicorn.error").removeHandler(records)
+            faulthandler.cancel_dump_traceback_later()
+            control.send(event="started", routes=describe(app) if order.get("describe") else [])
+
+    options = dict(
+        log_level="warning",
+        access_log=False,
+        use_colors=False,
+        proxy_headers=True,
+        forwarded_allow_ips="*",  # the gateway is the only peer, and it replaces what consumers send
+        timeout_keep_alive=3600,  # the gateway decides when to close, so that it never meets a closing connection
+        backlog=2048,
+    )
+    config = uvicorn.Config(mounted, **options)
+    if hasattr(config, "timeout_graceful_shutdown"):
+        config.timeout_graceful_shutdown = order.get("drain_seconds")
+    logging.getLogger("uvicorn.error").addHandler(records)
+    Server(config).run(sockets=[listener])
+
+
+def preload():
+    """Import what every program needs, before there is one."""
+    import fastapi  # noqa: F401
+    import fastapi.responses  # noqa: F401
+    import uvicorn
+    import uvicorn.lifespan.on  # noqa: F401
+
+    async def no_app(scope, receive, send):
+        """Stands in for the program that is still to come."""
+
+    config = uvicorn.Config(no_app, log_config=None)
+    config.load()  # imports the event loop and protocol implementations that this environment has
+
+
+def main():
+    sys.stdout.reconfigure(line_buffering=True, errors="backslashreplace")
+    sys.stderr.reconfigure(line_buffering=True, errors="backslashreplace")
+    control = Control(CONTROL_FD)
+    listener = socket.socket(fileno=LISTEN_FD)
+    try:
+        try:
+            preload()
+        except BaseException as error:
+            raise Failure("import_error", "".join(traceback.format_exception(type(error), error, error.__traceback__)))
+        control.send(event="waiting")
+        order = control.receive()
+        os.environ.update(order["env"])
+        faulthandler.enable()
+        # What is still running shortly before the host loses patience is written to the log, where the host reads it.
+        faulthandler.dump_traceback_later(order["start_seconds"] * 0.9, exit=False)
+        serve(find_app(load(order["code"])), listener, control, order)
+    except Failure as failure:
+        control.send(event="failed", reason=failure.reason, detail=failure.detail)
+        sys.stdout.flush()
+        os._exit(70)  # EX_SOFTWARE: threads that the program started must not keep it alive
+
+
+main()
