@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# Runs the suites of limits and isolation on a machine with control groups v2 only, under systemd with Delegate=yes: a
+# virtual one, see testdata/vm. Needs what scripts/test.sh leaves in its cache.
+set -euo pipefail
+. "$(dirname "$0")/lib.sh"
+
+need_root
+find_go
+cache=${APIBUILDER_TEST_DIR:-/var/cache/apibuilder-test}
+job=$(mktemp -d)
+trap 'rm -rf "$job" "$job-out"' EXIT
+
+go test -count=1 -run TestConformance/ServesRequests ./sandbox/nsjail >/dev/null # fills the cache
+for package in cgroup nsjail; do
+	CGO_ENABLED=0 go test -c -o "$job/$package.test" "./sandbox/$package"
+done
+build || true
+[ -x bin/apibuilder ] && cp bin/apibuilder "$job/"
+mkdir "$job/cache"
+cp -a "$cache/tools" "$cache/envs" "$job/cache/"
+cp testdata/vm/suite/* "$job/"
+# An environment is found again only with the same index, so the guest is told of ours.
+env | grep -E '^(PIP|UV)_' >"$job/environment" || true
+[ ! -e /etc/pip.conf ] || cp /etc/pip.conf "$job/"
+exec testdata/vm/run.sh --timeout 900 "$job"
