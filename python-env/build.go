@@ -1,0 +1,247 @@
+package pythonenv
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// plan is what a request comes to.
+type plan struct {
+	interp Interpreter
+	reqs   []requirement
+	input  string // hash over all that decides what it resolves to
+}
+
+// scratch is the working directory of one build. Its top belongs to root; work, home and tmp to the build user.
+type scratch struct{ top, work, home, tmp, env string }
+
+var errTimedOut = errors.New("the build took too long")
+
+// build resolves a plan and installs what it resolves to, unless that exists.
+func (b *Builder) build(ctx context.Context, p plan, say func(string)) (Environment, error) {
+	select {
+	case b.workers <- struct{}{}:
+	default:
+		say("waiting for other builds")
+		select {
+		case b.workers <- struct{}{}:
+		case <-ctx.Done():
+			return Environment{}, fmt.Errorf("wait for other builds: %w", context.Cause(ctx))
+		}
+	}
+	defer func() { <-b.workers }()
+	ctx, cancel := context.WithTimeoutCause(ctx, b.cfg.Timeout, errTimedOut)
+	defer cancel()
+	env, err := b.buildInScratch(ctx, p, say)
+	if errors.Is(err, errDiskFull) {
+		// What filled it lies in uv's cache. A build that runs beside this one is about to fail for the same reason.
+		_ = os.RemoveAll(b.path(cacheDir, "uv"))
+	}
+	return env, b.explain(err)
+}
+
+func (b *Builder) buildInScratch(ctx context.Context, p plan, say func(string)) (Environment, error) {
+	unlock, err := lockShared(ctx, b.path(locksDir, "scratch"))
+	if err != nil {
+		return Environment{}, err
+	}
+	defer unlock()
+	s, err := b.makeScratch()
+	if err != nil {
+		return Environment{}, err
+	}
+	defer os.RemoveAll(s.top)
+	say("resolving with Python " + p.interp.Version)
+	lock, err := b.resolve(ctx, s, p, say)
+	if err != nil {
+		return Environment{}, err
+	}
+	env, err := b.installOnce(ctx, s, p.interp, lock, say)
+	if err != nil {
+		return Environment{}, err
+	}
+	return env, b.remember(p.input, env.Key)
+}
+
+// installOnce returns the environment of a lock; of all processes that want it, one builds it.
+func (b *Builder) installOnce(ctx context.Context, s scratch, interp Interpreter, l lock, say func(string)) (Environment, error) {
+	key := keyOf(interp, l.text)
+	lockFile := b.path(locksDir, key)
+	unlock, err := lockExclusive(ctx, lockFile)
+	if err != nil {
+		return Environment{}, err
+	}
+	defer unlock()
+	if env, ok := b.Lookup(key); ok {
+		env.Reused = true
+		return env, nil
+	}
+	if err := b.install(ctx, s, interp, l, say); err != nil {
+		return Environment{}, err
+	}
+	m := manifest{Layout: layout, Key: key, Created: time.Now().UTC(), Interpreter: interp, Lock: l.text}
+	if err := b.publish(s, m); err != nil {
+		return Environment{}, err
+	}
+	say(fmt.Sprintf("environment %.12s is ready", key))
+	return readEnvironment(b.cfg.Dir, key)
+}
+
+// publish seals what was installed and moves it to its place, after it is on disk.
+func (b *Builder) publish(s scratch, m manifest) error {
+	// From here on the build user cannot even enter: nothing can change what is checked.
+	if err := os.Chmod(s.top, 0o700); err != nil {
+		return fmt.Errorf("close the scratch directory: %w", err)
+	}
+	size, err := seal(s.env, m.Interpreter.Path)
+	if err != nil {
+		return err
+	}
+	m.Files, m.Bytes = size.files, size.bytes
+	if err := writeManifest(s.env, m); err != nil {
+		return err
+	}
+	if err := withDir(s.env, unix.Syncfs); err != nil {
+		return fmt.Errorf("write the environment to disk: %w", err)
+	}
+	final := b.path(m.Key)
+	// What is there has no valid manifest, or it would have been used.
+	if err := os.RemoveAll(final); err != nil {
+		return fmt.Errorf("remove a damaged environment: %w", err)
+	}
+	if err := os.Rename(s.env, final); err != nil {
+		return fmt.Errorf("move the environment to its place: %w", err)
+	}
+	if err := withDir(b.cfg.Dir, unix.Fsync); err != nil {
+		return fmt.Errorf("write the environment's name to disk: %w", err)
+	}
+	return nil
+}
+
+func withDir(dir string, do func(fd int) error) error {
+	fd, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	return do(fd)
+}
+
+func (b *Builder) makeScratch() (scratch, error) {
+	top, err := os.MkdirTemp(b.path(scratchDir), "build-")
+	if err != nil {
+		return scratch{}, fmt.Errorf("make a scratch directory: %w", err)
+	}
+	s := scratch{top: top, work: filepath.Join(top, "work"), home: filepath.Join(top, "home"), tmp: filepath.Join(top, "tmp")}
+	s.env = filepath.Join(s.work, "env")
+	for _, dir := range []string{s.work, s.home, s.tmp} {
+		if err = errors.Join(err, os.Mkdir(dir, 0o700), os.Lchown(dir, int(b.cfg.BuildUID), int(b.cfg.BuildGID))); err != nil {
+			break
+		}
+	}
+	if err = errors.Join(err, os.Chmod(top, 0o711)); err != nil {
+		_ = os.RemoveAll(top)
+		return scratch{}, fmt.Errorf("make a scratch directory: %w", err)
+	}
+	return s, nil
+}
+
+// keyOf names an environment: equal keys mean equal interpreters and equal files.
+func keyOf(i Interpreter, lock string) string {
+	return hashOf(layout, i.Version, i.Implementation, i.Platform, i.Path, lock)
+}
+
+// inputOf hashes what decides the result of a resolution, except time and the index's content.
+func (b *Builder) inputOf(p plan) string {
+	parts := []string{layout, p.interp.Version, p.interp.Implementation, p.interp.Platform, p.interp.Path}
+	for _, address := range append([]string{b.cfg.IndexURL}, b.cfg.FindLinks...) {
+		if u, err := url.Parse(address); err == nil {
+			u.User = nil // another password is not another index
+			address = u.String()
+		}
+		parts = append(parts, address)
+	}
+	for _, r := range p.reqs {
+		// What the author names may not be given up, see withoutOptional, so it is another input than what was added.
+		parts = append(parts, r.text, strings.Join(r.hashes, " "), fmt.Sprint(r.line == 0))
+	}
+	return hashOf(parts...)
+}
+
+// hashOf hashes a list of texts so that no two lists have the same one.
+func hashOf(parts ...string) string {
+	h := sha256.New()
+	for _, p := range parts {
+		fmt.Fprintf(h, "%d:%s,", len(p), p)
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+// uvEnviron is the whole environment that uv gets. Credentials are in it, and so in no argument list.
+func (b *Builder) uvEnviron(s scratch) ([]string, error) {
+	env := []string{
+		"PATH=/usr/bin:/bin", "HOME=" + s.home, "TMPDIR=" + s.tmp, "LANG=C.UTF-8",
+		"UV_CACHE_DIR=" + b.path(cacheDir, "uv"), "UV_LINK_MODE=copy", "UV_NO_CONFIG=1", "UV_PYTHON_DOWNLOADS=never",
+		"UV_KEYRING_PROVIDER=disabled", "UV_NO_PROGRESS=1", "UV_NO_ENV_FILE=1", "NO_COLOR=1", "UV_HTTP_TIMEOUT=30",
+		"UV_HTTP_RETRIES=3",
+	}
+	for _, name := range proxyVariables {
+		if v := os.Getenv(name); v != "" {
+			env = append(env, name+"="+v)
+		}
+	}
+	if b.cfg.IndexURL != "" {
+		env = append(env, "UV_DEFAULT_INDEX="+b.cfg.IndexURL)
+	}
+	if links := b.usableLinks(); len(links) > 0 {
+		env = append(env, "UV_FIND_LINKS="+strings.Join(links, ","))
+	}
+	cert, err := b.certificates(s)
+	return append(env, cert...), err
+}
+
+// usableLinks leaves out directories that do not exist, which pip overlooks and uv does not.
+func (b *Builder) usableLinks() []string {
+	return slices.DeleteFunc(slices.Clone(b.cfg.FindLinks), func(link string) bool {
+		if strings.Contains(link, "://") {
+			return false
+		}
+		_, err := os.Stat(link)
+		return err != nil
+	})
+}
+
+// systemBundle is where Debian and Ubuntu keep the system's authorities.
+const systemBundle = "/etc/ssl/certs/ca-certificates.crt"
+
+// certificates makes uv trust the configured bundle, else the system's if there is one. The bundle is copied to where
+// the build user can read it.
+func (b *Builder) certificates(s scratch) ([]string, error) {
+	from := b.cfg.CertFile
+	if from == "" {
+		from = systemBundle
+	}
+	pem, err := os.ReadFile(from)
+	if err != nil && b.cfg.CertFile == "" {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the CA bundle: %w", err)
+	}
+	to := filepath.Join(s.top, "ca.pem")
+	if err := errors.Join(os.WriteFile(to, pem, 0o644), os.Chmod(to, 0o644)); err != nil {
+		return nil, fmt.Errorf("copy the CA bundle: %w", err)
+	}
+	return []string{"SSL_CERT_FILE=" + to}, nil
+}

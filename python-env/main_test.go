@@ -1,0 +1,148 @@
+package pythonenv
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"apibuilder/toolchain"
+)
+
+// The tests use the real uv, nsjail and package index. buildUser is nobody's.
+const buildUser = 64990
+
+var (
+	tools toolchain.Tools
+	root  string // everybody may enter it
+)
+
+func TestMain(m *testing.M) {
+	if dir := os.Getenv("PYTHONENV_TEST_CHILD"); dir != "" {
+		childThatIsKilled(dir)
+	}
+	os.Exit(func() int {
+		var err error
+		if root, err = os.MkdirTemp("", "pythonenv-test-"); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		defer os.RemoveAll(root)
+		if err = os.Chmod(root, 0o755); err == nil {
+			tools, err = toolchain.Ensure(context.Background(), filepath.Join(root, "tools"), nil)
+		}
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		code := m.Run()
+		if err := goleak.Find(); code == 0 && err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+		return code
+	}())
+}
+
+// tempDir is like t.TempDir, for directories that the build user must enter.
+func tempDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp(root, "t-")
+	if err == nil {
+		err = os.Chmod(dir, 0o755)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return dir
+}
+
+func testConfig(dir string) Config {
+	index, err := toolchain.ConfiguredIndex()
+	if err != nil {
+		panic(err)
+	}
+	return Config{
+		Dir: dir, UV: tools.UV, BuildUID: buildUser, BuildGID: buildUser, Timeout: 5 * time.Minute,
+		IndexURL: index.URL, CertFile: index.CertFile, FindLinks: index.FindLinks,
+	}
+}
+
+func started(t *testing.T, cfg Config) *Builder {
+	t.Helper()
+	b := New(cfg)
+	if err := b.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := b.Stop(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	return b
+}
+
+// shared is a builder whose cache all tests warm that do not need one of their own.
+var shared = sync.OnceValues(func() (*Builder, error) {
+	b := New(testConfig(filepath.Join(root, "envs")))
+	return b, b.Start(context.Background())
+})
+
+func sharedBuilder(t *testing.T) *Builder {
+	t.Helper()
+	b, err := shared()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func ensure(t *testing.T, b *Builder, requirements string) Environment {
+	t.Helper()
+	var said []string
+	env, err := b.Ensure(t.Context(), Request{Requirements: requirements, Python: systemMinor(t, b), Progress: func(l string) { said = append(said, l) }})
+	if err != nil {
+		t.Fatalf("%v\n%s", err, strings.Join(said, "\n"))
+	}
+	return env
+}
+
+// systemMinor is the version that the tests build for: 3.11 where there is one, because Pillow 9.5 has wheels for it.
+func systemMinor(t *testing.T, b *Builder) string {
+	t.Helper()
+	for _, i := range b.Interpreters(t.Context()) {
+		if i.Minor == "3.11" && i.Unusable == "" {
+			return "3.11"
+		}
+	}
+	return ""
+}
+
+// noneLeft fails when a build left something in its scratch directory.
+func noneLeft(t *testing.T, b *Builder) {
+	t.Helper()
+	entries, err := os.ReadDir(b.path(scratchDir))
+	if err != nil || len(entries) != 0 {
+		t.Errorf("left in scratch: %v, %v", entries, err)
+	}
+}
+
+// fakeUV is a uv that runs a piece of shell first; $REAL is the real one.
+func fakeUV(t *testing.T, shell string) string {
+	t.Helper()
+	path := filepath.Join(tempDir(t), "uv")
+	if err := os.WriteFile(path, []byte("#!/bin/sh\nREAL="+tools.UV+"\n"+shell+"\nexec $REAL \"$@\"\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(path, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}

@@ -1,0 +1,212 @@
+// Package pythonenv turns the text of a requirements file into an environment: a directory of installed packages with
+// compiled byte-code, read-only, owned by root, and named by a hash over the interpreter and the locked, hash-pinned
+// requirements, so that equal requirements share one. uv resolves and installs as an unprivileged user. Only wheels are
+// installed, and no package's code runs while an environment is built.
+//
+// The configured directory holds one directory for each environment, and beside them .scratch (builds under way), .cache
+// (uv's), .inputs (which environment a requirements text led to) and .locks. Files are copied from uv's cache, never hard
+// linked: a finished environment shares no inode with anything that the build user can write.
+package pythonenv
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// MountPoint is where a sandbox mounts an environment. Byte-code and tracebacks name files below it.
+const MountPoint = "/env"
+
+// layout is part of every key: raise it when environments are built in another way.
+const layout = "1"
+
+// Config says how environments are built. Dir, UV and BuildUID are needed.
+type Config struct {
+	Dir          string        // holds the environments; its parents must be enterable by everybody
+	UV           string        // path of the uv executable
+	BuildUID     uint32        // unprivileged user that uv and the compiler run as; nothing else should run as it
+	BuildGID     uint32        // its only group
+	Interpreters []string      // paths of Python interpreters to offer besides those in /usr/bin and /usr/local/bin
+	Timeout      time.Duration // of one build, without the wait for a free worker; 0: ten minutes
+	Workers      int           // builds at the same time, the others wait; 0: 2
+	IndexURL     string        // simple repository API to install from, may hold credentials; empty: uv's default
+	CertFile     string        // CA bundle for the index; empty: the system's, else uv's own
+	FindLinks    []string      // further places to look for wheels: directories and URLs
+}
+
+// Builder builds environments. All methods may be called concurrently, after Start.
+type Builder struct {
+	cfg          Config
+	interpreters interpreterCache
+	flights      flights
+	workers      chan struct{}
+	scrub        scrubber
+	reserve      uint64 // bytes that a build must leave free on the disk
+}
+
+// Request asks for an environment.
+type Request struct {
+	Requirements string            // text of a requirements file, at most 64 KiB and 500 lines
+	Python       string            // "3.11" or "3.11.2"; empty: the system's default
+	Progress     func(line string) // gets what happens, from the goroutine that called Ensure; may be nil
+}
+
+// New does no I/O.
+func New(cfg Config) *Builder {
+	if cfg.Timeout <= 0 {
+		cfg.Timeout = 10 * time.Minute
+	}
+	if cfg.Workers <= 0 {
+		cfg.Workers = 2
+	}
+	return &Builder{
+		cfg:     cfg,
+		flights: flights{byInput: map[string]*flight{}},
+		workers: make(chan struct{}, cfg.Workers),
+		scrub:   newScrubber(cfg),
+		reserve: 512 << 20,
+	}
+}
+
+// Start prepares the directory, removes what builds of a dead process left, and finds the interpreters. Its error names
+// what the operator has to change. It may be called while another process builds in the same directory.
+func (b *Builder) Start(ctx context.Context) error {
+	dir, err := filepath.Abs(b.cfg.Dir)
+	if err != nil {
+		return fmt.Errorf("find the directory of environments: %w", err)
+	}
+	b.cfg.Dir = dir
+	if b.cfg.BuildUID == 0 || b.cfg.BuildGID == 0 {
+		return errors.New("start the builder of environments: its user and group must not be root")
+	}
+	if err := b.makeDirs(); err != nil {
+		return err
+	}
+	if at, err := firstClosed(b.cfg.Dir); err != nil {
+		return fmt.Errorf("start the builder of environments: %w: run chmod o+x %s, or choose another --data-dir", err, at)
+	}
+	if at, err := firstClosed(b.cfg.UV); err != nil {
+		return fmt.Errorf("start the builder of environments: uv cannot be run by the build user: %w: run chmod o+x %s", err, at)
+	}
+	if err := b.removeDeadScratch(); err != nil {
+		return err
+	}
+	b.Interpreters(ctx)
+	return nil
+}
+
+// Stop ends all builds and waits until none of their processes is left, or until ctx ends. It may be called twice.
+func (b *Builder) Stop(ctx context.Context) error { return b.flights.stop(ctx) }
+
+// Ensure returns the environment for a request and builds it when it does not exist. The same requirements with the same
+// interpreter and index are not resolved again. Requests for the same environment at the same time, also from other
+// processes, are one build. A build ends when all who wait for it have gone.
+//
+// The error is a *BuildError when the request cannot be fulfilled; it wraps the context's cause when ctx ended.
+func (b *Builder) Ensure(ctx context.Context, req Request) (Environment, error) {
+	reqs, err := parseRequirements(req.Requirements)
+	if err != nil {
+		return Environment{}, err
+	}
+	interp, err := b.choose(ctx, req.Python)
+	if err != nil {
+		return Environment{}, err
+	}
+	plan := plan{interp: interp, reqs: withRuntime(reqs)}
+	plan.input = b.inputOf(plan)
+	if env, ok := b.remembered(plan.input); ok {
+		return env, nil
+	}
+	return b.flights.do(ctx, plan.input, req.Progress, func(ctx context.Context, say func(string)) (Environment, error) {
+		return b.build(ctx, plan, say)
+	})
+}
+
+// Lookup returns a finished environment from disk. It reads one small file.
+func (b *Builder) Lookup(key string) (Environment, bool) {
+	env, err := readEnvironment(b.cfg.Dir, key)
+	return env, err == nil
+}
+
+const (
+	scratchDir = ".scratch"
+	cacheDir   = ".cache"
+	inputsDir  = ".inputs"
+	locksDir   = ".locks"
+)
+
+func (b *Builder) path(parts ...string) string {
+	return filepath.Join(append([]string{b.cfg.Dir}, parts...)...)
+}
+
+func (b *Builder) makeDirs() error {
+	for _, d := range []struct {
+		name     string
+		mode     os.FileMode
+		uid, gid int
+	}{
+		{".", 0o755, 0, 0},
+		{scratchDir, 0o711, 0, 0},
+		{inputsDir, 0o700, 0, 0},
+		{locksDir, 0o700, 0, 0},
+		{cacheDir, 0o700, int(b.cfg.BuildUID), int(b.cfg.BuildGID)},
+	} {
+		path := b.path(d.name)
+		if err := os.MkdirAll(path, 0o711); err != nil {
+			return fmt.Errorf("make the directory of environments: %w", err)
+		}
+		if info, err := os.Lstat(path); err != nil || !info.IsDir() {
+			return fmt.Errorf("prepare the directory of environments: %s is not a directory", path)
+		}
+		if err := errors.Join(os.Lchown(path, d.uid, d.gid), os.Chmod(path, d.mode)); err != nil {
+			return fmt.Errorf("prepare the directory of environments: %w", err)
+		}
+	}
+	return nil
+}
+
+// removeDeadScratch removes all scratch directories unless some process is building: then the next start does it.
+func (b *Builder) removeDeadScratch() error {
+	unlock, err := tryLock(b.path(locksDir, "scratch"))
+	if errors.Is(err, errLocked) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	entries, err := os.ReadDir(b.path(scratchDir))
+	if err != nil {
+		return fmt.Errorf("list the scratch directories: %w", err)
+	}
+	for _, e := range entries {
+		if err := os.RemoveAll(b.path(scratchDir, e.Name())); err != nil {
+			return fmt.Errorf("remove the scratch of a dead build: %w", err)
+		}
+	}
+	return nil
+}
+
+// firstClosed returns the first directory on the way to path that an unprivileged user cannot enter.
+func firstClosed(path string) (string, error) {
+	var way []string
+	for d := filepath.Dir(path); ; d = filepath.Dir(d) {
+		way = append(way, d)
+		if d == filepath.Dir(d) {
+			break
+		}
+	}
+	for i := len(way) - 1; i >= 0; i-- {
+		info, err := os.Stat(way[i])
+		if err != nil {
+			return way[i], fmt.Errorf("look at %s: %w", way[i], err)
+		}
+		if info.Mode().Perm()&0o001 == 0 {
+			return way[i], fmt.Errorf("%s cannot be entered by unprivileged users", way[i])
+		}
+	}
+	return "", nil
+}

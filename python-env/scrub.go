@@ -1,0 +1,54 @@
+package pythonenv
+
+import (
+	"net/url"
+	"os"
+	"regexp"
+	"strings"
+	"unicode"
+)
+
+// scrubber takes the operator's secrets and control characters out of what uv prints.
+type scrubber struct{ secrets *strings.Replacer }
+
+var userInfo = regexp.MustCompile(`://[^/@\s]+@`)
+
+// proxyVariables are passed on to uv. Their values may hold credentials.
+var proxyVariables = []string{
+	"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "all_proxy", "no_proxy",
+}
+
+func newScrubber(cfg Config) scrubber {
+	addresses := append([]string{cfg.IndexURL}, cfg.FindLinks...)
+	for _, name := range proxyVariables {
+		addresses = append(addresses, os.Getenv(name))
+	}
+	var pairs []string
+	for _, address := range addresses {
+		u, err := url.Parse(address)
+		if err != nil || u.User == nil {
+			continue
+		}
+		secret, isPassword := u.User.Password()
+		if !isPassword {
+			secret = u.User.Username() // a token may stand alone
+		}
+		_, encoded, _ := strings.Cut(u.User.String(), ":")
+		for _, s := range []string{secret, encoded, u.User.String()} {
+			if len(s) >= 4 { // a shorter one is a word like any other
+				pairs = append(pairs, s, "****")
+			}
+		}
+	}
+	return scrubber{secrets: strings.NewReplacer(pairs...)}
+}
+
+func (s scrubber) line(text string) string {
+	text = userInfo.ReplaceAllString(s.secrets.Replace(strings.ToValidUTF8(text, "?")), "://")
+	return strings.Map(func(r rune) rune {
+		if r == '\t' || unicode.IsPrint(r) {
+			return r
+		}
+		return -1
+	}, text)
+}
