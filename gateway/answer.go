@@ -1,0 +1,208 @@
+package gateway
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"runtime/debug"
+	"strconv"
+	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"apibuilder/ratelimit"
+	"apibuilder/store"
+)
+
+const (
+	statusClientGone = 499 // nginx's code for it
+
+	smallBody  = 64 << 10         // a refused request's body up to this size is read, to keep the connection
+	bodyGrace  = time.Second      // how long that may take
+	linger     = time.Second / 2  // how long net/http may go on reading what a consumer still sends after its answer
+	writeGrace = 30 * time.Second // for the last bytes of an answer
+)
+
+// answer is the http.ResponseWriter of one request. It puts the gateway's own fields on the response's header, counts
+// what is sent, and sees to it that the usage record is kept before the consumer can have the whole answer: just before
+// the last byte when the length is known, else before net/http ends the response. Write and WriteHeader are for the
+// handler's goroutine.
+type answer struct {
+	gateway *Gateway
+	w       http.ResponseWriter
+	control *http.ResponseController // of w
+	request *http.Request
+	id      string
+	start   time.Time
+
+	limits ratelimit.Result
+	usage  *store.Usage // nil: not counted
+	kept   bool         // usage is with the journal
+	upload *upload      // nil: no body, or nobody read it
+
+	status  int   // 0: no header yet
+	length  int64 // of the body as declared, -1: not declared
+	written int64 // of the body
+	word    string
+	cause   error // for the log
+	abort   bool  // the answer broke off
+}
+
+func newAnswer(g *Gateway, w http.ResponseWriter, r *http.Request) *answer {
+	now := time.Now()
+	return &answer{
+		gateway: g, w: w, control: http.NewResponseController(w), request: r,
+		id: newRequestID(now), start: now, length: -1,
+	}
+}
+
+// Unwrap serves http.ResponseController.
+func (a *answer) Unwrap() http.ResponseWriter { return a.w }
+
+// Header is that of the response.
+func (a *answer) Header() http.Header { return a.w.Header() }
+
+// WriteHeader sends the header; informational ones go through as they are.
+func (a *answer) WriteHeader(status int) {
+	if status >= 200 {
+		a.status = status
+		a.stamp(a.Header())
+	}
+	a.w.WriteHeader(status)
+}
+
+// stamp sets the fields that are the gateway's on every answer.
+func (a *answer) stamp(h http.Header) {
+	h["X-Request-Id"] = []string{a.id}
+	a.limits.SetHeaders(h)
+}
+
+// Write sends a piece of the body.
+func (a *answer) Write(p []byte) (int, error) {
+	if a.status == 0 {
+		a.WriteHeader(http.StatusOK)
+	}
+	before := a.written
+	a.written += int64(len(p))
+	if a.whole() {
+		a.record()
+	}
+	n, err := a.w.Write(p)
+	a.written = before + int64(n)
+	return n, err
+}
+
+// whole reports whether all of a body of known length was written.
+func (a *answer) whole() bool { return a.length >= 0 && a.written >= a.length }
+
+// FlushError sends what net/http still buffers.
+func (a *answer) FlushError() error { return a.control.Flush() }
+
+// record keeps the usage record, once. When it cannot be kept the consumer gets its answer all the same, because the
+// program has done its work; the log has the record then.
+func (a *answer) record() {
+	if a.usage == nil || a.kept {
+		return
+	}
+	a.kept = true
+	u := a.usage
+	u.Status, u.Error = a.status, a.word
+	u.BytesIn, u.BytesOut = a.upload.size(), a.written
+	u.Duration = time.Since(a.start)
+	if err := a.gateway.journal.Record(*u); err != nil {
+		a.gateway.log.Error("usage record lost", zap.Error(err), zap.Any("record", *u))
+	}
+}
+
+// finish ends the answer; it is deferred around the handler.
+func (a *answer) finish(r *http.Request) {
+	if p := recover(); p != nil {
+		a.cause = errPanic
+		a.gateway.log.Error("panic", zap.String("request_id", a.id), zap.Any("panic", p), zap.ByteString("stack", debug.Stack()))
+		a.problem(wordInternal)
+	}
+	a.record()
+	a.logLine(r)
+	if a.abort {
+		panic(http.ErrAbortHandler)
+	}
+	// A consumer that stops reading now must not hold the connection: net/http clears this before the next request.
+	_ = a.control.SetWriteDeadline(time.Now().Add(writeGrace))
+}
+
+var errPanic = errors.New("panic")
+
+func (a *answer) logLine(r *http.Request) {
+	level := zapcore.DebugLevel
+	if a.status >= 500 {
+		level = zapcore.InfoLevel
+	}
+	line := a.gateway.log.Check(level, "request")
+	if line == nil {
+		return
+	}
+	var of store.Usage
+	if a.usage != nil {
+		of = *a.usage
+	}
+	line.Write(
+		zap.String("request_id", a.id),
+		zap.String("api", of.APIID),
+		zap.Int("version", of.Version),
+		zap.String("key", of.KeyID),
+		zap.String("method", recordedMethod(r.Method)),
+		zap.String("path", recordedPath(originForm(r.RequestURI))),
+		zap.Int("status", a.status),
+		zap.String("reason", a.word),
+		zap.Int64("bytes_in", a.upload.size()),
+		zap.Int64("bytes_out", a.written),
+		zap.Duration("duration", time.Since(a.start)),
+		zap.Duration("start_wait", of.StartWait),
+		zap.NamedError("cause", a.cause),
+	)
+}
+
+// settleBody is called before the header of an answer whose request's body may not have been read. net/http must not
+// take the rest of it for the next request: a small one is read, else the connection will be closed.
+func (a *answer) settleBody() {
+	switch {
+	case a.request.ContentLength == 0:
+	case a.upload != nil && a.upload.complete():
+	case a.upload == nil && a.discardSmallBody():
+	default:
+		a.Header()["Connection"] = []string{"close"}
+		if a.upload == nil {
+			_ = a.control.SetReadDeadline(time.Now().Add(linger))
+		}
+	}
+}
+
+func (a *answer) discardSmallBody() bool {
+	n := a.request.ContentLength
+	if n < 0 || n > smallBody || a.request.Header.Get("Expect") != "" {
+		return false
+	}
+	_ = a.control.SetReadDeadline(time.Now().Add(bodyGrace))
+	read, err := io.Copy(io.Discard, a.request.Body)
+	_ = a.control.SetReadDeadline(time.Time{})
+	return err == nil && read == n
+}
+
+// reads reports whether r only reads; if not, it has answered.
+func (a *answer) reads(r *http.Request) bool {
+	if r.Method == http.MethodGet || r.Method == http.MethodHead {
+		return true
+	}
+	a.problem(wordMethodNotAllowed)
+	return false
+}
+
+func (a *answer) plain(text string) {
+	h := a.Header()
+	h.Set("Content-Type", "text/plain; charset=utf-8")
+	h.Set("Cache-Control", "no-store")
+	h.Set("Content-Length", strconv.Itoa(len(text)))
+	a.settleBody()
+	_, _ = io.WriteString(a, text)
+}

@@ -1,0 +1,159 @@
+package gateway
+
+import (
+	"context"
+	"net/http"
+	"strings"
+
+	"apibuilder/ratelimit"
+	"apibuilder/store"
+)
+
+// run serves ANY /run/{api_id}/{path}. The order of the checks is that of the answers: an unknown API is told to
+// everybody, what else is wrong with an API only to who may call it.
+func (g *Gateway) run(w http.ResponseWriter, r *http.Request) {
+	a := w.(*answer)
+	ref, rest, ok := splitTarget(r.RequestURI)
+	if !ok {
+		a.problem(wordNotFound)
+		return
+	}
+	e, err := g.directory.api(r.Context(), ref)
+	if err != nil {
+		a.fail(err)
+		return
+	}
+	p, word, err := g.admit(r, rest, e)
+	switch {
+	case err != nil:
+		a.fail(err)
+		return
+	case word != "":
+		a.problem(word)
+		return
+	}
+	a.usage = &store.Usage{
+		ID: a.id, APIID: e.id, Version: e.version, KeyID: p.keyID,
+		Time: a.start, Method: recordedMethod(r.Method), Path: recordedPath(rest),
+	}
+	if word = g.refuse(a, r, e, p); word != "" {
+		a.problem(word)
+		return
+	}
+	g.call(a, r, e, rest)
+}
+
+// fail answers with what an error of the directory or of Acquire stands for.
+func (a *answer) fail(err error) {
+	a.cause = err
+	if a.request.Context().Err() != nil {
+		a.gone()
+		return
+	}
+	a.problem(wordOf(err))
+}
+
+// gone ends an answer that nobody is left to read.
+func (a *answer) gone() {
+	a.word, a.abort = a.gateway.goneWord(), true
+	if a.status == 0 {
+		a.status = statusClientGone
+	}
+}
+
+// goneWord says who ended the consumer's connection.
+func (g *Gateway) goneWord() string {
+	if g.traffic.wasCut() {
+		return wordDraining
+	}
+	return wordClientGone
+}
+
+// admit checks the key. It returns whom the request is counted to, or the word why it is refused.
+func (g *Gateway) admit(r *http.Request, rest string, e *entry) (*pass, string, error) {
+	secrets := secretsIn(r.Header)
+	keyless := e.public || isPreflight(r, secrets) || e.publicDocs && isDocs(r, rest)
+	switch {
+	case len(secrets) == 0 && keyless:
+		return &pass{}, "", nil
+	case len(secrets) == 0:
+		return nil, wordMissingKey, nil
+	case len(secrets) > 1 && !keyless:
+		return nil, wordConflictingKeys, nil
+	case len(secrets) > 1:
+		return &pass{}, "", nil
+	}
+	p, err := g.directory.pass(r.Context(), e, secrets[0])
+	switch {
+	case err != nil:
+		return nil, "", err
+	case p.apiID == e.id:
+		return p, "", nil
+	case keyless:
+		return &pass{}, "", nil
+	case p.apiID == "":
+		return nil, wordInvalidKey, nil
+	}
+	return nil, wordWrongAPI, nil
+}
+
+// isPreflight reports whether r is the question that a browser asks before a request to another origin. It carries
+// neither key nor body (Fetch standard, 4.8), so that the program must answer it without.
+func isPreflight(r *http.Request, secrets []string) bool {
+	return r.Method == http.MethodOptions && len(secrets) == 0 && r.ContentLength == 0 &&
+		r.Header.Get("Origin") != "" && r.Header.Get("Access-Control-Request-Method") != ""
+}
+
+// isDocs reports whether r reads one of the pages that FastAPI makes of a program's routes. Nothing but their exact
+// paths counts, so that no other spelling leads to another route without a key.
+func isDocs(r *http.Request, rest string) bool {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead || r.ContentLength != 0 || r.Header["Upgrade"] != nil {
+		return false
+	}
+	path, _, _ := strings.Cut(rest, "?")
+	switch path {
+	case "/docs", "/docs/oauth2-redirect", "/redoc", "/openapi.json":
+		return true
+	}
+	return false
+}
+
+// refuse counts the request to its limits and returns the word why it goes no further, or nothing.
+func (g *Gateway) refuse(a *answer, r *http.Request, e *entry, p *pass) string {
+	if n := len(p.checks) + len(e.checks); n > 0 {
+		checks := make([]ratelimit.Check, 0, 3)
+		a.limits = g.limiter.Allow(append(append(checks, p.checks...), e.checks...)...)
+		if !a.limits.Allowed {
+			return wordRateLimited
+		}
+	}
+	switch {
+	case r.Method == http.MethodConnect:
+		return wordMethodNotSupported
+	case g.config.MaxBodyBytes > 0 && r.ContentLength > g.config.MaxBodyBytes:
+		return wordBodyTooLarge
+	case e.version == 0:
+		return wordNotDeployed
+	}
+	return ""
+}
+
+// call borrows a sandbox for the request.
+func (g *Gateway) call(a *answer, r *http.Request, e *entry, rest string) {
+	ctx, cancel := context.WithTimeout(r.Context(), g.config.StartTimeout)
+	lease, err := g.sandboxes.Acquire(ctx, e.id)
+	cancel()
+	if err != nil {
+		a.fail(err)
+		return
+	}
+	defer lease.Release()
+	a.usage.Version, a.usage.StartWait = lease.Version(), lease.StartWait()
+	newExchange(g, a, r, lease).run(rest)
+}
+
+// recordedMethod bounds what a record holds of a method that the consumer made up.
+func recordedMethod(method string) string {
+	const longest = 32
+	return method[:min(len(method), longest)]
+}

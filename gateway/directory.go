@@ -1,0 +1,275 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/singleflight"
+
+	"apibuilder/ratelimit"
+	"apibuilder/store"
+)
+
+// Store is what the gateway reads. store.Store is one; the contracts are there.
+type Store interface {
+	API(ctx context.Context, idOrName string) (store.API, error)
+	KeyByHash(ctx context.Context, hash [32]byte) (store.Key, error)
+	User(ctx context.Context, idOrName string) (store.User, error)
+	Plan(ctx context.Context, name string) (store.Plan, error)
+	Subscribe(fn func(store.Change)) (cancel func())
+}
+
+// The bounds of what a directory remembers. Known and unknown things have places of their own, so that guessing pushes
+// nothing out that is in use.
+const (
+	mostAPIs     = 1 << 14 // each under its id and its name
+	mostKeys     = 1 << 16
+	mostUnknown  = 1 << 12
+	mostStranger = 1 << 14
+	mostLoads    = 16 // at once
+
+	loadTimeout = 10 * time.Second
+)
+
+var errStore = errors.New("read the store")
+
+// entry is what a request needs to know of an API. All but keys never changes once it is in the directory.
+type entry struct {
+	id         string
+	name       string
+	public     bool
+	publicDocs bool
+	version    int
+	checks     []ratelimit.Check  // of the owner's plan and the API, those that have a limit
+	keys       map[[32]byte]*pass // valid keys of this API; guarded by the directory's mutex
+}
+
+// pass is what a presented secret turned out to be.
+type pass struct {
+	keyID  string
+	apiID  string // empty: no valid key
+	checks []ratelimit.Check
+}
+
+// directory remembers APIs and keys until the store says that something changed. What was read before a change is never
+// remembered after it: each change begins a new generation, and a load is kept only in the generation it began in. Keys
+// live in their API's entry, so that forgetting the entry forgets them. Safe for concurrent use.
+type directory struct {
+	store  Store
+	loads  singleflight.Group
+	slots  chan struct{}
+	cancel func()
+
+	mu         sync.RWMutex
+	generation uint64
+	apis       map[string]*entry // by id and by name
+	keys       int               // in all entries
+	unknown    map[string]struct{}
+	strangers  map[[32]byte]*pass // secrets that are no keys, and keys that were presented to another API
+}
+
+func newDirectory(st Store) *directory {
+	d := &directory{store: st, slots: make(chan struct{}, mostLoads)}
+	d.forgetLocked()
+	d.cancel = st.Subscribe(d.changed)
+	return d
+}
+
+// close ends the subscription.
+func (d *directory) close() { d.cancel() }
+
+// changed is called by the store after a commit. Key revocations come this way: the next request reads the store.
+func (d *directory) changed(c store.Change) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if c.APIID == "" {
+		d.forgetLocked()
+		return
+	}
+	d.generation++
+	d.unknown = make(map[string]struct{})
+	d.strangers = make(map[[32]byte]*pass)
+	if e := d.apis[c.APIID]; e != nil {
+		delete(d.apis, e.id)
+		delete(d.apis, e.name)
+		d.keys -= len(e.keys)
+	}
+}
+
+func (d *directory) forgetLocked() {
+	d.generation++
+	d.apis = make(map[string]*entry)
+	d.unknown = make(map[string]struct{})
+	d.strangers = make(map[[32]byte]*pass)
+	d.keys = 0
+}
+
+// api finds an API by id or name. Errors: store.ErrNotFound, errStore, the context's.
+func (d *directory) api(ctx context.Context, ref string) (*entry, error) {
+	d.mu.RLock()
+	e := d.apis[ref]
+	_, unknown := d.unknown[ref]
+	generation := d.generation
+	d.mu.RUnlock()
+	switch {
+	case e != nil:
+		return e, nil
+	case unknown:
+		return nil, store.ErrNotFound
+	}
+	return load(ctx, d, generation, "api "+ref, func(ctx context.Context) (*entry, error) {
+		e, err := d.readAPI(ctx, ref)
+		d.rememberAPI(generation, ref, e, err)
+		return e, err
+	})
+}
+
+// pass finds out what a secret is worth at an API; never nil without an error.
+func (d *directory) pass(ctx context.Context, e *entry, secret string) (*pass, error) {
+	if !possibleKey(secret) {
+		return &pass{}, nil
+	}
+	hash := store.HashSecret(secret)
+	d.mu.RLock()
+	p := e.keys[hash]
+	if p == nil {
+		p = d.strangers[hash]
+	}
+	generation := d.generation
+	d.mu.RUnlock()
+	if p != nil {
+		return p, nil
+	}
+	return load(ctx, d, generation, "key "+e.id+" "+string(hash[:]), func(ctx context.Context) (*pass, error) {
+		p, err := d.readKey(ctx, hash)
+		if err == nil {
+			d.rememberKey(generation, e, hash, p)
+		}
+		return p, err
+	})
+}
+
+// load reads once for all who ask for the same at the same time. The generation is part of the question: who asks after
+// a change must not get what was read before it. The reading goes on when one of those who wait gives up.
+func load[T any](
+	ctx context.Context, d *directory, generation uint64, what string, read func(context.Context) (T, error),
+) (T, error) {
+	var none T
+	result := d.loads.DoChan(strconv.FormatUint(generation, 10)+" "+what, func() (any, error) {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), loadTimeout)
+		defer cancel()
+		select {
+		case d.slots <- struct{}{}:
+			defer func() { <-d.slots }()
+		case <-ctx.Done():
+			return nil, fmt.Errorf("%w: too many reads at once", errStore)
+		}
+		return read(ctx)
+	})
+	select {
+	case r := <-result:
+		if r.Err != nil {
+			return none, r.Err
+		}
+		return r.Val.(T), nil
+	case <-ctx.Done():
+		return none, ctx.Err()
+	}
+}
+
+func (d *directory) readAPI(ctx context.Context, ref string) (*entry, error) {
+	a, err := d.store.API(ctx, ref)
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, store.ErrNotFound
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w: API: %w", errStore, err)
+	}
+	// From here on a missing row is a damaged store: the API must not run without its owner's limits. So that error is
+	// told, not wrapped: nobody may take it for an unknown API.
+	user, err := d.store.User(ctx, a.UserID)
+	if err != nil {
+		return nil, fmt.Errorf("%w: owner of %s: %s", errStore, a.ID, err.Error())
+	}
+	plan, err := d.store.Plan(ctx, user.Plan)
+	if err != nil {
+		return nil, fmt.Errorf("%w: plan of the owner of %s: %s", errStore, a.ID, err.Error())
+	}
+	e := &entry{
+		id: a.ID, name: a.Name, public: a.Public, publicDocs: a.PublicDocs, version: a.ActiveVersion,
+		keys: make(map[[32]byte]*pass),
+	}
+	e.checks = appendCheck(e.checks, "plan", user.ID, plan.Rate)
+	e.checks = appendCheck(e.checks, "api", a.ID, a.Rate)
+	return e, nil
+}
+
+func (d *directory) readKey(ctx context.Context, hash [32]byte) (*pass, error) {
+	k, err := d.store.KeyByHash(ctx, hash)
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return &pass{}, nil
+	case err != nil:
+		return nil, fmt.Errorf("%w: key: %w", errStore, err)
+	case !k.RevokedAt.IsZero():
+		return &pass{}, nil
+	}
+	return &pass{keyID: k.ID, apiID: k.APIID, checks: appendCheck(nil, "key", k.ID, k.Rate)}, nil
+}
+
+func appendCheck(checks []ratelimit.Check, policy, key string, r store.Rate) []ratelimit.Check {
+	if r.Unlimited() {
+		return checks
+	}
+	limit := ratelimit.Limit{Requests: r.Requests, Per: r.Per}
+	return append(checks, ratelimit.Check{Key: key, Policy: policy, Limit: limit})
+}
+
+func (d *directory) rememberAPI(generation uint64, ref string, e *entry, err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	switch {
+	case d.generation != generation:
+	case err == nil:
+		if len(d.apis) >= 2*mostAPIs {
+			d.forgetLocked()
+		}
+		d.apis[e.id], d.apis[e.name] = e, e
+	case errors.Is(err, store.ErrNotFound):
+		makeRoom(d.unknown, mostUnknown)
+		d.unknown[ref] = struct{}{}
+	}
+}
+
+func (d *directory) rememberKey(generation uint64, e *entry, hash [32]byte, p *pass) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	switch {
+	case d.generation != generation:
+	case p.apiID != e.id:
+		makeRoom(d.strangers, mostStranger)
+		d.strangers[hash] = p
+	case d.apis[e.id] == e: // an entry that was forgotten meanwhile must not count
+		if d.keys >= mostKeys {
+			d.forgetLocked()
+			return
+		}
+		e.keys[hash] = p
+		d.keys++
+	}
+}
+
+// makeRoom takes one element out of a full map; any will do.
+func makeRoom[K comparable, V any](m map[K]V, most int) {
+	if len(m) < most {
+		return
+	}
+	for k := range m {
+		delete(m, k)
+		return
+	}
+}

@@ -1,0 +1,314 @@
+package gateway
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"net/textproto"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"apibuilder/sandbox"
+)
+
+const (
+	copyBytes  = 32 << 10
+	mostInform = 16 // informational responses passed on for one request; more are an attack
+)
+
+var (
+	errRequestTimeout = errors.New("no response header in time")
+	errBodyStalled    = errors.New("the request body stopped coming")
+	errIdle           = errors.New("nothing moved")
+	errInformed       = errors.New("too many informational responses")
+	errBadStatus      = errors.New("bad status code")
+	errBadUpgrade     = errors.New("switched to a protocol that nobody asked for")
+)
+
+var copyBuffers = sync.Pool{New: func() any { return new([copyBytes]byte) }}
+
+// exchange is one request on its way to a program and the response on its way back.
+type exchange struct {
+	gateway *Gateway
+	answer  *answer
+	in      *http.Request
+	lease   Lease
+	ctx     context.Context
+	cancel  context.CancelCauseFunc
+	watch   *watchdog
+
+	streaming atomic.Bool // the response's header has arrived
+	conn      *programConn
+	hook      *func() // what conn calls when it is closed
+
+	mu       sync.Mutex // orders informational responses and the end of RoundTrip
+	informed int
+	answered bool
+}
+
+func newExchange(g *Gateway, a *answer, r *http.Request, lease Lease) *exchange {
+	x := &exchange{gateway: g, answer: a, in: r, lease: lease}
+	x.ctx, x.cancel = context.WithCancelCause(r.Context())
+	x.watch = newWatchdog(g.config.RequestTimeout, x.expire)
+	return x
+}
+
+// run does it all. Whatever the program does, run ends, and nothing of the request is in use when it has.
+func (x *exchange) run(rest string) {
+	defer x.close()
+	res, err := x.lease.RoundTrip(x.request(rest))
+	x.mu.Lock()
+	x.answered = true
+	x.mu.Unlock()
+	if err != nil {
+		x.broken(err)
+		return
+	}
+	defer res.Body.Close()
+	if !x.watch.allow(x.gateway.config.IdleTimeout) {
+		x.broken(errRequestTimeout)
+		return
+	}
+	x.streaming.Store(true)
+	x.respond(res)
+}
+
+func (x *exchange) close() {
+	x.watch.stop()
+	x.cancel(nil)
+	x.answer.upload.stop()
+	if x.conn != nil {
+		x.conn.onClose.CompareAndSwap(x.hook, nil)
+	}
+}
+
+// expire ends an exchange that stands still: the program's fault, or the consumer's.
+func (x *exchange) expire() {
+	upload := x.answer.upload
+	switch {
+	case x.streaming.Load():
+		x.cancel(errIdle)
+		_ = x.answer.control.SetWriteDeadline(time.Now()) // a consumer that does not read blocks a write
+	case upload.waiting():
+		x.cancel(errBodyStalled)
+	default:
+		x.cancel(errRequestTimeout)
+	}
+	upload.abort()
+}
+
+// request is what the program gets.
+func (x *exchange) request(rest string) *http.Request {
+	r := x.in
+	host := cmp.Or(r.Host, localHost(r))
+	out := &http.Request{
+		Method: r.Method, URL: programURL(host, rest), Host: host,
+		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+		Header: requestHeader(r, x.answer.id),
+	}
+	trace := &httptrace.ClientTrace{}
+	if r.ProtoAtLeast(1, 1) && r.Header["Expect"] == nil { // net/http writes its own 100 in another goroutine
+		trace.Got1xxResponse = x.inform
+	}
+	if r.ContentLength != 0 {
+		out.ContentLength, out.TransferEncoding = r.ContentLength, r.TransferEncoding
+		out.Trailer = requestTrailer(r)
+		out.Body = x.newUpload(out.Trailer)
+		trace.GotConn = x.gotConn
+	}
+	return out.WithContext(httptrace.WithClientTrace(x.ctx, trace))
+}
+
+// localHost is the address that an HTTP/1.0 consumer, which sends no Host, has called.
+func localHost(r *http.Request) string {
+	if addr, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr); ok {
+		if _, _, err := net.SplitHostPort(addr.String()); err == nil {
+			return addr.String()
+		}
+	}
+	return "localhost"
+}
+
+func (x *exchange) newUpload(trailer http.Header) *upload {
+	u := &upload{
+		body: x.in.Body, control: x.answer.control, length: x.in.ContentLength, most: x.gateway.config.MaxBodyBytes,
+		ctx: x.in.Context(), moved: x.watch.moved,
+		ended: func() {
+			for name := range trailer {
+				trailer[name] = x.in.Trailer[name]
+			}
+		},
+	}
+	x.answer.upload = u
+	return u
+}
+
+// gotConn sees to it that the end of the program's connection ends the upload. http.Transport waits for the read that
+// goes on, so that without this a crashed program and a silent consumer would hold each other.
+func (x *exchange) gotConn(info httptrace.GotConnInfo) {
+	if conn, ok := info.Conn.(*programConn); ok {
+		hook := x.answer.upload.abort
+		x.conn, x.hook = conn, &hook
+		conn.onClose.Store(&hook)
+	}
+}
+
+// inform passes on an informational response. http.Transport calls it in another goroutine, maybe after RoundTrip.
+func (x *exchange) inform(status int, h textproto.MIMEHeader) error {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.informed++
+	switch {
+	case x.informed > mostInform:
+		return errInformed
+	case x.answered || status == http.StatusContinue: // net/http sends its own when the body is wanted
+		return nil
+	}
+	header := x.answer.Header()
+	copyResponse(header, http.Header(h))
+	x.answer.WriteHeader(status)
+	clear(header)
+	return nil
+}
+
+// broken answers for an exchange without a valid response.
+func (x *exchange) broken(err error) {
+	word := x.reason(err)
+	if word == wordClientGone || x.gone() {
+		x.answer.gone()
+		return
+	}
+	x.answer.problem(word)
+}
+
+// reason finds the word for what ended the exchange: the gateway's own clock, the consumer, the sandbox's end, or else
+// a program that does not speak HTTP.
+func (x *exchange) reason(err error) string {
+	x.answer.cause = err
+	switch cause := context.Cause(x.ctx); {
+	case errors.Is(cause, errRequestTimeout):
+		x.lease.Suspect()
+		return wordRequestTimeout
+	case errors.Is(cause, errBodyStalled):
+		return wordBodyTimeout
+	case errors.Is(cause, errIdle):
+		return wordIdleTimeout
+	}
+	if word, cause := x.answer.upload.blame(); word != "" {
+		x.answer.cause = cause
+		return word
+	}
+	if errors.Is(err, errConsumer) || x.gone() {
+		return x.gateway.goneWord()
+	}
+	if exit := x.exit(); exit != nil {
+		x.answer.cause = exit
+		return wordOf(exit)
+	}
+	if x.gone() {
+		return x.gateway.goneWord()
+	}
+	return wordBadResponse
+}
+
+func (x *exchange) gone() bool { return x.answer.upload.gone(x.in.Context()) }
+
+func (x *exchange) exit() *sandbox.Exit {
+	ctx := x.in.Context()
+	if ctx.Err() != nil { // by our own abort, see upload.gone
+		ctx = context.WithoutCancel(ctx)
+	}
+	ctx, cancel := context.WithTimeout(ctx, x.gateway.config.ExitWait)
+	defer cancel()
+	return x.lease.Exit(ctx)
+}
+
+// respond passes the response on.
+func (x *exchange) respond(res *http.Response) {
+	switch {
+	case res.StatusCode == http.StatusSwitchingProtocols:
+		x.tunnel(res)
+		return
+	case res.StatusCode < 200:
+		x.answer.cause = errBadStatus
+		x.answer.problem(wordBadResponse)
+		return
+	}
+	a, h := x.answer, x.answer.Header()
+	copyResponse(h, res.Header)
+	if h["Content-Type"] == nil {
+		h["Content-Type"] = nil // present and empty: net/http must not guess one
+	}
+	for name := range res.Trailer {
+		if !isOurs(name) {
+			h.Add("Trailer", name)
+		}
+	}
+	a.settleBody()
+	if a.upload != nil {
+		a.upload.relaxed.Store(true)
+	}
+	a.length = res.ContentLength
+	a.WriteHeader(res.StatusCode)
+	if err := x.stream(res); err != nil {
+		a.abort = true
+		a.word = x.reason(err)
+		return
+	}
+	for name, values := range res.Trailer {
+		if !isOurs(name) {
+			h[name] = values
+		}
+	}
+}
+
+var errConsumer = errors.New("write to the consumer")
+
+// stream copies the body. Each piece is sent on at once, except for the last of a known length, which net/http sends
+// when the handler returns.
+func (x *exchange) stream(res *http.Response) error {
+	if res.Body == http.NoBody {
+		return nil
+	}
+	a := x.answer
+	if res.ContentLength < 0 {
+		if err := a.FlushError(); err != nil {
+			return errors.Join(errConsumer, err)
+		}
+	}
+	buffer := copyBuffers.Get().(*[copyBytes]byte)
+	defer copyBuffers.Put(buffer)
+	for {
+		n, err := res.Body.Read(buffer[:])
+		if n > 0 {
+			if err := x.pass(buffer[:n]); err != nil {
+				return errors.Join(errConsumer, err)
+			}
+		}
+		switch {
+		case err == io.EOF:
+			return nil
+		case err != nil:
+			return err
+		}
+	}
+}
+
+func (x *exchange) pass(p []byte) error {
+	x.watch.moved()
+	if _, err := x.answer.Write(p); err != nil {
+		return err
+	}
+	if !x.answer.whole() {
+		if err := x.answer.FlushError(); err != nil {
+			return err
+		}
+	}
+	x.watch.moved()
+	return nil
+}

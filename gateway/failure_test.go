@@ -1,0 +1,148 @@
+package gateway
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"apibuilder/sandbox"
+	"apibuilder/store"
+)
+
+func TestBadResponses(t *testing.T) {
+	var answer string
+	d := newRawDoor(t, Config{}, func(conn net.Conn, r *bufio.Reader) {
+		if _, err := readHead(r); err == nil {
+			_, _ = io.WriteString(conn, answer)
+		}
+	})
+	for name, text := range map[string]string{
+		"nothing":            "",
+		"no HTTP":            "hello\r\n\r\n",
+		"cut in the header":  "HTTP/1.1 200 OK\r\nX-A: ",
+		"two lengths":        "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
+		"negative length":    "HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\n",
+		"unknown coding":     "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+		"status 0":           "HTTP/1.1 000 X\r\nContent-Length: 0\r\n\r\n",
+		"status 99":          "HTTP/1.1 099 X\r\nContent-Length: 0\r\n\r\n",
+		"four digits":        "HTTP/1.1 2000 X\r\nContent-Length: 0\r\n\r\n",
+		"huge header":        "HTTP/1.1 200 OK\r\nX-A: " + strings.Repeat("a", 1<<20) + "\r\n\r\n",
+		"unasked switch":     "HTTP/1.1 101 X\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+		"switch without why": "HTTP/1.1 101 X\r\n\r\n",
+	} {
+		answer = text
+		got := d.get("/run/private/")
+		t.Run(name, func(t *testing.T) {
+			got.wantProblem(t, 502, wordBadResponse)
+			if u := d.record(); u.Status != 502 || u.Error != wordBadResponse {
+				t.Errorf("record %+v", u)
+			}
+		})
+	}
+	answer = "HTTP/1.1 799 Own\r\nX-A: a\r\nContent-Length: 0\r\n\r\n"
+	if got := d.get("/run/private/"); got.StatusCode != 799 {
+		t.Errorf("status %d", got.StatusCode)
+	}
+}
+
+// An answer that breaks off must not look whole.
+func TestBrokenBodies(t *testing.T) {
+	for name, text := range map[string]string{
+		"short":         "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf",
+		"chunk missing": "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\n",
+		"bad chunk":     "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nhalf\r\nxyz\r\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := newRawDoor(t, Config{}, func(conn net.Conn, r *bufio.Reader) {
+				_, _ = readHead(r)
+				_, _ = io.WriteString(conn, text)
+			})
+			d.sandboxes.exit = &sandbox.Exit{Reason: sandbox.OutOfMemory}
+			res, err := d.client.Do(d.request("GET", "/run/private/", nil))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer res.Body.Close()
+			if body, err := io.ReadAll(res.Body); err == nil || string(body) != "half" {
+				t.Errorf("body %q, error %v", body, err)
+			}
+			if u := d.record(); u.Status != 200 || u.Error != string(sandbox.OutOfMemory) || u.BytesOut != 4 {
+				t.Errorf("record %+v", u)
+			}
+		})
+	}
+}
+
+func TestDeadSandboxesAreTyped(t *testing.T) {
+	d := newRawDoor(t, Config{}, func(net.Conn, *bufio.Reader) {})
+	for reason, status := range map[sandbox.Reason]int{
+		sandbox.OutOfMemory: 502, sandbox.Crashed: 502, sandbox.KilledBySeccomp: 502, sandbox.TooManyProcesses: 502,
+		sandbox.RequestTimeout: 504, sandbox.Draining: 503, "newer_reason": 502,
+	} {
+		d.sandboxes.exit = &sandbox.Exit{Reason: reason, Detail: "secret traceback", Output: "secret output"}
+		got := d.get("/run/private/")
+		got.wantProblem(t, status, string(reason))
+		if strings.Contains(got.text, "secret") {
+			t.Errorf("the consumer got %s", got.text)
+		}
+		if u := d.record(); u.Status != status || u.Error != string(reason) || u.Version != 3 || u.KeyID != "key_1" {
+			t.Errorf("record %+v", u)
+		}
+	}
+}
+
+func TestAcquireErrors(t *testing.T) {
+	d := newDoor(t, Config{StartTimeout: 50 * time.Millisecond}, func(http.ResponseWriter, *http.Request) {})
+	for _, c := range []struct {
+		err    error
+		status int
+		word   string
+	}{
+		{&sandbox.Exit{Reason: sandbox.ImportError, Detail: "secret"}, 502, "import_error"},
+		{fmt.Errorf("start: %w", &sandbox.Exit{Reason: sandbox.StartTimeout}), 502, "start_timeout"},
+		{fmt.Errorf("start: %w", sandbox.ErrNoRoom), 503, wordNoRoom},
+		{sandbox.ErrStopped, 503, wordDraining},
+		{store.ErrNotFound, 404, wordUnknownAPI},
+		{errors.New("secret"), 500, wordInternal},
+	} {
+		d.sandboxes.err = c.err
+		got := d.get("/run/private/")
+		got.wantProblem(t, c.status, c.word)
+		if strings.Contains(got.text, "secret") {
+			t.Errorf("%v: the consumer got %s", c.err, got.text)
+		}
+		if (got.Header.Get("Retry-After") != "") != (c.status == 503) {
+			t.Errorf("%v: Retry-After %q", c.err, got.Header.Get("Retry-After"))
+		}
+	}
+	d.sandboxes.block = true
+	d.get("/run/private/").wantProblem(t, 504, wordRequestTimeout)
+}
+
+// The program dies while the consumer pauses its upload: neither may keep the other waiting.
+func TestProgramDiesWhileConsumerPauses(t *testing.T) {
+	d := newRawDoor(t, Config{}, func(_ net.Conn, r *bufio.Reader) { _, _ = readHead(r) })
+	d.sandboxes.exit = &sandbox.Exit{Reason: sandbox.Crashed}
+	c := d.dial()
+	c.send("POST /run/private/ HTTP/1.1\r\nHost: h\r\nX-API-Key: %s\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n", testKey)
+	c.answer("POST").wantProblem(t, 502, "crashed")
+}
+
+// A consumer that leaves while its sandbox starts is nobody's failure.
+func TestConsumerGoneDuringStart(t *testing.T) {
+	d := newDoor(t, Config{}, func(http.ResponseWriter, *http.Request) {})
+	d.sandboxes.block = true
+	c := d.dial()
+	c.send("GET /run/private/ HTTP/1.1\r\nHost: h\r\nX-API-Key: %s\r\n\r\n", testKey)
+	within(t, "Acquire", d.sandboxes.waiting)
+	_ = c.Close()
+	if u := d.record(); u.Status != 499 || u.Error != wordClientGone {
+		t.Errorf("record %+v", u)
+	}
+}

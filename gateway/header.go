@@ -1,0 +1,181 @@
+package gateway
+
+import (
+	"net"
+	"net/http"
+	"strings"
+)
+
+// hopByHop are the fields of one connection (RFC 9110, 7.6.1, and what RFC 2616 had beside), which are not passed on.
+var hopByHop = fieldSet(
+	"Connection", "Proxy-Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization", "Proxy-Authentication-Info",
+	"Te", "Trailer", "Transfer-Encoding", "Upgrade", "Http2-Settings",
+)
+
+// fromConnection are the fields about where a request came from. A consumer cannot set them; together with every
+// X-Forwarded- field they are dropped, and those that the gateway knows are set from the connection.
+var fromConnection = fieldSet("Forwarded", "X-Real-Ip", "X-Request-Id")
+
+// ofOrigin are response fields that speak for the whole origin, which an author shares with all others.
+var ofOrigin = fieldSet("Alt-Svc", "Clear-Site-Data", "Nel", "Service-Worker-Allowed", "Strict-Transport-Security")
+
+type fields map[string]struct{}
+
+func fieldSet(names ...string) fields {
+	set := make(fields, len(names))
+	for _, name := range names {
+		set[name] = struct{}{}
+	}
+	return set
+}
+
+func (f fields) has(name string) bool {
+	_, ok := f[name]
+	return ok
+}
+
+// connectionFields returns the fields that a Connection field names, in canonical form; nil when there are none.
+func connectionFields(h http.Header) fields {
+	var named fields
+	for _, value := range h["Connection"] {
+		for token := range strings.SplitSeq(value, ",") {
+			token = strings.TrimSpace(token)
+			if token == "" || strings.EqualFold(token, "keep-alive") || strings.EqualFold(token, "close") {
+				continue
+			}
+			if named == nil {
+				named = make(fields)
+			}
+			named[http.CanonicalHeaderKey(token)] = struct{}{}
+		}
+	}
+	return named
+}
+
+// hasToken reports whether a list-valued field has a member, whatever its case and parameters.
+func hasToken(values []string, want string) bool {
+	for _, value := range values {
+		for token := range strings.SplitSeq(value, ",") {
+			token, _, _ = strings.Cut(token, ";")
+			if strings.EqualFold(strings.TrimSpace(token), want) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// isUpgrade reports whether r asks for WebSocket (RFC 6455, 4.1). No other protocol is passed on: an upgrade to HTTP/2
+// would carry requests that nobody counts.
+func isUpgrade(r *http.Request) bool {
+	return r.Method == http.MethodGet && r.ContentLength == 0 && r.ProtoAtLeast(1, 1) &&
+		hasToken(r.Header["Connection"], "upgrade") &&
+		len(r.Header["Upgrade"]) == 1 && strings.EqualFold(r.Header["Upgrade"][0], "websocket")
+}
+
+// requestHeader returns what the program gets of a consumer's header: neither fields of the connection nor our secrets
+// nor anything that pretends to come from the gateway, then what does come from it. Values are shared with r.
+func requestHeader(r *http.Request, id string) http.Header {
+	in, named := r.Header, connectionFields(r.Header)
+	out := make(http.Header, len(in)+6)
+	for name, values := range in {
+		if named.has(name) || isKept(name) {
+			continue
+		}
+		if values = withoutSecrets(name, values); len(values) > 0 {
+			out[name] = values
+		}
+	}
+	if out["User-Agent"] == nil {
+		out["User-Agent"] = []string{""} // else http.Transport adds its own
+	}
+	if hasToken(in["Te"], "trailers") {
+		out["Te"] = []string{"trailers"}
+	}
+	if isUpgrade(r) {
+		out["Connection"], out["Upgrade"] = []string{"Upgrade"}, []string{"websocket"}
+	}
+	setForwarded(out, r)
+	out["X-Request-Id"] = []string{id}
+	return out
+}
+
+// folded takes underscores for hyphens, because programs that see fields as CGI variables (RFC 3875, 4.1.18) cannot
+// tell them apart.
+func folded(name string) string {
+	if strings.IndexByte(name, '_') < 0 {
+		return name
+	}
+	return http.CanonicalHeaderKey(strings.ReplaceAll(name, "_", "-"))
+}
+
+// isKept reports whether a request's field stays at the gateway.
+func isKept(name string) bool {
+	name = folded(name)
+	return hopByHop.has(name) || fromConnection.has(name) || strings.HasPrefix(name, "X-Forwarded-")
+}
+
+// withoutSecrets takes the values that hold a secret of ours out of X-API-Key and Authorization.
+func withoutSecrets(name string, values []string) []string {
+	name = folded(name)
+	if !holdsSecrets(name) {
+		return values
+	}
+	var kept []string
+	for _, value := range values {
+		if len(secretsOf(name, value)) == 0 {
+			kept = append(kept, value)
+		}
+	}
+	return kept
+}
+
+func holdsSecrets(name string) bool { return name == apiKeyField || name == "Authorization" }
+
+func setForwarded(h http.Header, r *http.Request) {
+	if host, _, err := net.SplitHostPort(r.RemoteAddr); err == nil {
+		host, _, _ = strings.Cut(host, "%") // the zone of an IPv6 address means something on this host only
+		h["X-Forwarded-For"] = []string{host}
+	}
+	proto := "http"
+	if r.TLS != nil {
+		proto = "https"
+	}
+	h["X-Forwarded-Proto"] = []string{proto}
+	if r.Host != "" {
+		h["X-Forwarded-Host"] = []string{r.Host}
+	}
+}
+
+// requestTrailer returns the announced trailer fields that may be passed on, without values; nil when there are none.
+// Programs may see trailer fields among the others, so the same rules hold.
+func requestTrailer(r *http.Request) http.Header {
+	var out http.Header
+	for name := range r.Trailer {
+		if isKept(name) || holdsSecrets(folded(name)) {
+			continue
+		}
+		if out == nil {
+			out = make(http.Header)
+		}
+		out[name] = nil
+	}
+	return out
+}
+
+// copyResponse puts on dst what a consumer gets of a program's header. The fields of limits are the program's own until
+// answer.stamp replaces them.
+func copyResponse(dst, src http.Header) {
+	named := connectionFields(src)
+	for name, values := range src {
+		if named.has(name) || isOurs(name) {
+			continue
+		}
+		dst[name] = values
+	}
+}
+
+// isOurs reports whether a program's field is dropped.
+func isOurs(name string) bool {
+	return hopByHop.has(name) || ofOrigin.has(name) || name == "X-Request-Id"
+}

@@ -1,0 +1,55 @@
+package gateway
+
+import (
+	"net/http"
+	"strings"
+
+	"apibuilder/store"
+)
+
+const apiKeyField = "X-Api-Key"
+
+// longestSecret is more than any secret of ours has; longer ones are not worth a hash.
+const longestSecret = 128
+
+// secretsIn returns the secrets of ours that a request presents: X-API-Key: ab_..., and Authorization: Bearer ab_....
+// Any other value of these fields is the author's.
+func secretsIn(h http.Header) []string {
+	var secrets []string
+	for _, value := range h[apiKeyField] {
+		secrets = append(secrets, secretsOf(apiKeyField, value)...)
+	}
+	for _, value := range h["Authorization"] {
+		secrets = append(secrets, secretsOf("Authorization", value)...)
+	}
+	return secrets
+}
+
+// secretsOf returns the secrets of ours in one value of a field. Values may have been joined by commas on their way
+// (RFC 9110, 5.3), so each part is looked at. A management token counts: it opens nothing here, and no author may have it.
+func secretsOf(field, value string) []string {
+	var secrets []string
+	for part := range strings.SplitSeq(value, ",") {
+		part = strings.TrimSpace(part)
+		if field == "Authorization" {
+			scheme, credentials, _ := strings.Cut(part, " ")
+			if !strings.EqualFold(scheme, "Bearer") {
+				continue
+			}
+			part = strings.TrimSpace(credentials)
+		}
+		if isSecret(part) {
+			secrets = append(secrets, part)
+		}
+	}
+	return secrets
+}
+
+func isSecret(s string) bool {
+	return strings.HasPrefix(s, store.KeySecretPrefix) || strings.HasPrefix(s, store.TokenSecretPrefix)
+}
+
+// possibleKey reports whether secret can be a key, so that nothing else is hashed or looked up.
+func possibleKey(secret string) bool {
+	return len(secret) <= longestSecret && strings.HasPrefix(secret, store.KeySecretPrefix)
+}

@@ -1,0 +1,166 @@
+package gateway
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strconv"
+
+	"apibuilder/sandbox"
+	"apibuilder/store"
+)
+
+// The words that the gateway adds to the reasons of package sandbox. They are the type of a problem body and the Error
+// of a usage record, and do not change.
+const (
+	wordNotFound           = "not_found"
+	wordUnknownAPI         = "unknown_api"
+	wordMissingKey         = "missing_key"
+	wordInvalidKey         = "invalid_key"
+	wordConflictingKeys    = "conflicting_keys"
+	wordWrongAPI           = "wrong_api"
+	wordRateLimited        = "rate_limited"
+	wordMethodNotAllowed   = "method_not_allowed"
+	wordMethodNotSupported = "method_not_supported"
+	wordBadRequest         = "bad_request"
+	wordBodyTimeout        = "body_timeout"
+	wordBodyTooLarge       = "body_too_large"
+	wordNotDeployed        = "not_deployed"
+	wordBadResponse        = "bad_response"
+	wordNoRoom             = "no_room"
+	wordNotReady           = "not_ready"
+	wordStoreUnavailable   = "store_unavailable"
+	wordRequestTimeout     = string(sandbox.RequestTimeout)
+	wordDraining           = string(sandbox.Draining)
+	wordInternal           = "internal"
+
+	// Only in records: nobody is left to read them, or the answer had begun.
+	wordClientGone  = "client_gone"
+	wordIdleTimeout = "idle_timeout"
+)
+
+type problemKind struct {
+	status int
+	title  string
+	detail string
+}
+
+// problems is the one table from words to answers. Details are fixed sentences: what a program said is for its author.
+var problems = map[string]problemKind{
+	wordNotFound:   {404, "Not found", "There is nothing at this address. APIs are below /run/{api_id}/."},
+	wordUnknownAPI: {404, "Unknown API", "No API has this id or name."},
+	wordMissingKey: {
+		401, "API key required",
+		"Send the key of this API as X-API-Key: ab_... or as Authorization: Bearer ab_...",
+	},
+	wordInvalidKey:         {401, "API key not valid", "The key is unknown or was revoked. Ask the API's owner for a new one."},
+	wordConflictingKeys:    {401, "More than one API key", "Send exactly one key, in one header field."},
+	wordWrongAPI:           {403, "API key of another API", "The key is valid, but not for this API."},
+	wordRateLimited:        {429, "Too many requests", "Wait for the seconds in Retry-After. The RateLimit fields name the limit."},
+	wordMethodNotAllowed:   {405, "Method not allowed", "This address takes GET and HEAD."},
+	wordMethodNotSupported: {501, "Method not supported", "The gateway opens no tunnels."},
+	wordBadRequest:         {400, "Bad request", "The request body is not valid HTTP."},
+	wordBodyTimeout:        {408, "Request body too slow", "The request body did not arrive in time."},
+	wordBodyTooLarge:       {413, "Request body too large", "The request body is larger than this server accepts."},
+	wordNotDeployed:        {502, "API not deployed", "No version of this API was deployed successfully yet."},
+	wordBadResponse:        {502, "Bad response", "The API's answer was not valid HTTP, or broke off."},
+	wordNoRoom:             {503, "No room", "All places for running APIs are busy. Try again soon."},
+	wordNotReady:           {503, "Not ready", "The server cannot take requests now."},
+	wordStoreUnavailable:   {503, "Store unavailable", "The server cannot look up this API now. Try again soon."},
+	wordRequestTimeout:     {504, "Too slow", "The API did not answer in time."},
+	wordDraining:           {503, "Restarting", "The API is being replaced. Try again."},
+	wordInternal:           {500, "Internal error", "The server failed. Its log has the details under the request id."},
+
+	string(sandbox.OutOfMemory):      {502, "Out of memory", "The API was ended at its memory limit."},
+	string(sandbox.TooManyProcesses): {502, "Too many processes", "The API ended after it had hit its process limit."},
+	string(sandbox.ImportError):      {502, "Import error", "The API's code raised an error while it was imported."},
+	string(sandbox.NoApp):            {502, "No application", "The API's code defines no application."},
+	string(sandbox.StartupFailed):    {502, "Startup failed", "The API's startup code raised an error."},
+	string(sandbox.StartTimeout):     {502, "Start timeout", "The API did not start in time."},
+	string(sandbox.KilledBySeccomp):  {502, "Forbidden system call", "The API was ended for a forbidden system call."},
+	string(sandbox.Crashed):          {502, "Crashed", "The API crashed."},
+	string(sandbox.SandboxFailed):    {502, "Sandbox failed", "The server could not make a sandbox for the API."},
+}
+
+// problemOf finds a word in the table. A word that is not there is a newer reason of package sandbox.
+func problemOf(word string) problemKind {
+	if kind, known := problems[word]; known {
+		return kind
+	}
+	return problemKind{http.StatusBadGateway, "The API failed", "The API did not answer."}
+}
+
+// problemBody is application/problem+json, RFC 9457.
+type problemBody struct {
+	Type      string `json:"type"`
+	Title     string `json:"title"`
+	Status    int    `json:"status"`
+	Detail    string `json:"detail"`
+	RequestID string `json:"request_id"`
+}
+
+// problem answers with the problem that word stands for, unless an answer has begun: then that is cut off.
+func (a *answer) problem(word string) {
+	a.word = word
+	if a.status != 0 {
+		a.abort = true
+		return
+	}
+	kind := problemOf(word)
+	body, _ := json.Marshal(problemBody{word, kind.title, kind.status, kind.detail, a.id}) // strings and a number
+	body = append(body, '\n')
+	h := a.Header()
+	clear(h)
+	h.Set("Content-Type", "application/problem+json")
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Content-Length", strconv.Itoa(len(body)))
+	for name, value := range problemFields(word, kind.status) {
+		h.Set(name, value)
+	}
+	a.settleBody()
+	a.WriteHeader(kind.status)
+	if a.request.Method != http.MethodHead {
+		a.length = int64(len(body))
+		_, _ = a.Write(body) // a consumer that is gone has its record
+	}
+}
+
+// problemFields are the header fields that a status demands (RFC 9110) or that help a client to come back.
+func problemFields(word string, status int) map[string]string {
+	switch status {
+	case http.StatusUnauthorized:
+		challenge := `Bearer realm="apibuilder"`
+		if word == wordInvalidKey {
+			challenge += `, error="invalid_token"`
+		}
+		return map[string]string{"WWW-Authenticate": challenge}
+	case http.StatusMethodNotAllowed:
+		return map[string]string{"Allow": "GET, HEAD"}
+	case http.StatusServiceUnavailable:
+		return map[string]string{"Retry-After": "1"}
+	}
+	return nil
+}
+
+// wordOf turns what Acquire and the directory return into a word. An error that is not known is internal.
+func wordOf(err error) string {
+	var exit *sandbox.Exit
+	switch {
+	case errors.As(err, &exit):
+		return cmp.Or(string(exit.Reason), wordInternal)
+	case errors.Is(err, sandbox.ErrNoRoom):
+		return wordNoRoom
+	case errors.Is(err, sandbox.ErrStopped):
+		return wordDraining
+	case errors.Is(err, store.ErrNotFound):
+		return wordUnknownAPI
+	case errors.Is(err, errStore):
+		return wordStoreUnavailable
+	case errors.Is(err, context.DeadlineExceeded):
+		return wordRequestTimeout
+	}
+	return wordInternal
+}

@@ -1,0 +1,93 @@
+package gateway
+
+import (
+	"net/url"
+	"strings"
+)
+
+const (
+	runPrefix     = "/run/"
+	longestAPIRef = 63 // of a name; ids are shorter
+)
+
+// splitTarget cuts a raw request target (RFC 9112, 3.2) of the form /run/{id}{rest}. rest is what the program gets, byte
+// for byte: it starts with a slash, which is added where there is none, and includes the query. ok is false when the
+// target has another form or id is none that an API can have.
+func splitTarget(target string) (id, rest string, ok bool) {
+	path, found := strings.CutPrefix(originForm(target), runPrefix)
+	if !found {
+		return "", "", false
+	}
+	end := strings.IndexAny(path, "/?")
+	if end < 0 {
+		end = len(path)
+	}
+	id, rest = path[:end], path[end:]
+	if !possibleAPIRef(id) {
+		return "", "", false
+	}
+	if rest == "" || rest[0] == '?' {
+		rest = "/" + rest
+	}
+	return id, rest, true
+}
+
+// originForm takes the scheme and authority off an absolute-form target. RFC 9112, 3.2.2: servers must accept it.
+func originForm(target string) string {
+	if strings.HasPrefix(target, "/") {
+		return target
+	}
+	_, after, found := strings.Cut(target, "://")
+	if !found {
+		return ""
+	}
+	slash := strings.IndexAny(after, "/?#")
+	if slash < 0 || after[slash] != '/' {
+		return ""
+	}
+	return after[slash:]
+}
+
+// possibleAPIRef reports whether s can be the id or the name of an API, so that nothing else ever reaches the store.
+func possibleAPIRef(s string) bool {
+	if s == "" || len(s) > longestAPIRef {
+		return false
+	}
+	for i := range len(s) {
+		c := s[i]
+		if (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' && c != '_' {
+			return false
+		}
+	}
+	return true
+}
+
+// programURL returns the URL for which http.Transport writes exactly rest as the request target. Only a path that starts
+// with two slashes and has characters that no URI may have (RFC 3986) comes out with those percent-encoded, because
+// net/url would take the beginning of such an Opaque for a host.
+func programURL(host, rest string) *url.URL {
+	path, query, hasQuery := strings.Cut(rest, "?")
+	u := &url.URL{Scheme: "http", Host: host, RawQuery: query, ForceQuery: hasQuery}
+	decoded, err := url.PathUnescape(path)
+	if strings.HasPrefix(path, "//") && err == nil {
+		u.Path, u.RawPath = decoded, path
+	} else {
+		u.Opaque = path
+	}
+	return u
+}
+
+// recordedPath is rest as a usage record has it: without the query, in ASCII, and not longer than a record should be.
+func recordedPath(rest string) string {
+	const longest = 1024
+	path, _, _ := strings.Cut(rest, "?")
+	if len(path) > longest {
+		path = path[:longest]
+	}
+	return strings.Map(func(r rune) rune {
+		if r <= ' ' || r > '~' {
+			return '?' // which no path has
+		}
+		return r
+	}, path)
+}
