@@ -1,0 +1,89 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+
+	"apibuilder/store"
+)
+
+const shownExits = 10
+
+// api finds the API that a request's path names.
+func (s *Server) api(ctx context.Context, idOrName string) (store.API, error) {
+	api, err := s.store.API(ctx, idOrName)
+	if errors.Is(err, store.ErrNotFound) {
+		return api, notFound(fmt.Sprintf("there is no API %q", idOrName), "see `apibuilder apis list`")
+	}
+	return api, err
+}
+
+func (s *Server) listAPIs(_ http.ResponseWriter, r *http.Request) (any, error) {
+	apis, err := s.store.APIs(r.Context())
+	return each(apis, s.apiOut), err
+}
+
+func (s *Server) showAPI(_ http.ResponseWriter, r *http.Request) (any, error) {
+	api, err := s.api(r.Context(), r.PathValue("api"))
+	if err != nil {
+		return nil, err
+	}
+	versions, err := s.store.Versions(r.Context(), api.ID)
+	if err != nil {
+		return nil, err
+	}
+	exits, err := s.store.Exits(r.Context(), api.ID, shownExits)
+	if err != nil {
+		return nil, err
+	}
+	out := s.apiOut(api)
+	out.Versions = each(versions, s.versionOut)
+	out.Exits = each(exits, func(e store.Exit) Exit {
+		return Exit{Version: e.Version, Reason: e.Reason, Detail: e.Detail, Output: e.Output, Time: e.Time}
+	})
+	for _, v := range out.Versions {
+		if v.Number == api.ActiveVersion {
+			out.Limits = &v.Limits
+		}
+	}
+	return out, nil
+}
+
+func (s *Server) patchAPI(w http.ResponseWriter, r *http.Request) (any, error) {
+	var patch APIPatch
+	if err := decode(w, r, maxBody, &patch); err != nil {
+		return nil, err
+	}
+	api, err := s.api(r.Context(), r.PathValue("api"))
+	if err != nil {
+		return nil, err
+	}
+	if patch.Public != nil {
+		api.Public = *patch.Public
+	}
+	if patch.PublicDocs != nil {
+		api.PublicDocs = *patch.PublicDocs
+	}
+	if patch.Rate != nil {
+		if api.Rate, err = rateIn(patch.Rate); err != nil {
+			return nil, err
+		}
+	}
+	if api, err = s.store.UpdateAPI(r.Context(), api); err != nil {
+		return nil, err
+	}
+	return s.apiOut(api), nil
+}
+
+func (s *Server) deleteAPI(_ http.ResponseWriter, r *http.Request) (any, error) {
+	if _, err := s.api(r.Context(), r.PathValue("api")); err != nil {
+		return nil, err
+	}
+	api, err := s.deployer.Delete(r.Context(), r.PathValue("api"))
+	if err != nil {
+		return nil, err
+	}
+	return s.apiOut(api), nil
+}

@@ -1,0 +1,197 @@
+// Package client speaks the management API that package admin answers, over the data directory's Unix socket or over TCP
+// with a token.
+package client
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"mime"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"syscall"
+
+	"apibuilder/admin"
+)
+
+// maxLine bounds one line of a stream: a problem carries at most the installer's or the program's text.
+const maxLine = 4 << 20
+
+// Client calls one server. It may be used concurrently; its zero value is not usable.
+type Client struct {
+	base  string
+	token string
+	http  *http.Client
+}
+
+// Local returns a Client for the server that uses the data directory dir.
+func Local(dir string) *Client {
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) { return dialLocal(ctx, dir) }
+	return newClient("http://apibuilder", "", &http.Transport{DialContext: dial})
+}
+
+// Remote returns a Client for the server whose management API is at base, "https://host:port", and a token.
+func Remote(base, token string) (*Client, error) {
+	u, err := url.Parse(base)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+		return nil, fmt.Errorf("server %q is no address: give one like https://host:8081", base)
+	}
+	if token == "" {
+		return nil, errors.New("a token is needed to reach a server by its address: set APIBUILDER_TOKEN")
+	}
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	return newClient(strings.TrimSuffix(base, "/"), token, transport), nil
+}
+
+func newClient(base, token string, transport http.RoundTripper) *Client {
+	// A redirect would carry the token to somebody else.
+	refuse := func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	return &Client{base: base, token: token, http: &http.Client{Transport: transport, CheckRedirect: refuse}}
+}
+
+func dialLocal(ctx context.Context, dir string) (net.Conn, error) {
+	at, err := admin.OpenDirectory(dir)
+	if err != nil {
+		return nil, explainDial(dir, err)
+	}
+	defer at.Close()
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, "unix", at.At(admin.SocketName))
+	if err != nil {
+		return nil, explainDial(dir, err)
+	}
+	return conn, nil
+}
+
+func explainDial(dir string, err error) error {
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		return fmt.Errorf("the server of %s may be managed by root only: use sudo, or --server with a token", dir)
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
+		return fmt.Errorf("no server runs on data directory %s: start one with `apibuilder serve --data-dir %s`, "+
+			"or name the right one with --data-dir or --server", dir, dir)
+	}
+	return fmt.Errorf("connect to the server of %s: %w", dir, err)
+}
+
+// Path joins the parts of a path below /api/v1, escaping each.
+func Path(parts ...string) string {
+	var b strings.Builder
+	b.WriteString("/api/v1")
+	for _, part := range parts {
+		b.WriteByte('/')
+		b.WriteString(strings.ReplaceAll(url.PathEscape(part), ".", "%2E")) // "." and ".." would be cleaned away
+	}
+	return b.String()
+}
+
+// Call sends body as JSON, none when it is nil, and reads the answer into into. The server's own errors are *admin.Problem.
+func (c *Client) Call(ctx context.Context, method, path string, body, into any) error {
+	response, err := c.send(ctx, method, path, body)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	if into == nil {
+		return nil
+	}
+	if err := json.NewDecoder(response.Body).Decode(into); err != nil {
+		return fmt.Errorf("read the server's answer: %w", err)
+	}
+	return nil
+}
+
+// Lines reads an answer of one JSON value a line and calls each with every one, until the answer or ctx ends or each
+// returns an error.
+func Lines[T any](ctx context.Context, c *Client, method, path string, body any, each func(T) error) error {
+	response, err := c.send(ctx, method, path, body)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	lines := bufio.NewScanner(response.Body)
+	lines.Buffer(nil, maxLine)
+	for lines.Scan() {
+		var value T
+		if err := json.Unmarshal(lines.Bytes(), &value); err != nil {
+			return fmt.Errorf("read the server's answer: %w", err)
+		}
+		if err := each(value); err != nil {
+			return err
+		}
+	}
+	if err := lines.Err(); err != nil {
+		return fmt.Errorf("read the server's answer: %w", err)
+	}
+	return nil
+}
+
+// Deploy sends a deploy and calls progress with what happens. An answer that ends early is an error: the deploy may or may
+// not have succeeded then.
+func (c *Client) Deploy(ctx context.Context, r admin.DeployRequest, progress func(string)) (admin.DeployResult, error) {
+	var last admin.DeployEvent
+	err := Lines(ctx, c, http.MethodPost, Path("deploys"), r, func(e admin.DeployEvent) error {
+		if e.Progress != "" {
+			progress(e.Progress)
+		}
+		last = e
+		return nil
+	})
+	switch {
+	case err != nil:
+		return admin.DeployResult{}, err
+	case last.Error != nil:
+		return admin.DeployResult{}, last.Error
+	case last.Result == nil:
+		return admin.DeployResult{}, errors.New("the server went away during the deploy: see `apibuilder apis show`")
+	}
+	return *last.Result, nil
+}
+
+func (c *Client) send(ctx context.Context, method, path string, body any) (*http.Response, error) {
+	var content io.Reader
+	if body != nil {
+		raw, err := json.Marshal(body)
+		if err != nil {
+			return nil, fmt.Errorf("encode the request: %w", err)
+		}
+		content = bytes.NewReader(raw)
+	}
+	request, err := http.NewRequestWithContext(ctx, method, c.base+path, content)
+	if err != nil {
+		return nil, fmt.Errorf("make the request: %w", err)
+	}
+	request.Header.Set("Content-Type", "application/json")
+	if c.token != "" {
+		request.Header.Set("Authorization", "Bearer "+c.token)
+	}
+	response, err := c.http.Do(request)
+	if err != nil {
+		if wrapped, ok := errors.AsType[*url.Error](err); ok {
+			err = wrapped.Err // its text begins with the method and a host name that is made up
+		}
+		return nil, err
+	}
+	if response.StatusCode == http.StatusOK {
+		return response, nil
+	}
+	defer response.Body.Close()
+	return nil, readProblem(response)
+}
+
+func readProblem(response *http.Response) error {
+	problem := new(admin.Problem)
+	kind, _, _ := mime.ParseMediaType(response.Header.Get("Content-Type"))
+	err := json.NewDecoder(io.LimitReader(response.Body, maxLine)).Decode(problem)
+	if kind != "application/problem+json" || err != nil {
+		return fmt.Errorf("the server answered %s and is no management API: give the address of one", response.Status)
+	}
+	return problem
+}

@@ -1,0 +1,95 @@
+package admin
+
+import (
+	"maps"
+	"math"
+	"slices"
+	"time"
+
+	"apibuilder/store"
+)
+
+func rateOut(r store.Rate) *Rate {
+	if r.Unlimited() {
+		return nil
+	}
+	return &Rate{Requests: r.Requests, Seconds: r.Per.Seconds()}
+}
+
+// rateIn reads a rate; nil is no limit.
+func rateIn(r *Rate) (store.Rate, error) {
+	if r == nil || r.Requests == 0 {
+		return store.Rate{}, nil
+	}
+	if r.Requests < 0 || !(r.Seconds >= 0.001 && r.Seconds <= 366*86400) {
+		return store.Rate{}, badRequest("a rate needs a positive number of requests in between a millisecond and a year",
+			`give one like {"requests": 60, "seconds": 60}`)
+	}
+	return store.Rate{Requests: r.Requests, Per: time.Duration(math.Round(r.Seconds * float64(time.Second)))}, nil
+}
+
+func limitsOut(l store.Limits) Limits {
+	return Limits{MemoryBytes: l.MemoryBytes, CPU: l.CPU, Pids: l.Pids}
+}
+
+func timeOut(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return &t
+}
+
+func (s *Server) apiOut(a store.API) API {
+	state := "serving"
+	if a.ActiveVersion == 0 {
+		state = "deploying"
+	}
+	url := s.cfg.URL(a.ID)
+	return API{
+		ID: a.ID, Name: a.Name, URL: url, DocsURL: url + "/docs", State: state, ActiveVersion: a.ActiveVersion,
+		Public: a.Public, PublicDocs: a.PublicDocs, User: a.UserID, Rate: rateOut(a.Rate),
+		CreatedAt: a.CreatedAt, UpdatedAt: a.UpdatedAt,
+	}
+}
+
+func (s *Server) versionOut(v store.Version) Version {
+	return Version{
+		Number: v.Number, State: string(v.State), Python: v.Python, EnvNames: slices.Sorted(maps.Keys(v.Env)),
+		Limits: limitsOut(s.deployer.Limits(v.Limits)), Environment: v.Environment, Reason: v.Failure, Detail: v.Detail,
+		CodeBytes: len(v.Code), Requirements: v.Requirements, CreatedAt: v.CreatedAt,
+	}
+}
+
+func keyOut(k store.Key) Key {
+	return Key{
+		ID: k.ID, API: k.APIID, Name: k.Name, Prefix: k.Prefix, Rate: rateOut(k.Rate),
+		CreatedAt: k.CreatedAt, RevokedAt: timeOut(k.RevokedAt),
+	}
+}
+
+func userOut(u store.User) User {
+	return User{ID: u.ID, Name: u.Name, Plan: u.Plan, CreatedAt: u.CreatedAt}
+}
+
+func planOut(p store.Plan) Plan { return Plan{Name: p.Name, Rate: rateOut(p.Rate)} }
+
+func tokenOut(t store.Token) Token {
+	return Token{ID: t.ID, Name: t.Name, Prefix: t.Prefix, CreatedAt: t.CreatedAt, RevokedAt: timeOut(t.RevokedAt)}
+}
+
+func usageOut(u store.Usage) UsageRecord {
+	return UsageRecord{
+		ID: u.ID, API: u.APIID, Version: u.Version, Key: u.KeyID, Time: u.Time, Method: u.Method, Path: u.Path,
+		Status: u.Status, Error: u.Error, BytesIn: u.BytesIn, BytesOut: u.BytesOut,
+		Seconds: u.Duration.Seconds(), StartWaitSeconds: u.StartWait.Seconds(),
+	}
+}
+
+// each converts a list; an empty one is [] in JSON, not null.
+func each[A, B any](list []A, convert func(A) B) []B {
+	out := make([]B, 0, len(list))
+	for _, a := range list {
+		out = append(out, convert(a))
+	}
+	return out
+}

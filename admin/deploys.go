@@ -1,0 +1,91 @@
+package admin
+
+import (
+	"encoding/json"
+	"net/http"
+	"sync"
+
+	"go.uber.org/zap"
+
+	"apibuilder/deploy"
+	"apibuilder/store"
+)
+
+// deploy streams what happens as lines of JSON. Once it has begun its status is 200 whatever comes; the last line tells.
+func (s *Server) deploy(w http.ResponseWriter, r *http.Request) (any, error) {
+	var body DeployRequest
+	if err := decode(w, r, maxDeployBody, &body); err != nil {
+		return nil, err
+	}
+	request, err := s.deployRequest(r, body)
+	if err != nil {
+		return nil, err
+	}
+	stream := newStream(w)
+	request.Progress = func(line string) { stream.send(DeployEvent{Progress: line}) }
+	result, err := s.deployer.Deploy(r.Context(), request)
+	if err != nil {
+		s.cfg.Log.Info("deploy failed", zap.String("request_id", requestID(r)), zap.String("name", body.Name), zap.Error(err))
+		stream.send(DeployEvent{Error: s.problem(r, err)})
+		return written, nil
+	}
+	stream.send(DeployEvent{Result: s.resultOut(result)})
+	return written, nil
+}
+
+func (s *Server) deployRequest(r *http.Request, b DeployRequest) (deploy.Request, error) {
+	request := deploy.Request{
+		Name: b.Name, Code: b.Code, Requirements: b.Requirements, Python: b.Python, Env: b.Env,
+		Limits: store.Limits{MemoryBytes: b.Limits.MemoryBytes, CPU: b.Limits.CPU, Pids: b.Limits.Pids},
+		Public: b.Public, PublicDocs: b.PublicDocs,
+	}
+	if b.Rate != nil {
+		rate, err := rateIn(b.Rate)
+		if err != nil {
+			return request, err
+		}
+		request.Rate = &rate
+	}
+	if b.User != "" {
+		user, err := s.user(r.Context(), b.User)
+		if err != nil {
+			return request, err
+		}
+		request.UserID = user.ID
+	}
+	return request, nil
+}
+
+func (s *Server) resultOut(d deploy.Result) *DeployResult {
+	url := s.cfg.URL(d.API.ID)
+	return &DeployResult{
+		ID: d.API.ID, Name: d.API.Name, Version: d.Version, URL: url, Key: d.Secret, DocsURL: url + "/docs",
+		Created: d.Created, Public: d.API.Public,
+		BuildSeconds: d.BuildTime.Seconds(), StartSeconds: d.StartTime.Seconds(),
+	}
+}
+
+// stream writes one JSON value a line, each at once. It may be used concurrently.
+type stream struct {
+	mu      sync.Mutex
+	w       http.ResponseWriter
+	encoder *json.Encoder
+}
+
+func newStream(w http.ResponseWriter) *stream {
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	w.Header().Set("Cache-Control", "no-store")
+	s := &stream{w: w, encoder: json.NewEncoder(w)}
+	_ = http.NewResponseController(w).Flush()
+	return s
+}
+
+// send reports whether the client is still there.
+func (s *stream) send(v any) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.encoder.Encode(v) != nil {
+		return false
+	}
+	return http.NewResponseController(s.w).Flush() == nil
+}

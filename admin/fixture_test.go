@@ -1,0 +1,134 @@
+package admin_test
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"go.uber.org/zap"
+
+	"apibuilder/admin"
+	"apibuilder/deploy"
+	"apibuilder/store"
+	"apibuilder/store/sqlite"
+)
+
+// deployer is a fake: real deploys are the subject of package deploy's tests.
+type deployer struct {
+	store   store.Store
+	request deploy.Request
+	do      func(ctx context.Context, r deploy.Request) (deploy.Result, error)
+}
+
+func (d *deployer) Deploy(ctx context.Context, r deploy.Request) (deploy.Result, error) {
+	d.request = r
+	return d.do(ctx, r)
+}
+
+func (d *deployer) Delete(ctx context.Context, idOrName string) (store.API, error) {
+	api, err := d.store.API(ctx, idOrName)
+	if err == nil {
+		err = d.store.DeleteAPI(ctx, api.ID)
+	}
+	return api, err
+}
+
+func (d *deployer) Limits(l store.Limits) store.Limits { return l }
+
+// book is a fake of the logs.
+type book struct {
+	tail   []admin.LogLine
+	lines  chan admin.LogLine
+	closed chan struct{}
+}
+
+func (b *book) Tail(_ string, n int) ([]admin.LogLine, error) {
+	return b.tail[max(0, len(b.tail)-n):], nil
+}
+
+func (b *book) Follow(api string, n int) ([]admin.LogLine, <-chan admin.LogLine, func(), error) {
+	tail, err := b.Tail(api, n)
+	return tail, b.lines, func() { close(b.closed) }, err
+}
+
+type fixture struct {
+	*admin.Server
+	store    store.Store
+	deployer *deployer
+	book     *book
+}
+
+func newFixture(t *testing.T) *fixture {
+	t.Helper()
+	st, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { st.Close() })
+	f := &fixture{
+		store: st, deployer: &deployer{store: st},
+		book: &book{lines: make(chan admin.LogLine), closed: make(chan struct{})},
+	}
+	f.Server = admin.New(st, f.deployer, f.book, admin.Config{
+		URL:  func(id string) string { return "http://host/run/" + id },
+		Info: func() admin.ServerInfo { return admin.ServerInfo{Version: "1"} },
+		Log:  zap.NewNop(),
+	})
+	return f
+}
+
+func (f *fixture) api(t *testing.T, name string) store.API {
+	t.Helper()
+	api, err := f.store.CreateAPI(t.Context(), store.API{ID: store.NewID("api"), Name: name, UserID: store.OperatorID})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return api
+}
+
+func call(t *testing.T, h http.Handler, method, path, body string, header ...string) *httptest.ResponseRecorder {
+	t.Helper()
+	r := httptest.NewRequest(method, path, strings.NewReader(body))
+	for i := 0; i < len(header); i += 2 {
+		r.Header.Set(header[i], header[i+1])
+	}
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	if w.Header().Get("X-Request-ID") == "" {
+		t.Error("an answer without a request id")
+	}
+	return w
+}
+
+func (f *fixture) local(t *testing.T, method, path, body string) *httptest.ResponseRecorder {
+	t.Helper()
+	return call(t, f.Local(), method, path, body)
+}
+
+func decode[T any](t *testing.T, w *httptest.ResponseRecorder) (v T) {
+	t.Helper()
+	if w.Code != http.StatusOK {
+		t.Fatalf("status %d: %s", w.Code, w.Body)
+	}
+	if err := json.Unmarshal(w.Body.Bytes(), &v); err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+func wantProblem(t *testing.T, w *httptest.ResponseRecorder, status int, word string) admin.Problem {
+	t.Helper()
+	var p admin.Problem
+	if err := json.Unmarshal(w.Body.Bytes(), &p); err != nil {
+		t.Fatalf("%v: %s", err, w.Body)
+	}
+	if w.Code != status || p.Type != word || p.Status != status || p.RequestID != w.Header().Get("X-Request-ID") ||
+		w.Header().Get("Content-Type") != "application/problem+json" {
+		t.Fatalf("status %d, want %d %s: %s", w.Code, status, word, w.Body)
+	}
+	return p
+}

@@ -1,0 +1,95 @@
+package admin
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+
+	"go.uber.org/zap"
+
+	"apibuilder/deploy"
+	"apibuilder/store"
+)
+
+// kinds is the one table from a problem's word to its status and title. A word that is not here, as the reasons of a
+// program that did not build or start are, is a failed deploy.
+var kinds = map[string]struct {
+	status int
+	title  string
+}{
+	"bad_request":         {http.StatusBadRequest, "The request is not valid"},
+	deploy.InvalidRequest: {http.StatusBadRequest, "The request is not valid"},
+	"unauthorized":        {http.StatusUnauthorized, "A management token is needed"},
+	"not_found":           {http.StatusNotFound, "There is no such thing"},
+	"method_not_allowed":  {http.StatusMethodNotAllowed, "The method is not allowed here"},
+	"conflict":            {http.StatusConflict, "It exists already"},
+	"too_large":           {http.StatusRequestEntityTooLarge, "The request is too large"},
+	deploy.Canceled:       {http.StatusServiceUnavailable, "The deploy was given up"},
+	"draining":            {http.StatusServiceUnavailable, "The server is stopping"},
+	deploy.Internal:       {http.StatusInternalServerError, "The server could not do it"},
+}
+
+// requestError is what a handler returns for a request that is wrong in itself.
+type requestError struct{ word, detail, remedy string }
+
+func (e *requestError) Error() string { return e.detail }
+
+func badRequest(detail, remedy string) error { return &requestError{"bad_request", detail, remedy} }
+
+func notFound(detail, remedy string) error { return &requestError{"not_found", detail, remedy} }
+
+// problemOf turns any error into what may be told. The text of an unknown one is for the log alone.
+func problemOf(err error) *Problem {
+	if e, ok := errors.AsType[*requestError](err); ok {
+		return newProblem(e.word, e.detail, e.remedy, "")
+	}
+	if e, ok := errors.AsType[*deploy.Error](err); ok {
+		return newProblem(e.Reason, e.Message, e.Remedy, e.Detail)
+	}
+	if e, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return newProblem("too_large", e.Error(), "send less", "")
+	}
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return newProblem("not_found", err.Error(), "", "")
+	case errors.Is(err, store.ErrInvalid):
+		return newProblem("bad_request", err.Error(), "", "")
+	case errors.Is(err, store.ErrConflict):
+		return newProblem("conflict", err.Error(), "choose another name", "")
+	}
+	return newProblem(deploy.Internal, "something went wrong inside the server", "look for the request id in its log", "")
+}
+
+func newProblem(word, detail, remedy, output string) *Problem {
+	kind, ok := kinds[word]
+	if !ok {
+		kind.status, kind.title = http.StatusUnprocessableEntity, "The deploy failed"
+	}
+	return &Problem{Type: word, Title: kind.title, Status: kind.status, Detail: detail, Remedy: remedy, Output: output}
+}
+
+// problem makes the problem of a request's error and logs what the caller does not get to read.
+func (s *Server) problem(r *http.Request, err error) *Problem {
+	p := problemOf(err)
+	p.RequestID = requestID(r)
+	if p.Type == deploy.Internal {
+		s.cfg.Log.Error("management request", zap.String("request_id", p.RequestID), zap.String("method", r.Method),
+			zap.String("path", r.URL.Path), zap.Error(err))
+	}
+	return p
+}
+
+func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
+	p := s.problem(r, err)
+	if p.Status == http.StatusUnauthorized {
+		w.Header().Set("WWW-Authenticate", `Bearer realm="management"`)
+	}
+	writeJSON(w, p.Status, "application/problem+json", p)
+}
+
+func writeJSON(w http.ResponseWriter, status int, contentType string, body any) {
+	w.Header().Set("Content-Type", contentType)
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(body) // the client is gone: nobody is left to tell
+}

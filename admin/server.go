@@ -1,0 +1,204 @@
+// Package admin is the operators' and authors' door: the management API, JSON over HTTP below /api/v1. It is reached over a
+// Unix socket in the data directory, which only root may open, or over TCP with a token. Package client beside it speaks it.
+package admin
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+
+	"apibuilder/deploy"
+	"apibuilder/store"
+)
+
+// Bodies of requests are bounded: a deploy's is its text, in which JSON may write a character as six.
+const (
+	maxDeployBody = 8 << 20
+	maxBody       = 64 << 10
+	bodyTimeout   = time.Minute
+)
+
+// Deployer is what deploys and deletes; deploy.Deployer is one.
+type Deployer interface {
+	Deploy(ctx context.Context, r deploy.Request) (deploy.Result, error)
+	Delete(ctx context.Context, idOrName string) (store.API, error)
+	// Limits fills in the server's defaults.
+	Limits(l store.Limits) store.Limits
+}
+
+// Logs is where the output of programs is read.
+type Logs interface {
+	Tail(apiID string, n int) ([]LogLine, error)
+	// Follow returns the same, and a channel with what comes after it, which closes when the log ends. Call close.
+	Follow(apiID string, n int) (tail []LogLine, lines <-chan LogLine, close func(), err error)
+}
+
+// Config is what a Server is told about the rest of the process.
+type Config struct {
+	URL   func(apiID string) string // an API's absolute address
+	Info  func() ServerInfo         // APIs is filled in here
+	Flush func(context.Context) error
+	Log   *zap.Logger
+}
+
+// Server answers management requests. It may be used concurrently and owns no goroutine.
+type Server struct {
+	store    store.Store
+	deployer Deployer
+	logs     Logs
+	cfg      Config
+	mux      *http.ServeMux
+}
+
+// New returns a Server. Config.Flush brings usage records that are still on their way into the store; nil: there are none.
+func New(st store.Store, deployer Deployer, logs Logs, cfg Config) *Server {
+	s := &Server{store: st, deployer: deployer, logs: logs, cfg: cfg, mux: http.NewServeMux()}
+	for pattern, handle := range s.routes() {
+		s.mux.HandleFunc(pattern, s.handle(handle))
+	}
+	return s
+}
+
+// handler returns what to answer with status 200, or an error. One that wrote the answer itself returns written.
+type handler func(w http.ResponseWriter, r *http.Request) (any, error)
+
+// written says that a handler wrote its own answer.
+var written = new(int)
+
+func (s *Server) routes() map[string]handler {
+	return map[string]handler{
+		"POST /api/v1/deploys": s.deploy,
+
+		"GET /api/v1/apis":          s.listAPIs,
+		"GET /api/v1/apis/{api}":    s.showAPI,
+		"PATCH /api/v1/apis/{api}":  s.patchAPI,
+		"DELETE /api/v1/apis/{api}": s.deleteAPI,
+
+		"GET /api/v1/apis/{api}/keys":          s.listKeys,
+		"POST /api/v1/apis/{api}/keys":         s.createKey,
+		"DELETE /api/v1/apis/{api}/keys/{key}": s.revokeKey,
+		"GET /api/v1/apis/{api}/logs":          s.readLogs,
+
+		"GET /api/v1/users":             s.listUsers,
+		"POST /api/v1/users":            s.createUser,
+		"PATCH /api/v1/users/{user}":    s.patchUser,
+		"GET /api/v1/plans":             s.listPlans,
+		"PUT /api/v1/plans/{plan}":      s.putPlan,
+		"GET /api/v1/tokens":            s.listTokens,
+		"POST /api/v1/tokens":           s.createToken,
+		"DELETE /api/v1/tokens/{token}": s.revokeToken,
+		"GET /api/v1/usage":             s.readUsage,
+		"GET /api/v1/server":            s.showServer,
+	}
+}
+
+// Local serves callers who are known to be root: those of ListenUnix.
+func (s *Server) Local() http.Handler { return s.prepare(s.serve) }
+
+// Remote serves callers who present a token that was not revoked.
+func (s *Server) Remote() http.Handler {
+	return s.prepare(func(w http.ResponseWriter, r *http.Request) {
+		if err := s.checkToken(r); err != nil {
+			s.fail(w, r, err)
+			return
+		}
+		s.serve(w, r)
+	})
+}
+
+func (s *Server) prepare(next http.HandlerFunc) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r = withRequestID(r)
+		w.Header().Set("X-Request-ID", requestID(r))
+		next(w, r)
+	})
+}
+
+// serve finds the route. ServeMux would answer a miss in plain text.
+func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
+	if _, pattern := s.mux.Handler(r); pattern != "" {
+		s.mux.ServeHTTP(w, r)
+		return
+	}
+	for _, method := range []string{"GET", "POST", "PUT", "PATCH", "DELETE"} {
+		other := r.Clone(r.Context())
+		other.Method = method
+		if _, pattern := s.mux.Handler(other); pattern != "" {
+			w.Header().Add("Allow", method)
+		}
+	}
+	if w.Header().Get("Allow") != "" {
+		s.fail(w, r, &requestError{"method_not_allowed", r.Method + " is not allowed here", "see the Allow header"})
+		return
+	}
+	s.fail(w, r, notFound("there is no "+r.URL.Path, "the management API is below /api/v1"))
+}
+
+func (s *Server) handle(h handler) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		answer, err := h(w, r)
+		switch {
+		case err != nil:
+			s.fail(w, r, err)
+		case answer != any(written):
+			writeJSON(w, http.StatusOK, "application/json", answer)
+		}
+	}
+}
+
+// checkToken looks the token up by its hash, so nothing can be learned from how long a comparison takes.
+func (s *Server) checkToken(r *http.Request) error {
+	scheme, secret, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	denied := &requestError{
+		"unauthorized", "the token is missing, wrong or revoked",
+		"send `Authorization: Bearer abt_...`; make one on the server's machine with `apibuilder tokens create`",
+	}
+	if !strings.EqualFold(scheme, "Bearer") || !strings.HasPrefix(secret, store.TokenSecretPrefix) {
+		return denied
+	}
+	token, err := s.store.TokenByHash(r.Context(), store.HashSecret(secret))
+	switch {
+	case errors.Is(err, store.ErrNotFound), err == nil && !token.RevokedAt.IsZero():
+		return denied
+	case err != nil:
+		return fmt.Errorf("look up a token: %w", err)
+	}
+	return nil
+}
+
+// decode reads a body of one JSON value. Unknown fields are errors, so that a misspelt one is not lost without a word.
+func decode(w http.ResponseWriter, r *http.Request, limit int64, into any) error {
+	control := http.NewResponseController(w)
+	_ = control.SetReadDeadline(time.Now().Add(bodyTimeout)) // a writer that cannot is a test's
+	defer func() { _ = control.SetReadDeadline(time.Time{}) }()
+	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, limit))
+	d.DisallowUnknownFields()
+	err := d.Decode(into)
+	if err == nil {
+		if _, err = d.Token(); errors.Is(err, io.EOF) {
+			return nil
+		}
+		err = errors.New("something follows the JSON value")
+	}
+	if tooLarge, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return tooLarge
+	}
+	return badRequest("the body is not the JSON that is expected: "+err.Error(), "compare it with the documentation")
+}
+
+func (s *Server) showServer(_ http.ResponseWriter, r *http.Request) (any, error) {
+	apis, err := s.store.APIs(r.Context())
+	if err != nil {
+		return nil, err
+	}
+	info := s.cfg.Info()
+	info.APIs = len(apis)
+	return info, nil
+}

@@ -1,0 +1,213 @@
+package admin
+
+import "time"
+
+// Rate is a number of requests in a span of time. Null in JSON, or zero requests, is no limit.
+type Rate struct {
+	Requests int     `json:"requests"`
+	Seconds  float64 `json:"seconds"`
+}
+
+// Limits bound a sandbox. In answers every field is what holds; in a deploy a zero field asks for the server's default.
+type Limits struct {
+	MemoryBytes int64   `json:"memory_bytes,omitempty"`
+	CPU         float64 `json:"cpu,omitempty"`
+	Pids        int     `json:"pids,omitempty"`
+}
+
+// DeployRequest is the body of POST /api/v1/deploys; see deploy.Request.
+type DeployRequest struct {
+	Name         string            `json:"name"`
+	User         string            `json:"user,omitempty"`
+	Code         string            `json:"code"`
+	Requirements string            `json:"requirements,omitempty"`
+	Python       string            `json:"python,omitempty"`
+	Env          map[string]string `json:"env,omitempty"`
+	Limits       Limits            `json:"limits,omitzero"`
+	Public       *bool             `json:"public,omitempty"`
+	PublicDocs   *bool             `json:"public_docs,omitempty"`
+	Rate         *Rate             `json:"rate,omitempty"`
+}
+
+// DeployEvent is one line of the answer to a deploy: any number with Progress, then one with Result or Error.
+type DeployEvent struct {
+	Progress string        `json:"progress,omitempty"`
+	Result   *DeployResult `json:"result,omitempty"`
+	Error    *Problem      `json:"error,omitempty"`
+}
+
+// DeployResult is a deploy that succeeded.
+type DeployResult struct {
+	ID      string `json:"id"`
+	Name    string `json:"name"`
+	Version int    `json:"version"`
+	URL     string `json:"url"` // absolute, ends in /run/{id}
+	Key     string `json:"key,omitempty"`
+
+	DocsURL      string  `json:"docs_url"`
+	Created      bool    `json:"created"`
+	Public       bool    `json:"public"`
+	BuildSeconds float64 `json:"build_seconds"`
+	StartSeconds float64 `json:"start_seconds"`
+}
+
+// API describes one API. Versions and Exits are there when one is asked for, not in a list.
+type API struct {
+	ID            string    `json:"id"`
+	Name          string    `json:"name"`
+	URL           string    `json:"url"`
+	DocsURL       string    `json:"docs_url"`
+	State         string    `json:"state"` // "serving", or "deploying" while its first version is built
+	ActiveVersion int       `json:"active_version"`
+	Public        bool      `json:"public"`
+	PublicDocs    bool      `json:"public_docs"`
+	User          string    `json:"user"`
+	Rate          *Rate     `json:"rate"`
+	Limits        *Limits   `json:"limits,omitempty"`
+	CreatedAt     time.Time `json:"created_at"`
+	UpdatedAt     time.Time `json:"updated_at"`
+	Versions      []Version `json:"versions,omitempty"`
+	Exits         []Exit    `json:"exits,omitempty"`
+}
+
+// Version describes one version; its code and the values of its environment variables stay in the store.
+type Version struct {
+	Number       int       `json:"number"`
+	State        string    `json:"state"`
+	Python       string    `json:"python,omitempty"`
+	EnvNames     []string  `json:"env_names,omitempty"`
+	Limits       Limits    `json:"limits"`
+	Environment  string    `json:"environment,omitempty"`
+	Reason       string    `json:"reason,omitempty"` // why it failed
+	Detail       string    `json:"detail,omitempty"` // untrusted text
+	CodeBytes    int       `json:"code_bytes"`
+	Requirements string    `json:"requirements,omitempty"`
+	CreatedAt    time.Time `json:"created_at"`
+}
+
+// Exit says how a sandbox of the API ended.
+type Exit struct {
+	Version int       `json:"version"`
+	Reason  string    `json:"reason"`
+	Detail  string    `json:"detail,omitempty"` // untrusted text
+	Output  string    `json:"output,omitempty"` // untrusted text
+	Time    time.Time `json:"time"`
+}
+
+// APIPatch is the body of PATCH /api/v1/apis/{api}: what is absent stays.
+type APIPatch struct {
+	Public     *bool `json:"public,omitempty"`
+	PublicDocs *bool `json:"public_docs,omitempty"`
+	Rate       *Rate `json:"rate,omitempty"`
+}
+
+// Key describes a key. Secret is there only in the answer that creates it.
+type Key struct {
+	ID        string     `json:"id"`
+	API       string     `json:"api"`
+	Name      string     `json:"name"`
+	Prefix    string     `json:"prefix"`
+	Rate      *Rate      `json:"rate"`
+	CreatedAt time.Time  `json:"created_at"`
+	RevokedAt *time.Time `json:"revoked_at"`
+	Secret    string     `json:"secret,omitempty"`
+}
+
+// KeyRequest is the body of POST /api/v1/apis/{api}/keys.
+type KeyRequest struct {
+	Name string `json:"name,omitempty"`
+	Rate *Rate  `json:"rate,omitempty"`
+}
+
+// User describes a user; in POST /api/v1/users Name and Plan are read, in PATCH /api/v1/users/{user} Plan.
+type User struct {
+	ID        string    `json:"id,omitempty"`
+	Name      string    `json:"name,omitempty"`
+	Plan      string    `json:"plan,omitempty"`
+	CreatedAt time.Time `json:"created_at,omitzero"`
+}
+
+// Plan describes a plan; PUT /api/v1/plans/{plan} reads Rate.
+type Plan struct {
+	Name string `json:"name,omitempty"`
+	Rate *Rate  `json:"rate"`
+}
+
+// Token describes a management token. Secret is there only in the answer that creates it.
+type Token struct {
+	ID        string     `json:"id"`
+	Name      string     `json:"name"`
+	Prefix    string     `json:"prefix"`
+	CreatedAt time.Time  `json:"created_at"`
+	RevokedAt *time.Time `json:"revoked_at"`
+	Secret    string     `json:"secret,omitempty"`
+}
+
+// TokenRequest is the body of POST /api/v1/tokens.
+type TokenRequest struct {
+	Name string `json:"name,omitempty"`
+}
+
+// LogLine is one line of GET /api/v1/apis/{api}/logs. Text is untrusted.
+type LogLine struct {
+	Time    time.Time `json:"time"`
+	Version int       `json:"version"`
+	Stream  string    `json:"stream"`
+	Text    string    `json:"text"`
+}
+
+// Usage is the answer of GET /api/v1/usage: how many records there are, and the newest of them.
+type Usage struct {
+	Total   int64         `json:"total"`
+	Records []UsageRecord `json:"records"`
+}
+
+// UsageRecord is one consumer's request.
+type UsageRecord struct {
+	ID               string    `json:"id"`
+	API              string    `json:"api"`
+	Version          int       `json:"version"`
+	Key              string    `json:"key,omitempty"`
+	Time             time.Time `json:"time"`
+	Method           string    `json:"method"`
+	Path             string    `json:"path"`
+	Status           int       `json:"status"`
+	Error            string    `json:"error,omitempty"`
+	BytesIn          int64     `json:"bytes_in"`
+	BytesOut         int64     `json:"bytes_out"`
+	Seconds          float64   `json:"seconds"`
+	StartWaitSeconds float64   `json:"start_wait_seconds,omitempty"`
+}
+
+// ServerInfo is the answer of GET /api/v1/server.
+type ServerInfo struct {
+	Version   string    `json:"version"`
+	URL       string    `json:"url"`
+	Listen    string    `json:"listen"`
+	PID       int       `json:"pid"`
+	StartedAt time.Time `json:"started_at"`
+	APIs      int       `json:"apis"`
+	Defaults  Limits    `json:"default_limits"`
+}
+
+// Problem is the body of every error, application/problem+json as in RFC 9457.
+type Problem struct {
+	Type      string `json:"type"` // one stable word
+	Title     string `json:"title"`
+	Status    int    `json:"status,omitempty"` // 0: not from a server
+	Detail    string `json:"detail,omitempty"`
+	Remedy    string `json:"remedy,omitempty"`
+	Output    string `json:"output,omitempty"` // a traceback or the installer's text, untrusted
+	RequestID string `json:"request_id,omitempty"`
+}
+
+// Error is one line: what is wrong, and what to do.
+func (p *Problem) Error() string {
+	switch {
+	case p.Detail == "":
+		return p.Title
+	case p.Remedy == "":
+		return p.Detail
+	}
+	return p.Detail + ": " + p.Remedy
+}

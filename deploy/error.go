@@ -1,0 +1,120 @@
+package deploy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"apibuilder/python-env"
+	"apibuilder/sandbox"
+	"apibuilder/store"
+)
+
+// Reason words of this package. An Error's Reason is one of these, one of sandbox.Reason, or one of pythonenv's.
+const (
+	InvalidRequest = "invalid_request" // refused before anything was built
+	Canceled       = "canceled"        // the caller went away, or the server stopped
+	Interrupted    = "interrupted"     // the server died during the build
+	NotDeployed    = "not_deployed"    // no version of the API ever took traffic
+	Internal       = "internal"        // the operator's problem
+)
+
+// Error says why a deploy failed, to its author.
+type Error struct {
+	Reason  string
+	Message string // one sentence
+	Remedy  string // what to do about it
+	Detail  string // a traceback or the installer's output: untrusted text of many lines, may be empty
+}
+
+// Error is one line.
+func (e *Error) Error() string {
+	if e.Remedy == "" {
+		return e.Message
+	}
+	return e.Message + ": " + e.Remedy
+}
+
+// text is what a failed version keeps.
+func (e *Error) text() string {
+	if e.Detail == "" {
+		return e.Error()
+	}
+	return e.Error() + "\n" + e.Detail
+}
+
+func invalid(message, remedy string) *Error {
+	return &Error{Reason: InvalidRequest, Message: message, Remedy: remedy}
+}
+
+func canceled(cause error) *Error {
+	return &Error{Reason: Canceled, Message: "the deploy was given up: " + cause.Error(), Remedy: "deploy again"}
+}
+
+// explain turns what a step returned into an *Error where it is the author's to mend.
+func (d *Deployer) explain(ctx context.Context, err error, limits store.Limits) error {
+	if ctx.Err() != nil {
+		return canceled(context.Cause(ctx))
+	}
+	if build, ok := errors.AsType[*pythonenv.BuildError](err); ok {
+		return ExplainBuild(build)
+	}
+	if exit, ok := errors.AsType[*sandbox.Exit](err); ok {
+		return ExplainExit(exit, limits)
+	}
+	if errors.Is(err, sandbox.ErrStopped) {
+		return canceled(err)
+	}
+	return err
+}
+
+// ExplainBuild says why there is no environment.
+func ExplainBuild(build *pythonenv.BuildError) *Error {
+	message := build.Message
+	if build.Line > 0 {
+		message = fmt.Sprintf("requirements line %d: %s", build.Line, message)
+	}
+	return &Error{Reason: build.Reason, Message: message, Remedy: build.Remedy, Detail: build.Output}
+}
+
+// ExplainExit says in a sentence why a program under these limits did not start, and what to do.
+func ExplainExit(exit *sandbox.Exit, limits store.Limits) *Error {
+	e := &Error{Reason: string(exit.Reason), Detail: exit.Detail}
+	e.Message, e.Remedy = sentences(exit, limits)
+	if e.Detail == "" {
+		e.Detail = exit.Output
+	}
+	return e
+}
+
+func sentences(exit *sandbox.Exit, limits store.Limits) (message, remedy string) {
+	switch exit.Reason {
+	case sandbox.OutOfMemory:
+		return "the program used more memory than its limit" + bytesOf(limits), "allow it more with --memory, or load less"
+	case sandbox.TooManyProcesses:
+		return fmt.Sprintf("the program wanted more processes and threads than its limit of %d", limits.Pids),
+			"allow it more with --pids, or start fewer"
+	case sandbox.ImportError:
+		return "the program raised an error while it was imported", "mend what the traceback names"
+	case sandbox.NoApp:
+		return "the program defines no application", "give it a line like `app = FastAPI()` at its top level"
+	case sandbox.StartupFailed:
+		return "the program's start-up handler raised an error", "mend what the traceback names"
+	case sandbox.StartTimeout:
+		return "the program did not finish starting in time", "move slow work out of import and start-up"
+	case sandbox.KilledBySeccomp:
+		return "the program made a system call that a sandbox does not allow", "do without it"
+	case sandbox.Draining:
+		return "the server is stopping", "deploy again when it is back"
+	case sandbox.SandboxFailed:
+		return "the server could not make a sandbox", "ask the operator to look into the server's log"
+	}
+	return "the program ended while it started: " + exit.Error(), "look at its output"
+}
+
+func bytesOf(limits store.Limits) string {
+	if limits.MemoryBytes == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" of %d MiB", limits.MemoryBytes>>20)
+}
