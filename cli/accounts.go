@@ -1,0 +1,121 @@
+package cli
+
+import (
+	"context"
+	"io"
+
+	"github.com/urfave/cli/v3"
+
+	"apibuilder/admin"
+	"apibuilder/admin/client"
+)
+
+func (a *app) usersCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "users",
+		Usage: "create and list users, who own APIs, and move them to a plan",
+		Commands: []*cli.Command{
+			{Name: "list", Usage: "list users", Action: a.listUsers},
+			{
+				Name: "create", Usage: "create a user", ArgsUsage: "NAME", Action: a.createUser,
+				Flags: []cli.Flag{&cli.StringFlag{Name: "plan", Usage: "`PLAN` of the user"}},
+			},
+			{
+				Name: "update", Usage: "move a user to a plan", ArgsUsage: "NAME", Action: a.updateUser,
+				Flags: []cli.Flag{&cli.StringFlag{Name: "plan", Usage: "`PLAN` of the user"}},
+			},
+		},
+	}
+}
+
+func (a *app) listUsers(ctx context.Context, cmd *cli.Command) error {
+	if _, err := arguments(cmd); err != nil {
+		return err
+	}
+	var users []admin.User
+	if err := a.call(ctx, cmd, "GET", client.Path("users"), nil, &users); err != nil {
+		return err
+	}
+	return a.show(cmd, users, func(w io.Writer) {
+		row(w, "NAME", "ID", "PLAN", "CREATED")
+		for _, u := range users {
+			row(w, u.Name, u.ID, u.Plan, timeText(u.CreatedAt))
+		}
+	})
+}
+
+func (a *app) createUser(ctx context.Context, cmd *cli.Command) error {
+	args, err := arguments(cmd, "NAME")
+	if err != nil {
+		return err
+	}
+	return a.sendUser(ctx, cmd, "POST", client.Path("users"), admin.User{Name: args[0], Plan: cmd.String("plan")})
+}
+
+func (a *app) updateUser(ctx context.Context, cmd *cli.Command) error {
+	args, err := arguments(cmd, "NAME")
+	if err != nil {
+		return err
+	}
+	if cmd.String("plan") == "" {
+		return usagef("users update needs --plan PLAN: see `apibuilder users update --help`")
+	}
+	return a.sendUser(ctx, cmd, "PATCH", client.Path("users", args[0]), admin.User{Plan: cmd.String("plan")})
+}
+
+func (a *app) sendUser(ctx context.Context, cmd *cli.Command, method, path string, body admin.User) error {
+	var user admin.User
+	if err := a.call(ctx, cmd, method, path, body, &user); err != nil {
+		return err
+	}
+	return a.show(cmd, user, func(w io.Writer) { row(w, "user", user.Name, user.ID, "is on plan", user.Plan) })
+}
+
+func (a *app) plansCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "plans",
+		Usage: "set and list plans, which limit all APIs of a user together",
+		Commands: []*cli.Command{
+			{Name: "list", Usage: "list plans", Action: a.listPlans},
+			{
+				Name: "set", Usage: "add a plan or change its limit", ArgsUsage: "NAME", Action: a.setPlan,
+				Flags: []cli.Flag{&cli.StringFlag{Name: "rate", Usage: "`60/m`, 10/30s, unlimited"}},
+			},
+		},
+	}
+}
+
+func (a *app) listPlans(ctx context.Context, cmd *cli.Command) error {
+	if _, err := arguments(cmd); err != nil {
+		return err
+	}
+	var plans []admin.Plan
+	if err := a.call(ctx, cmd, "GET", client.Path("plans"), nil, &plans); err != nil {
+		return err
+	}
+	return a.show(cmd, plans, func(w io.Writer) {
+		row(w, "NAME", "RATE")
+		for _, p := range plans {
+			row(w, p.Name, rateText(p.Rate))
+		}
+	})
+}
+
+func (a *app) setPlan(ctx context.Context, cmd *cli.Command) error {
+	args, err := arguments(cmd, "NAME")
+	if err != nil {
+		return err
+	}
+	rate, set, err := rateFlag(cmd)
+	if err != nil {
+		return err
+	}
+	if !set {
+		return usagef("plans set needs --rate RATE: write 60/m or unlimited")
+	}
+	var plan admin.Plan
+	if err := a.call(ctx, cmd, "PUT", client.Path("plans", args[0]), admin.Plan{Rate: rate}, &plan); err != nil {
+		return err
+	}
+	return a.show(cmd, plan, func(w io.Writer) { row(w, "plan", plan.Name, rateText(plan.Rate)) })
+}

@@ -1,0 +1,181 @@
+package cli
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/urfave/cli/v3"
+	"golang.org/x/term"
+
+	"apibuilder/admin"
+	"apibuilder/admin/client"
+)
+
+func (a *app) apisCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "apis",
+		Usage: "list, show, change and delete APIs",
+		Commands: []*cli.Command{
+			{Name: "list", Usage: "list all APIs", Action: a.listAPIs},
+			{Name: "show", Usage: "show one API with its versions and what went wrong", ArgsUsage: "NAME", Action: a.showAPI},
+			{
+				Name: "update", Usage: "change an API's settings", ArgsUsage: "NAME", Action: a.updateAPI,
+				Flags: []cli.Flag{
+					&cli.BoolFlag{Name: "public", Usage: "consumers need no key; --public=false takes it back"},
+					&cli.BoolFlag{Name: "public-docs", Usage: "the documentation pages need no key"},
+					&cli.StringFlag{Name: "rate", Usage: "limit over all consumers of the API: `60/m`, 10/30s, unlimited"},
+				},
+			},
+			{
+				Name: "delete", Usage: "delete an API with its versions and keys", ArgsUsage: "NAME", Action: a.deleteAPI,
+				Flags: []cli.Flag{&cli.BoolFlag{Name: "yes", Usage: "do not ask"}},
+			},
+		},
+	}
+}
+
+func (a *app) listAPIs(ctx context.Context, cmd *cli.Command) error {
+	if _, err := arguments(cmd); err != nil {
+		return err
+	}
+	var apis []admin.API
+	if err := a.call(ctx, cmd, "GET", client.Path("apis"), nil, &apis); err != nil {
+		return err
+	}
+	return a.show(cmd, apis, func(w io.Writer) {
+		row(w, "NAME", "ID", "STATE", "VERSION", "ACCESS", "RATE", "URL")
+		for _, api := range apis {
+			row(w, api.Name, api.ID, api.State, api.ActiveVersion, access(api), rateText(api.Rate), api.URL)
+		}
+	})
+}
+
+func access(api admin.API) string {
+	if api.Public {
+		return "public"
+	}
+	return "key"
+}
+
+func (a *app) showAPI(ctx context.Context, cmd *cli.Command) error {
+	args, err := arguments(cmd, "NAME")
+	if err != nil {
+		return err
+	}
+	var api admin.API
+	if err := a.call(ctx, cmd, "GET", client.Path("apis", args[0]), nil, &api); err != nil {
+		return err
+	}
+	return a.show(cmd, api, func(w io.Writer) { describeAPI(w, api) })
+}
+
+func describeAPI(w io.Writer, api admin.API) {
+	row(w, "Name", api.Name)
+	row(w, "ID", api.ID)
+	row(w, "URL", api.URL)
+	row(w, "Docs", api.DocsURL)
+	row(w, "State", api.State)
+	row(w, "Owner", api.User)
+	row(w, "Public", yesNo(api.Public))
+	row(w, "Public docs", yesNo(api.PublicDocs))
+	row(w, "Rate", rateText(api.Rate))
+	if api.Limits != nil {
+		row(w, "Limits", limitsText(*api.Limits))
+	}
+	fmt.Fprintln(w)
+	row(w, "VERSION", "STATE", "PYTHON", "CREATED", "LIMITS", "REASON")
+	for _, v := range api.Versions {
+		state := v.State
+		if v.Number == api.ActiveVersion {
+			state = "active"
+		}
+		row(w, v.Number, state, v.Python, timeText(v.CreatedAt), limitsText(v.Limits), v.Reason)
+		if v.Detail != "" {
+			indent(w, v.Detail)
+		}
+	}
+	if len(api.Exits) == 0 {
+		return
+	}
+	fmt.Fprintln(w)
+	row(w, "EXIT", "VERSION", "REASON")
+	for _, e := range api.Exits {
+		row(w, timeText(e.Time), e.Version, e.Reason)
+		indent(w, e.Detail)
+		indent(w, e.Output)
+	}
+}
+
+func (a *app) updateAPI(ctx context.Context, cmd *cli.Command) error {
+	args, err := arguments(cmd, "NAME")
+	if err != nil {
+		return err
+	}
+	patch := admin.APIPatch{Public: boolFlag(cmd, "public"), PublicDocs: boolFlag(cmd, "public-docs")}
+	if patch.Rate, _, err = rateFlag(cmd); err != nil {
+		return err
+	}
+	if patch == (admin.APIPatch{}) {
+		return usagef("apis update changes nothing: give --public, --public-docs or --rate")
+	}
+	var api admin.API
+	if err := a.call(ctx, cmd, "PATCH", client.Path("apis", args[0]), patch, &api); err != nil {
+		return err
+	}
+	return a.show(cmd, api, func(w io.Writer) { describeAPISettings(w, api) })
+}
+
+func describeAPISettings(w io.Writer, api admin.API) {
+	row(w, "Name", api.Name)
+	row(w, "Public", yesNo(api.Public))
+	row(w, "Public docs", yesNo(api.PublicDocs))
+	row(w, "Rate", rateText(api.Rate))
+}
+
+func (a *app) deleteAPI(ctx context.Context, cmd *cli.Command) error {
+	args, err := arguments(cmd, "NAME")
+	if err != nil {
+		return err
+	}
+	if !cmd.Bool("yes") {
+		if err := a.confirm(fmt.Sprintf("Delete API %s with its versions and keys?", args[0])); err != nil {
+			return err
+		}
+	}
+	var api admin.API
+	if err := a.call(ctx, cmd, "DELETE", client.Path("apis", args[0]), nil, &api); err != nil {
+		return err
+	}
+	return a.show(cmd, api, func(w io.Writer) { row(w, api.Name, api.ID, "is deleted") })
+}
+
+// confirm asks on a terminal. Where there is none, nobody can answer.
+func (a *app) confirm(question string) error {
+	file, ok := a.stdin.(*os.File)
+	if !ok || !term.IsTerminal(int(file.Fd())) {
+		return usagef("standard input is no terminal to ask on: give --yes")
+	}
+	fmt.Fprintf(a.stderr, "%s [y/N] ", printable(question))
+	answer, err := bufio.NewReader(a.stdin).ReadString('\n')
+	if err != nil {
+		return fmt.Errorf("read the answer: %w", err)
+	}
+	switch strings.ToLower(strings.TrimSpace(answer)) {
+	case "y", "yes":
+		return nil
+	}
+	return fmt.Errorf("nothing is deleted")
+}
+
+// call sends one request to the server that the settings name.
+func (a *app) call(ctx context.Context, cmd *cli.Command, method, path string, body, into any) error {
+	c, err := a.client(cmd)
+	if err != nil {
+		return err
+	}
+	return c.Call(ctx, method, path, body, into)
+}

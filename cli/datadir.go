@@ -1,0 +1,82 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// dataDir is the directory that holds everything a server keeps.
+type dataDir struct {
+	path string
+	file *os.File // carries the lock; nil when none is held
+}
+
+// openDataDir makes the directory where there is none: mode 0711, because sandboxes pass through it as other users to
+// what they may read, and may not list it. Nobody else may be able to write to it.
+func openDataDir(path string) (*dataDir, error) {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return nil, fmt.Errorf("find the data directory: %w", err)
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return nil, fmt.Errorf("make the data directory: %w", err)
+	}
+	err = os.Mkdir(path, 0o711)
+	if err == nil {
+		err = os.Chmod(path, 0o711) // whatever the umask took away
+	} else if errors.Is(err, os.ErrExist) {
+		err = checkOwner(path)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("make the data directory: %w", err)
+	}
+	return &dataDir{path: path}, nil
+}
+
+func checkOwner(path string) error {
+	info, err := os.Stat(path)
+	if err != nil {
+		return err
+	}
+	if !info.IsDir() {
+		return fmt.Errorf("%s is no directory: name another with --data-dir", path)
+	}
+	if owner := info.Sys().(*syscall.Stat_t).Uid; int(owner) != os.Geteuid() {
+		return fmt.Errorf("%s belongs to user %d: run `chown 0 %s`, or name another with --data-dir", path, owner, path)
+	}
+	if info.Mode().Perm()&0o022 != 0 {
+		return fmt.Errorf("%s can be written by others: run `chmod go-w %s`", path, path)
+	}
+	return nil
+}
+
+// lock makes sure that no other server uses the directory. The lock ends with the process or with close.
+func (d *dataDir) lock() error {
+	file, err := os.Open(d.path)
+	if err != nil {
+		return fmt.Errorf("lock the data directory: %w", err)
+	}
+	if err := unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		file.Close()
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			return fmt.Errorf("another server uses data directory %s: stop it, or name another with --data-dir", d.path)
+		}
+		return fmt.Errorf("lock the data directory: %w", err)
+	}
+	d.file = file
+	return nil
+}
+
+func (d *dataDir) close() error {
+	if d.file == nil {
+		return nil
+	}
+	return d.file.Close()
+}
+
+func (d *dataDir) join(name string) string { return filepath.Join(d.path, name) }

@@ -1,0 +1,59 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"apibuilder/python-env"
+	"apibuilder/sandbox/nsjail"
+	"apibuilder/toolchain"
+)
+
+// host is what makes environments and sandboxes on this machine. serve and sandbox test use the same.
+type host struct {
+	tools   toolchain.Tools
+	builder *pythonenv.Builder
+	uids    nsjail.UIDRange // of sandboxes
+}
+
+// requireRoot says why in a sentence.
+func requireRoot(command string) error {
+	if os.Geteuid() == 0 {
+		return nil
+	}
+	return fmt.Errorf("apibuilder %s needs root, because it makes sandboxes with users and control groups of their own: "+
+		"run it with sudo", command)
+}
+
+// openHost obtains the tools and prepares the builder. The first user id of the range is for builds. The caller stops
+// the builder.
+func openHost(ctx context.Context, data *dataDir, uids nsjail.UIDRange, progress func(string)) (*host, error) {
+	if uids.First == uids.Last {
+		return nil, usagef("the range of user ids has only one: give one for builds and one for each sandbox")
+	}
+	tools, err := toolchain.Ensure(ctx, data.join("tools"), progress)
+	if err != nil {
+		return nil, fmt.Errorf("obtain nsjail and uv: %w", err)
+	}
+	index, err := toolchain.ConfiguredIndex()
+	if err != nil {
+		return nil, fmt.Errorf("find the package index: %w", err)
+	}
+	builder := pythonenv.New(pythonenv.Config{
+		Dir: data.join("envs"), UV: tools.UV, BuildUID: uids.First, BuildGID: uids.First,
+		IndexURL: index.URL, CertFile: index.CertFile, FindLinks: index.FindLinks,
+	})
+	if err := builder.Start(ctx); err != nil {
+		return nil, err
+	}
+	return &host{tools: tools, builder: builder, uids: nsjail.UIDRange{First: uids.First + 1, Last: uids.Last}}, nil
+}
+
+// driver makes the sandboxes of one server, whose files and control groups are named after dir.
+func (h *host) driver(dir string) *nsjail.Driver {
+	return nsjail.New(nsjail.Config{
+		Nsjail: h.tools.Nsjail, Dir: dir, Instance: nsjail.InstanceName(filepath.Clean(dir)), UIDs: h.uids,
+	})
+}

@@ -1,0 +1,317 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+
+	"apibuilder/admin"
+	"apibuilder/deploy"
+	"apibuilder/gateway"
+	"apibuilder/logs"
+	"apibuilder/ratelimit"
+	"apibuilder/sandbox"
+	"apibuilder/store"
+	"apibuilder/store/sqlite"
+	"apibuilder/usage"
+)
+
+// stopTimeout is what each part is given to stop, besides the time for requests under way.
+const stopTimeout = 15 * time.Second
+
+// server is one running `apibuilder serve`.
+type server struct {
+	options serveOptions
+	log     *zap.Logger
+
+	data          *dataDir
+	store         store.Store
+	book          *logs.Book
+	host          *host
+	manager       *sandbox.Manager
+	deployer      *deploy.Deployer
+	journal       *usage.Journal
+	listener      net.Listener
+	adminListener net.Listener // nil: none
+	url           string
+	startedAt     time.Time
+	ready         atomic.Bool
+
+	stops  []stop
+	failed chan error // receives when a listener breaks
+}
+
+// stop ends one part; the parts end in reverse order, each under a deadline of its own.
+type stop struct {
+	name string
+	time time.Duration
+	run  func(context.Context) error
+}
+
+func (s *server) onStop(name string, run func(context.Context) error) {
+	s.stops = append(s.stops, stop{name, stopTimeout, run})
+}
+
+// start brings up the parts in the order in which they need each other. What an error leaves is ended by stop.
+func (s *server) start(ctx context.Context) error {
+	s.startedAt, s.failed = time.Now().UTC(), make(chan error, 3)
+	for _, step := range []func(context.Context) error{
+		s.openData, s.openListeners, s.openStore, s.openHost, s.openSandboxes, s.openUsage, s.openDoors,
+	} {
+		if err := step(ctx); err != nil {
+			return err
+		}
+	}
+	s.ready.Store(true)
+	return nil
+}
+
+func (s *server) openData(context.Context) (err error) {
+	if s.data, err = openDataDir(s.options.dataDir); err != nil {
+		return err
+	}
+	if err := s.data.lock(); err != nil {
+		return err
+	}
+	s.onStop("data directory", func(context.Context) error { return s.data.close() })
+	s.book = logs.New(s.data.join("logs"))
+	s.onStop("logs", func(context.Context) error { return s.book.Close() })
+	return nil
+}
+
+// openListeners comes early, so that an address that is taken is told before anything is fetched.
+func (s *server) openListeners(ctx context.Context) (err error) {
+	if s.listener, err = listenTCP(ctx, "--listen", s.options.listen); err != nil {
+		return err
+	}
+	s.onStop("listener", closer(s.listener))
+	if s.options.adminListen != "" {
+		if s.adminListener, err = listenTCP(ctx, "--admin-listen", s.options.adminListen); err != nil {
+			return err
+		}
+		s.onStop("management listener", closer(s.adminListener))
+		if addr, ok := s.adminListener.Addr().(*net.TCPAddr); ok && !addr.IP.IsLoopback() {
+			s.log.Warn("tokens travel unencrypted to the management address: put a proxy with TLS before it",
+				zap.String("address", addr.String()))
+		}
+	}
+	s.url = baseURL(s.options.publicURL, s.listener.Addr())
+	return nil
+}
+
+func listenTCP(ctx context.Context, flag, address string) (net.Listener, error) {
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("listen on %q: %w: choose another address with %s", address, err, flag)
+	}
+	return l, nil
+}
+
+func closer(l net.Listener) func(context.Context) error {
+	return func(context.Context) error {
+		if err := l.Close(); !errors.Is(err, net.ErrClosed) { // its server has closed it, unless the start failed
+			return err
+		}
+		return nil
+	}
+}
+
+func (s *server) openStore(ctx context.Context) error {
+	st, err := sqlite.Open(ctx, s.data.join("apibuilder.db"))
+	if err != nil {
+		return err
+	}
+	s.store = st
+	s.onStop("store", func(context.Context) error { return st.Close() })
+	return nil
+}
+
+func (s *server) openHost(ctx context.Context) (err error) {
+	s.host, err = openHost(ctx, s.data, s.options.uids, func(line string) { s.log.Info(printable(line)) })
+	if err != nil {
+		return err
+	}
+	s.onStop("builds", s.host.builder.Stop)
+	return nil
+}
+
+func (s *server) openSandboxes(ctx context.Context) error {
+	s.manager = sandbox.NewManager(sandbox.ManagerConfig{
+		Driver:       s.host.driver(s.data.path),
+		Source:       func(ctx context.Context, api string) (sandbox.Spec, error) { return s.deployer.Source(ctx, api) },
+		StartTimeout: s.options.startTimeout,
+		DrainTimeout: s.options.drainTimeout,
+		MaxSandboxes: s.options.maxSandboxes,
+		Transport:    func(dial sandbox.Dialer) sandbox.Transport { return gateway.NewTransport(dial) },
+		OnOutput:     s.keepOutput,
+		OnExit:       s.keepExit,
+		Log:          s.log.Named("sandbox"),
+	})
+	s.deployer = deploy.New(s.store, s.host.builder, sandboxes{s.manager, s.book}, s.options.defaults)
+	found, err := s.deployer.Recover(ctx)
+	if err != nil {
+		return err
+	}
+	if found > 0 {
+		s.log.Warn("deploys were under way when the server stopped; they failed", zap.Int("versions", found))
+	}
+	if err := s.manager.Start(ctx); err != nil {
+		return err
+	}
+	s.stops = append(s.stops, stop{"sandboxes", s.options.drainTimeout + stopTimeout, s.manager.Stop})
+	return nil
+}
+
+func (s *server) openUsage(ctx context.Context) (err error) {
+	if s.journal, err = usage.Open(s.data.join("usage"), s.store, usage.Options{Log: s.log.Named("usage")}); err != nil {
+		return err
+	}
+	if err := s.journal.Start(ctx); err != nil {
+		return err
+	}
+	s.onStop("usage journal", s.journal.Stop)
+	return nil
+}
+
+// openDoors lets consumers, operators and authors in.
+func (s *server) openDoors(context.Context) error {
+	local, err := admin.ListenUnix(s.data.path)
+	if err != nil {
+		return err
+	}
+	g := gateway.New(gateway.Config{
+		RequestTimeout: s.options.requestTimeout,
+		StartTimeout:   s.options.startTimeout + time.Minute, // an environment may have to be built again
+		MaxBodyBytes:   s.options.maxBody,
+		Ready:          s.checkReady,
+		Log:            s.log.Named("gateway"),
+	}, s.store, lender{s.manager}, ratelimit.New(nil), s.journal)
+	s.serveGateway(g)
+
+	management := admin.New(s.store, s.deployer, reader{s.book}, admin.Config{
+		URL: s.apiURL, Info: s.info, Flush: s.journal.Flush, Log: s.log.Named("admin"),
+	})
+	s.serveAdmin("management socket", local, management.Local())
+	if s.adminListener != nil {
+		s.serveAdmin("management address", s.adminListener, management.Remote())
+	}
+	return nil
+}
+
+// serveAdmin ends deploys and log followers as soon as the server stops: they may last as long as they like otherwise.
+func (s *server) serveAdmin(name string, l net.Listener, h http.Handler) {
+	life, end := context.WithCancelCause(context.Background())
+	server := &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		BaseContext:       func(net.Listener) context.Context { return life },
+		ErrorLog:          zap.NewStdLog(s.log.Named("admin")),
+	}
+	done := s.run(name, server, l)
+	s.onStop(name, func(ctx context.Context) error {
+		end(errors.New("the server is stopping"))
+		err := server.Shutdown(ctx)
+		<-done
+		return err
+	})
+}
+
+func (s *server) serveGateway(g *gateway.Gateway) {
+	done := s.run("gateway", g.Server(), s.listener)
+	s.stops = append(s.stops, stop{"gateway", s.options.drainTimeout, func(ctx context.Context) error {
+		err := g.Drain(ctx)
+		<-done
+		if errors.Is(err, context.DeadlineExceeded) {
+			s.log.Warn("requests were cut off at the end of the drain timeout")
+			return nil
+		}
+		return err
+	}})
+}
+
+// run serves until the server is shut down. Done is closed when its accept loop has ended.
+func (s *server) run(name string, server *http.Server, l net.Listener) (done chan struct{}) {
+	done = make(chan struct{})
+	go func() {
+		defer close(done)
+		if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			s.failed <- fmt.Errorf("serve the %s: %w", name, err)
+		}
+	}()
+	return done
+}
+
+// wait returns when ctx ends, or with the error of a listener that broke.
+func (s *server) wait(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		s.log.Info("stopping")
+		return nil
+	case err := <-s.failed:
+		return err
+	}
+}
+
+// stop ends what start began. It returns what went wrong, having tried everything.
+func (s *server) stop() error {
+	s.ready.Store(false)
+	var errs []error
+	for i := len(s.stops) - 1; i >= 0; i-- {
+		part := s.stops[i]
+		ctx, cancel := context.WithTimeout(context.Background(), part.time)
+		if err := part.run(ctx); err != nil {
+			errs = append(errs, fmt.Errorf("stop the %s: %w", part.name, err))
+		}
+		cancel()
+	}
+	s.stops = nil
+	_ = s.log.Sync() // a terminal cannot be synced
+	return errors.Join(errs...)
+}
+
+func (s *server) checkReady(ctx context.Context) error {
+	if !s.ready.Load() {
+		return errors.New("the server is starting or stopping")
+	}
+	return s.store.Ping(ctx)
+}
+
+func (s *server) apiURL(id string) string { return s.url + "/run/" + id }
+
+func (s *server) info() admin.ServerInfo {
+	defaults := s.deployer.Limits(store.Limits{})
+	return admin.ServerInfo{
+		Version: version().Version, URL: s.url, Listen: s.listener.Addr().String(), PID: os.Getpid(), StartedAt: s.startedAt,
+		Defaults: admin.Limits{MemoryBytes: defaults.MemoryBytes, CPU: defaults.CPU, Pids: defaults.Pids},
+	}
+}
+
+func (s *server) keepOutput(api string, version int, line sandbox.Line) {
+	err := s.book.Append(api, logs.Line{Time: line.Time, Version: version, Stream: line.Stream, Text: line.Text})
+	if err != nil {
+		s.log.Error("a line of output is lost", zap.String("api", api), zap.Error(err))
+	}
+}
+
+// keepExit records how a sandbox ended, unless we ended it.
+func (s *server) keepExit(e sandbox.Exit) {
+	if e.Reason == sandbox.Draining {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
+	defer cancel()
+	err := s.store.AddExit(ctx, store.Exit{
+		APIID: e.API, Version: e.Version, Reason: string(e.Reason), Detail: e.Detail, Output: e.Output, Time: e.At,
+	})
+	if err != nil {
+		s.log.Warn("record how a sandbox ended", zap.String("api", e.API), zap.Error(err))
+	}
+}

@@ -1,0 +1,183 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/BurntSushi/toml"
+	"github.com/urfave/cli/v3"
+
+	"apibuilder/sandbox/nsjail"
+)
+
+// defaultConfig is read when it is there; a file that is named must be there.
+const defaultConfig = "/etc/apibuilder/config.toml"
+
+// setting is one thing that may be set by a flag, by the environment or in the configuration file, in this order of
+// precedence. The others names follow from the flag's: data-dir is APIBUILDER_DATA_DIR and data_dir.
+type setting struct {
+	flag   string
+	value  string // default
+	usage  string
+	serve  bool // a flag of serve, else of every command
+	toggle bool // a flag without a value
+	secret bool // no flag, because command lines can be read by everybody
+}
+
+var allSettings = []setting{
+	{flag: "data-dir", value: "/var/lib/apibuilder", usage: "`DIR` that holds everything the server keeps"},
+	{flag: "server", usage: "`URL` of a management API to use instead of the data directory's socket"},
+	{flag: "token", secret: true, usage: "management token for --server"},
+
+	{flag: "listen", serve: true, value: "127.0.0.1:8080", usage: "`ADDRESS` for consumers; port 0 takes a free one"},
+	{flag: "admin-listen", serve: true, usage: "`ADDRESS` for the management API over TCP, with tokens; none if empty"},
+	{flag: "public-url", serve: true, usage: "`URL` by which consumers reach the server"},
+	{flag: "uid-range", serve: true, value: nsjail.DefaultUIDs.String(), usage: "host user ids for sandboxes, `FIRST-LAST`, used by nobody else"},
+	{flag: "default-memory", serve: true, usage: "memory `SIZE` of an API that asks for none, 256M"},
+	{flag: "default-cpu", serve: true, usage: "CPU `CORES` of an API that asks for none, 0.5"},
+	{flag: "default-pids", serve: true, usage: "processes and threads, a `NUMBER`, of an API that asks for none"},
+	{flag: "request-timeout", serve: true, value: "60s", usage: "`TIME` that a program may take to begin its answer"},
+	{flag: "start-timeout", serve: true, value: "30s", usage: "`TIME` that a program may take to start"},
+	{flag: "drain-timeout", serve: true, value: "30s", usage: "`TIME` for requests under way when a version or the server ends"},
+	{flag: "max-body", serve: true, usage: "largest request body, a `SIZE`; no bound if empty"},
+	{flag: "max-sandboxes", serve: true, value: "500", usage: "most programs that run at a time, a `NUMBER`"},
+	{flag: "log-level", serve: true, value: "info", usage: "debug, info, warn or error: `LEVEL` of the server's own log"},
+	{flag: "no-example", serve: true, toggle: true, usage: "do not deploy the example when there are no APIs"},
+}
+
+func (s setting) env() string { return "APIBUILDER_" + strings.ToUpper(s.key()) }
+func (s setting) key() string { return strings.ReplaceAll(s.flag, "-", "_") }
+
+// settingFlags are the flags of all settings that are for serve, or for every command. Their values are read through
+// settings alone: the flags know neither the environment nor the file.
+func settingFlags(serve bool) []cli.Flag {
+	var flags []cli.Flag
+	for _, s := range allSettings {
+		usage := s.usage + " [$" + s.env() + "]"
+		switch {
+		case s.secret || s.serve != serve:
+		case s.toggle:
+			flags = append(flags, &cli.BoolFlag{Name: s.flag, Usage: usage})
+		default:
+			flags = append(flags, &cli.StringFlag{Name: s.flag, Usage: usage, DefaultText: s.value})
+		}
+	}
+	return flags
+}
+
+func commonFlags() []cli.Flag {
+	return append(settingFlags(false),
+		&cli.StringFlag{Name: "config", Usage: "configuration `FILE`, TOML [$APIBUILDER_CONFIG]", DefaultText: defaultConfig},
+		&cli.BoolFlag{Name: "json", Usage: "print one JSON document on standard output"},
+	)
+}
+
+// origin says where a value comes from; the greater one is the closer.
+type origin int
+
+const (
+	fromDefault origin = iota
+	fromFile
+	fromEnv
+	fromFlag
+)
+
+type value struct {
+	text   string
+	origin origin
+	name   string // how the user wrote it, for errors
+}
+
+// settings are the values of all settings, by their flags' names.
+type settings map[string]value
+
+// loadSettings brings flags, environment, configuration file and defaults together. Its errors are usage errors.
+func loadSettings(cmd *cli.Command) (settings, error) {
+	path, named := defaultConfig, false
+	if env := os.Getenv("APIBUILDER_CONFIG"); env != "" {
+		path, named = env, true
+	}
+	if cmd.IsSet("config") {
+		path, named = cmd.String("config"), true
+	}
+	file, err := readConfig(path, named)
+	if err != nil {
+		return nil, err
+	}
+	out := settings{}
+	for _, s := range allSettings {
+		out[s.flag] = s.find(cmd, file, path)
+	}
+	return out, nil
+}
+
+// find takes the closest value. An empty environment variable is none.
+func (s setting) find(cmd *cli.Command, file map[string]string, path string) value {
+	if !s.secret && cmd.IsSet(s.flag) {
+		return value{fmt.Sprint(cmd.Value(s.flag)), fromFlag, "--" + s.flag}
+	}
+	if text := os.Getenv(s.env()); text != "" {
+		return value{text, fromEnv, s.env()}
+	}
+	if text, ok := file[s.key()]; ok {
+		return value{text, fromFile, s.key() + " in " + path}
+	}
+	return value{s.value, fromDefault, "--" + s.flag}
+}
+
+func (s settings) text(flag string) string { return s[flag].text }
+
+// closer reports whether a was set nearer to the command than b.
+func (s settings) closer(a, b string) bool { return s[a].origin > s[b].origin }
+
+// parse reads one setting that may be empty; its error names the setting as the user wrote it.
+func parse[T any](s settings, flag string, read func(string) (T, error)) (T, error) {
+	var zero T
+	v := s[flag]
+	if v.text == "" {
+		return zero, nil
+	}
+	out, err := read(v.text)
+	if err != nil {
+		return zero, usagef("%s: %v", v.name, err)
+	}
+	return out, nil
+}
+
+// readConfig returns the file's values as text. Keys that nobody knows are errors, so that a misspelt one is not lost.
+func readConfig(path string, named bool) (map[string]string, error) {
+	raw, err := os.ReadFile(path)
+	if !named && (errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission)) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, usagef("read the configuration: %v", err)
+	}
+	var tree map[string]any
+	if err := toml.Unmarshal(raw, &tree); err != nil {
+		return nil, usagef("configuration %s: %v", path, err)
+	}
+	known := map[string]bool{}
+	for _, s := range allSettings {
+		known[s.key()] = true
+	}
+	out := map[string]string{}
+	for _, key := range slices.Sorted(maps.Keys(tree)) {
+		if !known[key] {
+			return nil, usagef("configuration %s: there is no key %q; the keys are %s", path, key,
+				strings.Join(slices.Sorted(maps.Keys(known)), ", "))
+		}
+		switch v := tree[key].(type) {
+		case string, int64, float64, bool:
+			out[key] = fmt.Sprint(v)
+		default:
+			return nil, usagef("configuration %s: %s must be a text, a number, true or false", path, key)
+		}
+	}
+	return out, nil
+}

@@ -1,0 +1,69 @@
+package cli
+
+import (
+	"context"
+	"io"
+
+	"github.com/urfave/cli/v3"
+
+	"apibuilder/admin"
+	"apibuilder/admin/client"
+)
+
+func (a *app) tokensCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "tokens",
+		Usage: "create, list and revoke the tokens that open the management API over TCP",
+		Commands: []*cli.Command{
+			{
+				Name: "create", Usage: "create a token; its secret is shown this once", Action: a.createToken,
+				Flags: []cli.Flag{&cli.StringFlag{Name: "name", Usage: "`LABEL` to recognise it by"}},
+			},
+			{Name: "list", Usage: "list tokens", Action: a.listTokens},
+			{Name: "revoke", Usage: "end a token at once", ArgsUsage: "ID", Action: a.revokeToken},
+		},
+	}
+}
+
+func (a *app) createToken(ctx context.Context, cmd *cli.Command) error {
+	if _, err := arguments(cmd); err != nil {
+		return err
+	}
+	var token admin.Token
+	err := a.call(ctx, cmd, "POST", client.Path("tokens"), admin.TokenRequest{Name: cmd.String("name")}, &token)
+	if err != nil {
+		return err
+	}
+	return a.show(cmd, token, func(w io.Writer) {
+		row(w, "ID", token.ID)
+		row(w, "Token", token.Secret+"  (shown this once)")
+	})
+}
+
+func (a *app) listTokens(ctx context.Context, cmd *cli.Command) error {
+	if _, err := arguments(cmd); err != nil {
+		return err
+	}
+	var tokens []admin.Token
+	if err := a.call(ctx, cmd, "GET", client.Path("tokens"), nil, &tokens); err != nil {
+		return err
+	}
+	return a.show(cmd, tokens, func(w io.Writer) {
+		row(w, "ID", "NAME", "PREFIX", "CREATED", "STATE")
+		for _, t := range tokens {
+			row(w, t.ID, t.Name, t.Prefix+"...", timeText(t.CreatedAt), revokedText(t.RevokedAt))
+		}
+	})
+}
+
+func (a *app) revokeToken(ctx context.Context, cmd *cli.Command) error {
+	args, err := arguments(cmd, "ID")
+	if err != nil {
+		return err
+	}
+	var token admin.Token
+	if err := a.call(ctx, cmd, "DELETE", client.Path("tokens", args[0]), nil, &token); err != nil {
+		return err
+	}
+	return a.show(cmd, token, func(w io.Writer) { row(w, "token", token.ID, "is revoked") })
+}

@@ -1,0 +1,10 @@
+"""Names a root_path of its own, for a proxy that it expected."""
+
+from fastapi import FastAPI, Request
+
+app = FastAPI(root_path="/api/v1")
+
+
+@app.get("/where")
+def where(request: Request):
+    return {"root_path": request.scope["root_path"], "url": str(request.url)}
