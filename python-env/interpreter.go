@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -36,8 +35,6 @@ const lowestMinor = 9
 
 //go:embed interpreter.py
 var describeScript string
-
-var pythonName = regexp.MustCompile(`^python3(\.\d+)?$`)
 
 // Interpreters lists the Pythons of /usr/bin, /usr/local/bin and the configuration, the default first. One that cannot
 // be used is listed with the reason in Unusable and, if it could not be asked, without a version. Each is asked once and
@@ -88,8 +85,10 @@ func (b *Builder) choose(ctx context.Context, want string) (Interpreter, error) 
 	if err := context.Cause(ctx); err != nil {
 		return Interpreter{}, fmt.Errorf("find an interpreter: %w", err)
 	}
-	e := &BuildError{Reason: ReasonNoInterpreter, Message: "there is no usable Python on this machine",
-		Remedy: "install python3 (3.9 or later) on the server", Output: strings.Join(reasons, "\n")}
+	e := &BuildError{
+		Reason: ReasonNoInterpreter, Message: "there is no usable Python on this machine",
+		Remedy: "install python3 (3.9 or later) on the server", Output: strings.Join(reasons, "\n"),
+	}
 	if want != "" {
 		e.Message = fmt.Sprintf("there is no Python %s on this machine", quoted(want))
 	}

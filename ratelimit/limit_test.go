@@ -68,8 +68,15 @@ func TestStringIsTheInverse(t *testing.T) {
 
 func TestRoundingNeverAddsQuota(t *testing.T) {
 	for _, l := range []Limit{
-		{1, time.Second}, {7, time.Second}, {3, 10}, {math.MaxInt, 1}, {1, math.MaxInt64}, {2, math.MaxInt64},
-		{math.MaxInt, math.MaxInt64}, {MaxRequests, MinPer}, {MaxRequests, MaxPer},
+		{1, time.Second},
+		{7, time.Second},
+		{3, 10},
+		{math.MaxInt, 1},
+		{1, math.MaxInt64},
+		{2, math.MaxInt64},
+		{math.MaxInt, math.MaxInt64},
+		{MaxRequests, MinPer},
+		{MaxRequests, MaxPer},
 	} {
 		if l.interval() < 1 || l.window() < l.interval() {
 			t.Errorf("%#v: interval %d, window %d", l, l.interval(), l.window())

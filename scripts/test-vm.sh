@@ -10,16 +10,18 @@ cache=${APIBUILDER_TEST_DIR:-/var/cache/apibuilder-test}
 job=$(mktemp -d)
 trap 'rm -rf "$job" "$job-out"' EXIT
 
-go test -count=1 -run TestConformance/ServesRequests ./sandbox/nsjail >/dev/null # fills the cache
+# Fill the cache: the environment of the suites and that of the example.
+go test -count=1 -run TestConformance/ServesRequests ./sandbox/nsjail >/dev/null
+go test -count=1 -run TestTheExample ./internal/endtoend >/dev/null
 for package in cgroup nsjail; do
 	CGO_ENABLED=0 go test -c -o "$job/$package.test" "./sandbox/$package"
 done
-build || true
-[ -x bin/apibuilder ] && cp bin/apibuilder "$job/"
+build
+cp bin/apibuilder "$job/"
 mkdir "$job/cache"
-cp -a "$cache/tools" "$cache/envs" "$job/cache/"
+tar -C "$cache" --exclude=.cache -cf - tools envs | tar -C "$job/cache" -xf -
 cp testdata/vm/suite/* "$job/"
 # An environment is found again only with the same index, so the guest is told of ours.
 env | grep -E '^(PIP|UV)_' >"$job/environment" || true
 [ ! -e /etc/pip.conf ] || cp /etc/pip.conf "$job/"
-exec testdata/vm/run.sh --timeout 900 "$job"
+testdata/vm/run.sh --timeout 900 "$job"

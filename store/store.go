@@ -11,9 +11,9 @@ import (
 
 // Neutral errors. Drivers turn their library's errors into these, wrapped with what was asked for; callers use errors.Is.
 var (
-	// ErrNotFound: no row with that id, name or hash.
+	// ErrNotFound says that there is no row with that id, name or hash.
 	ErrNotFound = errors.New("not found")
-	// ErrConflict: the id or name is taken.
+	// ErrConflict says that the id or name is taken.
 	ErrConflict = errors.New("already exists")
 )
 

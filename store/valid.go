@@ -9,7 +9,7 @@ import (
 	"unicode/utf8"
 )
 
-// ErrInvalid: what was given cannot be stored, whatever the store holds: a missing id, a name that ValidName refuses,
+// ErrInvalid says that what was given cannot be stored, whatever the store holds: a missing id, a name that ValidName refuses,
 // text that is not UTF-8 or contains NUL (PostgreSQL stores neither). The error says which field; it never repeats a
 // secret.
 var ErrInvalid = errors.New("invalid")

@@ -67,8 +67,10 @@ func TestCleanText(t *testing.T) {
 func TestCleanUsage(t *testing.T) {
 	at := time.Date(2026, 1, 2, 3, 4, 5, 123456789, time.FixedZone("", 3600))
 	u := Usage{ID: "a\x00", Path: "/\xff", Time: at, Duration: 1500 * time.Nanosecond, StartWait: 999}.Clean()
-	want := Usage{ID: "a\uFFFD", Path: "/\uFFFD", Time: time.Date(2026, 1, 2, 2, 4, 5, 123456000, time.UTC),
-		Duration: time.Microsecond}
+	want := Usage{
+		ID: "a\uFFFD", Path: "/\uFFFD", Time: time.Date(2026, 1, 2, 2, 4, 5, 123456000, time.UTC),
+		Duration: time.Microsecond,
+	}
 	if u != want {
 		t.Fatalf("%+v, want %+v", u, want)
 	}

@@ -153,7 +153,7 @@ func (f *fetcher) getOnce(ctx context.Context, u *url.URL, accept string, limit 
 	req.Header.Set("Accept", accept)
 	req.Header.Set("User-Agent", "apibuilder")
 	f.authorize(req)
-	resp, err := f.client.Do(req)
+	resp, err := f.client.Do(req) //nolint:bodyclose // closed below; the linter loses it on the way through progress
 	if err != nil {
 		return nil, "", nil, fmt.Errorf("fetch %s: %w", bare(u), withCause(ctx, withoutURL(err)))
 	}

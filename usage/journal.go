@@ -36,7 +36,7 @@ const (
 	longestBackoff = 30 * time.Second
 )
 
-// ErrNotRunning: Record or Flush was called before Start or after Stop.
+// ErrNotRunning says that Record or Flush was called before Start or after Stop.
 var ErrNotRunning = errors.New("usage journal is not running")
 
 // FullError is what Record returns while the journal holds as much as it may, because the sink has been away for long.
@@ -109,8 +109,10 @@ func Open(dir string, sink Sink, opts Options) (*Journal, error) {
 	if log == nil {
 		log = zap.NewNop()
 	}
-	return &Journal{dir: dir, sink: sink, opts: opts, log: log, stopping: make(chan struct{}),
-		progress: make(chan struct{}), wake: make(chan struct{}, 1)}, nil
+	return &Journal{
+		dir: dir, sink: sink, opts: opts, log: log, stopping: make(chan struct{}),
+		progress: make(chan struct{}), wake: make(chan struct{}, 1),
+	}, nil
 }
 
 func or[T comparable](v, otherwise T) T {

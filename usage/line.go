@@ -53,9 +53,11 @@ func appendLine(b []byte, u store.Usage) ([]byte, error) {
 	u.APIID, u.KeyID, u.Path = cut(u.APIID, maxText), cut(u.KeyID, maxText), cut(u.Path, maxPath)
 	u.Method, u.Error = cut(u.Method, maxText), cut(u.Error, maxText)
 	u = u.Clean()
-	text, err := json.Marshal(&entry{ID: u.ID, API: u.APIID, Version: u.Version, Key: u.KeyID, Time: u.Time.UnixMicro(),
+	text, err := json.Marshal(&entry{
+		ID: u.ID, API: u.APIID, Version: u.Version, Key: u.KeyID, Time: u.Time.UnixMicro(),
 		Method: u.Method, Path: u.Path, Status: u.Status, Error: u.Error, In: u.BytesIn, Out: u.BytesOut,
-		Duration: u.Duration.Microseconds(), StartWait: u.StartWait.Microseconds()})
+		Duration: u.Duration.Microseconds(), StartWait: u.StartWait.Microseconds(),
+	})
 	if err != nil {
 		return b, err
 	}
@@ -85,8 +87,10 @@ func decodeLine(line []byte) (u store.Usage, whole bool, err error) {
 	if err := json.Unmarshal(text, &e); err != nil {
 		return u, false, errors.Join(errLine, err)
 	}
-	return store.Usage{ID: e.ID, APIID: e.API, Version: e.Version, KeyID: e.Key, Time: time.UnixMicro(e.Time).UTC(),
+	return store.Usage{
+		ID: e.ID, APIID: e.API, Version: e.Version, KeyID: e.Key, Time: time.UnixMicro(e.Time).UTC(),
 		Method: e.Method, Path: e.Path, Status: e.Status, Error: e.Error, BytesIn: e.In, BytesOut: e.Out,
 		Duration:  time.Duration(e.Duration) * time.Microsecond,
-		StartWait: time.Duration(e.StartWait) * time.Microsecond}, at == 0, nil
+		StartWait: time.Duration(e.StartWait) * time.Microsecond,
+	}, at == 0, nil
 }

@@ -11,9 +11,11 @@ import (
 )
 
 func sample() store.Usage {
-	return store.Usage{ID: "req_q3f5abcdefghijkl", APIID: "api_q3f5abcdefghijkl", Version: 3, KeyID: "key_q3f5abcdefghijkl",
+	return store.Usage{
+		ID: "req_q3f5abcdefghijkl", APIID: "api_q3f5abcdefghijkl", Version: 3, KeyID: "key_q3f5abcdefghijkl",
 		Time: time.UnixMicro(1767323045000001).UTC(), Method: "POST", Path: "/resize/picture.png", Status: 200,
-		BytesIn: 123456, BytesOut: 65432, Duration: 15300 * time.Microsecond, StartWait: 4 * time.Microsecond}
+		BytesIn: 123456, BytesOut: 65432, Duration: 15300 * time.Microsecond, StartWait: 4 * time.Microsecond,
+	}
 }
 
 func encode(u store.Usage) []byte {

@@ -29,7 +29,7 @@ func (s *Store) CreateAPI(ctx context.Context, a store.API) (store.API, error) {
 	a.CreatedAt = stamp(a.CreatedAt)
 	a.UpdatedAt = stamp(a.UpdatedAt)
 	err := s.write(ctx, func(u *unit) error {
-		if _, err := findUser(ctx, u, a.UserID); err != nil {
+		if err := checkUser(ctx, u, a.UserID); err != nil {
 			return err
 		}
 		_, err := u.ExecContext(ctx, `INSERT INTO apis (`+apiColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
@@ -74,7 +74,7 @@ func (s *Store) UpdateAPI(ctx context.Context, a store.API) (store.API, error) {
 		if updated, err = findAPI(ctx, u, "WHERE id = ?", a.ID); err != nil {
 			return err
 		}
-		if _, err := findUser(ctx, u, a.UserID); err != nil {
+		if err := checkUser(ctx, u, a.UserID); err != nil {
 			return err
 		}
 		updated.Public, updated.PublicDocs, updated.Rate, updated.UserID = a.Public, a.PublicDocs, a.Rate, a.UserID

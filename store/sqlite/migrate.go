@@ -15,10 +15,10 @@ import (
 //go:embed migrations/*.sql
 var files embed.FS
 
-// ErrNewer: the database was written by a newer version of this program.
+// ErrNewer says that the database was written by a newer version of this program.
 var ErrNewer = errors.New("database is newer than this program")
 
-// ErrForeign: the file is a database, but another program's.
+// ErrForeign says that the file is a database, but another program's.
 var ErrForeign = errors.New("database is another program's")
 
 // migration is one step of the schema. A released one is never changed.

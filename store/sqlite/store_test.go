@@ -217,8 +217,10 @@ func BenchmarkAddUsage512(b *testing.B) {
 		batch := make([]store.Usage, 512)
 		for i := range batch {
 			n++
-			batch[i] = store.Usage{ID: fmt.Sprintf("%d_%s", n, store.NewID("req")), APIID: "api_q3f5abcdefghijkl", Method: "GET",
-				Path: "/resize", Status: 200}
+			batch[i] = store.Usage{
+				ID: fmt.Sprintf("%d_%s", n, store.NewID("req")), APIID: "api_q3f5abcdefghijkl", Method: "GET",
+				Path: "/resize", Status: 200,
+			}
 		}
 		if err := s.AddUsage(b.Context(), batch); err != nil {
 			b.Fatal(err)

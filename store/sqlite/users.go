@@ -18,9 +18,9 @@ func scanUser(rows *sql.Rows) (store.User, error) {
 	return u, err
 }
 
-func findUser(ctx context.Context, q queryer, id string) (store.User, error) {
-	u, err := first(ctx, q, scanUser, `SELECT `+userColumns+` FROM users WHERE id = ?`, id)
-	return u, about("user", id, err)
+func checkUser(ctx context.Context, q queryer, id string) error {
+	_, err := first(ctx, q, scanUser, `SELECT `+userColumns+` FROM users WHERE id = ?`, id)
+	return about("user", id, err)
 }
 
 // CreateUser is as in store.Store; ErrNotFound when the plan is missing.

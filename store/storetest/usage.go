@@ -106,8 +106,12 @@ func usageCount(t *testing.T, s store.Store) {
 		since time.Time
 		want  int64
 	}{
-		{"", time.Time{}, 3}, {"api_1", time.Time{}, 2}, {"api_1", day, 2}, {"api_1", day.Add(time.Microsecond), 1},
-		{"", day.Add(time.Hour), 1}, {"api_3", time.Time{}, 0},
+		{"", time.Time{}, 3},
+		{"api_1", time.Time{}, 2},
+		{"api_1", day, 2},
+		{"api_1", day.Add(time.Microsecond), 1},
+		{"", day.Add(time.Hour), 1},
+		{"api_3", time.Time{}, 0},
 	} {
 		same(t, "CountUsage", get(s.CountUsage(t.Context(), c.api, c.since))(t), c.want)
 	}

@@ -1,0 +1,30 @@
+# `make` alone lists the targets. Nothing here is needed to run the server: scripts/serve.sh does that.
+.DEFAULT_GOAL := help
+.PHONY: help build run test race lint vuln fuzz bench vm
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## build bin/apibuilder
+	@bash -c '. scripts/lib.sh && find_go && build'
+
+run: ## build and run the server (root)
+	scripts/serve.sh
+
+test: ## run all tests (root)
+	scripts/test.sh
+
+race: ## run the tests of the Go code under the race detector (root)
+	scripts/test.sh -race ./...
+
+lint: ## check style and common faults
+	scripts/lint.sh
+
+vuln: ## check the dependencies for known vulnerabilities
+	scripts/vuln.sh
+
+fuzz: ## run every fuzzer for ten seconds
+	scripts/fuzz.sh
+
+vm: ## build the cgroup v2 test machine and check it (root)
+	testdata/vm/build.sh && testdata/vm/check.sh
