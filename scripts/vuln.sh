@@ -8,7 +8,8 @@ set -euo pipefail
 find_go
 scripts/tools.sh
 go mod verify
-withdrawn=$(go list -m -u -retracted -f '{{if or .Retracted .Deprecated}}{{.Path}} {{.Version}}: {{.Retracted}} {{.Deprecated}}{{end}}' all)
+mapfile -t modules < <(go list -deps -f '{{with .Module}}{{if not .Main}}{{.Path}}{{end}}{{end}}' . | sort -u)
+withdrawn=$(go list -m -u -retracted -f '{{if or .Retracted .Deprecated}}{{.Path}} {{.Version}}: {{.Retracted}} {{.Deprecated}}{{end}}' "${modules[@]}" | grep . || true)
 [ -z "$withdrawn" ] || die "dependencies that their authors withdrew:"$'\n'"$withdrawn"
 
 status=0
