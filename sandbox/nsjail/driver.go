@@ -49,9 +49,6 @@ func (d *Driver) Start(ctx context.Context) (err error) {
 	if os.Geteuid() != 0 {
 		return errors.New("making sandboxes needs root: start the server as root, for example with sudo")
 	}
-	if strings.ContainsAny(d.cfg.Dir, ":,") {
-		return fmt.Errorf("directory %q: nsjail cannot mount a path with a colon or a comma; choose another one", d.cfg.Dir)
-	}
 	if d.tree, err = cgroup.Open(d.cfg.Instance); err != nil {
 		return err
 	}
@@ -98,13 +95,28 @@ func (d *Driver) trial(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("find a program for the trial of nsjail: %w", err)
 	}
-	j := jail{layout: d.layout, uid: uid, limits: sandbox.DefaultLimits, mounts: []string{program}}
+	j := jail{layout: d.layout, uid: uid, limits: sandbox.DefaultLimits, shown: []string{program}}
+	config, err := j.configFile()
+	if err != nil {
+		return err
+	}
+	defer config.Close()
 	cmd := exec.CommandContext(ctx, d.cfg.Nsjail, j.args(nil, program)...)
+	cmd.ExtraFiles = []*os.File{3: config} // as descriptor 6
 	out, err := cmd.CombinedOutput()
 	if err != nil {
-		return fmt.Errorf("run a trial program in nsjail: %w\n%s", err, explainLog(string(out)))
+		return fmt.Errorf("run a trial program in nsjail: %w\n%s%s", err, explainLog(string(out)), remedy(string(out)))
 	}
 	return nil
+}
+
+// remedy says what to do about what nsjail complains of most.
+func remedy(log string) string {
+	if strings.Contains(log, "CLONE_NEWUSER") && strings.Contains(log, "Operation not permitted") {
+		return "\nthis host refuses new user namespaces: raise the sysctl user.max_user_namespaces above 0, " +
+			"and do not run the server in a chroot or in a container that forbids them"
+	}
+	return ""
 }
 
 // Stop implements sandbox.Driver.

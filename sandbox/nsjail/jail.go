@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"maps"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -19,7 +18,10 @@ const (
 	listenFD  = 3
 	controlFD = 4
 	logFD     = 5 // nsjail's own messages; not passed on
+	configFD  = 6 // nsjail's configuration; not passed on
 )
+
+const configPath = "/proc/self/fd/6"
 
 const (
 	maxFiles    = 16384 // descriptors
@@ -28,17 +30,6 @@ const (
 	runnerPath  = "/runner/runner.py"
 )
 
-// systemPaths hold the system's libraries and what they read. Those that are links on a host whose /usr is merged are
-// links inside too; those that a host does not have are left out.
-var systemPaths = []string{
-	"/usr/lib", "/usr/lib32", "/usr/lib64", "/lib", "/lib32", "/lib64",
-	"/usr/share/zoneinfo", "/usr/share/ca-certificates", "/etc/ssl/certs", "/etc/ca-certificates",
-	"/etc/ld.so.cache", "/etc/localtime", "/etc/mime.types",
-}
-
-// devices are the whole of /dev, but for links to /proc/self/fd and /tmp.
-var devices = []string{"/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom"}
-
 // jail is everything that nsjail's command line is made from. No text of an author's is in it: code and environment
 // values go over the control descriptor.
 type jail struct {
@@ -46,13 +37,29 @@ type jail struct {
 	uid         uint32
 	limits      sandbox.Limits
 	environment string   // host's directory seen as /env; none in the trial
-	mounts      []string // further paths seen under their own names
+	shown       []string // further paths seen under their own names
+}
+
+// configFile holds config in memory, for nsjail to read under configPath.
+func (j jail) configFile() (*os.File, error) {
+	fd, err := unix.MemfdCreate("nsjail.config", unix.MFD_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("make nsjail's configuration: %w", err)
+	}
+	f := os.NewFile(uintptr(fd), "nsjail.config")
+	if _, err := f.WriteString(j.config()); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("write nsjail's configuration: %w", err)
+	}
+	return f, nil
 }
 
 // args is nsjail's command line up to and including the program and its arguments.
 func (j jail) args(passed []int, program ...string) []string {
 	mib := func(n int64) string { return strconv.FormatInt(max(1, n>>20), 10) }
 	a := []string{
+		"--config", configPath, // first: what follows adds to it
+		"--disable_proc", // it is among the mounts, below what hides parts of it
 		"--mode", "o", "--quiet", "--forward_signals",
 		"--user", fmt.Sprintf("%d:%d:1", insideUID, j.uid), "--group", fmt.Sprintf("%d:%d:1", insideUID, j.uid),
 		"--hostname", "sandbox", "--cwd", "/tmp", "--time_limit", "0", "--nice_level", "0",
@@ -70,46 +77,7 @@ func (j jail) args(passed []int, program ...string) []string {
 	for _, fd := range passed {
 		a = append(a, "--pass_fd", strconv.Itoa(fd))
 	}
-	a = append(a, j.mountArgs()...)
 	return append(append(a, "--"), program...)
-}
-
-func (j jail) mountArgs() []string {
-	var a []string
-	bind := func(from, to string) { a = append(a, "--bindmount_ro", from+":"+to) }
-	for _, path := range systemPaths {
-		info, err := os.Lstat(path)
-		if err != nil {
-			continue
-		}
-		if target, err := os.Readlink(path); err == nil && info.Mode()&os.ModeSymlink != 0 && path != "/etc/localtime" {
-			a = append(a, "--symlink", target+":"+path)
-			continue
-		}
-		bind(path, path)
-	}
-	for _, path := range j.mounts {
-		if !below("/usr/lib", path) {
-			bind(path, path)
-		}
-	}
-	for _, name := range sortedKeys(etcFiles) {
-		bind(filepath.Join(j.layout.dir, "etc", name), "/etc/"+name)
-	}
-	for _, path := range devices {
-		a = append(a, "--bindmount", path+":"+path)
-	}
-	a = append(a,
-		"--symlink", "/proc/self/fd:/dev/fd", "--symlink", "/proc/self/fd/0:/dev/stdin",
-		"--symlink", "/proc/self/fd/1:/dev/stdout", "--symlink", "/proc/self/fd/2:/dev/stderr",
-		// Both name the one writable place: POSIX semaphores and shared memory go to /dev/shm (shm_overview(7)).
-		"--symlink", "/tmp:/dev/shm", "--symlink", "/tmp:/var/tmp",
-		"--mount", fmt.Sprintf("none:/tmp:tmpfs:size=%d,nr_inodes=%d,mode=1777", j.limits.TmpBytes, tmpInodes))
-	if j.environment != "" {
-		bind(j.environment, environment)
-		bind(j.layout.runner(), runnerPath)
-	}
-	return a
 }
 
 // fileLimit is maxFiles or the host's hard limit, whichever is lower.
@@ -120,9 +88,6 @@ func fileLimit() uint64 {
 	}
 	return min(maxFiles, r.Max)
 }
-
-// below reports whether path is dir or lies in it.
-func below(dir, path string) bool { return path == dir || strings.HasPrefix(path, dir+"/") }
 
 // explainLog picks the sentences from nsjail's log lines: "[E][2026-01-02T03:04:05+0000][12] func():34 text".
 func explainLog(log string) string {

@@ -8,29 +8,25 @@ import (
 	"apibuilder/sandbox"
 )
 
-// FuzzArgs checks that no text of a Spec becomes a flag: whatever follows "--" is the program, and what comes from
-// outside appears only inside the value of the one flag that it is meant for.
-func FuzzArgs(f *testing.F) {
+// FuzzConfig checks that no path of a Spec becomes a flag or a mount of its own: the command line does not depend on it,
+// and the configuration has exactly the entries that it has with another path.
+func FuzzConfig(f *testing.F) {
 	f.Add("/data/envs/abc", "/usr/bin/python3.11")
 	f.Add("--rw", "--keep_caps")
-	f.Add("", "-- /bin/sh")
+	f.Add("a\" rw: true } mount { src: \"/", "\\")
 	f.Fuzz(func(t *testing.T, environment, python string) {
-		j := jail{layout: layout{dir: "/r"}, uid: 5, limits: sandbox.DefaultLimits, environment: environment, mounts: []string{python}}
-		args := j.args([]int{3, 4}, "/env/bin/python", "-I")
-		end := slices.Index(args, "--")
-		if end < 0 || !slices.Equal(args[end+1:], []string{"/env/bin/python", "-I"}) {
-			t.Fatalf("program %q", args)
+		j := jail{layout: layout{dir: "/r"}, uid: 5, limits: sandbox.DefaultLimits, environment: "/e" + environment, shown: []string{"/p" + python}}
+		plain := jail{layout: j.layout, uid: 5, limits: j.limits, environment: "/e", shown: []string{"/p"}}
+		if !slices.Equal(j.args([]int{3, 4}, "/x"), plain.args([]int{3, 4}, "/x")) {
+			t.Errorf("the command line is %q", j.args([]int{3, 4}, "/x"))
 		}
-		for i := 0; i < end; i++ {
-			if !strings.HasPrefix(args[i], "--") || strings.Contains(args[i], "=") {
-				t.Fatalf("%q stands where a flag belongs", args[i])
-			}
-			switch args[i] {
-			case "--quiet", "--forward_signals":
-			case "--rw", "--keep_caps", "--keep_env", "--disable_no_new_privs":
-				t.Fatalf("flag %s", args[i])
-			default:
-				i++ // its value, whatever that looks like
+		got, want := strings.Split(j.config(), "\n"), strings.Split(plain.config(), "\n")
+		if len(got) != len(want) {
+			t.Fatalf("%d mounts, want %d:\n%s", len(got), len(want), j.config())
+		}
+		for i, line := range got {
+			if strings.Count(line, `"`) != strings.Count(want[i], `"`) {
+				t.Errorf("mount %s", line)
 			}
 		}
 	})

@@ -71,7 +71,12 @@ func (d *Driver) Launch(ctx context.Context, l sandbox.Launch) (_ sandbox.Sandbo
 	p.control = control
 	undo.add(func() { _ = control.Close() })
 
-	j := jail{layout: d.layout, uid: uid, limits: l.Limits, environment: l.Environment, mounts: append([]string{l.Python}, l.Mounts...)}
+	j := jail{layout: d.layout, uid: uid, limits: l.Limits, environment: l.Environment, shown: append([]string{l.Python}, l.Mounts...)}
+	config, err := j.configFile()
+	if err != nil {
+		return nil, err
+	}
+	defer config.Close()
 	//nolint:noctx // ctx bounds the launch; the process lives on until it is terminated or killed
 	p.cmd = exec.Command(d.cfg.Nsjail, j.args([]int{listenFD, controlFD}, environment+"/bin/python", "-I", "-B", runnerPath)...)
 	p.cmd.Env = []string{"PATH=/usr/bin:/bin"} // nsjail's own: no secret of ours is in reach of /proc/PID/environ
@@ -79,7 +84,7 @@ func (d *Driver) Launch(ctx context.Context, l sandbox.Launch) (_ sandbox.Sandbo
 	if err != nil {
 		return nil, err
 	}
-	p.cmd.ExtraFiles = []*os.File{listener, inside, outputs.log.write}
+	p.cmd.ExtraFiles = []*os.File{listener, inside, outputs.log.write, config} // descriptors 3 to 6
 	err = group.Start(p.cmd)
 	outputs.closeWriters()
 	if err != nil {

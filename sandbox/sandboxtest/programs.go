@@ -239,7 +239,16 @@ def sight():
         "no new privileges": "NoNewPrivs:\t1" in open("/proc/self/status").read(),
         "capabilities": [l for l in open("/proc/self/status") if l.startswith("Cap") and int(l.split()[1], 16)],
         "seccomp": "Seccomp:\t2" in open("/proc/self/status").read(),
+        "mounts that are too open": [l for l in open("/proc/self/mounts") if too_open(*l.split()[1:4:2])],
+        "host's proc": [p for p in ("cmdline", "kallsyms", "modules", "partitions", "timer_list", "key-users") if readable("/proc/" + p)],
     }
+def too_open(path, options):
+    options = options.split(",")
+    device = path.startswith("/dev/")
+    return not ("ro" in options or path == "/tmp" or device) or not ("nosuid" in options or path == "/") or not ("nodev" in options or path == "/" or device)
+def readable(path):
+    try: return bool(open(path).read(1))
+    except OSError: return False
 `)
 	for wall, result := range get[map[string]string](t, i, "/") {
 		want := []string{"EPERM", "EACCES", "EROFS", "ENOSYS"}
@@ -257,7 +266,7 @@ def sight():
 	}
 	sight := get[map[string]any](t, i, "/sight")
 	text, _ := json.Marshal(sight)
-	want := `{"capabilities":[],"host files":[],"no new privileges":true,"processes":[1,2],"seccomp":true,"uid":1000}`
+	want := `{"capabilities":[],"host files":[],"host's proc":[],"mounts that are too open":[],"no new privileges":true,"processes":[1,2],"seccomp":true,"uid":1000}`
 	if string(text) != want {
 		t.Errorf("a sandbox sees %s\nwant %s", text, want)
 	}
