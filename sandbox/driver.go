@@ -51,6 +51,7 @@ type Sandbox interface {
 type Status struct {
 	Code        int    // exit code of the program
 	Signal      string // name of the signal that ended it, "SIGSEGV"
+	Syscall     string // the call for which the kernel killed it, where that is known
 	OOMKilled   bool   // the kernel killed a process of it at the memory limit
 	PidsRefused bool   // the kernel refused it a process at the process limit
 	// Err is set when the sandbox itself failed, not the program.

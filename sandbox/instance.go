@@ -282,7 +282,10 @@ func classify(ending *Exit, s Status, limits Limits) *Exit {
 		e.Reason = TooManyProcesses
 		e.Detail = fmt.Sprintf("the program ended after it had hit its limit of %d processes and threads", limits.Pids)
 	case s.Signal == "SIGSYS":
-		e.Reason, e.Detail = KilledBySeccomp, "the program made a system call of another architecture's table"
+		e.Reason, e.Detail = KilledBySeccomp, "the program was killed for a system call that is never allowed"
+		if s.Syscall != "" {
+			e.Detail = "the program was killed for the system call " + s.Syscall
+		}
 	case s.Signal != "":
 		e.Reason, e.Detail = Crashed, "the program was killed by "+s.Signal
 	default:

@@ -36,6 +36,7 @@ type Driver struct {
 	layout  layout
 	uids    *uidPool
 	tree    *cgroup.Tree
+	heard   *refusals
 	sockets *os.File // the directory of the listening sockets, which only root can enter
 }
 
@@ -66,6 +67,7 @@ func (d *Driver) Start(ctx context.Context) (err error) {
 	if d.layout, err = prepareLayout(d.cfg.Dir); err != nil {
 		return err
 	}
+	d.heard = openRefusals()
 	if d.sockets, err = openSocketDir(filepath.Join(d.cfg.Dir, "run")); err != nil {
 		return err
 	}
@@ -125,6 +127,10 @@ func (d *Driver) Stop(ctx context.Context) error {
 	if d.sockets != nil {
 		errs = append(errs, d.sockets.Close(), os.RemoveAll(filepath.Join(d.cfg.Dir, "run")))
 		d.sockets = nil
+	}
+	if d.heard != nil {
+		d.heard.close()
+		d.heard = nil
 	}
 	if d.tree != nil {
 		errs = append(errs, d.tree.Clean(ctx), d.tree.Close())

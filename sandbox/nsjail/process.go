@@ -48,6 +48,8 @@ func (d *Driver) Launch(ctx context.Context, l sandbox.Launch) (_ sandbox.Sandbo
 		return nil, err
 	}
 	undo.add(release)
+	d.heard.watch(uid, func(r refusal) { l.Output(r.line()) })
+	undo.add(func() { d.heard.forget(uid) })
 	group, err := d.tree.New(l.ID, cgroup.Limits{
 		MemoryBytes: l.Limits.MemoryBytes, CPU: l.Limits.CPU, Pids: l.Limits.Pids + overheadPids,
 	})
@@ -91,7 +93,11 @@ func (d *Driver) Launch(ctx context.Context, l sandbox.Launch) (_ sandbox.Sandbo
 		outputs.closeReaders()
 		return nil, fmt.Errorf("start nsjail: %w", err)
 	}
-	go p.supervise(outputs, l.Output, release)
+	killer := func() string { return d.heard.killer(uid) }
+	go p.supervise(outputs, l.Output, killer, func() {
+		d.heard.forget(uid)
+		release()
+	})
 	return p, nil
 }
 
@@ -155,7 +161,7 @@ func closeAll(files ...*os.File) {
 }
 
 // supervise is the only waiter of the nsjail process. It gives everything back before it closes done.
-func (p *process) supervise(o outputs, output func(sandbox.Line), release func()) {
+func (p *process) supervise(o outputs, output func(sandbox.Line), killer func() string, release func()) {
 	var readers sync.WaitGroup
 	var log strings.Builder
 	readers.Go(func() { sandbox.ReadLines(o.out.read, "stdout", output) })
@@ -179,6 +185,9 @@ func (p *process) supervise(o outputs, output func(sandbox.Line), release func()
 	_ = p.control.Close()
 	p.status = status(p.cmd.ProcessState, events, explainLog(log.String()))
 	p.status.Err = errors.Join(p.status.Err, eventsErr, removeErr)
+	if p.status.Signal == "SIGSYS" {
+		p.status.Syscall = killer()
+	}
 	if removeErr == nil {
 		release() // a user id whose processes would not end is not given to anybody else
 	}

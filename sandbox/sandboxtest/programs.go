@@ -9,6 +9,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -269,6 +270,34 @@ def readable(path):
 	want := `{"capabilities":[],"host files":[],"host's proc":[],"mounts that are too open":[],"no new privileges":true,"processes":[1,2],"seccomp":true,"uid":1000}`
 	if string(text) != want {
 		t.Errorf("a sandbox sees %s\nwant %s", text, want)
+	}
+}
+
+func refusedCallsAreTold(t *testing.T, b *bench) {
+	i := b.launch(t, `
+import ctypes, mmap, platform
+libc = ctypes.CDLL(None)
+@app.get("/refused")
+def refused(): return libc.unshare(0x10000000)
+@app.get("/other-table")
+def other_table():
+    # mov eax, 20 (getpid of the 32-bit table); int 0x80; ret
+    page = mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
+    page.write(b"\xb8\x14\x00\x00\x00\xcd\x80\xc3")
+    return ctypes.CFUNCTYPE(ctypes.c_int)(ctypes.addressof(ctypes.c_char.from_buffer(page)))()
+`)
+	if got := get[int](t, i, "/refused"); got != -1 {
+		t.Errorf("unshare returned %d", got)
+	}
+	if l := b.waitLine(t, "the system call unshare is refused"); l.Stream != "sandbox" {
+		t.Errorf("stream %q", l.Stream)
+	}
+	if runtime.GOARCH != "amd64" {
+		return // no other has a second table that is reached like this
+	}
+	_, _ = call(t.Context(), i, "/other-table")
+	if exit := waitExit(t, i); exit.Reason != sandbox.KilledBySeccomp || !strings.Contains(exit.Detail, "20 of another architecture's table") {
+		t.Errorf("exit %+v", exit)
 	}
 }
 

@@ -38,6 +38,7 @@ func Run(t *testing.T, h Host) {
 		"TmpIsBounded":                 tmpIsBounded,
 		"WallsHold":                    wallsHold,
 		"SandboxesAreStrangers":        strangers,
+		"RefusedCallsAreTold":          refusedCallsAreTold,
 		"OrphansAreReaped":             orphansAreReaped,
 		"StopRunsLifespanShutdown":     stopRunsShutdown,
 		"KillEndsAStubbornProgram":     killEndsStubborn,
@@ -120,6 +121,8 @@ func get[T any](t *testing.T, i *sandbox.Instance, path string) T {
 }
 
 func call(ctx context.Context, i *sandbox.Instance, path string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://sandbox"+path, nil)
 	if err != nil {
 		return nil, err

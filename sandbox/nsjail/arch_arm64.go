@@ -1,0 +1,6 @@
+package nsjail
+
+import "golang.org/x/sys/unix"
+
+// nativeArch is what the audit log calls this architecture.
+const nativeArch = unix.AUDIT_ARCH_AARCH64
