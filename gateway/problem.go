@@ -75,6 +75,7 @@ var problems = map[string]problemKind{
 
 	string(sandbox.OutOfMemory):      {502, "Out of memory", "The API was ended at its memory limit."},
 	string(sandbox.TooManyProcesses): {502, "Too many processes", "The API ended after it had hit its process limit."},
+	string(sandbox.DiskFull):         {502, "Disk full", "The API ended after it had filled its disk."},
 	string(sandbox.ImportError):      {502, "Import error", "The API's code raised an error while it was imported."},
 	string(sandbox.NoApp):            {502, "No application", "The API's code defines no application."},
 	string(sandbox.StartupFailed):    {502, "Startup failed", "The API's startup code raised an error."},

@@ -17,6 +17,7 @@ func TestClassify(t *testing.T) {
 		"asked to end":                      {draining, Status{Signal: "SIGTERM", Code: 143}, Draining},
 		"asked to end, then killed":         {draining, Status{Signal: "SIGKILL"}, Draining},
 		"the sandbox itself":                {nil, Status{Err: errors.New("no user namespaces")}, SandboxFailed},
+		"disk":                              {nil, Status{DiskFull: true, PidsRefused: true, Code: 1}, DiskFull},
 		"processes":                         {nil, Status{PidsRefused: true, Code: 1}, TooManyProcesses},
 		"killed for another syscall table":  {nil, Status{Signal: "SIGSYS"}, KilledBySeccomp},
 		"signal":                            {nil, Status{Signal: "SIGSEGV"}, Crashed},

@@ -31,7 +31,7 @@ type event struct {
 }
 
 // reasonsFromInside are those that a program may give for itself.
-var reasonsFromInside = []Reason{ImportError, NoApp, StartupFailed}
+var reasonsFromInside = []Reason{ImportError, NoApp, StartupFailed, DiskFull}
 
 func writeOrder(w io.Writer, o order) error {
 	if o.Env == nil {

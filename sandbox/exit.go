@@ -13,6 +13,7 @@ type Reason string
 const (
 	OutOfMemory      Reason = "out_of_memory"      // the kernel killed it at its memory limit
 	TooManyProcesses Reason = "too_many_processes" // it ended after it had hit its process limit
+	DiskFull         Reason = "disk_full"          // it ended after it had filled /tmp
 	ImportError      Reason = "import_error"       // its code raised while it was imported, or would not compile
 	NoApp            Reason = "no_app"             // its code defines no ASGI application
 	StartupFailed    Reason = "startup_failed"     // its lifespan or startup handler raised

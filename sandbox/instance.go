@@ -278,6 +278,9 @@ func classify(ending *Exit, s Status, limits Limits) *Exit {
 		e.Reason, e.Detail = ending.Reason, ending.Detail
 	case s.Err != nil:
 		e.Reason, e.Detail = SandboxFailed, s.Err.Error()
+	case s.DiskFull:
+		e.Reason = DiskFull
+		e.Detail = fmt.Sprintf("the program ended after it had filled /tmp, which holds %d MiB", limits.TmpBytes>>20)
 	case s.PidsRefused:
 		e.Reason = TooManyProcesses
 		e.Detail = fmt.Sprintf("the program ended after it had hit its limit of %d processes and threads", limits.Pids)

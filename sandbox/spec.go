@@ -64,6 +64,9 @@ type Stats struct {
 	CPUTime         time.Duration
 	Throttled       time.Duration
 	Pids            int
+	// MemoryPressure and CPUPressure are the share of the last ten seconds, in percent, in which some of its processes
+	// waited for them; 0 where the kernel does not tell.
+	MemoryPressure, CPUPressure float64
 }
 
 // Line is one line that a program printed.

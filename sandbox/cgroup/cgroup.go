@@ -19,11 +19,19 @@ const Root = "apibuilder"
 // cpuPeriod is the span over which CPU time is granted, the kernel's default.
 const cpuPeriod = 100 * time.Millisecond
 
-// Limits bound one group. All three must be positive.
+// Limits bound one group. The first three must be positive.
 type Limits struct {
 	MemoryBytes int64
-	CPU         float64 // cores
+	CPU         float64 // cores; where time is short, groups get it in proportion to this
 	Pids        int     // processes and threads
+	IO          []IOLimit
+}
+
+// IOLimit bounds what a group may read from and write to one block device each second. A zero rate is no bound.
+type IOLimit struct {
+	Major, Minor          int64
+	ReadBytes, WriteBytes uint64
+	ReadOps, WriteOps     uint64
 }
 
 // Stats is what a group uses now and has used.
@@ -33,7 +41,13 @@ type Stats struct {
 	CPUTime         time.Duration
 	Throttled       time.Duration // how long it waited for CPU time because of its limit
 	Pids            int
+	// Pressure is the share of the last ten seconds, in percent, in which some of its processes waited for memory, CPU or
+	// IO (Documentation/accounting/psi.rst). v1 has none.
+	Pressure Pressure
 }
+
+// Pressure is in percent.
+type Pressure struct{ Memory, CPU, IO float64 }
 
 // Events counts the limits that a group has hit.
 type Events struct {

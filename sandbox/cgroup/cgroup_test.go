@@ -182,3 +182,43 @@ func TestBadNamesAndLimitsAreRefused(t *testing.T) {
 		t.Error("New gave a group that exists to a second sandbox")
 	}
 }
+
+func TestIOLimitIsSet(t *testing.T) {
+	device := firstDevice(t)
+	limits := ample
+	limits.IO = []IOLimit{{Major: device[0], Minor: device[1], ReadBytes: 1 << 20, WriteOps: 10}}
+	tree := openTree(t)
+	g := newGroup(t, tree, limits)
+	out, err := run(t, g, "cat /proc/self/cgroup")
+	if err != nil || !strings.Contains(out, g.path) {
+		t.Errorf("%s, %v", out, err)
+	}
+	var found string
+	for _, file := range []string{
+		mountpoint + g.path + "/io.max", mountpoint + "/blkio" + g.path + "/blkio.throttle.read_bps_device",
+	} {
+		text, _ := os.ReadFile(file)
+		found += string(text)
+	}
+	if want := fmt.Sprintf("%d:%d ", device[0], device[1]); !strings.Contains(found, want) || !strings.Contains(found, "1048576") {
+		t.Errorf("limits in force: %q, want one of 1048576 for %s", found, want)
+	}
+}
+
+// firstDevice is a whole block device of this machine.
+func firstDevice(t *testing.T) [2]int64 {
+	t.Helper()
+	names, err := os.ReadDir("/sys/block")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range names {
+		text, err := os.ReadFile("/sys/block/" + name.Name() + "/dev")
+		var device [2]int64
+		if _, scanErr := fmt.Sscanf(string(text), "%d:%d", &device[0], &device[1]); err == nil && scanErr == nil {
+			return device
+		}
+	}
+	t.Fatal("this machine has no block device")
+	return [2]int64{}
+}

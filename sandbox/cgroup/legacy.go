@@ -22,13 +22,21 @@ type legacy struct{}
 
 var legacyNames = []cgroup1.Name{cgroup1.Memory, cgroup1.Cpu, cgroup1.Cpuacct, cgroup1.Pids}
 
+// legacyAll are those in which a group may be: blkio is used only where a device is named.
+var legacyAll = append(slices.Clone(legacyNames), cgroup1.Blkio)
+
+// Shares are in proportion to this for one core (cgroups(7)).
+const sharesPerCore = 1024
+
 // legacyHierarchy leaves the other controllers alone: a group in each of them would cost a start and give nothing.
-func legacyHierarchy() ([]cgroup1.Subsystem, error) {
-	all, err := cgroup1.Default()
-	if err != nil {
-		return nil, err
+func legacyHierarchy(names []cgroup1.Name) cgroup1.Hierarchy {
+	return func() ([]cgroup1.Subsystem, error) {
+		all, err := cgroup1.Default()
+		if err != nil {
+			return nil, err
+		}
+		return slices.DeleteFunc(all, func(s cgroup1.Subsystem) bool { return !slices.Contains(names, s.Name()) }), nil
 	}
-	return slices.DeleteFunc(all, func(s cgroup1.Subsystem) bool { return !slices.Contains(legacyNames, s.Name()) }), nil
 }
 
 func (legacy) version() int { return 1 }
@@ -50,18 +58,25 @@ func (legacy) create(path string, l Limits) (group, error) {
 	}
 	quota, period := int64(l.CPU*float64(cpuPeriod.Microseconds())), uint64(cpuPeriod.Microseconds())
 	pids := int64(l.Pids)
+	shares := max(uint64(sharesPerCore*l.CPU), 2)
 	memory := &specs.LinuxMemory{Limit: &l.MemoryBytes}
 	if fileExists(mountpoint + "/memory/memory.memsw.limit_in_bytes") { // absent without swap accounting
 		memory.Swap = &l.MemoryBytes
 	}
 	noSwap := uint64(0)
 	memory.Swappiness = &noSwap
+	names := legacyNames
+	if len(l.IO) > 0 {
+		names = append(slices.Clone(names), cgroup1.Blkio)
+	}
 	c, err := cgroup1.New(cgroup1.StaticPath(path), &specs.LinuxResources{
 		Memory: memory,
-		CPU:    &specs.LinuxCPU{Quota: &quota, Period: &period},
+		CPU:    &specs.LinuxCPU{Shares: &shares, Quota: &quota, Period: &period},
 		Pids:   &specs.LinuxPids{Limit: &pids},
-	}, cgroup1.WithHierarchy(legacyHierarchy))
-	g := &legacyGroup{c: c, path: path}
+
+		BlockIO: legacyIO(l.IO),
+	}, cgroup1.WithHierarchy(legacyHierarchy(names)))
+	g := &legacyGroup{c: c, path: path, names: names}
 	if err != nil {
 		return nil, errors.Join(err, g.delete())
 	}
@@ -71,9 +86,30 @@ func (legacy) create(path string, l Limits) (group, error) {
 	return g, nil
 }
 
+func legacyIO(limits []IOLimit) *specs.LinuxBlockIO {
+	if len(limits) == 0 {
+		return nil
+	}
+	io := &specs.LinuxBlockIO{}
+	add := func(to *[]specs.LinuxThrottleDevice, l IOLimit, rate uint64) {
+		if rate > 0 {
+			device := specs.LinuxThrottleDevice{Rate: rate}
+			device.Major, device.Minor = l.Major, l.Minor
+			*to = append(*to, device)
+		}
+	}
+	for _, l := range limits {
+		add(&io.ThrottleReadBpsDevice, l, l.ReadBytes)
+		add(&io.ThrottleWriteBpsDevice, l, l.WriteBytes)
+		add(&io.ThrottleReadIOPSDevice, l, l.ReadOps)
+		add(&io.ThrottleWriteIOPSDevice, l, l.WriteOps)
+	}
+	return io
+}
+
 func (legacy) children(path string) ([]string, error) {
 	var names []string
-	for _, controller := range legacyNames {
+	for _, controller := range legacyAll {
 		found, err := subdirectories(legacyDir(controller, path))
 		if err != nil {
 			return nil, err
@@ -84,11 +120,14 @@ func (legacy) children(path string) ([]string, error) {
 	return slices.Compact(names), nil
 }
 
-func (legacy) load(path string) (group, error) { return &legacyGroup{path: path}, nil }
+func (legacy) load(path string) (group, error) {
+	return &legacyGroup{path: path, names: legacyAll}, nil
+}
 
 type legacyGroup struct {
 	c       cgroup1.Cgroup // nil when loaded only to be ended
 	path    string
+	names   []cgroup1.Name // the hierarchies that it is in
 	oom     *os.File
 	deleted atomic.Bool
 }
@@ -158,7 +197,7 @@ func (g *legacyGroup) start(cmd *exec.Cmd) error {
 }
 
 func (g *legacyGroup) moveThread(to func(cgroup1.Name) string) error {
-	for _, name := range legacyNames {
+	for _, name := range g.names {
 		file := legacyDir(name, to(name)) + "/tasks"
 		if err := os.WriteFile(file, []byte(strconv.Itoa(unix.Gettid())), 0o644); err != nil {
 			return fmt.Errorf("enter control group: %w", err)
@@ -170,7 +209,7 @@ func (g *legacyGroup) moveThread(to func(cgroup1.Name) string) error {
 // procs looks in every hierarchy: a server that was killed while it started a sandbox may have got only half way.
 func (g *legacyGroup) procs() ([]int, error) {
 	var pids []int
-	for _, name := range legacyNames {
+	for _, name := range g.names {
 		data, err := os.ReadFile(legacyDir(name, g.path) + "/cgroup.procs")
 		if err != nil && !errors.Is(err, os.ErrNotExist) && !errors.Is(err, syscall.ENODEV) {
 			return nil, err
@@ -211,7 +250,7 @@ func (g *legacyGroup) killProcess(pid int) error {
 	if err != nil {
 		return nil //nolint:nilerr // no such process any more
 	}
-	for _, name := range legacyNames {
+	for _, name := range g.names {
 		if groups[string(name)] == g.path {
 			return ignoreGone(unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0))
 		}
@@ -268,7 +307,7 @@ func (g *legacyGroup) delete() error {
 		_ = g.oom.Close()
 	}
 	var errs []error
-	for _, name := range legacyNames {
+	for _, name := range g.names {
 		errs = append(errs, removeGroup(legacyDir(name, g.path)))
 	}
 	return errors.Join(errs...)

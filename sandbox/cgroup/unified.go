@@ -28,6 +28,8 @@ func (unified) prepare(path string) error {
 		if err := os.WriteFile(dir+"/cgroup.subtree_control", []byte("+cpu +memory +pids"), 0o644); err != nil {
 			return fmt.Errorf("enable controllers for the children of %s: %w", dir, remedyBusy(err))
 		}
+		// Needed only where a device is named: limiting it fails then if this did.
+		_ = os.WriteFile(dir+"/cgroup.subtree_control", []byte("+io"), 0o644)
 		if dir == mountpoint+path {
 			return nil
 		}
@@ -65,19 +67,40 @@ func limitUnified(path string, l Limits) (group, error) {
 	}
 	swap, oomGroup := int64(0), true
 	quota, period := int64(l.CPU*float64(cpuPeriod.Microseconds())), uint64(cpuPeriod.Microseconds())
-	memory := &cgroup2.Memory{Max: &l.MemoryBytes, OOMGroup: &oomGroup}
+	// Just below the limit the kernel reclaims and slows the group down first, so that what it can give back, it gives.
+	high := l.MemoryBytes - l.MemoryBytes/32
+	memory := &cgroup2.Memory{Max: &l.MemoryBytes, High: &high, OOMGroup: &oomGroup}
+	weight := min(max(uint64(100*l.CPU), 1), 10_000)
 	if fileExists(mountpoint + path + "/memory.swap.max") { // absent when the kernel has no swap
 		memory.Swap = &swap
 	}
 	err = m.Update(&cgroup2.Resources{
 		Memory: memory,
-		CPU:    &cgroup2.CPU{Max: cgroup2.NewCPUMax(&quota, &period)},
+		CPU:    &cgroup2.CPU{Weight: &weight, Max: cgroup2.NewCPUMax(&quota, &period)},
 		Pids:   &cgroup2.Pids{Max: int64(l.Pids)},
+		IO:     unifiedIO(l.IO),
 	})
 	if err != nil {
 		return nil, err
 	}
 	return &unifiedGroup{m: m, dir: mountpoint + path}, nil
+}
+
+func unifiedIO(limits []IOLimit) *cgroup2.IO {
+	if len(limits) == 0 {
+		return nil
+	}
+	io := &cgroup2.IO{}
+	for _, l := range limits {
+		for kind, rate := range map[cgroup2.IOType]uint64{
+			cgroup2.ReadBPS: l.ReadBytes, cgroup2.WriteBPS: l.WriteBytes, cgroup2.ReadIOPS: l.ReadOps, cgroup2.WriteIOPS: l.WriteOps,
+		} {
+			if rate > 0 {
+				io.Max = append(io.Max, cgroup2.Entry{Type: kind, Major: l.Major, Minor: l.Minor, Rate: rate})
+			}
+		}
+	}
+	return io
 }
 
 func (unified) children(path string) ([]string, error) { return subdirectories(mountpoint + path) }
@@ -153,7 +176,24 @@ func (g *unifiedGroup) stats() (Stats, error) {
 		CPUTime:         time.Duration(cpu["usage_usec"]) * time.Microsecond,
 		Throttled:       time.Duration(cpu["throttled_usec"]) * time.Microsecond,
 		Pids:            int(pids),
+		Pressure: Pressure{
+			Memory: readPressure(g.dir + "/memory.pressure"),
+			CPU:    readPressure(g.dir + "/cpu.pressure"),
+			IO:     readPressure(g.dir + "/io.pressure"),
+		},
 	}, nil
+}
+
+// readPressure reads the first average of a line like "some avg10=1.50 avg60=...". A kernel without pressure accounting
+// has no such file, and 0 says as much.
+func readPressure(path string) float64 {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return 0
+	}
+	var percent float64
+	_, _ = fmt.Sscanf(string(data), "some avg10=%f", &percent)
+	return percent
 }
 
 func (g *unifiedGroup) events() (Events, error) {

@@ -28,6 +28,9 @@ type Config struct {
 	Instance string
 	// UIDs are the host's users that sandboxes may have, one for each.
 	UIDs UIDRange
+	// IO bounds what each sandbox may read and write of block devices; none by default, because a sandbox writes to none
+	// and reads only its environment.
+	IO []cgroup.IOLimit
 }
 
 // Driver makes sandboxes with nsjail. It needs root.

@@ -19,6 +19,7 @@ const (
 	controlFD = 4
 	logFD     = 5 // nsjail's own messages; not passed on
 	configFD  = 6 // nsjail's configuration; not passed on
+	verdictFD = 7 // what PID 1 adds at its end
 )
 
 const configPath = "/proc/self/fd/6"
@@ -64,7 +65,7 @@ func (j jail) args(passed []int, program ...string) []string {
 		"--user", fmt.Sprintf("%d:%d:1", insideUID, j.uid), "--group", fmt.Sprintf("%d:%d:1", insideUID, j.uid),
 		"--hostname", "sandbox", "--cwd", "/tmp", "--time_limit", "0", "--nice_level", "0",
 		// The control group bounds memory, CPU and processes; a limit above the host's hard one would fail the start.
-		"--rlimit_as", "hard", "--rlimit_cpu", "hard", "--rlimit_nproc", "hard", "--rlimit_core", "0", "--rlimit_fsize", mib(j.limits.TmpBytes),
+		"--rlimit_as", "hard", "--rlimit_cpu", "hard", "--rlimit_nproc", "hard", "--rlimit_core", "0", "--rlimit_fsize", mib(j.limits.TmpBytes + 1<<20), // so that a full /tmp says that it is full
 		"--rlimit_nofile", strconv.FormatUint(fileLimit(), 10), "--rlimit_stack", "8",
 		"--rlimit_memlock", "64", "--rlimit_rtprio", "0", "--rlimit_msgqueue", "65536",
 		"--seccomp_policy", j.layout.policy(), "--seccomp_log",

@@ -51,7 +51,7 @@ func (d *Driver) Launch(ctx context.Context, l sandbox.Launch) (_ sandbox.Sandbo
 	d.heard.watch(uid, func(r refusal) { l.Output(r.line()) })
 	undo.add(func() { d.heard.forget(uid) })
 	group, err := d.tree.New(l.ID, cgroup.Limits{
-		MemoryBytes: l.Limits.MemoryBytes, CPU: l.Limits.CPU, Pids: l.Limits.Pids + overheadPids,
+		MemoryBytes: l.Limits.MemoryBytes, CPU: l.Limits.CPU, Pids: l.Limits.Pids + overheadPids, IO: d.cfg.IO,
 	})
 	if err != nil {
 		return nil, err
@@ -80,13 +80,13 @@ func (d *Driver) Launch(ctx context.Context, l sandbox.Launch) (_ sandbox.Sandbo
 	}
 	defer config.Close()
 	//nolint:noctx // ctx bounds the launch; the process lives on until it is terminated or killed
-	p.cmd = exec.Command(d.cfg.Nsjail, j.args([]int{listenFD, controlFD}, environment+"/bin/python", "-I", "-B", runnerPath)...)
+	p.cmd = exec.Command(d.cfg.Nsjail, j.args([]int{listenFD, controlFD, verdictFD}, environment+"/bin/python", "-I", "-B", runnerPath)...)
 	p.cmd.Env = []string{"PATH=/usr/bin:/bin"} // nsjail's own: no secret of ours is in reach of /proc/PID/environ
 	outputs, err := p.connectOutputs()
 	if err != nil {
 		return nil, err
 	}
-	p.cmd.ExtraFiles = []*os.File{listener, inside, outputs.log.write, config} // descriptors 3 to 6
+	p.cmd.ExtraFiles = []*os.File{listener, inside, outputs.log.write, config, outputs.verdict.write} // descriptors 3 to 7
 	err = group.Start(p.cmd)
 	outputs.closeWriters()
 	if err != nil {
@@ -135,10 +135,12 @@ func controlPair() (net.Conn, *os.File, error) {
 
 type pipe struct{ read, write *os.File }
 
-type outputs struct{ out, err, log pipe }
+type outputs struct{ out, err, log, verdict pipe }
+
+func (o outputs) pipes() []pipe { return []pipe{o.out, o.err, o.log, o.verdict} }
 
 func (p *process) connectOutputs() (o outputs, err error) {
-	for _, dst := range []*pipe{&o.out, &o.err, &o.log} {
+	for _, dst := range []*pipe{&o.out, &o.err, &o.log, &o.verdict} {
 		if dst.read, dst.write, err = os.Pipe(); err != nil {
 			o.closeReaders()
 			o.closeWriters()
@@ -149,13 +151,18 @@ func (p *process) connectOutputs() (o outputs, err error) {
 	return o, nil
 }
 
-func (o outputs) closeReaders() { closeAll(o.out.read, o.err.read, o.log.read) }
-func (o outputs) closeWriters() { closeAll(o.out.write, o.err.write, o.log.write) }
+func (o outputs) closeReaders() {
+	for _, p := range o.pipes() {
+		if p.read != nil {
+			_ = p.read.Close()
+		}
+	}
+}
 
-func closeAll(files ...*os.File) {
-	for _, f := range files {
-		if f != nil {
-			_ = f.Close()
+func (o outputs) closeWriters() {
+	for _, p := range o.pipes() {
+		if p.write != nil {
+			_ = p.write.Close()
 		}
 	}
 }
@@ -163,9 +170,10 @@ func closeAll(files ...*os.File) {
 // supervise is the only waiter of the nsjail process. It gives everything back before it closes done.
 func (p *process) supervise(o outputs, output func(sandbox.Line), killer func() string, release func()) {
 	var readers sync.WaitGroup
-	var log strings.Builder
+	var log, verdict strings.Builder
 	readers.Go(func() { sandbox.ReadLines(o.out.read, "stdout", output) })
 	readers.Go(func() { sandbox.ReadLines(o.err.read, "stderr", output) })
+	readers.Go(func() { _, _ = io.Copy(&verdict, io.LimitReader(o.verdict.read, 16)) })
 	readers.Go(func() {
 		_, _ = io.Copy(&log, io.LimitReader(o.log.read, 64<<10))
 		_, _ = io.Copy(io.Discard, o.log.read)
@@ -176,8 +184,8 @@ func (p *process) supervise(o outputs, output func(sandbox.Line), killer func() 
 	defer cancel()
 	removeErr := p.group.Remove(ctx) // ends what nsjail left; then nobody holds the pipes
 	deadline := time.Now().Add(outputTimeout)
-	for _, f := range []*os.File{o.out.read, o.err.read, o.log.read} {
-		_ = f.SetReadDeadline(deadline)
+	for _, p := range o.pipes() {
+		_ = p.read.SetReadDeadline(deadline)
 	}
 	readers.Wait()
 	o.closeReaders()
@@ -185,6 +193,7 @@ func (p *process) supervise(o outputs, output func(sandbox.Line), killer func() 
 	_ = p.control.Close()
 	p.status = status(p.cmd.ProcessState, events, explainLog(log.String()))
 	p.status.Err = errors.Join(p.status.Err, eventsErr, removeErr)
+	p.status.DiskFull = verdict.String() == "disk_full"
 	if p.status.Signal == "SIGSYS" {
 		p.status.Syscall = killer()
 	}
@@ -230,7 +239,10 @@ func (p *process) Dial(ctx context.Context) (net.Conn, error) {
 
 func (p *process) Stats() (sandbox.Stats, error) {
 	s, err := p.group.Stats()
-	return sandbox.Stats(s), err
+	return sandbox.Stats{
+		MemoryBytes: s.MemoryBytes, MemoryPeakBytes: s.MemoryPeakBytes, CPUTime: s.CPUTime, Throttled: s.Throttled,
+		Pids: s.Pids, MemoryPressure: s.Pressure.Memory, CPUPressure: s.Pressure.CPU,
+	}, err
 }
 
 func (p *process) Terminate() error { return p.cmd.Process.Signal(syscall.SIGTERM) }

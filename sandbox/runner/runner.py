@@ -13,6 +13,7 @@ import sys
 
 LISTEN_FD = 3
 CONTROL_FD = 4
+VERDICT_FD = 7  # PID 1 alone holds it, to add what the host cannot see
 FILENAME = "main.py"  # what tracebacks call the author's code
 
 
@@ -65,9 +66,17 @@ def supervise(child):
             os._exit(0)
         if pid != child:
             continue
+        if disk_is_full():
+            os.write(VERDICT_FD, b"disk_full")
         if os.WIFSIGNALED(status):
             os._exit(128 + os.WTERMSIG(status))
         os._exit(os.WEXITSTATUS(status))
+
+
+def disk_is_full():
+    """Tell whether /tmp has no byte or no file left. It ends with the sandbox, so only from inside it can be told."""
+    state = os.statvfs("/tmp")
+    return state.f_bavail == 0 or state.f_favail == 0
 
 
 def split_off_pid1():
@@ -79,12 +88,14 @@ def split_off_pid1():
         for fd in (0, LISTEN_FD, CONTROL_FD):
             os.close(fd)
         supervise(child)
+    os.close(VERDICT_FD)
 
 
 refine_filter()
 split_off_pid1()
 
 # From here on in the child. These imports come after the fork so that PID 1 stays small.
+import errno  # noqa: E402
 import faulthandler  # noqa: E402
 import json  # noqa: E402
 import linecache  # noqa: E402
@@ -160,7 +171,8 @@ def load(source):
     except SystemExit as error:
         raise Failure("import_error", program_traceback(error) + "the program ended itself while it was imported\n")
     except BaseException as error:
-        raise Failure("import_error", program_traceback(error))
+        full = isinstance(error, OSError) and error.errno == errno.ENOSPC
+        raise Failure("disk_full" if full else "import_error", program_traceback(error))
     finally:
         uvicorn.run = run
     return module.__dict__

@@ -35,6 +35,7 @@ func Run(t *testing.T, h Host) {
 		"OutOfMemoryInTmp":             outOfMemory("/eat-tmp"),
 		"TooManyProcesses":             tooManyProcesses,
 		"ExitAndSignal":                exitAndSignal,
+		"DiskFull":                     diskFull,
 		"TmpIsBounded":                 tmpIsBounded,
 		"WallsHold":                    wallsHold,
 		"SandboxesAreStrangers":        strangers,
