@@ -64,6 +64,12 @@ func (a *app) serve(ctx context.Context, cmd *cli.Command) error {
 		return err
 	}
 	s := &server{options: options, log: newLogger(a.stderr, options.logLevel)}
+	// net/http's transport complains there of what programs send out of turn.
+	restore, err := zap.RedirectStdLogAt(s.log.Named("http"), zap.DebugLevel)
+	if err != nil {
+		return fmt.Errorf("redirect the standard log: %w", err)
+	}
+	defer restore()
 	if err := s.start(ctx); err != nil {
 		if ctx.Err() != nil { // asked to end before it was ready: not a failure
 			err = nil

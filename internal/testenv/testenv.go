@@ -3,7 +3,10 @@
 package testenv
 
 import (
+	"context"
 	"errors"
+	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"sync"
@@ -104,4 +107,12 @@ func openForOthers(t testing.TB, dir string) {
 			t.Fatal(err)
 		}
 	}
+}
+
+// UnixTransport sends requests to a server on a Unix socket.
+func UnixTransport(path string) *http.Transport {
+	return &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		var d net.Dialer
+		return d.DialContext(ctx, "unix", path)
+	}}
 }

@@ -28,7 +28,8 @@ const (
 	maxFiles    = 16384 // descriptors
 	tmpInodes   = 16384
 	environment = "/env"
-	runnerPath  = "/runner/runner.py"
+	runnerDir   = "/runner"
+	bootPath    = runnerDir + "/boot.py"
 )
 
 // jail is everything that nsjail's command line is made from. No text of an author's is in it: code and environment

@@ -25,12 +25,19 @@ var etcFiles = map[string]string{
 // layout is the directory of files that every sandbox sees, written by us and never by anybody inside.
 type layout struct{ dir string }
 
-func (l layout) runner() string { return filepath.Join(l.dir, "runner.py") }
+func (l layout) runner() string { return filepath.Join(l.dir, "runner") }
 func (l layout) policy() string { return filepath.Join(l.dir, "seccomp.policy") }
 
 // prepareLayout writes the files under a name made from their content, so that a sandbox of an older binary keeps its own.
 func prepareLayout(dataDir string) (layout, error) {
-	files := map[string]string{"runner.py": string(runner.Source), "seccomp.policy": Policy()}
+	files := map[string]string{"seccomp.policy": Policy()}
+	for _, name := range []string{"boot.py", "runner.py"} {
+		text, err := runner.Files.ReadFile(name)
+		if err != nil {
+			return layout{}, err
+		}
+		files["runner/"+name] = string(text)
+	}
 	for name, text := range etcFiles {
 		files["etc/"+name] = text
 	}
@@ -40,7 +47,7 @@ func prepareLayout(dataDir string) (layout, error) {
 	}
 	root := filepath.Join(dataDir, "runner")
 	l := layout{dir: filepath.Join(root, hex.EncodeToString(hash.Sum(nil)[:8]))}
-	for _, dir := range []string{root, l.dir, filepath.Join(l.dir, "etc")} {
+	for _, dir := range []string{root, l.dir, filepath.Join(l.dir, "etc"), l.runner()} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return l, fmt.Errorf("make the runner's directory: %w", err)
 		}

@@ -87,7 +87,7 @@ func (j jail) mounts() []mount {
 		options: fmt.Sprintf("size=%d,nr_inodes=%d,mode=1777", j.limits.TmpBytes, tmpInodes),
 	})
 	if j.environment != "" {
-		all = append(all, mount{from: j.environment, to: environment}, mount{from: j.layout.runner(), to: runnerPath})
+		all = append(all, mount{from: j.environment, to: environment}, mount{from: j.layout.runner(), to: runnerDir})
 	}
 	return all
 }

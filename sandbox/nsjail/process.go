@@ -80,7 +80,7 @@ func (d *Driver) Launch(ctx context.Context, l sandbox.Launch) (_ sandbox.Sandbo
 	}
 	defer config.Close()
 	//nolint:noctx // ctx bounds the launch; the process lives on until it is terminated or killed
-	p.cmd = exec.Command(d.cfg.Nsjail, j.args([]int{listenFD, controlFD, verdictFD}, environment+"/bin/python", "-I", "-B", runnerPath)...)
+	p.cmd = exec.Command(d.cfg.Nsjail, j.args([]int{listenFD, controlFD, verdictFD}, environment+"/bin/python", "-I", "-S", "-B", bootPath)...)
 	p.cmd.Env = []string{"PATH=/usr/bin:/bin"} // nsjail's own: no secret of ours is in reach of /proc/PID/environ
 	outputs, err := p.connectOutputs()
 	if err != nil {

@@ -1,10 +1,10 @@
-// Package runner carries the Python program that is the first thing inside every sandbox.
+// Package runner carries the Python programs that are the first thing inside every sandbox.
 package runner
 
-import _ "embed"
+import "embed"
 
-// Source is the program's text. It is started as `python -I runner.py` with the listening socket as descriptor 3 and the
-// control descriptor as 4; its own first comment tells the rest.
+// Files are boot.py and runner.py. `python -I -S -B boot.py` is started as PID 1, with the listening socket as descriptor
+// 3, the control descriptor as 4 and a pipe for PID 1's own word as 7; their first comments tell the rest.
 //
-//go:embed runner.py
-var Source []byte
+//go:embed *.py
+var Files embed.FS

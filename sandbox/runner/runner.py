@@ -1,5 +1,5 @@
-"""The first program in a sandbox: becomes PID 1, then imports the web stack, takes one program over the control
-descriptor, and serves it on the inherited listening socket.
+"""The program that serves: imports the web stack, takes one author's program over the control descriptor, and serves it on
+the inherited listening socket. boot.py starts it in a child of PID 1.
 
 It runs on CPython 3.9 and later with FastAPI 0.95 and uvicorn 0.20 and later. Everything below `load` runs beside
 author code: the host takes nothing it says after that on trust.
@@ -7,13 +7,21 @@ author code: the host takes nothing it says after that on trust.
 Frames on the control descriptor, both ways: 4 bytes of big-endian length, then that many bytes of JSON.
 """
 
+import errno
+import faulthandler
+import json
+import linecache
+import logging
 import os
-import signal
+import site
+import socket
+import struct
 import sys
+import traceback
+import types
 
 LISTEN_FD = 3
 CONTROL_FD = 4
-VERDICT_FD = 7  # PID 1 alone holds it, to add what the host cannot see
 FILENAME = "main.py"  # what tracebacks call the author's code
 
 
@@ -29,7 +37,6 @@ def refine_filter():
     decides whether it is logged (kernel/seccomp.c).
     """
     import ctypes
-    import struct
 
     arch = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}[os.uname().machine]
     load, jump, answer = 0x20, 0x15, 0x06  # BPF_LD|BPF_W|BPF_ABS, BPF_JMP|BPF_JEQ|BPF_K, BPF_RET|BPF_K
@@ -48,62 +55,8 @@ def refine_filter():
     ctypes.CDLL(None).prctl(22, 2, header, 0, 0)  # PR_SET_SECCOMP, SECCOMP_MODE_FILTER
 
 
-def supervise(child):
-    """Do PID 1's duties until `child` ends: reap every orphan, pass signals on, and end as the child ended."""
-
-    def forward(number, _frame):
-        try:
-            os.kill(child, number)
-        except ProcessLookupError:
-            pass
-
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2):
-        signal.signal(number, forward)
-    while True:
-        try:
-            pid, status = os.wait()
-        except ChildProcessError:
-            os._exit(0)
-        if pid != child:
-            continue
-        if disk_is_full():
-            os.write(VERDICT_FD, b"disk_full")
-        if os.WIFSIGNALED(status):
-            os._exit(128 + os.WTERMSIG(status))
-        os._exit(os.WEXITSTATUS(status))
-
-
-def disk_is_full():
-    """Tell whether /tmp has no byte or no file left. It ends with the sandbox, so only from inside it can be told."""
-    state = os.statvfs("/tmp")
-    return state.f_bavail == 0 or state.f_favail == 0
-
-
-def split_off_pid1():
-    """Leave PID 1 to `supervise` in a process that holds no descriptor of ours; return in its child."""
-    if os.getpid() != 1:
-        return
-    child = os.fork()
-    if child:
-        for fd in (0, LISTEN_FD, CONTROL_FD):
-            os.close(fd)
-        supervise(child)
-    os.close(VERDICT_FD)
-
-
 refine_filter()
-split_off_pid1()
-
-# From here on in the child. These imports come after the fork so that PID 1 stays small.
-import errno  # noqa: E402
-import faulthandler  # noqa: E402
-import json  # noqa: E402
-import linecache  # noqa: E402
-import logging  # noqa: E402
-import socket  # noqa: E402
-import struct  # noqa: E402
-import traceback  # noqa: E402
-import types  # noqa: E402
+site.main()  # the interpreter was started without site packages
 
 DETAIL_LIMIT = 32 * 1024
 
