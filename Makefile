@@ -26,5 +26,8 @@ vuln: ## check the dependencies for known vulnerabilities
 fuzz: ## run every fuzzer for ten seconds
 	scripts/fuzz.sh
 
+bench: ## run the benchmarks; the gateway's prints its ratio to a bare reverse proxy
+	@bash -c '. scripts/lib.sh && find_go && go test -run "^$$" -bench . ./gateway ./ratelimit ./usage ./store/...'
+
 vm: ## build the cgroup v2 test machine and check it (root)
 	testdata/vm/build.sh && testdata/vm/check.sh
