@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
 # Runs the suites of limits and isolation on a machine with control groups v2 only, under systemd with Delegate=yes: a
-# virtual one, see testdata/vm. Needs what scripts/test.sh leaves in its cache.
+# virtual one, see testdata/vm. Needs what scripts/test.sh installs.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
 need_root
 find_go
-cache=${APIBUILDER_TEST_DIR:-/var/cache/apibuilder-test}
+# A cache of its own, so that the machine gets only what these suites use.
+cache=${APIBUILDER_TEST_DIR:-/var/cache/apibuilder-test}-vm
+export APIBUILDER_TEST_DIR=$cache
 job=$(mktemp -d)
 trap 'rm -rf "$job" "$job-out"' EXIT
 
