@@ -3,6 +3,7 @@ package nsjail
 import (
 	"fmt"
 	"maps"
+	"math"
 	"os"
 	"slices"
 	"strconv"
@@ -73,6 +74,9 @@ func (j jail) args(passed []int, program ...string) []string {
 		"--env", "PATH=/env/bin:/usr/bin", "--env", "HOME=/tmp", "--env", "TMPDIR=/tmp", "--env", "LANG=C.UTF-8",
 		"--env", "MALLOC_ARENA_MAX=2", // glibc's one arena a thread would count against the memory limit
 	}
+	for _, name := range threadVariables {
+		a = append(a, "--env", name+"="+strconv.Itoa(int(math.Ceil(j.limits.CPU))))
+	}
 	if len(passed) > 0 {
 		a = append(a, "--log_fd", strconv.Itoa(logFD))
 	}
@@ -80,6 +84,13 @@ func (j jail) args(passed []int, program ...string) []string {
 		a = append(a, "--pass_fd", strconv.Itoa(fd))
 	}
 	return append(append(a, "--"), program...)
+}
+
+// threadVariables say how many threads libraries for numbers start. They would take the host's cores for their own, and
+// wait for each other within the CPU limit or run into the process limit. Authors may set others.
+var threadVariables = []string{
+	"OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_MAX_THREADS", "NUMBA_NUM_THREADS",
+	"POLARS_MAX_THREADS", "RAYON_NUM_THREADS", "TOKIO_WORKER_THREADS", "OPENCV_FOR_THREADS_NUM", "LOKY_MAX_CPU_COUNT",
 }
 
 // fileLimit is maxFiles or the host's hard limit, whichever is lower.

@@ -32,7 +32,8 @@ func libraries() []string {
 			"/usr/lib/ld-linux-aarch64.so.1", // the loader's fixed place; x86-64 has it in /lib64
 		}
 	}
-	return append(paths, "/usr/lib64", "/usr/share/zoneinfo", "/usr/share/ca-certificates")
+	return append(paths, "/usr/lib64", "/usr/share/zoneinfo", "/usr/share/ca-certificates",
+		"/usr/share/fonts", "/usr/share/fontconfig", "/usr/local/share/fonts")
 }
 
 // rootLinks are directories at the root that are links into /usr where it is merged, and directories elsewhere.
@@ -41,6 +42,7 @@ var rootLinks = []string{"/lib", "/lib64"}
 // etcPaths are what a sandbox sees of the host's /etc; the rest of it is ours (etcFiles).
 var etcPaths = []string{
 	"/etc/ssl/certs", "/etc/ssl/openssl.cnf", "/etc/ca-certificates", "/etc/ld.so.cache", "/etc/localtime", "/etc/mime.types",
+	"/etc/fonts",
 }
 
 // devices are the whole of /dev, but for links.

@@ -16,6 +16,7 @@ import os
 import site
 import socket
 import struct
+import subprocess
 import sys
 import traceback
 import types
@@ -55,7 +56,14 @@ def refine_filter():
     ctypes.CDLL(None).prctl(22, 2, header, 0, 0)  # PR_SET_SECCOMP, SECCOMP_MODE_FILTER
 
 
+def give_children_site():
+    """Leave out -S, which this interpreter was started with, from the options that worker processes are started with."""
+    flags = subprocess._args_from_interpreter_flags
+    subprocess._args_from_interpreter_flags = lambda: [flag for flag in flags() if flag != "-S"]
+
+
 refine_filter()
+give_children_site()
 site.main()  # the interpreter was started without site packages
 
 DETAIL_LIMIT = 32 * 1024
@@ -129,6 +137,22 @@ def load(source):
     finally:
         uvicorn.run = run
     return module.__dict__
+
+
+def importable(source):
+    """Let worker processes that start as new interpreters import the author's code, as where uvicorn runs main:app.
+
+    Its directory is not /tmp itself, so that no upload which a program keeps there is ever imported.
+    """
+    sys.modules["__main__"].__dict__.pop("__file__", None)  # multiprocessing would run boot.py again in them
+    directory = "/tmp/.program"
+    try:
+        os.mkdir(directory)
+        with open(directory + "/" + FILENAME, "w", encoding="utf-8", errors="surrogatepass", newline="") as file:
+            file.write(source)
+    except OSError as error:
+        raise Failure("disk_full", "write the program to /tmp: %s" % error)
+    sys.path.append(directory)
 
 
 def find_app(namespace):
@@ -314,6 +338,7 @@ def main():
         faulthandler.enable()
         # What is still running shortly before the host loses patience is written to the log, where the host reads it.
         faulthandler.dump_traceback_later(order["start_seconds"] * 0.9, exit=False)
+        importable(order["code"])
         serve(find_app(load(order["code"])), listener, control, order)
     except Failure as failure:
         control.send(event="failed", reason=failure.reason, detail=failure.detail)

@@ -152,6 +152,21 @@ func waitExit(t *testing.T, i *sandbox.Instance) *sandbox.Exit {
 	}
 }
 
+// printed reports whether a line that contains text comes within a time.
+func (b *bench) printed(text string, within time.Duration) bool {
+	timeout := time.After(within)
+	for {
+		select {
+		case line := <-b.lines:
+			if strings.Contains(line.Text, text) {
+				return true
+			}
+		case <-timeout:
+			return false
+		}
+	}
+}
+
 // waitLine waits for a line that contains text.
 func (b *bench) waitLine(t *testing.T, text string) sandbox.Line {
 	t.Helper()
