@@ -13,13 +13,13 @@ const maxFrame = 1 << 20
 
 // order is what the host sends to a waiting runner, once.
 type order struct {
-	Code         string            `json:"code"`
-	RootPath     string            `json:"root_path"`
-	Env          map[string]string `json:"env"`
-	Probe        string            `json:"probe"` // a path that the runner itself answers
-	StartSeconds float64           `json:"start_seconds"`
-	DrainSeconds int               `json:"drain_seconds"`
-	Describe     bool              `json:"describe"`
+	Code            string            `json:"code"`
+	RootPath        string            `json:"root_path"`
+	Env             map[string]string `json:"env"`
+	Probe           string            `json:"probe"`            // a path that the runner itself answers
+	PatienceSeconds float64           `json:"patience_seconds"` // after which it says what it is still doing
+	DrainSeconds    int               `json:"drain_seconds"`
+	Describe        bool              `json:"describe"`
 }
 
 // event is what a runner says. After author code has run, its content is whatever the author likes.

@@ -192,7 +192,7 @@ func (l *launcher) handshake(ctx context.Context, i *Instance) error {
 	if err == nil && e.Event == "waiting" {
 		err = writeOrder(control, order{
 			Code: i.spec.Code, RootPath: i.spec.RootPath, Env: i.spec.Env, Probe: i.probePath, Describe: i.spec.Describe,
-			StartSeconds: l.startTimeout.Seconds(), DrainSeconds: int(l.drainTimeout.Seconds()),
+			PatienceSeconds: patience(ctx).Seconds(), DrainSeconds: int(l.drainTimeout.Seconds()),
 		})
 		if err == nil {
 			e, err = readEvent(control)
@@ -211,6 +211,13 @@ func (l *launcher) handshake(ctx context.Context, i *Instance) error {
 		return nil
 	}
 	return l.startFailure(ctx, i, err)
+}
+
+// patience is when a program should say what it is still doing: some time before ctx ends, so that it is read.
+func patience(ctx context.Context) time.Duration {
+	deadline, _ := ctx.Deadline()
+	left := time.Until(deadline)
+	return left - max(left/10, min(left/2, 2*time.Second))
 }
 
 // startFailure tells why a handshake broke off: the program died, time ran out, or it said something else.

@@ -77,6 +77,9 @@ func (d *Driver) Start(ctx context.Context) (err error) {
 	return d.trial(ctx)
 }
 
+// ControlGroups is the version of the hierarchy in use, 1 or 2; the driver must be started.
+func (d *Driver) ControlGroups() int { return d.tree.Version() }
+
 // openSocketDir empties the directory of sockets and holds it open, so that a socket can be named through
 // /proc/self/fd however long its real path is (unix(7) allows 107 bytes).
 func openSocketDir(dir string) (*os.File, error) {

@@ -71,8 +71,8 @@ var allowed = []syscallGroup{
 		setresgid, setgroups, setfsuid, setfsgid`, "",
 	},
 	{
-		"sockets of the families Unix, IPv4, IPv6 and netlink (the resolver lists interfaces by it)",
-		`socket(domain) { domain == 1 || domain == 2 || domain == 10 || domain == 16 }, socketpair, bind, listen, accept,
+		"sockets of the families Unix, IPv4 and IPv6, and netlink for routing (the resolver lists interfaces by it)",
+		`socket(domain, type, protocol) { domain == 1 || domain == 2 || domain == 10 || (domain == 16 && protocol == 0) }, socketpair, bind, listen, accept,
 		accept4, connect, getsockname, getpeername, sendto, recvfrom, sendmsg, recvmsg, sendmmsg, recvmmsg, shutdown,
 		setsockopt, getsockopt`, "",
 	},
@@ -112,8 +112,8 @@ var refused = []syscallGroup{
 		`modify_ldt, iopl, ioperm`,
 	},
 	{
-		"socket families that a web program has no use for: packet, vsock, AF_ALG and the rest",
-		`socket(domain) { domain != 1 && domain != 2 && domain != 10 && domain != 16 }`, "",
+		"socket families that a web program has no use for: packet, vsock, AF_ALG, other kinds of netlink and the rest",
+		`socket(domain, type, protocol) { domain != 1 && domain != 2 && domain != 10 && (domain != 16 || protocol != 0) }`, "",
 	},
 	{
 		"the machine itself",

@@ -151,7 +151,8 @@ def importable(source):
         with open(directory + "/" + FILENAME, "w", encoding="utf-8", errors="surrogatepass", newline="") as file:
             file.write(source)
     except OSError as error:
-        raise Failure("disk_full", "write the program to /tmp: %s" % error)
+        reason = "disk_full" if error.errno == errno.ENOSPC else "startup_failed"
+        raise Failure(reason, "write the program to /tmp: %s" % error)
     sys.path.append(directory)
 
 
@@ -337,7 +338,7 @@ def main():
         os.environ.update(order["env"])
         faulthandler.enable()
         # What is still running shortly before the host loses patience is written to the log, where the host reads it.
-        faulthandler.dump_traceback_later(order["start_seconds"] * 0.9, exit=False)
+        faulthandler.dump_traceback_later(order["patience_seconds"], exit=False)
         importable(order["code"])
         serve(find_app(load(order["code"])), listener, control, order)
     except Failure as failure:
