@@ -67,28 +67,6 @@ func (s *Server) patchUser(w http.ResponseWriter, r *http.Request) (any, error) 
 	return userOut(user), nil
 }
 
-func (s *Server) listPlans(_ http.ResponseWriter, r *http.Request) (any, error) {
-	plans, err := s.store.Plans(r.Context())
-	return each(plans, planOut), err
-}
-
-func (s *Server) putPlan(w http.ResponseWriter, r *http.Request) (any, error) {
-	var body Plan
-	if err := decode(w, r, maxBody, &body); err != nil {
-		return nil, err
-	}
-	name := r.PathValue("plan")
-	if err := store.ValidName(name); err != nil {
-		return nil, badRequest(err.Error(), "choose another name")
-	}
-	rate, err := rateIn(body.Rate)
-	if err != nil {
-		return nil, err
-	}
-	plan := store.Plan{Name: name, Rate: rate}
-	return planOut(plan), s.store.PutPlan(r.Context(), plan)
-}
-
 func (s *Server) listTokens(_ http.ResponseWriter, r *http.Request) (any, error) {
 	tokens, err := s.store.Tokens(r.Context())
 	return each(tokens, tokenOut), err

@@ -38,14 +38,21 @@ func (s *Server) showAPI(_ http.ResponseWriter, r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	plan, err := s.planOf(r.Context(), api.UserID)
+	if err != nil {
+		return nil, err
+	}
 	out := s.apiOut(api)
-	out.Versions = each(versions, s.versionOut)
+	out.Plan = plan.Name
+	out.Versions = each(versions, func(v store.Version) Version { return s.versionOut(v, plan) })
 	out.Exits = each(exits, func(e store.Exit) Exit {
 		return Exit{Version: e.Version, Reason: e.Reason, Detail: e.Detail, Output: e.Output, Time: e.Time}
 	})
-	for _, v := range out.Versions {
+	for _, v := range versions {
 		if v.Number == api.ActiveVersion {
-			out.Limits = &v.Limits
+			grant := s.deployer.Grant(plan, v.Limits)
+			limits := limitsOut(grant.Limits)
+			out.Limits, out.LimitOrigins = &limits, originsOut(grant.Origins)
 		}
 	}
 	return out, nil

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"apibuilder/deploy"
 	"apibuilder/store"
 )
 
@@ -32,6 +33,10 @@ func limitsOut(l store.Limits) Limits {
 	return Limits{MemoryBytes: l.MemoryBytes, CPU: l.CPU, Pids: l.Pids}
 }
 
+func originsOut(o deploy.Origins) *Origins {
+	return &Origins{Memory: string(o.Memory), CPU: string(o.CPU), Pids: string(o.Pids)}
+}
+
 func timeOut(t time.Time) *time.Time {
 	if t.IsZero() {
 		return nil
@@ -52,10 +57,10 @@ func (s *Server) apiOut(a store.API) API {
 	}
 }
 
-func (s *Server) versionOut(v store.Version) Version {
+func (s *Server) versionOut(v store.Version, plan store.Plan) Version {
 	return Version{
 		Number: v.Number, State: string(v.State), Python: v.Python, EnvNames: slices.Sorted(maps.Keys(v.Env)),
-		Limits: limitsOut(s.deployer.Limits(v.Limits)), Environment: v.Environment, Reason: v.Failure, Detail: v.Detail,
+		Limits: limitsOut(s.deployer.Grant(plan, v.Limits).Limits), Environment: v.Environment, Reason: v.Failure, Detail: v.Detail,
 		CodeBytes: len(v.Code), Requirements: v.Requirements, CreatedAt: v.CreatedAt,
 	}
 }
@@ -71,7 +76,9 @@ func userOut(u store.User) User {
 	return User{ID: u.ID, Name: u.Name, Plan: u.Plan, CreatedAt: u.CreatedAt}
 }
 
-func planOut(p store.Plan) Plan { return Plan{Name: p.Name, Rate: rateOut(p.Rate)} }
+func planOut(p store.Plan) Plan {
+	return Plan{Name: p.Name, Rate: rateOut(p.Rate), Limits: limitsOut(p.Limits), Ceiling: limitsOut(p.Ceiling)}
+}
 
 func tokenOut(t store.Token) Token {
 	return Token{ID: t.ID, Name: t.Name, Prefix: t.Prefix, CreatedAt: t.CreatedAt, RevokedAt: timeOut(t.RevokedAt)}

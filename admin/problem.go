@@ -18,6 +18,7 @@ var kinds = map[string]struct {
 	title  string
 }{
 	"bad_request":         {http.StatusBadRequest, "The request is not valid"},
+	deploy.AboveCeiling:   {http.StatusForbidden, "More was asked for than the plan allows"},
 	deploy.InvalidRequest: {http.StatusBadRequest, "The request is not valid"},
 	"unauthorized":        {http.StatusUnauthorized, "A management token is needed"},
 	"not_found":           {http.StatusNotFound, "There is no such thing"},

@@ -29,8 +29,8 @@ const (
 type Deployer interface {
 	Deploy(ctx context.Context, r deploy.Request) (deploy.Result, error)
 	Delete(ctx context.Context, idOrName string) (store.API, error)
-	// Limits fills in the server's defaults.
-	Limits(l store.Limits) store.Limits
+	// Grant says what an API of the plan's user gets when its version asked for so much.
+	Grant(plan store.Plan, asked store.Limits) deploy.Grant
 }
 
 // Logs is where the output of programs is read.
@@ -91,6 +91,7 @@ func (s *Server) routes() map[string]handler {
 		"PATCH /api/v1/users/{user}":    s.patchUser,
 		"GET /api/v1/plans":             s.listPlans,
 		"PUT /api/v1/plans/{plan}":      s.putPlan,
+		"PATCH /api/v1/plans/{plan}":    s.patchPlan,
 		"GET /api/v1/tokens":            s.listTokens,
 		"POST /api/v1/tokens":           s.createToken,
 		"DELETE /api/v1/tokens/{token}": s.revokeToken,

@@ -8,7 +8,8 @@ type Rate struct {
 	Seconds  float64 `json:"seconds"`
 }
 
-// Limits bound a sandbox. In answers every field is what holds; in a deploy a zero field asks for the server's default.
+// Limits bound a sandbox. Of an API and a version they are what holds at its next start; in a deploy a zero field asks for
+// what the plan or the server gives, and in a plan it is the server's.
 type Limits struct {
 	MemoryBytes int64   `json:"memory_bytes,omitempty"`
 	CPU         float64 `json:"cpu,omitempty"`
@@ -62,12 +63,21 @@ type API struct {
 	Public        bool      `json:"public"`
 	PublicDocs    bool      `json:"public_docs"`
 	User          string    `json:"user"`
+	Plan          string    `json:"plan,omitempty"` // its owner's; with the limits
 	Rate          *Rate     `json:"rate"`
-	Limits        *Limits   `json:"limits,omitempty"`
+	Limits        *Limits   `json:"limits,omitempty"` // of the active version
+	LimitOrigins  *Origins  `json:"limit_origins,omitempty"`
 	CreatedAt     time.Time `json:"created_at"`
 	UpdatedAt     time.Time `json:"updated_at"`
 	Versions      []Version `json:"versions,omitempty"`
 	Exits         []Exit    `json:"exits,omitempty"`
+}
+
+// Origins say where limits come from, in the words of deploy.Origin: version, plan, default, plan_ceiling, server_ceiling.
+type Origins struct {
+	Memory string `json:"memory"`
+	CPU    string `json:"cpu"`
+	Pids   string `json:"pids"`
 }
 
 // Version describes one version; its code and the values of its environment variables stay in the store.
@@ -127,10 +137,28 @@ type User struct {
 	CreatedAt time.Time `json:"created_at,omitzero"`
 }
 
-// Plan describes a plan; PUT /api/v1/plans/{plan} reads Rate.
+// Plan describes a plan. Limits are of APIs whose versions ask for nothing, Ceiling is the most that they may ask for; what
+// is absent is the server's.
 type Plan struct {
-	Name string `json:"name,omitempty"`
-	Rate *Rate  `json:"rate"`
+	Name    string `json:"name"`
+	Rate    *Rate  `json:"rate"`
+	Limits  Limits `json:"limits,omitzero"`
+	Ceiling Limits `json:"ceiling,omitzero"`
+}
+
+// PlanPatch is the body of PATCH /api/v1/plans/{plan}, where what is absent stays as it is, and of PUT, where it is
+// unlimited or the server's. Both add the plan when there is none.
+type PlanPatch struct {
+	Rate    *Rate       `json:"rate,omitempty"`
+	Limits  LimitsPatch `json:"limits,omitzero"`
+	Ceiling LimitsPatch `json:"ceiling,omitzero"`
+}
+
+// LimitsPatch changes limits: nil keeps one, 0 makes it the server's.
+type LimitsPatch struct {
+	MemoryBytes *int64   `json:"memory_bytes,omitempty"`
+	CPU         *float64 `json:"cpu,omitempty"`
+	Pids        *int     `json:"pids,omitempty"`
 }
 
 // Token describes a management token. Secret is there only in the answer that creates it.
@@ -181,13 +209,15 @@ type UsageRecord struct {
 
 // ServerInfo is the answer of GET /api/v1/server.
 type ServerInfo struct {
-	Version   string    `json:"version"`
-	URL       string    `json:"url"`
-	Listen    string    `json:"listen"`
-	PID       int       `json:"pid"`
-	StartedAt time.Time `json:"started_at"`
-	APIs      int       `json:"apis"`
-	Defaults  Limits    `json:"default_limits"`
+	Version     string    `json:"version"`
+	URL         string    `json:"url"`
+	Listen      string    `json:"listen"`
+	AdminListen string    `json:"admin_listen,omitempty"`
+	PID         int       `json:"pid"`
+	StartedAt   time.Time `json:"started_at"`
+	APIs        int       `json:"apis"`
+	Defaults    Limits    `json:"default_limits"`
+	Ceiling     Limits    `json:"max_limits,omitzero"` // what is absent has no bound
 }
 
 // Problem is the body of every error, application/problem+json as in RFC 9457.

@@ -86,6 +86,9 @@ func describeAPI(w io.Writer, api admin.API) {
 	if api.Limits != nil {
 		row(w, "Limits", limitsText(*api.Limits))
 	}
+	if api.LimitOrigins != nil {
+		row(w, "Limits from", originsText(*api.LimitOrigins, api.Plan))
+	}
 	fmt.Fprintln(w)
 	row(w, "VERSION", "STATE", "PYTHON", "CREATED", "LIMITS", "REASON")
 	for _, v := range api.Versions {
@@ -116,7 +119,7 @@ func (a *app) updateAPI(ctx context.Context, cmd *cli.Command) error {
 		return err
 	}
 	patch := admin.APIPatch{Public: boolFlag(cmd, "public"), PublicDocs: boolFlag(cmd, "public-docs")}
-	if patch.Rate, _, err = rateFlag(cmd); err != nil {
+	if patch.Rate, err = rateFlag(cmd); err != nil {
 		return err
 	}
 	if patch == (admin.APIPatch{}) {

@@ -19,8 +19,8 @@ func (a *app) deployCommand() *cli.Command {
 		Usage:     "deploy a FastAPI program, as a new API or as a new version of the API with that name",
 		ArgsUsage: "FILE",
 		Description: "FILE is the whole program; - reads it from standard input. A deploy says everything about the new\n" +
-			"version: requirements, environment and limits that are left out are the server's defaults, not those of\n" +
-			"the version before. --public, --public-docs and --rate belong to the API and stay when left out.\n" +
+			"version: requirements, environment and limits that are left out are those of the plan or the server, not\n" +
+			"those of the version before. --public, --public-docs and --rate belong to the API and stay when left out.\n" +
 			"The build is shown on standard error, the result on standard output.",
 		Flags: append(programFlags(),
 			&cli.StringFlag{Name: "name", Usage: "`NAME` of the API: lower-case letters, digits and hyphens"},
@@ -55,7 +55,7 @@ func (a *app) deploy(ctx context.Context, cmd *cli.Command) error {
 	}
 	request.User = cmd.String("user")
 	request.Public, request.PublicDocs = boolFlag(cmd, "public"), boolFlag(cmd, "public-docs")
-	if request.Rate, _, err = rateFlag(cmd); err != nil {
+	if request.Rate, err = rateFlag(cmd); err != nil {
 		return err
 	}
 	c, err := a.client(cmd)

@@ -48,7 +48,7 @@ func (a *app) createKey(ctx context.Context, cmd *cli.Command) error {
 		return err
 	}
 	request := admin.KeyRequest{Name: cmd.String("name")}
-	if request.Rate, _, err = rateFlag(cmd); err != nil {
+	if request.Rate, err = rateFlag(cmd); err != nil {
 		return err
 	}
 	var key admin.Key

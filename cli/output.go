@@ -43,10 +43,14 @@ func row(w io.Writer, cells ...any) {
 		if i > 0 {
 			fmt.Fprint(w, "\t")
 		}
-		text := strings.NewReplacer("\n", " ", "\t", " ").Replace(printable(fmt.Sprint(cell)))
-		fmt.Fprint(w, text)
+		fmt.Fprint(w, oneLine(fmt.Sprint(cell)))
 	}
 	fmt.Fprintln(w)
+}
+
+// oneLine makes text printable and keeps it in one line and one cell.
+func oneLine(text string) string {
+	return strings.NewReplacer("\n", " ", "\t", " ").Replace(printable(text))
 }
 
 // indent writes untrusted text of several lines.
@@ -108,14 +112,14 @@ func yesNo(b bool) string {
 	return "no"
 }
 
-// rateFlag reads --rate; set is false when it was not given.
-func rateFlag(cmd *cli.Command) (rate *admin.Rate, set bool, err error) {
+// rateFlag reads --rate; nil when it was not given.
+func rateFlag(cmd *cli.Command) (*admin.Rate, error) {
 	if !cmd.IsSet("rate") {
-		return nil, false, nil
+		return nil, nil
 	}
 	r, err := parseRate(cmd.String("rate"))
 	if err != nil {
-		return nil, false, usagef("--rate: %v", err)
+		return nil, usagef("--rate: %v", err)
 	}
-	return &admin.Rate{Requests: r.Requests, Seconds: r.Per.Seconds()}, true, nil
+	return &admin.Rate{Requests: r.Requests, Seconds: r.Per.Seconds()}, nil
 }

@@ -15,8 +15,8 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
+	"apibuilder/deploy"
 	"apibuilder/sandbox/nsjail"
-	"apibuilder/store"
 )
 
 // serveOptions are the settings of serve, read.
@@ -26,7 +26,7 @@ type serveOptions struct {
 	adminListen    string
 	publicURL      string
 	uids           nsjail.UIDRange
-	defaults       store.Limits
+	limits         deploy.Policy
 	requestTimeout time.Duration
 	startTimeout   time.Duration
 	drainTimeout   time.Duration
@@ -106,8 +106,7 @@ func readServeOptions(s settings) (serveOptions, error) {
 	o.drainTimeout, errs[4] = parse(s, "drain-timeout", parseTimeout)
 	o.maxBody, errs[5] = parse(s, "max-body", parseSize)
 	o.logLevel, errs[6] = parse(s, "log-level", zapcore.ParseLevel)
-	o.defaults, errs[7] = parseLimits(s.text("default-memory"), s.text("default-cpu"), s.text("default-pids"),
-		func(flag string) string { return s["default-"+flag].name })
+	o.limits, errs[7] = readPolicy(s)
 	o.maxSandboxes, errs[8] = parse(s, "max-sandboxes", parseCount)
 	_, errs[9] = parse(s, "no-example", parseToggle)
 	for _, err := range errs {

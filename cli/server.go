@@ -154,7 +154,7 @@ func (s *server) openSandboxes(ctx context.Context) error {
 		OnExit:       s.keepExit,
 		Log:          s.log.Named("sandbox"),
 	})
-	s.deployer = deploy.New(s.store, s.host.builder, sandboxes{s.manager, s.book}, s.options.defaults)
+	s.deployer = deploy.New(s.store, s.host.builder, sandboxes{s.manager, s.book}, s.options.limits)
 	found, err := s.deployer.Recover(ctx)
 	if err != nil {
 		return err
@@ -287,10 +287,15 @@ func (s *server) checkReady(ctx context.Context) error {
 func (s *server) apiURL(id string) string { return s.url + "/run/" + id }
 
 func (s *server) info() admin.ServerInfo {
-	defaults := s.deployer.Limits(store.Limits{})
+	adminListen := ""
+	if s.adminListener != nil {
+		adminListen = s.adminListener.Addr().String()
+	}
+	defaults := s.options.limits.Grant(store.Plan{}, store.Limits{}).Limits
 	return admin.ServerInfo{
-		Version: version().Version, URL: s.url, Listen: s.listener.Addr().String(), PID: os.Getpid(), StartedAt: s.startedAt,
-		Defaults: admin.Limits{MemoryBytes: defaults.MemoryBytes, CPU: defaults.CPU, Pids: defaults.Pids},
+		Version: version().Version, URL: s.url, Listen: s.listener.Addr().String(), AdminListen: adminListen,
+		PID: os.Getpid(), StartedAt: s.startedAt,
+		Defaults: admin.Limits(defaults), Ceiling: admin.Limits(s.options.limits.Ceiling),
 	}
 }
 

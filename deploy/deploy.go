@@ -44,14 +44,13 @@ type Deployer struct {
 	store     store.Store
 	builder   Builder
 	sandboxes Sandboxes
-	defaults  store.Limits
+	policy    Policy
 	turns     turns
 }
 
-// New returns a Deployer. A version that leaves a limit at zero gets the one in defaults, and where that is zero
-// too the one in sandbox.DefaultLimits.
-func New(st store.Store, builder Builder, sandboxes Sandboxes, defaults store.Limits) *Deployer {
-	return &Deployer{store: st, builder: builder, sandboxes: sandboxes, defaults: defaults}
+// New returns a Deployer that grants limits by policy.
+func New(st store.Store, builder Builder, sandboxes Sandboxes, policy Policy) *Deployer {
+	return &Deployer{store: st, builder: builder, sandboxes: sandboxes, policy: policy}
 }
 
 // Result is a deploy that succeeded.
@@ -83,6 +82,14 @@ func (d *Deployer) Deploy(ctx context.Context, r Request) (Result, error) {
 	}
 	defer end()
 
+	owner, err := d.owner(ctx, name, r)
+	if err != nil {
+		return Result{}, err
+	}
+	limits, err := d.admit(ctx, owner, r.Limits)
+	if err != nil {
+		return Result{}, err
+	}
 	api, created, err := d.claim(ctx, name, r)
 	if err != nil {
 		return Result{}, err
@@ -94,7 +101,7 @@ func (d *Deployer) Deploy(ctx context.Context, r Request) (Result, error) {
 			return result, nil
 		}
 	}
-	err = d.explain(ctx, err, d.Limits(r.Limits))
+	err = d.explain(ctx, err, limits)
 	return Result{}, errors.Join(err, d.undo(ctx, api, version, created, err))
 }
 
@@ -108,6 +115,15 @@ func (d *Deployer) resolve(ctx context.Context, idOrName string) (string, error)
 		return "", &Error{Reason: InvalidRequest, Message: store.ValidName(idOrName).Error(), Remedy: "choose another name"}
 	}
 	return api.Name, err
+}
+
+// owner returns the user whose plan counts: that of the API with this name, the request's when there is none yet.
+func (d *Deployer) owner(ctx context.Context, name string, r Request) (string, error) {
+	api, err := d.store.API(ctx, name)
+	if errors.Is(err, store.ErrNotFound) {
+		return r.owner(), nil
+	}
+	return api.UserID, err
 }
 
 // claim finds the API of that name or creates it.
@@ -139,8 +155,12 @@ func (d *Deployer) bring(ctx context.Context, api store.API, v store.Version, cr
 	}
 	r.progress("starting the program")
 	v.State, v.Environment = store.VersionReady, environment.Key
+	spec, err := d.spec(ctx, api, v, environment)
+	if err != nil {
+		return Result{}, err
+	}
 	committed := false
-	instance, err := d.sandboxes.Replace(ctx, d.spec(api, v, environment), func(ctx context.Context) error {
+	instance, err := d.sandboxes.Replace(ctx, spec, func(ctx context.Context) error {
 		err := d.commit(ctx, api, v, r, &result)
 		committed = err == nil
 		return err

@@ -13,6 +13,7 @@ import (
 // Reason words of this package. An Error's Reason is one of these, one of sandbox.Reason, or one of pythonenv's.
 const (
 	InvalidRequest = "invalid_request" // refused before anything was built
+	AboveCeiling   = "above_ceiling"   // asks for more than the owner's plan or the server allows
 	Canceled       = "canceled"        // the caller went away, or the server stopped
 	Interrupted    = "interrupted"     // the server died during the build
 	NotDeployed    = "not_deployed"    // no version of the API ever took traffic

@@ -133,7 +133,7 @@ func newFixture(t *testing.T) *fixture {
 		builder:   &builder{known: map[string]bool{}},
 		sandboxes: &sandboxes{serving: map[string]sandbox.Spec{}},
 	}
-	f.Deployer = deploy.New(f.store, f.builder, f.sandboxes, store.Limits{MemoryBytes: 100 << 20})
+	f.Deployer = deploy.New(f.store, f.builder, f.sandboxes, deploy.Policy{Defaults: store.Limits{MemoryBytes: 100 << 20}})
 	return f
 }
 

@@ -28,8 +28,8 @@ var (
 	validPython  = regexp.MustCompile(`^[0-9]{1,2}(\.[0-9]{1,3}){0,2}$`)
 )
 
-// Request is one deploy. It says everything about the new version: what it leaves out is the server's default, not what
-// the version before had. The API's own settings are different: nil keeps what the API has.
+// Request is one deploy. It says everything about the new version: what it leaves out is the plan's or the server's
+// default, not what the version before had. The API's own settings are different: nil keeps what the API has.
 type Request struct {
 	Name         string // a valid name, or the id of an API that exists
 	UserID       string // owner of an API that this creates; empty: the operator

@@ -29,7 +29,7 @@ func (d *Deployer) Source(ctx context.Context, apiID string) (sandbox.Spec, erro
 	if err != nil {
 		return sandbox.Spec{}, err
 	}
-	return d.spec(api, version, environment), nil
+	return d.spec(ctx, api, version, environment)
 }
 
 // environment finds a version's environment, or builds it again.
@@ -50,8 +50,15 @@ func (d *Deployer) environment(ctx context.Context, v store.Version) (pythonenv.
 	return environment, d.store.UpdateVersion(ctx, v)
 }
 
-// spec is what the sandbox of a version is made from.
-func (d *Deployer) spec(api store.API, v store.Version, environment pythonenv.Environment) sandbox.Spec {
+// spec is what the sandbox of a version is made from. Its limits are those of now: a plan that was changed acts at the
+// next start.
+func (d *Deployer) spec(
+	ctx context.Context, api store.API, v store.Version, environment pythonenv.Environment,
+) (sandbox.Spec, error) {
+	plan, err := d.plan(ctx, api.UserID)
+	if err != nil {
+		return sandbox.Spec{}, err
+	}
 	return sandbox.Spec{
 		API:         api.ID,
 		Version:     v.Number,
@@ -61,18 +68,8 @@ func (d *Deployer) spec(api store.API, v store.Version, environment pythonenv.En
 		Python:      environment.Interpreter.Path,
 		Mounts:      environment.Interpreter.Mounts,
 		Env:         v.Env,
-		Limits:      sandboxLimits(d.Limits(v.Limits)),
-	}
-}
-
-// Limits fills in the server's defaults.
-func (d *Deployer) Limits(l store.Limits) store.Limits {
-	full := sandboxLimits(l).Or(sandboxLimits(d.defaults)).Or(sandbox.DefaultLimits)
-	return store.Limits{MemoryBytes: full.MemoryBytes, CPU: full.CPU, Pids: full.Pids}
-}
-
-func sandboxLimits(l store.Limits) sandbox.Limits {
-	return sandbox.Limits{MemoryBytes: l.MemoryBytes, CPU: l.CPU, Pids: l.Pids}
+		Limits:      sandboxLimits(d.Grant(plan, v.Limits).Limits),
+	}, nil
 }
 
 // Recover puts in order what a server that was killed left half done: a version that was being built is marked failed,

@@ -52,7 +52,7 @@ const (
 	VersionFailed   VersionState = "failed"
 )
 
-// Limits bound one sandbox. A zero field means the server's default.
+// Limits bound one sandbox. A zero field sets nothing: whoever is asked next decides (see Plan).
 type Limits struct {
 	MemoryBytes int64   `json:"memory_bytes,omitempty"`
 	CPU         float64 `json:"cpu,omitempty"` // cores
@@ -67,7 +67,7 @@ type Version struct {
 	Requirements string
 	Python       string            // as asked for, "3.11"; empty: the server's default
 	Env          map[string]string // secrets: never logged, never printed
-	Limits       Limits
+	Limits       Limits            // as asked for; what holds is decided at each start, see Plan
 	State        VersionState
 	Environment  string // key of the built environment, empty until built
 	Failure      string // reason word when State is failed
@@ -102,10 +102,12 @@ const OperatorID = "operator"
 // DefaultPlan is the plan that every store is born with; it has no limit until the operator sets one.
 const DefaultPlan = "default"
 
-// Plan is a named set of limits.
+// Plan is a named set of limits for the APIs of its users.
 type Plan struct {
-	Name string
-	Rate Rate // over all requests to all APIs of one user
+	Name    string
+	Rate    Rate   // over all requests to all APIs of one user
+	Limits  Limits // of an API whose version asks for nothing; a zero field is the server's default
+	Ceiling Limits // the most that a version may ask for and get; a zero field is the server's ceiling
 }
 
 // Token opens the management API over TCP. Stored like a Key.

@@ -60,7 +60,9 @@ func (u User) Valid() error {
 }
 
 // Valid returns nil, or an ErrInvalid that names the field.
-func (p Plan) Valid() error { return required("plan name", p.Name) }
+func (p Plan) Valid() error {
+	return errors.Join(required("plan name", p.Name), p.Limits.valid(), p.Ceiling.valid())
+}
 
 // Valid returns nil, or an ErrInvalid that names the field.
 func (t Token) Valid() error {

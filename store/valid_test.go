@@ -39,6 +39,8 @@ func TestInvalidNamesTheField(t *testing.T) {
 		"key name is not UTF-8":           Key{ID: "k", Name: "\xff"},
 		"user name is missing":            User{ID: "u"},
 		"plan name is missing":            Plan{},
+		"limits of -2 bytes":              Plan{Name: "p", Limits: Limits{MemoryBytes: -2}},
+		"-3 processes":                    Plan{Name: "p", Ceiling: Limits{Pids: -3}},
 		"token name contains a NUL":       Token{ID: "t", Name: "\x00"},
 		"token prefix is not UTF-8":       Token{ID: "t", Name: "ci", Prefix: "\xff"},
 		"user id contains a NUL byte: re": User{ID: "\x00", Name: "ann"},

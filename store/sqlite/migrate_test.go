@@ -46,6 +46,23 @@ func TestMigrationsRunInOrderAndOnce(t *testing.T) {
 	}
 }
 
+// TestPlansOfTheFirstSchemaKeepTheirRate upgrades a database that knows no limits of plans.
+func TestPlansOfTheFirstSchemaKeepTheirRate(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.db")
+	db := rawDB(t, path)
+	if err := migrate(t.Context(), db, embedded()[:1]); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := db.Exec("INSERT INTO plans (name, rate_requests, rate_per_ns) VALUES ('old', 2, 3)"); err != nil {
+		t.Fatal(err)
+	}
+	db.Close()
+	p, err := openAt(t, path).Plan(t.Context(), "old")
+	if want := (store.Plan{Name: "old", Rate: store.Rate{Requests: 2, Per: 3}}); err != nil || p != want {
+		t.Fatalf("%+v, %v", p, err)
+	}
+}
+
 func TestFailedMigrationLeavesNothing(t *testing.T) {
 	db := rawDB(t, filepath.Join(t.TempDir(), "x.db"))
 	broken := []migration{{1, "a", "CREATE TABLE t (n INTEGER)"}, {2, "b", "CREATE TABLE u (n INTEGER); CREATE TABLE t (n INTEGER)"}}

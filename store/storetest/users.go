@@ -79,6 +79,7 @@ func planTests(t *testing.T, s store.Store) {
 	check(t, s.PutPlan(t.Context(), p))
 	same(t, "Plan", get(s.Plan(t.Context(), p.Name))(t), p)
 	p.Rate.Requests++
+	p.Limits, p.Ceiling = p.Ceiling, p.Limits
 	check(t, s.PutPlan(t.Context(), p))
 	same(t, "Plan", get(s.Plan(t.Context(), p.Name))(t), p)
 	check(t, s.PutPlan(t.Context(), store.Plan{Name: "a plan"}))
@@ -86,4 +87,9 @@ func planTests(t *testing.T, s store.Store) {
 	_, err := s.Plan(t.Context(), "silver")
 	refused(t, err, store.ErrNotFound, "silver")
 	refused(t, s.PutPlan(t.Context(), store.Plan{}), store.ErrInvalid, "plan name")
+	p.Ceiling.Pids = -1
+	refused(t, s.PutPlan(t.Context(), p), store.ErrInvalid, "-1 processes")
+	p.Ceiling = store.Limits{} // zero means the server's, and comes back as zero
+	check(t, s.PutPlan(t.Context(), p))
+	same(t, "Plan", get(s.Plan(t.Context(), p.Name))(t), p)
 }
