@@ -26,17 +26,25 @@ func (a *app) sandboxCommand() *cli.Command {
 		Usage: "try programs in a sandbox without a server",
 		Commands: []*cli.Command{{
 			Name:      "test",
-			Usage:     "run a program once, in exactly the sandbox that serve would use",
-			ArgsUsage: "FILE",
-			Description: "Builds the environment, starts the program, lists its routes, sends one request to every route that needs\n" +
+			Usage:     "run a program once, in exactly the sandbox that serve would use; without FILE, test the sandbox itself",
+			ArgsUsage: "[FILE]",
+			Description: "With FILE: builds the environment, starts the program, lists its routes, sends one request to every route that needs\n" +
 				"no input and those given by --request, and prints what it needed and what it printed. Fails when the\n" +
 				"program does not start or answers with a server error. Needs root, and shares tools and environments with\n" +
-				"the server of the data directory.",
+				"the server of the data directory.\n" +
+				"Without FILE: runs hostile programs in real sandboxes beside a victim API, and prints what was tried, what\n" +
+				"stopped it and the verdict, then how the victim fared. Fails when any check does.",
 			Flags: append(append(programFlags(), calls.flags()...),
+				&cli.StringSliceFlag{Name: "only", Usage: "without FILE: `GROUP_OR_ID` of checks to run, may be given several times"},
 				&cli.StringFlag{Name: "start-timeout", Value: "30s", Usage: "`TIME` that the program may take to start"},
 				&cli.StringFlag{Name: "request-timeout", Value: "60s", Usage: "`TIME` that it may take to begin an answer"},
 			),
-			Action: func(ctx context.Context, cmd *cli.Command) error { return a.sandboxTest(ctx, cmd, calls) },
+			Action: func(ctx context.Context, cmd *cli.Command) error {
+				if wantsSelfTest(cmd) {
+					return a.selfTest(ctx, cmd)
+				}
+				return a.sandboxTest(ctx, cmd, calls)
+			},
 		}},
 	}
 }
@@ -48,6 +56,9 @@ func (a *app) sandboxTest(ctx context.Context, cmd *cli.Command, calls *callFlag
 	}
 	if calls.err != nil {
 		return calls.err
+	}
+	if cmd.IsSet("only") {
+		return usagef("--only selects checks of the self-test: leave out FILE, or --only")
 	}
 	t := &trial{program: program, calls: calls.calls}
 	if t.startTimeout, err = parseTimeout(cmd.String("start-timeout")); err != nil {
@@ -81,20 +92,37 @@ func (a *app) sandboxTest(ctx context.Context, cmd *cli.Command, calls *callFlag
 	return nil
 }
 
-// try prepares this machine for one trial and cleans up after it.
+// try runs one trial on this machine and cleans up after it.
 func (a *app) try(ctx context.Context, t *trial, dir string, uids nsjail.UIDRange) (report *trialReport, err error) {
+	manager := sandbox.ManagerConfig{StartTimeout: t.startTimeout, OnOutput: t.output.add}
+	err = withSandboxes(ctx, dir, uids, t.progress, manager, func(h sandboxHost) (err error) {
+		report, err = t.run(ctx, h.builder, h.manager)
+		return err
+	})
+	return report, err
+}
+
+// sandboxHost is this machine while sandboxes can be made on it.
+type sandboxHost struct {
+	*host
+	driver  *nsjail.Driver
+	manager *sandbox.Manager
+}
+
+// withSandboxes prepares this machine for sandboxes beside a running server's, calls fn, and cleans up after it.
+func withSandboxes(ctx context.Context, dir string, uids nsjail.UIDRange, progress func(string), cfg sandbox.ManagerConfig, fn func(sandboxHost) error) (err error) {
 	data, err := openDataDir(dir)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	place, free, err := takePlace(data.join("trials"))
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer free()
-	h, err := openHost(ctx, data, uids, t.progress)
+	h, err := openHost(ctx, data, uids, progress)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	stopCtx := func() (context.Context, context.CancelFunc) {
 		return context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
@@ -104,18 +132,18 @@ func (a *app) try(ctx context.Context, t *trial, dir string, uids nsjail.UIDRang
 		defer cancel()
 		err = errors.Join(err, h.builder.Stop(ctx))
 	}()
-	manager := sandbox.NewManager(sandbox.ManagerConfig{
-		Driver: h.driver(place), StartTimeout: t.startTimeout, OnOutput: t.output.add,
-	})
+	driver := h.driver(place)
+	cfg.Driver = driver
+	manager := sandbox.NewManager(cfg)
 	if err := manager.Start(ctx); err != nil {
-		return nil, err
+		return err
 	}
 	defer func() {
 		ctx, cancel := stopCtx()
 		defer cancel()
 		err = errors.Join(err, manager.Stop(ctx))
 	}()
-	return t.run(ctx, h.builder, manager)
+	return fn(sandboxHost{h, driver, manager})
 }
 
 // places is how many trials may run on one data directory at a time.

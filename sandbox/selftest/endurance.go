@@ -1,0 +1,226 @@
+package selftest
+
+import (
+	"context"
+	"errors"
+	"os"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"apibuilder/sandbox"
+)
+
+const (
+	spinTime = 1200 * time.Millisecond
+	// cpuSlack allows for the kernel's accounting in periods of a tenth of a second.
+	cpuSlack = 0.25
+	// floodMemory is how much this process may grow while it reads a flood.
+	floodMemory = 64 << 20
+	// floodBytes is what a program gets rid of in two seconds when it is read as slowly as package sandbox promises: the
+	// first burst, two seconds' worth, and room for what pipes hold.
+	floodBytes = 4<<20 + 3<<20 + 1<<20
+)
+
+func spins(ctx context.Context, s *scene) finding {
+	if _, err := s.get(ctx, "/attack/spin", attackPatience); err != nil {
+		return failed("%v", err)
+	}
+	before, err := s.Stats()
+	began := time.Now()
+	if err != nil {
+		return failed("%v", err)
+	}
+	select {
+	case <-time.After(spinTime):
+	case <-ctx.Done():
+		return failed("%v", ctx.Err())
+	}
+	after, err := s.Stats()
+	elapsed := time.Since(began)
+	if err != nil {
+		return failed("%v", err)
+	}
+	cores := (after.CPUTime - before.CPUTime).Seconds() / elapsed.Seconds()
+	switch {
+	case cores > s.limits.CPU+cpuSlack:
+		return failed("the host counted %.2f cores with a limit of %g", cores, s.limits.CPU)
+	case cores < s.limits.CPU/4:
+		return failed("the host counted %.2f cores: the attack did not run", cores)
+	case after.Throttled <= before.Throttled:
+		return failed("the kernel did not throttle it")
+	}
+	if _, err := s.get(ctx, "/openapi.json", attackPatience); err != nil {
+		return failed("it answers nothing any more: %v", err)
+	}
+	return passed("%.2f cores of %g; it still answers", cores, s.limits.CPU)
+}
+
+func dumpsCore(ctx context.Context, s *scene) finding {
+	c, err := ask[struct {
+		Signal int      `json:"signal"`
+		Dumped bool     `json:"dumped"`
+		Files  []string `json:"files"`
+	}](ctx, s, "/attack/core", attackPatience)
+	switch {
+	case err != nil:
+		return failed("%v", err)
+	case c.Signal != 11:
+		return failed("the child ended with signal %d", c.Signal)
+	case c.Dumped && corePipe():
+		return failed("the host gives dumps to a program of its own, whatever the limit (core(5)): " +
+			"set the sysctl kernel.core_pattern to a file name")
+	case c.Dumped || len(c.Files) > 0:
+		return failed("the kernel says that it dumped: %t; files %v", c.Dumped, c.Files)
+	}
+	return passed("the child ended with SIGSEGV and left no dump")
+}
+
+// corePipe tells whether the kernel gives core dumps to a program, for which RLIMIT_CORE does not count (core(5)).
+func corePipe() bool {
+	text, _ := os.ReadFile("/proc/sys/kernel/core_pattern")
+	return strings.HasPrefix(string(text), "|")
+}
+
+func leavesDaemons(ctx context.Context, s *scene) finding {
+	if _, err := s.get(ctx, "/attack/daemons", attackPatience); err != nil {
+		return failed("%v", err)
+	}
+	all, err := s.all()
+	if err != nil {
+		return failed("%v", err)
+	}
+	if len(all) < 6 {
+		return failed("the host sees %d processes: the daemons did not start", len(all))
+	}
+	if exit := s.Stop(ctx, stopGrace); exit.Reason != sandbox.Draining {
+		return failed("it ended with %v", exit)
+	}
+	stay, err := left(all[0].uid(), 5*time.Second)
+	if err != nil || len(stay) > 0 {
+		return failed("%d of %d processes are left: %v", len(stay), len(all), err)
+	}
+	return passed("%d processes, none is left", len(all))
+}
+
+func floodsLog(ctx context.Context, s *scene) finding {
+	before := residentMemory()
+	c, err := ask[count](ctx, s, "/attack/log_flood", attackPatience)
+	grown := residentMemory() - before
+	switch {
+	case err != nil:
+		return failed("%v", err)
+	case c.Made > floodBytes:
+		return failed("the host took %d MiB in two seconds", c.Made>>20)
+	case c.Made < 1<<20:
+		return failed("it printed %d bytes: the attack did not run", c.Made)
+	case grown > floodMemory:
+		return failed("this process grew by %d MiB", grown>>20)
+	}
+	return passed("the host took %d MiB in two seconds; this process grew by %d MiB", c.Made>>20, max(0, grown>>20))
+}
+
+// printed waits for the last line of what a program pours out.
+func printed(ctx context.Context, s *scene, path string) (string, error) {
+	if _, err := ask[count](ctx, s, path, attackPatience); err != nil {
+		return "", err
+	}
+	for deadline := time.Now().Add(attackPatience); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		if text := s.Output(); strings.HasSuffix(text, "the last line") {
+			return text, nil
+		}
+	}
+	return "", errors.New("the last line did not arrive")
+}
+
+func printsLine(ctx context.Context, s *scene) finding {
+	text, err := printed(ctx, s, "/attack/log_line")
+	if err != nil {
+		return failed("%v", err)
+	}
+	longest := 0
+	for line := range strings.Lines(text) {
+		longest = max(longest, len(line)-1)
+	}
+	switch {
+	case longest > sandbox.MaxLine:
+		return failed("a line of %d bytes was kept", longest)
+	case longest < 1000:
+		return failed("the longest line has %d bytes: the attack did not run", longest)
+	}
+	return passed("cut into lines of %d bytes", longest)
+}
+
+func printsBinary(ctx context.Context, s *scene) finding {
+	text, err := printed(ctx, s, "/attack/log_binary")
+	switch {
+	case err != nil:
+		return failed("%v", err)
+	case !utf8.ValidString(text):
+		return failed("what is kept is no UTF-8")
+	case !strings.ContainsRune(text, utf8.RuneError):
+		return failed("nothing was replaced: the attack did not run")
+	}
+	return passed("what is kept is UTF-8")
+}
+
+func neverStarts(ctx context.Context, r *run) finding {
+	s, err := r.launch(ctx, launch{files: []string{"control"}, limits: attackLimits, attack: "sleep"})
+	if err == nil {
+		s.end()
+		return failed("a program that never starts counts as started")
+	}
+	exit, ok := errors.AsType[*sandbox.Exit](err)
+	if !ok || exit.Reason != sandbox.StartTimeout {
+		return failed("%v", err)
+	}
+	return gone(s, passed("%v", exit))
+}
+
+// gone turns a finding into a failure when the program still runs.
+func gone(s *scene, f finding) finding {
+	if p, err := s.process(); err == nil {
+		return failed("process %d of it still runs", p.pid)
+	}
+	return f
+}
+
+func neverAnswers(ctx context.Context, s *scene) finding {
+	if body, err := s.get(ctx, "/attack/never", 500*time.Millisecond); !errors.Is(err, context.DeadlineExceeded) {
+		return failed("it answered %.100q, %v", body, err)
+	}
+	if err := s.Probe(ctx); err != nil {
+		return failed("after it: %v", err)
+	}
+	return passed("the host gave up in time, and other requests are answered")
+}
+
+func answersNothing(ctx context.Context, s *scene) finding {
+	if body, err := s.get(ctx, "/attack/block", 500*time.Millisecond); !errors.Is(err, context.DeadlineExceeded) {
+		return failed("it answered %.100q, %v", body, err)
+	}
+	probe, cancel := context.WithTimeout(ctx, 500*time.Millisecond)
+	defer cancel()
+	if s.Probe(probe) == nil {
+		return failed("it answers a probe: the attack did not run")
+	}
+	began := time.Now()
+	if exit := s.Stop(ctx, stopGrace); exit.Reason != sandbox.Draining {
+		return failed("it ended with %v", exit)
+	}
+	if took := time.Since(began); took > 10*time.Second {
+		return failed("it took %v to end it", took)
+	}
+	return passed("it answered no probe and was ended in %.1f s", time.Since(began).Seconds())
+}
+
+func answersWithoutEnd(ctx context.Context, s *scene) finding {
+	_, err := s.get(ctx, "/attack/endless", attackPatience)
+	if err == nil || !strings.Contains(err.Error(), "longer than") {
+		return failed("the answer was to be endless: %v", err)
+	}
+	if err := s.Probe(ctx); err != nil {
+		return failed("after it: %v", err)
+	}
+	return passed("the host stopped reading after %d MiB, and other requests are answered", answerLimit>>20)
+}

@@ -1,0 +1,226 @@
+package selftest_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"apibuilder/internal/testenv"
+	"apibuilder/sandbox"
+	"apibuilder/sandbox/selftest"
+)
+
+// normally is how long a program may take to start.
+const normally = 20 * time.Second
+
+// manager runs sandboxes of a driver until the test ends.
+func manager(t *testing.T, d sandbox.Driver, startTimeout time.Duration) *sandbox.Manager {
+	t.Helper()
+	m := sandbox.NewManager(sandbox.ManagerConfig{Driver: d, StartTimeout: startTimeout})
+	if err := m.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := m.Stop(context.Background()); err != nil {
+			t.Errorf("stop: %v", err)
+		}
+	})
+	return m
+}
+
+func TestEveryWallStands(t *testing.T) {
+	m := manager(t, testenv.Driver(t), normally)
+	report, err := selftest.Run(t.Context(), selftest.Config{
+		Launch: m.Launch, Spec: testenv.Spec(t, "", ""),
+		Progress: func(r selftest.Result) {
+			line := t.Logf
+			if r.Verdict == selftest.Fail {
+				line = t.Errorf
+			}
+			line("%-26s %-4s %5.2f s  %s", r.ID, r.Verdict, r.Seconds, r.Detail)
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("%d checks in %.1f s; quiet %+v, beside %+v", len(report.Checks), report.Seconds, report.Quiet, report.Beside)
+	if !report.OK || report.Beside.Requests == 0 || report.Beside.Errors > 0 {
+		t.Errorf("ok %t, beside the attacks %+v", report.OK, report.Beside)
+	}
+}
+
+// mustFail runs the checks and wants every one to fail by what it saw, not because it could not run.
+func mustFail(t *testing.T, launch func(context.Context, sandbox.Spec) (*sandbox.Instance, error), ids []string) {
+	t.Helper()
+	report, err := selftest.Run(t.Context(), selftest.Config{Launch: launch, Spec: testenv.Spec(t, "", ""), Only: ids})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range report.Checks {
+		didNotRun := slices.ContainsFunc([]string{"did not run", "start the program", "no process of the program"},
+			func(text string) bool { return strings.Contains(r.Detail, text) })
+		if r.Verdict != selftest.Fail || didNotRun {
+			t.Errorf("%s: %s (%s)", r.ID, r.Verdict, r.Detail)
+		} else {
+			t.Logf("%s: %s", r.ID, r.Detail)
+		}
+	}
+	if report.OK {
+		t.Error("the report says that all is well")
+	}
+}
+
+// TestAMissingWallIsSeen turns off one wall after the other in how nsjail is called.
+func TestAMissingWallIsSeen(t *testing.T) {
+	for _, w := range walls {
+		t.Run(w.name, func(t *testing.T) {
+			m := manager(t, w.driver(t), normally)
+			mustFail(t, m.Launch, w.fails)
+		})
+	}
+}
+
+// TestMissingLimitsAreSeen gives the attacks much larger limits than they are told.
+func TestMissingLimitsAreSeen(t *testing.T) {
+	m := manager(t, testenv.Driver(t), normally)
+	for name, c := range map[string]struct {
+		raise func(*sandbox.Limits)
+		fails []string
+	}{
+		"memory": {func(l *sandbox.Limits) { l.MemoryBytes *= 6 }, []string{
+			"resources.memory", "resources.memory_children", "resources.memory_tmp", "resources.memory_shm",
+			"resources.memory_memfd", "resources.memory_sockets", "resources.memory_pipes",
+		}},
+		"pids": {func(l *sandbox.Limits) { l.Pids *= 6 }, []string{"resources.fork", "resources.fork_storm", "resources.threads"}},
+		"cpu":  {func(l *sandbox.Limits) { l.CPU *= 4 }, []string{"resources.cpu"}},
+		"tmp":  {func(l *sandbox.Limits) { l.TmpBytes *= 4 }, []string{"resources.disk"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			mustFail(t, func(ctx context.Context, s sandbox.Spec) (*sandbox.Instance, error) {
+				c.raise(&s.Limits)
+				return m.Launch(ctx, s)
+			}, c.fails)
+		})
+	}
+}
+
+// TestAHurtVictimIsSeen ends the victim during an attack.
+func TestAHurtVictimIsSeen(t *testing.T) {
+	m := manager(t, testenv.Driver(t), normally)
+	var victim *sandbox.Instance
+	mustFail(t, func(ctx context.Context, s sandbox.Spec) (*sandbox.Instance, error) {
+		i, err := m.Launch(ctx, s)
+		if victim == nil {
+			victim = i
+		} else {
+			victim.Stop(ctx, 0)
+		}
+		return i, err
+	}, []string{"resources.log_line"})
+}
+
+// TestWhatTheHostMissesIsSeen lies to the manager about what the driver reports.
+func TestWhatTheHostMissesIsSeen(t *testing.T) {
+	for name, c := range map[string]struct {
+		driver careless
+		fails  []string
+	}{
+		"memory events": {careless{status: func(s *sandbox.Status) { s.OOMKilled = false }}, []string{"resources.memory"}},
+		"line length":   {careless{text: func(s string) string { return s + s[:len(s)/2] }}, []string{"resources.log_line"}},
+		"text":          {careless{text: func(s string) string { return s[:len(s)-len(s)/4] + "\xff" }}, []string{"resources.log_binary"}},
+		"nsjail's word": {careless{status: func(s *sandbox.Status) { s.Err = context.Canceled }}, []string{"control.exit_code"}},
+		"frames":        {careless{believe: true}, []string{"control.garbage", "control.false_reason"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c.driver.Driver = testenv.Driver(t)
+			m := manager(t, c.driver, 5*time.Second)
+			mustFail(t, m.Launch, c.fails)
+		})
+	}
+}
+
+// careless is a driver that changes what its sandboxes say.
+type careless struct {
+	sandbox.Driver
+	status func(*sandbox.Status)
+	text   func(string) string
+	// believe replaces all that a program says after its first word by that it has started.
+	believe bool
+}
+
+func (d careless) Launch(ctx context.Context, l sandbox.Launch) (sandbox.Sandbox, error) {
+	if output := l.Output; d.text != nil {
+		l.Output = func(line sandbox.Line) {
+			if line.Text != "the last line" {
+				line.Text = d.text(line.Text)
+			}
+			output(line)
+		}
+	}
+	s, err := d.Driver.Launch(ctx, l)
+	if err != nil {
+		return nil, err
+	}
+	return &carelessSandbox{Sandbox: s, driver: d}, nil
+}
+
+type carelessSandbox struct {
+	sandbox.Sandbox
+	driver careless
+}
+
+func (s *carelessSandbox) Control() net.Conn {
+	if !s.driver.believe {
+		return s.Sandbox.Control()
+	}
+	word := `{"event":"started","routes":[]}`
+	return &gullible{Conn: s.Sandbox.Control(), word: strings.NewReader("\x00\x00\x00\x1f" + word)}
+}
+
+// gullible is a control connection on which the second frame is always the same.
+type gullible struct {
+	net.Conn
+	reads int
+	word  io.Reader
+}
+
+func (g *gullible) Read(p []byte) (int, error) {
+	if g.reads++; g.reads > 2 { // the first frame has a head and a body
+		_, _ = g.Conn.Read(make([]byte, 1)) // until there is a second
+		return g.word.Read(p)
+	}
+	return g.Conn.Read(p)
+}
+
+func (s *carelessSandbox) Status() sandbox.Status {
+	status := s.Sandbox.Status()
+	if s.driver.status != nil {
+		s.driver.status(&status)
+	}
+	return status
+}
+
+// TestAGivenUpRunEndsAtOnce wants no verdict on what did not run, and nothing left behind.
+func TestAGivenUpRunEndsAtOnce(t *testing.T) {
+	t.Setenv("TMPDIR", t.TempDir())
+	m := manager(t, testenv.Driver(t), normally)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	told := 0
+	_, err := selftest.Run(ctx, selftest.Config{Launch: m.Launch, Spec: testenv.Spec(t, "", ""), Only: []string{"kernel"}, Progress: func(selftest.Result) {
+		told++
+		cancel()
+	}})
+	if !errors.Is(err, context.Canceled) || told != 1 {
+		t.Errorf("%d results were told, error %v", told, err)
+	}
+	if entries, err := os.ReadDir(os.TempDir()); err != nil || len(entries) > 0 {
+		t.Errorf("%v is left, %v", entries, err)
+	}
+}
