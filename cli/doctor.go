@@ -12,7 +12,7 @@ import (
 	"apibuilder/admin"
 	"apibuilder/admin/client"
 	"apibuilder/doctor"
-	"apibuilder/python-env"
+	pythonenv "apibuilder/python-env"
 	"apibuilder/sandbox/cgroup"
 	"apibuilder/store"
 	"apibuilder/toolchain"
@@ -54,7 +54,7 @@ func (a *app) doctor(ctx context.Context, cmd *cli.Command) error {
 	}
 	report := doctor.Examine(ctx, thisHost(options), doctor.Settings{
 		DataDir: options.dataDir, Listen: options.listen, AdminListen: options.adminListen,
-		FirstUID: options.uids.First, LastUID: options.uids.Last, MaxSandboxes: options.maxSandboxes,
+		FirstUID: options.host.uids.First, LastUID: options.host.uids.Last, MaxSandboxes: options.maxSandboxes,
 		DefaultMemory: options.limits.Grant(store.Plan{}, store.Limits{}).Limits.MemoryBytes, Offline: cmd.Bool("offline"),
 	})
 	if ctx.Err() != nil {
@@ -103,7 +103,7 @@ func thisHost(o serveOptions) doctor.Host {
 // interpreters asks a builder that is never started, so that no directory is made.
 func interpreters(ctx context.Context, o serveOptions) []doctor.Interpreter {
 	builder := pythonenv.New(pythonenv.Config{
-		Dir: filepath.Join(o.dataDir, "envs"), BuildUID: o.uids.First, BuildGID: o.uids.First,
+		Dir: filepath.Join(o.dataDir, "envs"), BuildUID: o.host.uids.First, BuildGID: o.host.uids.First,
 	})
 	var all []doctor.Interpreter
 	for _, i := range builder.Interpreters(ctx) {

@@ -6,7 +6,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"apibuilder/python-env"
+	pythonenv "apibuilder/python-env"
 	"apibuilder/sandbox/nsjail"
 	"apibuilder/toolchain"
 )
@@ -15,7 +15,7 @@ import (
 type host struct {
 	tools   toolchain.Tools
 	builder *pythonenv.Builder
-	uids    nsjail.UIDRange // of sandboxes
+	options hostOptions // with the user ids of sandboxes alone
 }
 
 // requireRoot says why in a sentence.
@@ -29,7 +29,8 @@ func requireRoot(command string) error {
 
 // openHost obtains the tools and prepares the builder. The first user id of the range is for builds. The caller stops
 // the builder.
-func openHost(ctx context.Context, data *dataDir, uids nsjail.UIDRange, progress func(string)) (*host, error) {
+func openHost(ctx context.Context, data *dataDir, options hostOptions, progress func(string)) (*host, error) {
+	uids := options.uids
 	if uids.First == uids.Last {
 		return nil, usagef("the range of user ids has only one: give one for builds and one for each sandbox")
 	}
@@ -48,12 +49,14 @@ func openHost(ctx context.Context, data *dataDir, uids nsjail.UIDRange, progress
 	if err := builder.Start(ctx); err != nil {
 		return nil, err
 	}
-	return &host{tools: tools, builder: builder, uids: nsjail.UIDRange{First: uids.First + 1, Last: uids.Last}}, nil
+	options.uids.First++
+	return &host{tools: tools, builder: builder, options: options}, nil
 }
 
 // driver makes the sandboxes of one server, whose files and control groups are named after dir.
 func (h *host) driver(dir string) *nsjail.Driver {
 	return nsjail.New(nsjail.Config{
-		Nsjail: h.tools.Nsjail, Dir: dir, Instance: nsjail.InstanceName(filepath.Clean(dir)), UIDs: h.uids,
+		Nsjail: h.tools.Nsjail, Dir: dir, Instance: nsjail.InstanceName(filepath.Clean(dir)), UIDs: h.options.uids,
+		IO: h.options.io,
 	})
 }

@@ -10,19 +10,19 @@ import (
 
 	"github.com/urfave/cli/v3"
 
-	"apibuilder/python-env"
+	pythonenv "apibuilder/python-env"
 	"apibuilder/sandbox"
-	"apibuilder/sandbox/nsjail"
 	"apibuilder/sandbox/selftest"
 )
 
-// selfTestStart is how long the program that never starts is waited for; the others take a second or two.
+// selfTestStart is how long the program that never starts is waited for, unless --start-timeout says; the others take a second
+// or two.
 const selfTestStart = 20 * time.Second
 
 // wantsSelfTest tells whether sandbox test is to test the sandbox, and no program.
 func wantsSelfTest(cmd *cli.Command) bool {
 	aboutProgram := []string{
-		"requirements", "env", "python", "memory", "cpu", "pids", "request", "data", "header", "start-timeout", "request-timeout",
+		"requirements", "env", "python", "memory", "cpu", "pids", "request", "data", "header", "request-timeout",
 	}
 	return !cmd.Args().Present() && !slices.ContainsFunc(aboutProgram, cmd.IsSet)
 }
@@ -32,7 +32,7 @@ func (a *app) selfTest(ctx context.Context, cmd *cli.Command) error {
 	if err != nil {
 		return err
 	}
-	uids, err := parse(settings, "uid-range", nsjail.ParseUIDRange)
+	options, err := readHostOptions(settings)
 	if err != nil {
 		return err
 	}
@@ -46,7 +46,12 @@ func (a *app) selfTest(ctx context.Context, cmd *cli.Command) error {
 	progress := func(line string) { fmt.Fprintln(a.stderr, printable(line)) }
 	var report selftest.Report
 	cfg := sandbox.ManagerConfig{StartTimeout: selfTestStart}
-	err = withSandboxes(ctx, settings.text("data-dir"), uids, progress, cfg, func(h sandboxHost) error {
+	if cmd.IsSet("start-timeout") {
+		if cfg.StartTimeout, err = parseTimeout(cmd.String("start-timeout")); err != nil {
+			return usagef("--start-timeout: %v", err)
+		}
+	}
+	err = withSandboxes(ctx, settings.text("data-dir"), options, progress, cfg, func(h sandboxHost) error {
 		environment, err := h.builder.Ensure(ctx, pythonenv.Request{Progress: progress})
 		if err != nil {
 			return fmt.Errorf("build the environment: %w", err)

@@ -16,7 +16,6 @@ import (
 	"go.uber.org/zap/zapcore"
 
 	"apibuilder/deploy"
-	"apibuilder/sandbox/nsjail"
 )
 
 // serveOptions are the settings of serve, read.
@@ -25,7 +24,7 @@ type serveOptions struct {
 	listen         string
 	adminListen    string
 	publicURL      string
-	uids           nsjail.UIDRange
+	host           hostOptions
 	limits         deploy.Policy
 	requestTimeout time.Duration
 	startTimeout   time.Duration
@@ -100,7 +99,7 @@ func readServeOptions(s settings) (serveOptions, error) {
 	}
 	var errs [10]error
 	o.publicURL, errs[0] = parse(s, "public-url", parsePublicURL)
-	o.uids, errs[1] = parse(s, "uid-range", nsjail.ParseUIDRange)
+	o.host, errs[1] = readHostOptions(s)
 	o.requestTimeout, errs[2] = parse(s, "request-timeout", parseTimeout)
 	o.startTimeout, errs[3] = parse(s, "start-timeout", parseTimeout)
 	o.drainTimeout, errs[4] = parse(s, "drain-timeout", parseTimeout)

@@ -134,7 +134,7 @@ func (s *server) openStore(ctx context.Context) error {
 }
 
 func (s *server) openHost(ctx context.Context) (err error) {
-	s.host, err = openHost(ctx, s.data, s.options.uids, func(line string) { s.log.Info(printable(line)) })
+	s.host, err = openHost(ctx, s.data, s.options.host, func(line string) { s.log.Info(printable(line)) })
 	if err != nil {
 		return err
 	}
@@ -306,11 +306,12 @@ func (s *server) keepOutput(api string, version int, line sandbox.Line) {
 	}
 }
 
-// keepExit records how a sandbox ended, unless we ended it.
+// keepExit records how a sandbox ended, unless we ended it. In the log it stands behind what the program printed last.
 func (s *server) keepExit(e sandbox.Exit) {
 	if e.Reason == sandbox.Draining {
 		return
 	}
+	s.keepOutput(e.API, e.Version, sandbox.Line{Time: e.At, Stream: "sandbox", Text: "the program ended: " + e.Error()})
 	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()
 	err := s.store.AddExit(ctx, store.Exit{

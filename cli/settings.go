@@ -44,6 +44,7 @@ var allSettings = []setting{
 	{flag: "max-memory", serve: true, usage: "most memory that any API gets, a `SIZE`; no bound if empty"},
 	{flag: "max-cpu", serve: true, usage: "most CPU `CORES` that any API gets; no bound if empty"},
 	{flag: "max-pids", serve: true, usage: "most processes and threads that any API gets, a `NUMBER`; no bound if empty"},
+	{flag: "io-max", serve: true, usage: "most that a program reads and writes a second, `LIMITS` like \"/dev/vda rbps=50M wiops=200\"; no bound if empty"},
 	{flag: "request-timeout", serve: true, value: "60s", usage: "`TIME` that a program may take to begin its answer"},
 	{flag: "start-timeout", serve: true, value: "30s", usage: "`TIME` that a program may take to start"},
 	{flag: "drain-timeout", serve: true, value: "30s", usage: "`TIME` for requests under way when a version or the server ends"},

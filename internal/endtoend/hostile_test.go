@@ -96,6 +96,9 @@ func TestOneBadProgramHurtsNobodyElse(t *testing.T) {
 			if out, err := s.command("apis", "show", name); err != nil || !strings.Contains(out, want.problem) {
 				t.Errorf("apis show does not tell of %s: %v\n%s", want.problem, err, out)
 			}
+			if out, err := s.command("logs", name); err != nil || !strings.Contains(out, "sandbox  the program ended: "+want.problem) {
+				t.Errorf("logs does not tell of %s: %v\n%s", want.problem, err, out)
+			}
 		})
 	}
 	attacks.Wait()

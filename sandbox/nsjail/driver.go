@@ -3,6 +3,7 @@
 package nsjail
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -12,6 +13,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+
+	"golang.org/x/sys/unix"
 
 	"apibuilder/sandbox"
 	"apibuilder/sandbox/cgroup"
@@ -53,6 +56,9 @@ func (d *Driver) Start(ctx context.Context) (err error) {
 	if os.Geteuid() != 0 {
 		return errors.New("making sandboxes needs root: start the server as root, for example with sudo")
 	}
+	if err := forbidCores(); err != nil {
+		return err
+	}
 	if d.tree, err = cgroup.Open(d.cfg.Instance); err != nil {
 		return err
 	}
@@ -75,6 +81,21 @@ func (d *Driver) Start(ctx context.Context) (err error) {
 		return err
 	}
 	return d.trial(ctx)
+}
+
+// forbidCores gives this process, which nsjail passes it on from, a core dump limit of one byte. That is too little for a
+// file, and the only limit at which the kernel gives no dump to a program of the host either: where core_pattern begins with
+// | it takes 0 for no limit (fs/coredump.c).
+func forbidCores() error {
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_CORE, &limit); err != nil {
+		return fmt.Errorf("read the limit of core dumps: %w", err)
+	}
+	limit.Cur, limit.Max = 1, max(1, limit.Max)
+	if err := unix.Setrlimit(unix.RLIMIT_CORE, &limit); err != nil {
+		return fmt.Errorf("forbid core dumps: %w", err)
+	}
+	return nil
 }
 
 // ControlGroups is the version of the hierarchy in use, 1 or 2; the driver must be started.
@@ -111,11 +132,32 @@ func (d *Driver) trial(ctx context.Context) error {
 	defer config.Close()
 	cmd := exec.CommandContext(ctx, d.cfg.Nsjail, j.args(nil, program)...)
 	cmd.ExtraFiles = []*os.File{3: config} // as descriptor 6
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		return fmt.Errorf("run a trial program in nsjail: %w\n%s%s", err, explainLog(string(out)), remedy(string(out)))
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	if err := d.runInGroup(ctx, cmd, j.limits); err != nil {
+		return fmt.Errorf("run a trial program in nsjail: %w\n%s%s", err, explainLog(out.String()), remedy(out.String()))
 	}
 	return nil
+}
+
+// runInGroup runs a command to its end in a control group like any other.
+func (d *Driver) runInGroup(ctx context.Context, cmd *exec.Cmd, l sandbox.Limits) (err error) {
+	group, err := d.tree.New("trial", d.groupLimits(l))
+	if err != nil && len(d.cfg.IO) > 0 {
+		return fmt.Errorf("%w: is the device a whole disk, and does this host's control group have the controller io (v1: blkio)?", err)
+	}
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, group.Remove(context.WithoutCancel(ctx))) }()
+	if err := group.Start(cmd); err != nil {
+		return err
+	}
+	return cmd.Wait()
+}
+
+func (d *Driver) groupLimits(l sandbox.Limits) cgroup.Limits {
+	return cgroup.Limits{MemoryBytes: l.MemoryBytes, CPU: l.CPU, Pids: l.Pids + overheadPids, IO: d.cfg.IO}
 }
 
 // remedy says what to do about what nsjail complains of most.

@@ -67,7 +67,7 @@ func (j jail) args(passed []int, program ...string) []string {
 		"--user", fmt.Sprintf("%d:%d:1", insideUID, j.uid), "--group", fmt.Sprintf("%d:%d:1", insideUID, j.uid),
 		"--hostname", "sandbox", "--cwd", "/tmp", "--time_limit", "0", "--nice_level", "0",
 		// The control group bounds memory, CPU and processes; a limit above the host's hard one would fail the start.
-		"--rlimit_as", "hard", "--rlimit_cpu", "hard", "--rlimit_nproc", "hard", "--rlimit_core", "0", "--rlimit_fsize", mib(j.limits.TmpBytes + 1<<20), // so that a full /tmp says that it is full
+		"--rlimit_as", "hard", "--rlimit_cpu", "hard", "--rlimit_nproc", "hard", "--rlimit_core", "soft", "--rlimit_fsize", mib(j.limits.TmpBytes + 1<<20), // so that a full /tmp says that it is full
 		"--rlimit_nofile", strconv.FormatUint(fileLimit(), 10), "--rlimit_stack", "8",
 		"--rlimit_memlock", "64", "--rlimit_rtprio", "0", "--rlimit_msgqueue", "65536",
 		"--seccomp_policy", j.layout.policy(), "--seccomp_log",

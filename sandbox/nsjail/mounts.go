@@ -76,7 +76,7 @@ func (j jail) mounts() []mount {
 			shown = append(shown, path)
 		}
 	}
-	for _, path := range shown {
+	for _, path := range append(shown, submounts(shown)...) {
 		all = append(all, bind(path))
 	}
 	for _, name := range sortedKeys(etcFiles) {
@@ -93,6 +93,35 @@ func (j jail) mounts() []mount {
 	}
 	return all
 }
+
+// submounts lists what the host has mounted below directories that a sandbox sees. nsjail binds those along, and makes
+// read-only only what it is told of.
+func submounts(dirs []string) []string {
+	text, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		return nil // there is no sandbox without /proc
+	}
+	return mountsBelow(string(text), dirs)
+}
+
+// mountsBelow reads the format of proc_pid_mountinfo(5), in which a directory's mount comes before those in it.
+func mountsBelow(mountinfo string, dirs []string) []string {
+	var found []string
+	for line := range strings.Lines(mountinfo) {
+		fields := strings.Fields(line)
+		if len(fields) < 5 {
+			continue
+		}
+		path := unescapeMount.Replace(fields[4])
+		inside := func(dir string) bool { return path != dir && below(dir, path) }
+		if slices.ContainsFunc(dirs, inside) && !slices.Contains(found, path) {
+			found = append(found, path)
+		}
+	}
+	return found
+}
+
+var unescapeMount = strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`)
 
 func bind(path string) mount { return mount{from: path, to: path} }
 

@@ -50,9 +50,7 @@ func (d *Driver) Launch(ctx context.Context, l sandbox.Launch) (_ sandbox.Sandbo
 	undo.add(release)
 	d.heard.watch(uid, func(r refusal) { l.Output(r.line()) })
 	undo.add(func() { d.heard.forget(uid) })
-	group, err := d.tree.New(l.ID, cgroup.Limits{
-		MemoryBytes: l.Limits.MemoryBytes, CPU: l.Limits.CPU, Pids: l.Limits.Pids + overheadPids, IO: d.cfg.IO,
-	})
+	group, err := d.tree.New(l.ID, d.groupLimits(l.Limits))
 	if err != nil {
 		return nil, err
 	}

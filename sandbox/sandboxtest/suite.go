@@ -38,6 +38,7 @@ func Run(t *testing.T, h Host) {
 		"DiskFull":                     diskFull,
 		"TmpIsBounded":                 tmpIsBounded,
 		"WallsHold":                    wallsHold,
+		"MountsBelowAreReadOnly":       mountsBelowReadOnly,
 		"SandboxesAreStrangers":        strangers,
 		"RefusedCallsAreTold":          refusedCallsAreTold,
 		"OrphansAreReaped":             orphansAreReaped,

@@ -2,6 +2,10 @@ package sandboxtest
 
 import (
 	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -9,6 +13,8 @@ import (
 	"time"
 
 	"apibuilder/sandbox"
+
+	"golang.org/x/sys/unix"
 )
 
 func wallsHold(t *testing.T, b *bench) {
@@ -163,5 +169,36 @@ def look():
 	}
 	if !slices.Equal(z.Tmp, []string{".program", "secret"}) {
 		t.Errorf("/tmp holds %v", z.Tmp)
+	}
+}
+
+// mountsBelowReadOnly shows that a file system which the host has mounted in a directory that a sandbox sees is as closed as
+// the directory.
+func mountsBelowReadOnly(t *testing.T, b *bench) {
+	dir, err := os.MkdirTemp("/opt", "mounts") // not in /tmp, which a sandbox has its own of
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	inner := filepath.Join(dir, "with space")
+	if err := errors.Join(os.Chmod(dir, 0o755), os.Mkdir(inner, 0o755), unix.Mount("none", inner, "tmpfs", 0, "mode=1777")); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := unix.Unmount(inner, unix.MNT_DETACH); err != nil {
+			t.Error(err)
+		}
+	})
+	i := b.launch(t, fmt.Sprintf(`
+import errno
+@app.get("/")
+def write():
+    try:
+        open(%q, "w").close()
+    except OSError as error:
+        return errno.errorcode[error.errno]
+`, inner+"/file"), func(s *sandbox.Spec) { s.Mounts = append(slices.Clone(s.Mounts), dir) })
+	if got := get[string](t, i, "/"); got != "EROFS" {
+		t.Errorf("writing below a mount below a mount: %q, want EROFS", got)
 	}
 }
