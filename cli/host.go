@@ -6,7 +6,7 @@ import (
 	"os"
 	"path/filepath"
 
-	pythonenv "apibuilder/python-env"
+	"apibuilder/python-env"
 	"apibuilder/sandbox/nsjail"
 	"apibuilder/toolchain"
 )
