@@ -52,7 +52,8 @@ func (s *Server) apiOut(a store.API) API {
 	url := s.cfg.URL(a.ID)
 	return API{
 		ID: a.ID, Name: a.Name, URL: url, DocsURL: url + "/docs", State: state, ActiveVersion: a.ActiveVersion,
-		Public: a.Public, PublicDocs: a.PublicDocs, User: a.UserID, Rate: rateOut(a.Rate),
+		Running: s.lifecycle.Running(a.ID),
+		Public:  a.Public, PublicDocs: a.PublicDocs, User: a.UserID, Rate: rateOut(a.Rate),
 		CreatedAt: a.CreatedAt, UpdatedAt: a.UpdatedAt,
 	}
 }

@@ -41,6 +41,36 @@ func (d *deployer) Grant(plan store.Plan, asked store.Limits) deploy.Grant {
 	return deploy.Policy{Defaults: store.Limits{Pids: 77}}.Grant(plan, asked)
 }
 
+func (d *deployer) Rollback(ctx context.Context, idOrName string, number int) (store.API, error) {
+	api, err := d.store.API(ctx, idOrName)
+	if err == nil {
+		err = d.store.Activate(ctx, api.ID, number)
+	}
+	if err != nil {
+		return store.API{}, err
+	}
+	return d.store.API(ctx, api.ID)
+}
+
+// lifecycle is a fake that remembers what was asked for.
+type lifecycle struct {
+	running map[string]bool
+	err     error
+}
+
+func (l *lifecycle) Sleep(apiID string) bool {
+	was := l.running[apiID]
+	l.running[apiID] = false
+	return was
+}
+
+func (l *lifecycle) Wake(_ context.Context, apiID string) error {
+	l.running[apiID] = l.err == nil
+	return l.err
+}
+
+func (l *lifecycle) Running(apiID string) bool { return l.running[apiID] }
+
 // book is a fake of the logs.
 type book struct {
 	tail   []admin.LogLine
@@ -62,6 +92,7 @@ type fixture struct {
 	store    store.Store
 	deployer *deployer
 	book     *book
+	lives    *lifecycle
 }
 
 func newFixture(t *testing.T) *fixture {
@@ -73,9 +104,10 @@ func newFixture(t *testing.T) *fixture {
 	t.Cleanup(func() { st.Close() })
 	f := &fixture{
 		store: st, deployer: &deployer{store: st},
-		book: &book{lines: make(chan admin.LogLine), closed: make(chan struct{})},
+		lives: &lifecycle{running: map[string]bool{}},
+		book:  &book{lines: make(chan admin.LogLine), closed: make(chan struct{})},
 	}
-	f.Server = admin.New(st, f.deployer, f.book, admin.Config{
+	f.Server = admin.New(st, f.deployer, f.lives, f.book, admin.Config{
 		URL:  func(id string) string { return "http://host/run/" + id },
 		Info: func() admin.ServerInfo { return admin.ServerInfo{Version: "1"} },
 		Log:  zap.NewNop(),

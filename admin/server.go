@@ -29,6 +29,8 @@ const (
 type Deployer interface {
 	Deploy(ctx context.Context, r deploy.Request) (deploy.Result, error)
 	Delete(ctx context.Context, idOrName string) (store.API, error)
+	// Rollback makes a version that was ready before serve again; number 0 means the newest before the active one.
+	Rollback(ctx context.Context, idOrName string, number int) (store.API, error)
 	// Grant says what an API of the plan's user gets when its version asked for so much.
 	Grant(plan store.Plan, asked store.Limits) deploy.Grant
 }
@@ -50,16 +52,17 @@ type Config struct {
 
 // Server answers management requests. It may be used concurrently and owns no goroutine.
 type Server struct {
-	store    store.Store
-	deployer Deployer
-	logs     Logs
-	cfg      Config
-	mux      *http.ServeMux
+	store     store.Store
+	deployer  Deployer
+	logs      Logs
+	lifecycle Lifecycle
+	cfg       Config
+	mux       *http.ServeMux
 }
 
 // New returns a Server. Config.Flush brings usage records that are still on their way into the store; nil: there are none.
-func New(st store.Store, deployer Deployer, logs Logs, cfg Config) *Server {
-	s := &Server{store: st, deployer: deployer, logs: logs, cfg: cfg, mux: http.NewServeMux()}
+func New(st store.Store, deployer Deployer, lifecycle Lifecycle, logs Logs, cfg Config) *Server {
+	s := &Server{store: st, deployer: deployer, lifecycle: lifecycle, logs: logs, cfg: cfg, mux: http.NewServeMux()}
 	for pattern, handle := range s.routes() {
 		s.mux.HandleFunc(pattern, s.handle(handle))
 	}
@@ -85,6 +88,9 @@ func (s *Server) routes() map[string]handler {
 		"POST /api/v1/apis/{api}/keys":         s.createKey,
 		"DELETE /api/v1/apis/{api}/keys/{key}": s.revokeKey,
 		"GET /api/v1/apis/{api}/logs":          s.readLogs,
+		"POST /api/v1/apis/{api}/sleep":        s.sleepAPI,
+		"POST /api/v1/apis/{api}/wake":         s.wakeAPI,
+		"POST /api/v1/apis/{api}/rollback":     s.rollbackAPI,
 
 		"GET /api/v1/users":             s.listUsers,
 		"POST /api/v1/users":            s.createUser,

@@ -294,7 +294,7 @@ func TestUsageFlushesFirst(t *testing.T) {
 	flush := func(ctx context.Context) error {
 		return f.store.AddUsage(ctx, []store.Usage{{ID: "r1", APIID: api.ID, Status: 200}})
 	}
-	s := admin.New(f.store, f.deployer, f.book, admin.Config{Flush: flush, Log: zap.NewNop()})
+	s := admin.New(f.store, f.deployer, f.lives, f.book, admin.Config{Flush: flush, Log: zap.NewNop()})
 	got := decode[admin.Usage](t, call(t, s.Local(), "GET", "/api/v1/usage?api=resize", ""))
 	if got.Total != 1 || len(got.Records) != 1 || got.Records[0].Status != 200 {
 		t.Fatalf("usage %+v", got)

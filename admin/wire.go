@@ -60,6 +60,7 @@ type API struct {
 	DocsURL       string    `json:"docs_url"`
 	State         string    `json:"state"` // "serving", or "deploying" while its first version is built
 	ActiveVersion int       `json:"active_version"`
+	Running       bool      `json:"running"` // else the next request starts it
 	Public        bool      `json:"public"`
 	PublicDocs    bool      `json:"public_docs"`
 	User          string    `json:"user"`
@@ -78,6 +79,11 @@ type Origins struct {
 	Memory string `json:"memory"`
 	CPU    string `json:"cpu"`
 	Pids   string `json:"pids"`
+}
+
+// Rollback is the body of POST /api/v1/apis/{api}/rollback; version 0 is the newest that was ready before the active one.
+type Rollback struct {
+	Version int `json:"version,omitempty"`
 }
 
 // Version describes one version; its code and the values of its environment variables stay in the store.

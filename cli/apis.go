@@ -30,6 +30,7 @@ func (a *app) apisCommand() *cli.Command {
 					&cli.StringFlag{Name: "rate", Usage: "limit over all consumers of the API: `60/m`, 10/30s, unlimited"},
 				},
 			},
+			a.sleepCommand(), a.wakeCommand(),
 			{
 				Name: "delete", Usage: "delete an API with its versions and keys", ArgsUsage: "NAME", Action: a.deleteAPI,
 				Flags: []cli.Flag{&cli.BoolFlag{Name: "yes", Usage: "do not ask"}},
@@ -90,6 +91,20 @@ func describeAPI(w io.Writer, api admin.API) {
 		row(w, "Limits from", originsText(*api.LimitOrigins, api.Plan))
 	}
 	fmt.Fprintln(w)
+	versionRows(w, api)
+	if len(api.Exits) == 0 {
+		return
+	}
+	fmt.Fprintln(w)
+	row(w, "EXIT", "VERSION", "REASON")
+	for _, e := range api.Exits {
+		row(w, timeText(e.Time), e.Version, e.Reason)
+		indent(w, e.Detail)
+		indent(w, e.Output)
+	}
+}
+
+func versionRows(w io.Writer, api admin.API) {
 	row(w, "VERSION", "STATE", "PYTHON", "CREATED", "LIMITS", "REASON")
 	for _, v := range api.Versions {
 		state := v.State
@@ -100,16 +115,6 @@ func describeAPI(w io.Writer, api admin.API) {
 		if v.Detail != "" {
 			indent(w, v.Detail)
 		}
-	}
-	if len(api.Exits) == 0 {
-		return
-	}
-	fmt.Fprintln(w)
-	row(w, "EXIT", "VERSION", "REASON")
-	for _, e := range api.Exits {
-		row(w, timeText(e.Time), e.Version, e.Reason)
-		indent(w, e.Detail)
-		indent(w, e.Output)
 	}
 }
 

@@ -12,7 +12,7 @@ import (
 	"apibuilder/admin"
 	"apibuilder/admin/client"
 	"apibuilder/doctor"
-	"apibuilder/python-env"
+	pythonenv "apibuilder/python-env"
 	"apibuilder/sandbox/cgroup"
 	"apibuilder/store"
 	"apibuilder/toolchain"

@@ -6,7 +6,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"apibuilder/python-env"
+	pythonenv "apibuilder/python-env"
 	"apibuilder/sandbox/nsjail"
 	"apibuilder/toolchain"
 )

@@ -14,6 +14,7 @@ import (
 	"github.com/urfave/cli/v3"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
+	"golang.org/x/sys/unix"
 
 	"apibuilder/deploy"
 )
@@ -25,6 +26,8 @@ type serveOptions struct {
 	adminListen    string
 	publicURL      string
 	host           hostOptions
+	warmMemory     int64
+	idleTimeout    time.Duration // 0: never
 	limits         deploy.Policy
 	requestTimeout time.Duration
 	startTimeout   time.Duration
@@ -97,7 +100,7 @@ func readServeOptions(s settings) (serveOptions, error) {
 		dataDir: s.text("data-dir"), listen: s.text("listen"), adminListen: s.text("admin-listen"),
 		noExample: s.text("no-example") == "true",
 	}
-	var errs [10]error
+	var errs [12]error
 	o.publicURL, errs[0] = parse(s, "public-url", parsePublicURL)
 	o.host, errs[1] = readHostOptions(s)
 	o.requestTimeout, errs[2] = parse(s, "request-timeout", parseTimeout)
@@ -108,12 +111,29 @@ func readServeOptions(s settings) (serveOptions, error) {
 	o.limits, errs[7] = readPolicy(s)
 	o.maxSandboxes, errs[8] = parse(s, "max-sandboxes", parseCount)
 	_, errs[9] = parse(s, "no-example", parseToggle)
+	o.idleTimeout, errs[11] = parse(s, "idle-timeout", parseIdleTimeout)
+	o.warmMemory, errs[10] = readWarmMemory(s)
 	for _, err := range errs {
 		if err != nil {
 			return o, err
 		}
 	}
 	return o, nil
+}
+
+// readWarmMemory returns bytes, 0 for none.
+func readWarmMemory(s settings) (int64, error) {
+	switch s.text("warm-memory") {
+	case "none":
+		return 0, nil
+	case "":
+		var info unix.Sysinfo_t
+		if err := unix.Sysinfo(&info); err != nil {
+			return 0, fmt.Errorf("ask for the machine's memory: %w", err)
+		}
+		return int64(info.Totalram) * int64(info.Unit) / 8, nil
+	}
+	return parse(s, "warm-memory", parseSize)
 }
 
 func parsePublicURL(text string) (string, error) {
@@ -130,6 +150,13 @@ func parseTimeout(text string) (time.Duration, error) {
 		return 0, fmt.Errorf("%q is no time: write for example 30s or 2m", text)
 	}
 	return d, nil
+}
+
+func parseIdleTimeout(text string) (time.Duration, error) {
+	if text == "never" {
+		return 0, nil
+	}
+	return parseTimeout(text)
 }
 
 func parseToggle(text string) (bool, error) {

@@ -147,6 +147,8 @@ func (s *server) openSandboxes(ctx context.Context) error {
 		Driver:       s.host.driver(s.data.path),
 		Source:       func(ctx context.Context, api string) (sandbox.Spec, error) { return s.deployer.Source(ctx, api) },
 		StartTimeout: s.options.startTimeout,
+		IdleTimeout:  s.options.idleTimeout,
+		WarmMemory:   s.options.warmMemory,
 		DrainTimeout: s.options.drainTimeout,
 		MaxSandboxes: s.options.maxSandboxes,
 		Transport:    func(dial sandbox.Dialer) sandbox.Transport { return gateway.NewTransport(dial) },
@@ -195,7 +197,7 @@ func (s *server) openDoors(context.Context) error {
 	}, s.store, lender{s.manager}, ratelimit.New(nil), s.journal)
 	s.serveGateway(g)
 
-	management := admin.New(s.store, s.deployer, reader{s.book}, admin.Config{
+	management := admin.New(s.store, s.deployer, lender{s.manager}, reader{s.book}, admin.Config{
 		URL: s.apiURL, Info: s.info, Flush: s.journal.Flush, Log: s.log.Named("admin"),
 	})
 	s.serveAdmin("management socket", local, management.Local())

@@ -48,8 +48,10 @@ var allSettings = []setting{
 	{flag: "request-timeout", serve: true, value: "60s", usage: "`TIME` that a program may take to begin its answer"},
 	{flag: "start-timeout", serve: true, value: "30s", usage: "`TIME` that a program may take to start"},
 	{flag: "drain-timeout", serve: true, value: "30s", usage: "`TIME` for requests under way when a version or the server ends"},
+	{flag: "idle-timeout", serve: true, value: "10m", usage: "`TIME` without a request after which a program is ended until the next, or never"},
 	{flag: "max-body", serve: true, usage: "largest request body, a `SIZE`; no bound if empty"},
 	{flag: "max-sandboxes", serve: true, value: "500", usage: "most programs that run at a time, a `NUMBER`"},
+	{flag: "warm-memory", serve: true, usage: "memory `SIZE` for sandboxes that wait for a program, or none; an eighth of the machine's if empty"},
 	{flag: "log-level", serve: true, value: "info", usage: "debug, info, warn or error: `LEVEL` of the server's own log"},
 	{flag: "no-example", serve: true, toggle: true, usage: "do not deploy the example when there are no APIs"},
 }

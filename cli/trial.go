@@ -14,7 +14,7 @@ import (
 
 	"apibuilder/admin"
 	"apibuilder/deploy"
-	"apibuilder/python-env"
+	pythonenv "apibuilder/python-env"
 	"apibuilder/sandbox"
 )
 

@@ -15,7 +15,7 @@ import (
 	"fmt"
 	"time"
 
-	"apibuilder/python-env"
+	pythonenv "apibuilder/python-env"
 	"apibuilder/sandbox"
 	"apibuilder/store"
 )

@@ -9,7 +9,7 @@ import (
 	"testing"
 
 	"apibuilder/deploy"
-	"apibuilder/python-env"
+	pythonenv "apibuilder/python-env"
 	"apibuilder/sandbox"
 	"apibuilder/store"
 	"apibuilder/store/sqlite"

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 
-	"apibuilder/python-env"
+	pythonenv "apibuilder/python-env"
 	"apibuilder/sandbox"
 	"apibuilder/store"
 )

@@ -20,14 +20,20 @@ type order struct {
 	PatienceSeconds float64           `json:"patience_seconds"` // after which it says what it is still doing
 	DrainSeconds    int               `json:"drain_seconds"`
 	Describe        bool              `json:"describe"`
+	Learn           bool              `json:"learn"` // tell the imports
+	// Import, alone, has the runner import modules and wait again.
+	Import []string `json:"import,omitempty"`
 }
 
 // event is what a runner says. After author code has run, its content is whatever the author likes.
 type event struct {
-	Event  string  `json:"event"` // waiting, started or failed
+	Event  string  `json:"event"` // waiting, taken (the program has arrived), started or failed
 	Reason Reason  `json:"reason"`
 	Detail string  `json:"detail"`
 	Routes []Route `json:"routes"`
+	// Imports are the modules that the program has imported, in their order, and ImportSeconds the time that it took.
+	Imports       []string `json:"imports"`
+	ImportSeconds float64  `json:"import_seconds"`
 }
 
 // reasonsFromInside are those that a program may give for itself.
@@ -65,7 +71,7 @@ func readEvent(r io.Reader) (event, error) {
 		return event{}, fmt.Errorf("decode what the runner says: %w", err)
 	}
 	switch e.Event {
-	case "waiting", "started":
+	case "waiting", "taken", "started":
 		return e, nil
 	case "failed":
 		if !slices.Contains(reasonsFromInside, e.Reason) {

@@ -18,6 +18,7 @@ type fakeDriver struct {
 	mu       sync.Mutex
 	launched int
 	running  int
+	imports  []string                      // that every program tells of
 	hung     atomic.Bool                   // every program has stopped answering
 	program  func(o order, s *fakeSandbox) // plays the runner after the order has arrived
 }
@@ -55,31 +56,39 @@ func (d *fakeDriver) Launch(_ context.Context, l Launch) (Sandbox, error) {
 }
 
 type fakeSandbox struct {
-	driver  *fakeDriver
-	host    net.Conn
-	inside  net.Conn
-	conns   chan net.Conn
-	server  http.Server
-	output  func(Line)
-	endOnce sync.Once
-	status  Status
-	ended   chan struct{} // closed first, so that nothing waits for it any more
-	done    chan struct{}
+	driver   *fakeDriver
+	host     net.Conn
+	inside   net.Conn
+	conns    chan net.Conn
+	server   http.Server
+	output   func(Line)
+	endOnce  sync.Once
+	status   Status
+	imported []string      // before it had a program
+	ended    chan struct{} // closed first, so that nothing waits for it any more
+	done     chan struct{}
 }
 
 func (s *fakeSandbox) run() {
-	s.say(event{Event: "waiting"})
-	var head [4]byte
-	if _, err := io.ReadFull(s.inside, head[:]); err != nil {
-		return
+	for {
+		s.say(event{Event: "waiting"})
+		var head [4]byte
+		if _, err := io.ReadFull(s.inside, head[:]); err != nil {
+			return
+		}
+		body := make([]byte, binary.BigEndian.Uint32(head[:]))
+		if _, err := io.ReadFull(s.inside, body); err != nil {
+			return
+		}
+		var o order
+		_ = json.Unmarshal(body, &o)
+		if len(o.Import) == 0 {
+			s.say(event{Event: "taken"})
+			s.driver.program(o, s)
+			return
+		}
+		s.imported = o.Import
 	}
-	body := make([]byte, binary.BigEndian.Uint32(head[:]))
-	if _, err := io.ReadFull(s.inside, body); err != nil {
-		return
-	}
-	var o order
-	_ = json.Unmarshal(body, &o)
-	s.driver.program(o, s)
 }
 
 func (s *fakeSandbox) say(e event) {
@@ -99,7 +108,7 @@ func (s *fakeSandbox) serve(o order, h http.HandlerFunc) {
 		mux.ServeHTTP(w, r)
 	})
 	go func() { _ = s.server.Serve(s) }()
-	s.say(event{Event: "started"})
+	s.say(event{Event: "started", Imports: s.driver.imports, ImportSeconds: 1})
 }
 
 // Accept, Close and Addr make it a net.Listener for its own server.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
-	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -17,6 +16,7 @@ import (
 type Instance struct {
 	spec      Spec
 	sandbox   Sandbox
+	control   net.Conn // closed once the program serves
 	transport Transport
 	probePath string
 	routes    []Route
@@ -28,11 +28,37 @@ type Instance struct {
 	lastUsed atomic.Int64  // unix nanoseconds
 	suspect  atomic.Bool   // a probe after a timeout is under way
 
-	mu     sync.Mutex
-	output tail
-	ending *Exit // why we end it, when we do
-	exit   *Exit
-	done   chan struct{}
+	mu      sync.Mutex
+	claimed bool // it has a program; spec, which was empty but for the limits, does not change any more
+	begun   bool // its end is the program's: the runner has got it, or nobody else ever waited for it
+	output  tail
+	ending  *Exit // why we end it, when we do
+	exit    *Exit
+	done    chan struct{}
+	report  sync.Once
+}
+
+// claim makes it the sandbox of a program, once; false when it has ended.
+func (i *Instance) claim(spec Spec) bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if i.exit != nil {
+		return false
+	}
+	i.spec, i.claimed = spec, true
+	return true
+}
+
+func (i *Instance) begin() {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.begun = true
+}
+
+func (i *Instance) isBegun() bool {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	return i.begun
 }
 
 // Version is the version of the API that runs in it.
@@ -135,142 +161,6 @@ func newTransport(dial Dialer) Transport {
 		IdleConnTimeout:        time.Minute, // below the runner's keep-alive, so that we are who closes
 		MaxResponseHeaderBytes: 64 << 10,
 	}
-}
-
-// launcher starts instances with one driver.
-type launcher struct {
-	driver       Driver
-	defaults     Limits
-	startTimeout time.Duration
-	drainTimeout time.Duration
-	newTransport func(Dialer) Transport
-	onOutput     func(api string, version int, line Line)
-	onExit       func(Exit)
-}
-
-// launch returns an instance that has answered its probe, or an *Exit.
-func (l *launcher) launch(ctx context.Context, spec Spec) (*Instance, error) {
-	began := time.Now()
-	spec.Limits = spec.Limits.Or(l.defaults)
-	i := &Instance{spec: spec, idleC: make(chan struct{}, 1), done: make(chan struct{}), probePath: "/" + randomHex(16)}
-	sandbox, err := l.driver.Launch(ctx, Launch{
-		ID:          randomHex(8),
-		Environment: spec.Environment,
-		Python:      spec.Python,
-		Mounts:      spec.Mounts,
-		Limits:      spec.Limits,
-		Output:      func(line Line) { l.printed(i, line) },
-	})
-	if err != nil {
-		if errors.Is(err, ErrNoRoom) || ctx.Err() != nil {
-			return nil, err
-		}
-		return nil, l.stamp(spec, &Exit{Reason: SandboxFailed, Detail: err.Error()})
-	}
-	i.sandbox = sandbox
-	i.transport = l.newTransport(sandbox.Dial)
-	go l.watch(i)
-	if err := l.handshake(ctx, i); err != nil {
-		return nil, err
-	}
-	i.started = time.Now()
-	i.startTime = i.started.Sub(began)
-	i.lastUsed.Store(i.started.UnixNano())
-	return i, nil
-}
-
-// handshake hands the program to the runner and waits for its word and its first answer.
-func (l *launcher) handshake(ctx context.Context, i *Instance) error {
-	ctx, cancel := context.WithTimeout(ctx, l.startTimeout)
-	defer cancel()
-	control := i.sandbox.Control()
-	defer control.Close()
-	// Ending the context ends the reads and writes below.
-	defer context.AfterFunc(ctx, func() { _ = control.SetDeadline(time.Unix(1, 0)) })()
-
-	e, err := readEvent(control)
-	if err == nil && e.Event == "waiting" {
-		err = writeOrder(control, order{
-			Code: i.spec.Code, RootPath: i.spec.RootPath, Env: i.spec.Env, Probe: i.probePath, Describe: i.spec.Describe,
-			PatienceSeconds: patience(ctx).Seconds(), DrainSeconds: int(l.drainTimeout.Seconds()),
-		})
-		if err == nil {
-			e, err = readEvent(control)
-		}
-	}
-	switch {
-	case err == nil && e.Event == "failed":
-		return i.kill(&Exit{Reason: e.Reason, Detail: e.Detail})
-	case err == nil && e.Event == "started":
-		i.routes = e.Routes
-		err = i.Probe(ctx)
-	case err == nil:
-		err = fmt.Errorf("the runner says %q out of turn", e.Event)
-	}
-	if err == nil {
-		return nil
-	}
-	return l.startFailure(ctx, i, err)
-}
-
-// patience is when a program should say what it is still doing: some time before ctx ends, so that it is read.
-func patience(ctx context.Context) time.Duration {
-	deadline, _ := ctx.Deadline()
-	left := time.Until(deadline)
-	return left - max(left/10, min(left/2, 2*time.Second))
-}
-
-// startFailure tells why a handshake broke off: the program died, time ran out, or it said something else.
-func (l *launcher) startFailure(ctx context.Context, i *Instance, err error) *Exit {
-	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		return i.kill(&Exit{
-			Reason: StartTimeout,
-			Detail: fmt.Sprintf("the program did not finish starting within %v", l.startTimeout),
-		})
-	}
-	if ctx.Err() != nil {
-		return i.kill(&Exit{Reason: Draining, Detail: "the start was given up"})
-	}
-	select {
-	case <-i.done:
-		return i.Exit()
-	case <-time.After(time.Second): // the end of its descriptors comes shortly before the end of its processes
-	}
-	return i.kill(&Exit{Reason: Crashed, Detail: err.Error()})
-}
-
-func (l *launcher) printed(i *Instance, line Line) {
-	i.mu.Lock()
-	i.output.add(line.Text)
-	i.mu.Unlock()
-	if l.onOutput != nil {
-		l.onOutput(i.spec.API, i.spec.Version, line)
-	}
-}
-
-// watch turns the end of a sandbox into its Exit.
-func (l *launcher) watch(i *Instance) {
-	<-i.sandbox.Done()
-	status := i.sandbox.Status()
-	i.mu.Lock()
-	i.exit = classify(i.ending, status, i.spec.Limits)
-	i.exit.Output = i.output.String()
-	_ = l.stamp(i.spec, i.exit)
-	if i.exit.Reason == StartTimeout && i.exit.Output != "" {
-		i.exit.Detail += "; the last that it printed:\n" + i.exit.Output
-	}
-	exit := *i.exit
-	i.mu.Unlock()
-	i.transport.CloseIdleConnections()
-	if l.onExit != nil {
-		l.onExit(exit)
-	}
-	close(i.done)
-}
-
-func (l *launcher) stamp(spec Spec, e *Exit) *Exit {
-	e.API, e.Version, e.At = spec.API, spec.Version, time.Now().UTC()
-	return e
 }
 
 // classify decides what ended a sandbox: the limits that the kernel enforced first, then why we ended it, then what the

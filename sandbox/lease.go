@@ -63,6 +63,7 @@ func (l *Lease) Suspect() {
 
 // Release gives the sandbox back.
 func (l *Lease) Release() {
+	l.lastUsed.Store(time.Now().UnixNano())
 	if l.inflight.Add(-1) == 0 {
 		select {
 		case l.idleC <- struct{}{}:

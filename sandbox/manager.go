@@ -3,15 +3,19 @@
 //
 // The life of one API's sandbox:
 //
+//	        warm (waits, no program)
+//	               | Acquire, Replace
+//	               v
 //	           Acquire, Replace              probe answered
 //	(none) ---------------------> starting -----------------> serving <---+
 //	   ^                             |                           |        | Acquire, Release
 //	   |      failed or timed out    |     crashed, killed       +--------+
 //	   +-----------------------------+---------------------------+
-//	   |                                                         | Replace, Remove, Stop, room needed
+//	   |                                                         | Replace, Remove, Stop, Sleep, idle, room needed
 //	   |     last request answered or deadline, then SIGTERM     v
 //	   +----------------------------------------------------- draining
 //
+// A warm sandbox is the first half of a start, made before anybody asked for it.
 // A version that does not reach serving never takes traffic. One sandbox serves exactly one API, once.
 package sandbox
 
@@ -34,6 +38,8 @@ type ManagerConfig struct {
 	StartTimeout time.Duration                            // to the first answered probe; default 30 s
 	DrainTimeout time.Duration                            // for requests in flight when a sandbox is replaced; default 30 s
 	MaxSandboxes int                                      // default 500
+	IdleTimeout  time.Duration                            // a program that nobody calls is ended after this; 0: never
+	WarmMemory   int64                                    // bytes that warm sandboxes may take; 0: none are kept
 	Transport    func(Dialer) Transport                   // how requests go to a program; default a plain http.Transport
 	OnOutput     func(api string, version int, line Line) // must not block for long
 	OnExit       func(Exit)                               // called once for every sandbox that ended
@@ -94,11 +100,25 @@ func NewManager(cfg ManagerConfig) *Manager {
 		driver: cfg.Driver, defaults: cfg.Defaults, startTimeout: cfg.StartTimeout, drainTimeout: cfg.DrainTimeout,
 		newTransport: cfg.Transport, onOutput: cfg.OnOutput, onExit: m.exited,
 	}
+	if cfg.WarmMemory > 0 {
+		m.launcher.pool = newPool(&m.launcher, cfg.WarmMemory, cfg.Log)
+	}
 	return m
 }
 
 // Start checks the host by the driver and ends what a dead server left. Its error says what is missing and the remedy.
-func (m *Manager) Start(ctx context.Context) error { return m.cfg.Driver.Start(ctx) }
+func (m *Manager) Start(ctx context.Context) error {
+	if err := m.cfg.Driver.Start(ctx); err != nil {
+		return err
+	}
+	if m.launcher.pool != nil {
+		m.draining.Go(func() { m.launcher.pool.run(m.life) })
+	}
+	if m.cfg.IdleTimeout > 0 {
+		m.draining.Go(func() { m.sleepIdle(m.life) })
+	}
+	return nil
+}
 
 // Stop drains every sandbox and ends it, killing what is left when ctx ends, and stops the driver. It may be called again.
 func (m *Manager) Stop(ctx context.Context) error {
@@ -296,6 +316,7 @@ func (m *Manager) Remove(_ context.Context, api string) error {
 	m.mu.Lock()
 	s := m.apis[api]
 	delete(m.apis, api)
+	m.launcher.learned.forget(api)
 	var i *Instance
 	if s != nil {
 		i, s.current = s.current, nil

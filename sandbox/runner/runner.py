@@ -9,6 +9,7 @@ Frames on the control descriptor, both ways: 4 bytes of big-endian length, then 
 
 import errno
 import faulthandler
+import importlib
 import json
 import linecache
 import logging
@@ -18,6 +19,7 @@ import socket
 import struct
 import subprocess
 import sys
+import time
 import traceback
 import types
 
@@ -274,8 +276,36 @@ class Records(logging.Handler):
         self.lines.append(record.getMessage())
 
 
-def serve(app, listener, control, order):
-    """Serve until told to stop; report the end of start-up to the host."""
+def import_beforehand(names):
+    """Import what a program is known to import, before there is one. What does not work is left to the program."""
+    for name in names:
+        try:
+            importlib.import_module(name)
+        except BaseException:  # noqa: BLE001
+            pass
+
+
+def imported_since(known):
+    """List what the program has imported of its environment and the standard library, in the order of the imports."""
+    roots = ("/env/", os.path.dirname(os.__file__) + "/")
+    names = []
+    try:
+        for name, module in list(sys.modules.items()):
+            if type(name) is not str or name in known or name.partition(".")[0] == "main":
+                continue
+            origin = getattr(getattr(module, "__spec__", None), "origin", None)
+            if type(origin) is str and (origin == "built-in" or origin.startswith(roots)):
+                names.append(name)
+    except Exception:  # a program may put anything there
+        return []
+    return names
+
+
+def serve(app, listener, control, order, known, took):
+    """Serve until told to stop; report the end of start-up to the host.
+
+    `known` are the modules from before the program, `took` is how many seconds its import took.
+    """
     import uvicorn
 
     mounted = Mount(app, order["root_path"], order["probe"])
@@ -291,7 +321,9 @@ def serve(app, listener, control, order):
                 raise Failure("startup_failed", "\n".join(records.lines))
             logging.getLogger("uvicorn.error").removeHandler(records)
             faulthandler.cancel_dump_traceback_later()
-            control.send(event="started", routes=describe(app) if order.get("describe") else [])
+            routes = describe(app) if order.get("describe") else []
+            imports = imported_since(known) if order.get("learn") else []
+            control.send(event="started", routes=routes, imports=imports, import_seconds=took)
 
     options = dict(
         log_level="warning",
@@ -335,12 +367,19 @@ def main():
             raise Failure("import_error", "".join(traceback.format_exception(type(error), error, error.__traceback__)))
         control.send(event="waiting")
         order = control.receive()
+        if order.get("import"):
+            import_beforehand(order["import"])
+            control.send(event="waiting")
+            order = control.receive()
+        control.send(event="taken")
         os.environ.update(order["env"])
         faulthandler.enable()
         # What is still running shortly before the host loses patience is written to the log, where the host reads it.
         faulthandler.dump_traceback_later(order["patience_seconds"], exit=False)
         importable(order["code"])
-        serve(find_app(load(order["code"])), listener, control, order)
+        known, began = frozenset(sys.modules), time.perf_counter()
+        app = find_app(load(order["code"]))
+        serve(app, listener, control, order, known, time.perf_counter() - began)
     except Failure as failure:
         control.send(event="failed", reason=failure.reason, detail=failure.detail)
         sys.stdout.flush()

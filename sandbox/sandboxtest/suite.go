@@ -39,6 +39,7 @@ func Run(t *testing.T, h Host) {
 		"TmpIsBounded":                 tmpIsBounded,
 		"WallsHold":                    wallsHold,
 		"MountsBelowAreReadOnly":       mountsBelowReadOnly,
+		"WarmSandboxes":                func(t *testing.T, _ *bench) { warmSandboxes(t, h) },
 		"SandboxesAreStrangers":        strangers,
 		"RefusedCallsAreTold":          refusedCallsAreTold,
 		"OrphansAreReaped":             orphansAreReaped,

@@ -1,0 +1,83 @@
+package cli
+
+import (
+	"context"
+	"io"
+	"strconv"
+
+	"github.com/urfave/cli/v3"
+
+	"apibuilder/admin"
+	"apibuilder/admin/client"
+)
+
+func (a *app) sleepCommand() *cli.Command {
+	return &cli.Command{
+		Name: "sleep", Usage: "end an API's program until the next request", ArgsUsage: "NAME",
+		Action: func(ctx context.Context, cmd *cli.Command) error { return a.lifecycle(ctx, cmd, "sleep", "sleeps") },
+	}
+}
+
+func (a *app) wakeCommand() *cli.Command {
+	return &cli.Command{
+		Name: "wake", Usage: "start an API's program before anybody asks for it", ArgsUsage: "NAME",
+		Action: func(ctx context.Context, cmd *cli.Command) error { return a.lifecycle(ctx, cmd, "wake", "runs") },
+	}
+}
+
+func (a *app) lifecycle(ctx context.Context, cmd *cli.Command, order, outcome string) error {
+	args, err := arguments(cmd, "NAME")
+	if err != nil {
+		return err
+	}
+	var api admin.API
+	if err := a.call(ctx, cmd, "POST", client.Path("apis", args[0], order), nil, &api); err != nil {
+		return err
+	}
+	return a.show(cmd, api, func(w io.Writer) { row(w, api.Name, outcome) })
+}
+
+func (a *app) versionsCommand() *cli.Command {
+	return &cli.Command{Name: "versions", Usage: "list an API's versions, newest first", ArgsUsage: "NAME", Action: a.listVersions}
+}
+
+func (a *app) listVersions(ctx context.Context, cmd *cli.Command) error {
+	args, err := arguments(cmd, "NAME")
+	if err != nil {
+		return err
+	}
+	var api admin.API
+	if err := a.call(ctx, cmd, "GET", client.Path("apis", args[0]), nil, &api); err != nil {
+		return err
+	}
+	return a.show(cmd, api.Versions, func(w io.Writer) { versionRows(w, api) })
+}
+
+func (a *app) rollbackCommand() *cli.Command {
+	return &cli.Command{
+		Name: "rollback", Usage: "have an older version serve again: the newest before the active one, or VERSION",
+		ArgsUsage: "NAME [VERSION]", Action: a.rollback,
+		Description: "The version is started beside the one that serves, must answer, and takes the traffic. If it does not start,\n" +
+			"nothing changes.",
+	}
+}
+
+func (a *app) rollback(ctx context.Context, cmd *cli.Command) error {
+	var body admin.Rollback
+	args := cmd.Args().Slice()
+	if len(args) < 1 || len(args) > 2 {
+		return usagef("rollback needs NAME, and takes VERSION")
+	}
+	if len(args) == 2 {
+		number, err := strconv.Atoi(args[1])
+		if err != nil || number < 1 {
+			return usagef("%q is no version: write its number, see `apibuilder versions %s`", args[1], args[0])
+		}
+		body.Version = number
+	}
+	var api admin.API
+	if err := a.call(ctx, cmd, "POST", client.Path("apis", args[0], "rollback"), body, &api); err != nil {
+		return err
+	}
+	return a.show(cmd, api, func(w io.Writer) { row(w, api.Name, "serves version", api.ActiveVersion) })
+}

@@ -1,0 +1,80 @@
+package deploy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"apibuilder/sandbox"
+	"apibuilder/store"
+)
+
+// Rollback makes a version that was ready before serve again: it is started beside the one that serves, must answer its
+// probe, and takes the traffic. Number 0 means the newest ready version below the active one. Errors: *Error that says what
+// is wrong, or one that wraps store.ErrNotFound. On any error the active version keeps serving.
+func (d *Deployer) Rollback(ctx context.Context, idOrName string, number int) (store.API, error) {
+	api, err := d.store.API(ctx, idOrName)
+	if err != nil {
+		return store.API{}, err
+	}
+	end, err := d.turns.take(ctx, api.Name)
+	if err != nil {
+		return store.API{}, canceled(err)
+	}
+	defer end()
+	if api, err = d.store.API(ctx, api.ID); err != nil { // it may have changed while this waited
+		return store.API{}, err
+	}
+	version, err := d.versionBefore(ctx, api, number)
+	if err != nil {
+		return store.API{}, err
+	}
+	environment, err := d.environment(ctx, version)
+	if err != nil {
+		return store.API{}, d.explain(ctx, err, version.Limits)
+	}
+	spec, err := d.spec(ctx, api, version, environment)
+	if err != nil {
+		return store.API{}, err
+	}
+	_, err = d.sandboxes.Replace(ctx, spec, func(ctx context.Context) error {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitTimeout)
+		defer cancel()
+		return d.store.Activate(ctx, api.ID, version.Number)
+	})
+	if err != nil && !errors.Is(err, sandbox.ErrStopped) {
+		return store.API{}, d.explain(ctx, fmt.Errorf("start version %d: %w", version.Number, err), version.Limits)
+	}
+	return d.store.API(ctx, api.ID)
+}
+
+// versionBefore chooses the version to go back to.
+func (d *Deployer) versionBefore(ctx context.Context, api store.API, number int) (store.Version, error) {
+	if number != 0 {
+		version, err := d.store.Version(ctx, api.ID, number)
+		if err != nil {
+			return store.Version{}, err
+		}
+		return version, usable(api, version)
+	}
+	versions, err := d.store.Versions(ctx, api.ID)
+	if err != nil {
+		return store.Version{}, err
+	}
+	for _, version := range versions { // newest first
+		if version.Number < api.ActiveVersion && version.State == store.VersionReady {
+			return version, nil
+		}
+	}
+	return store.Version{}, invalid(fmt.Sprintf("%s has no version before %d that was ready", api.Name, api.ActiveVersion), "deploy the code that you want")
+}
+
+func usable(api store.API, v store.Version) error {
+	switch {
+	case v.Number == api.ActiveVersion:
+		return invalid(fmt.Sprintf("version %d of %s serves already", v.Number, api.Name), "name another version")
+	case v.State != store.VersionReady:
+		return invalid(fmt.Sprintf("version %d of %s never was ready, it is %s", v.Number, api.Name, v.State), "name a version that is ready")
+	}
+	return nil
+}

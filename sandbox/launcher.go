@@ -1,0 +1,259 @@
+package sandbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"time"
+)
+
+// launcher starts instances with one driver. A start has two halves: a sandbox in which the runner waits, and the program
+// that it is given. The first half is the longer one, and can be done before anybody asks: see pool.
+type launcher struct {
+	driver       Driver
+	defaults     Limits
+	startTimeout time.Duration
+	drainTimeout time.Duration
+	newTransport func(Dialer) Transport
+	onOutput     func(api string, version int, line Line)
+	onExit       func(Exit)
+	pool         *pool // nil: every sandbox is started when it is needed
+	learned      learned
+}
+
+// place is everything about a sandbox that is decided before its program is known.
+type place struct {
+	environment, python string
+	mounts              string // apart by NUL bytes
+	limits              Limits
+	imports             string // modules that are imported beforehand, apart by spaces; empty: what every program needs
+}
+
+func placeOf(spec Spec, imports string) place {
+	return place{
+		environment: spec.Environment, python: spec.Python, mounts: strings.Join(spec.Mounts, "\x00"), limits: spec.Limits, imports: imports,
+	}
+}
+
+func (p place) launch(output func(Line)) Launch {
+	var mounts []string
+	if p.mounts != "" {
+		mounts = strings.Split(p.mounts, "\x00")
+	}
+	return Launch{
+		ID: randomHex(8), Environment: p.environment, Python: p.python, Mounts: mounts, Limits: p.limits, Output: output,
+	}
+}
+
+// launch returns an instance that has answered its probe, or an *Exit.
+func (l *launcher) launch(ctx context.Context, spec Spec) (*Instance, error) {
+	began := time.Now()
+	spec.Limits = spec.Limits.Or(l.defaults)
+	i, err := l.launchWarm(ctx, spec)
+	if i == nil && err == nil {
+		i, err = l.launchCold(ctx, spec)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if imports := l.learned.imports(spec); l.pool != nil && imports != "" {
+		l.pool.expect(spec, imports)
+	}
+	i.started = time.Now()
+	i.startTime = i.started.Sub(began)
+	i.lastUsed.Store(i.started.UnixNano())
+	return i, nil
+}
+
+// launchWarm uses a sandbox that waits. It returns nothing when there is none, or when it did not live to get the program.
+func (l *launcher) launchWarm(ctx context.Context, spec Spec) (*Instance, error) {
+	if l.pool == nil {
+		return nil, nil
+	}
+	i := l.pool.take(spec, l.learned.imports(spec))
+	if i == nil {
+		return nil, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, l.startTimeout)
+	defer cancel()
+	err := l.bring(ctx, i)
+	if i.isBegun() || ctx.Err() != nil {
+		return i, err
+	}
+	return nil, nil
+}
+
+func (l *launcher) launchCold(ctx context.Context, spec Spec) (*Instance, error) {
+	outer := ctx
+	ctx, cancel := context.WithTimeout(ctx, l.startTimeout)
+	defer cancel()
+	i, err := l.begin(ctx, placeOf(spec, ""), &spec)
+	if err != nil {
+		if errors.Is(err, ErrNoRoom) || outer.Err() != nil {
+			return nil, err
+		}
+		return nil, l.stamp(spec, &Exit{Reason: SandboxFailed, Detail: err.Error()})
+	}
+	if err := l.await(ctx, i, ""); err != nil {
+		return nil, l.startFailure(ctx, i, err)
+	}
+	return i, l.bring(ctx, i)
+}
+
+// begin starts a sandbox. Without a program it belongs to nobody until it is claimed.
+func (l *launcher) begin(ctx context.Context, p place, spec *Spec) (*Instance, error) {
+	i := &Instance{idleC: make(chan struct{}, 1), done: make(chan struct{}), probePath: "/" + randomHex(16)}
+	i.spec.Limits = p.limits
+	if spec != nil {
+		i.claim(*spec)
+		i.begun = true
+	}
+	sandbox, err := l.driver.Launch(ctx, p.launch(func(line Line) { l.printed(i, line) }))
+	if err != nil {
+		return nil, err
+	}
+	i.sandbox = sandbox
+	i.control = sandbox.Control()
+	i.transport = l.newTransport(sandbox.Dial)
+	go l.watch(i)
+	return i, nil
+}
+
+// await returns when the runner waits for a program and has imported what is asked for.
+func (l *launcher) await(ctx context.Context, i *Instance, imports string) error {
+	defer within(ctx, i.control)()
+	if err := expectWaiting(i.control); err != nil || imports == "" {
+		return err
+	}
+	if err := writeOrder(i.control, order{Import: strings.Fields(imports)}); err != nil {
+		return err
+	}
+	return expectWaiting(i.control)
+}
+
+// within has the end of ctx end reads and writes, until the function that it returns is called.
+func within(ctx context.Context, control net.Conn) func() bool {
+	return context.AfterFunc(ctx, func() { _ = control.SetDeadline(time.Unix(1, 0)) })
+}
+
+func expectWaiting(control net.Conn) error {
+	e, err := readEvent(control)
+	switch {
+	case err != nil:
+		return err
+	case e.Event == "failed":
+		return &Exit{Reason: e.Reason, Detail: e.Detail}
+	case e.Event != "waiting":
+		return fmt.Errorf("the runner says %q out of turn", e.Event)
+	}
+	return nil
+}
+
+// bring hands the program to the runner and waits for its word and its first answer.
+func (l *launcher) bring(ctx context.Context, i *Instance) error {
+	defer i.control.Close()
+	defer within(ctx, i.control)()
+	learn := l.pool != nil && !l.learned.knows(i.spec)
+	err := writeOrder(i.control, order{
+		Code: i.spec.Code, RootPath: i.spec.RootPath, Env: i.spec.Env, Probe: i.probePath, Describe: i.spec.Describe,
+		Learn:           learn,
+		PatienceSeconds: patience(ctx).Seconds(), DrainSeconds: int(l.drainTimeout.Seconds()),
+	})
+	var e event
+	for err == nil && (e.Event == "" || e.Event == "taken") {
+		if e, err = readEvent(i.control); e.Event == "taken" {
+			i.begin()
+		}
+	}
+	switch {
+	case err == nil && e.Event == "failed":
+		err = &Exit{Reason: e.Reason, Detail: e.Detail}
+	case err == nil && e.Event == "started":
+		i.routes = e.Routes
+		if learn {
+			l.learned.learn(i.spec, e)
+		}
+		err = i.Probe(ctx)
+	case err == nil:
+		err = fmt.Errorf("the runner says %q out of turn", e.Event)
+	}
+	if err == nil {
+		return nil
+	}
+	return l.startFailure(ctx, i, err)
+}
+
+// patience is when a program should say what it is still doing: some time before ctx ends, so that it is read.
+func patience(ctx context.Context) time.Duration {
+	deadline, _ := ctx.Deadline()
+	left := time.Until(deadline)
+	return left - max(left/10, min(left/2, 2*time.Second))
+}
+
+// startFailure ends an instance whose start broke off and tells why: the program said so, it died, or time ran out.
+func (l *launcher) startFailure(ctx context.Context, i *Instance, err error) *Exit {
+	if exit, ok := errors.AsType[*Exit](err); ok {
+		return i.kill(exit)
+	}
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		return i.kill(&Exit{
+			Reason: StartTimeout,
+			Detail: fmt.Sprintf("the program did not finish starting within %v", l.startTimeout),
+		})
+	}
+	if ctx.Err() != nil {
+		return i.kill(&Exit{Reason: Draining, Detail: "the start was given up"})
+	}
+	select {
+	case <-i.done:
+		l.reportExit(i)
+		return i.Exit()
+	case <-time.After(time.Second): // the end of its descriptors comes shortly before the end of its processes
+	}
+	return i.kill(&Exit{Reason: Crashed, Detail: err.Error()})
+}
+
+// printed passes on what a program prints. What is printed before there is one is about packages, and kept by nobody.
+func (l *launcher) printed(i *Instance, line Line) {
+	i.mu.Lock()
+	claimed, api, version := i.claimed, i.spec.API, i.spec.Version
+	if claimed {
+		i.output.add(line.Text)
+	}
+	i.mu.Unlock()
+	if claimed && l.onOutput != nil {
+		l.onOutput(api, version, line)
+	}
+}
+
+// watch turns the end of a sandbox into its Exit.
+func (l *launcher) watch(i *Instance) {
+	<-i.sandbox.Done()
+	status := i.sandbox.Status()
+	i.mu.Lock()
+	i.exit = classify(i.ending, status, i.spec.Limits)
+	i.exit.Output = i.output.String()
+	_ = l.stamp(i.spec, i.exit)
+	if i.exit.Reason == StartTimeout && i.exit.Output != "" {
+		i.exit.Detail += "; the last that it printed:\n" + i.exit.Output
+	}
+	i.mu.Unlock()
+	_ = i.control.Close()
+	i.transport.CloseIdleConnections()
+	l.reportExit(i)
+	close(i.done)
+}
+
+// reportExit tells of an end once, when it is the program's.
+func (l *launcher) reportExit(i *Instance) {
+	if l.onExit != nil && i.isBegun() {
+		i.report.Do(func() { l.onExit(*i.Exit()) })
+	}
+}
+
+func (l *launcher) stamp(spec Spec, e *Exit) *Exit {
+	e.API, e.Version, e.At = spec.API, spec.Version, time.Now().UTC()
+	return e
+}

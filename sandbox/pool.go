@@ -1,0 +1,287 @@
+package sandbox
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// pool keeps warm sandboxes: their runner waits with the packages of an environment imported, and no author's code has been
+// in them. Each becomes the sandbox of one program, once, and never comes back.
+//
+// It follows use: a place that a sandbox was needed for gets one, more when they were needed in short order, and none any
+// more when nobody has needed one for a while. All together stay within a memory budget; the place whose use is longest ago
+// gives way. One is started at a time, after those who need theirs now.
+type pool struct {
+	launcher *launcher
+	budget   int64 // bytes
+	log      *zap.Logger
+	wake     chan struct{}
+
+	mu      sync.Mutex
+	shelves map[place]*shelf
+	closed  bool
+	ending  sync.WaitGroup
+}
+
+// shelf holds the warm sandboxes of one place.
+type shelf struct {
+	waiting []*Instance
+	memory  int64       // bytes that the newest took; a guess before there was one
+	needed  []time.Time // of late
+	last    time.Time   // when one was needed
+	backoff backoff
+}
+
+const (
+	warmMost    = 8                      // of one place
+	warmGuess   = 64 << 20               // bytes
+	warmKeep    = time.Hour              // after the last use
+	warmRecent  = time.Minute            // uses so long ago count for how many are kept
+	warmPause   = 100 * time.Millisecond // after a use, for the start that needs the processor now
+	warmShelves = 1000                   // places that are remembered
+)
+
+func newPool(l *launcher, budget int64, log *zap.Logger) *pool {
+	return &pool{launcher: l, budget: budget, log: log, wake: make(chan struct{}, 1), shelves: map[place]*shelf{}}
+}
+
+// take returns a sandbox for the program, claimed, or nil. One with the program's imports is best, one without will do.
+func (p *pool) take(spec Spec, imports string) *Instance {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return nil
+	}
+	defer p.kick()
+	best := placeOf(spec, imports)
+	i := p.needLocked(best).claim(spec)
+	if i == nil && imports != "" {
+		if plain := p.shelves[placeOf(spec, "")]; plain != nil {
+			i = plain.claim(spec)
+		}
+	}
+	return i
+}
+
+// expect keeps one for the next start of a program whose imports are known now.
+func (p *pool) expect(spec Spec, imports string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.closed {
+		p.shelfLocked(placeOf(spec, imports))
+		p.kick()
+	}
+}
+
+// shelfLocked returns the shelf of a place, which counts as used now.
+func (p *pool) shelfLocked(at place) *shelf {
+	s := p.shelves[at]
+	if s == nil {
+		if len(p.shelves) >= warmShelves {
+			p.dropLocked(p.oldestLocked(nil))
+		}
+		s = &shelf{memory: warmGuess}
+		p.shelves[at] = s
+	}
+	s.last = time.Now()
+	return s
+}
+
+// needLocked notes that a sandbox of a place is needed.
+func (p *pool) needLocked(at place) *shelf {
+	s := p.shelfLocked(at)
+	s.needed = append(s.needed, s.last)
+	if len(s.needed) > 4*warmMost {
+		s.needed = s.needed[1:]
+	}
+	return s
+}
+
+// claim gives the newest that still lives to a program.
+func (s *shelf) claim(spec Spec) *Instance {
+	for len(s.waiting) > 0 {
+		i := s.waiting[len(s.waiting)-1]
+		s.waiting = s.waiting[:len(s.waiting)-1]
+		if i.claim(spec) {
+			return i
+		}
+	}
+	return nil
+}
+
+// want is how many should wait: one, and one more for every four that were needed of late.
+func (s *shelf) want(now time.Time) int {
+	s.needed = slices.DeleteFunc(s.needed, func(at time.Time) bool { return now.Sub(at) > warmRecent })
+	return min(1+len(s.needed)/4, warmMost)
+}
+
+func (p *pool) kick() {
+	select {
+	case p.wake <- struct{}{}:
+	default:
+	}
+}
+
+// run fills the shelves until ctx ends, and ends what is on them then.
+func (p *pool) run(ctx context.Context) {
+	defer p.empty()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-p.wake:
+		case <-time.After(warmRecent):
+		}
+		for p.fill(ctx) {
+		}
+	}
+}
+
+// fill starts one sandbox where one is missing, and reports whether it did.
+func (p *pool) fill(ctx context.Context) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(warmPause):
+	}
+	at, ok := p.next()
+	if !ok {
+		return false
+	}
+	i, err := p.warm(ctx, at)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s := p.shelves[at]
+	switch {
+	case err != nil:
+		if s != nil {
+			s.backoff.failed(time.Now(), err)
+		}
+		if ctx.Err() == nil {
+			p.log.Warn("a warm sandbox did not start", zap.String("environment", at.environment), zap.Error(err))
+		}
+		return false
+	case s == nil:
+		p.end(i)
+		return true
+	}
+	s.backoff = backoff{}
+	s.waiting = append(s.waiting, i)
+	if stats, err := i.Stats(); err == nil && stats.MemoryBytes > 0 {
+		s.memory = stats.MemoryBytes
+	}
+	go p.watch(s, i)
+	return true
+}
+
+// next chooses the place that is most recently used of those that lack a sandbox, and makes room for it. Places that nobody
+// has used for long are dropped.
+func (p *pool) next() (place, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := time.Now()
+	var at place
+	var chosen *shelf
+	for candidate, s := range p.shelves {
+		if now.Sub(s.last) > warmKeep {
+			p.dropLocked(candidate)
+			continue
+		}
+		lacks := len(s.waiting) < s.want(now) && s.backoff.check(now) == nil
+		if lacks && (chosen == nil || s.last.After(chosen.last)) {
+			at, chosen = candidate, s
+		}
+	}
+	if chosen == nil || !p.makeRoomLocked(chosen) {
+		return place{}, false
+	}
+	return at, true
+}
+
+// makeRoomLocked drops what was used before s until one more of it fits into the budget.
+func (p *pool) makeRoomLocked(s *shelf) bool {
+	for {
+		var taken int64
+		for _, other := range p.shelves {
+			taken += other.memory * int64(len(other.waiting))
+		}
+		if taken+s.memory <= p.budget {
+			return true
+		}
+		oldest := p.oldestLocked(func(other *shelf) bool { return len(other.waiting) > 0 && other.last.Before(s.last) })
+		if p.shelves[oldest] == nil {
+			return false
+		}
+		p.dropLocked(oldest)
+	}
+}
+
+// oldestLocked returns the place of those that count whose use is longest ago, or one that is no place.
+func (p *pool) oldestLocked(counts func(*shelf) bool) (at place) {
+	var oldest *shelf
+	for candidate, s := range p.shelves {
+		if (counts == nil || counts(s)) && (oldest == nil || s.last.Before(oldest.last)) {
+			at, oldest = candidate, s
+		}
+	}
+	return at
+}
+
+func (p *pool) dropLocked(at place) {
+	if s := p.shelves[at]; s != nil {
+		delete(p.shelves, at)
+		for _, i := range s.waiting {
+			p.end(i)
+		}
+	}
+}
+
+func (p *pool) end(i *Instance) {
+	p.ending.Go(func() { i.kill(&Exit{Reason: Draining}) })
+}
+
+// warm starts a sandbox without a program.
+func (p *pool) warm(ctx context.Context, at place) (*Instance, error) {
+	ctx, cancel := context.WithTimeout(ctx, p.launcher.startTimeout)
+	defer cancel()
+	i, err := p.launcher.begin(ctx, at, nil)
+	if err != nil {
+		return nil, err
+	}
+	if err := p.launcher.await(ctx, i, at.imports); err != nil {
+		return nil, p.launcher.startFailure(ctx, i, err)
+	}
+	return i, nil
+}
+
+// watch takes a sandbox that ended by itself off its shelf.
+func (p *pool) watch(s *shelf, i *Instance) {
+	<-i.done
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s.waiting = slices.DeleteFunc(s.waiting, func(other *Instance) bool { return other == i })
+}
+
+// count is how many wait.
+func (p *pool) count() (n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, s := range p.shelves {
+		n += len(s.waiting)
+	}
+	return n
+}
+
+func (p *pool) empty() {
+	p.mu.Lock()
+	p.closed = true
+	for at := range p.shelves {
+		p.dropLocked(at)
+	}
+	p.mu.Unlock()
+	p.ending.Wait()
+}

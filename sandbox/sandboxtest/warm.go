@@ -1,0 +1,80 @@
+package sandboxtest
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"apibuilder/sandbox"
+)
+
+// importer tells which of its imports were there before it ran.
+const importer = `
+import os, sys, time
+before = [name for name in ("xmlrpc.client", "wsgiref.handlers") if name in sys.modules]
+time.sleep(0.05)
+import xmlrpc.client, wsgiref.handlers
+print("imported")
+from fastapi import FastAPI
+app = FastAPI()
+@app.get("/")
+def tell():
+    return {"before": before, "env": os.environ["SECRET"], "files": sorted(os.listdir("/tmp"))}
+`
+
+// warmSandboxes shows that a program which is put to sleep and woken gets a sandbox that waited, has imported what the program
+// imports and nothing else of it, and is otherwise like any other.
+func warmSandboxes(t *testing.T, h Host) {
+	lines := make(chan sandbox.Line, 100)
+	spec := h.Spec
+	spec.API, spec.Version, spec.RootPath, spec.Code, spec.Env = "api_warm", 1, "/run/api_warm", importer, map[string]string{"SECRET": "mine"}
+	m := sandbox.NewManager(sandbox.ManagerConfig{
+		Driver: h.Open(t), WarmMemory: 1 << 30, StartTimeout: 60 * time.Second,
+		Source:   func(context.Context, string) (sandbox.Spec, error) { return spec, nil },
+		OnOutput: func(_ string, _ int, line sandbox.Line) { lines <- line },
+	})
+	if err := m.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := m.Stop(context.Background()); err != nil {
+			t.Errorf("stop: %v", err)
+		}
+	})
+	for round, want := range []int{0, 2, 2} {
+		lease, err := m.Acquire(t.Context(), "api_warm")
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := get[struct {
+			Before, Files []string
+			Env           string
+		}](t, lease.Instance, "/")
+		if len(got.Before) != want || got.Env != "mine" || len(got.Files) != 1 {
+			t.Errorf("start %d: %+v, want %d imported before", round, got, want)
+		}
+		select {
+		case line := <-lines:
+			if line.Text != "imported" {
+				t.Errorf("start %d printed %q", round, line.Text)
+			}
+		case <-time.After(10 * time.Second):
+			t.Errorf("start %d printed nothing", round)
+		}
+		t.Logf("start %d took %v", round, lease.StartTime())
+		instance := lease.Instance
+		lease.Release()
+		m.Sleep("api_warm")
+		<-instance.Done()
+		waitFor(t, "a warm sandbox", func() bool { return m.Warm() > 1 }) // the plain one, and one with the imports
+	}
+}
+
+func waitFor(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); !is(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("there is no %s within a minute", what)
+		}
+	}
+}
