@@ -27,6 +27,7 @@ const commitTimeout = 60 * time.Second
 type Builder interface {
 	Ensure(ctx context.Context, r pythonenv.Request) (pythonenv.Environment, error)
 	Lookup(key string) (pythonenv.Environment, bool)
+	Lock(ctx context.Context, r pythonenv.Request) (string, error)
 }
 
 // Sandboxes runs versions; sandbox.Manager is one.
@@ -143,8 +144,12 @@ func (d *Deployer) claim(ctx context.Context, name string, r Request) (api store
 func (d *Deployer) bring(ctx context.Context, api store.API, v store.Version, created bool, r Request) (Result, error) {
 	begin := time.Now()
 	r.progress("building the environment of %s version %d", api.Name, v.Number)
+	lock, err := d.keptLock(ctx, api, r)
+	if err != nil {
+		return Result{}, err
+	}
 	environment, err := d.builder.Ensure(ctx, pythonenv.Request{
-		Requirements: v.Requirements, Python: v.Python, Progress: r.Progress,
+		Requirements: v.Requirements, Python: v.Python, Lock: lock, Upgrade: r.Upgrade, Progress: r.Progress,
 	})
 	if err != nil {
 		return Result{}, fmt.Errorf("build the environment: %w", err)
@@ -154,7 +159,7 @@ func (d *Deployer) bring(ctx context.Context, api store.API, v store.Version, cr
 		Environment: environment.Key, Reused: environment.Reused,
 	}
 	r.progress("starting the program")
-	v.State, v.Environment = store.VersionReady, environment.Key
+	v.State, v.Environment, v.Lock = store.VersionReady, environment.Key, environment.Lock
 	spec, err := d.spec(ctx, api, v, environment)
 	if err != nil {
 		return Result{}, err

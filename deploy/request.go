@@ -38,6 +38,7 @@ type Request struct {
 	Python       string // "3.11"; empty: the server's default
 	Env          map[string]string
 	Limits       store.Limits
+	Upgrade      bool // resolve anew even when the requirements are those of the version that serves
 
 	Public     *bool // consumers need no key
 	PublicDocs *bool // nor do browsers for the documentation pages

@@ -9,9 +9,6 @@ import (
 	"strings"
 )
 
-// lock is a resolution: every package at one version with the SHA-256 sums of the files that may be installed.
-type lock struct{ text string }
-
 // resolve locks a plan's requirements. What was only added to be faster is given up where it has no wheel.
 func (b *Builder) resolve(ctx context.Context, s scratch, p plan, say func(string)) (lock, error) {
 	l, err := b.compile(ctx, s, p.interp, p.reqs, say)
@@ -44,7 +41,11 @@ func (b *Builder) compile(ctx context.Context, s scratch, interp Interpreter, re
 	if err != nil {
 		return lock{}, uvError("resolve", err, out.stderr, reqs)
 	}
-	return parseLock(string(out.stdout), reqs)
+	lines, err := parseLock(string(out.stdout), reqs)
+	if err != nil {
+		return lock{}, fmt.Errorf("read what uv locked: %w", err)
+	}
+	return newLock(interp, lines), nil
 }
 
 var (
@@ -52,8 +53,8 @@ var (
 	lockedHash = regexp.MustCompile(`^--hash=(sha256:[0-9a-f]{64})$`)
 )
 
-// parseLock reads what uv locked, holds it to the author's own hashes, and writes it anew in one form.
-func parseLock(text string, reqs []requirement) (lock, error) {
+// parseLock reads locked lines, holds them to the author's own hashes, and writes them anew in one form.
+func parseLock(text string, reqs []requirement) (string, error) {
 	allowed := map[string][]string{}
 	for _, r := range reqs {
 		allowed[r.name] = append(allowed[r.name], r.hashes...)
@@ -66,22 +67,22 @@ func parseLock(text string, reqs []requirement) (lock, error) {
 		}
 		m := lockedLine.FindStringSubmatch(words[0])
 		if m == nil {
-			return lock{}, fmt.Errorf("read the locked requirements: %s is not a package at a version", quoted(entry))
+			return "", fmt.Errorf("%s is not a package at a version", quoted(entry))
 		}
 		hashes, err := lockedHashes(words[1:])
 		if err != nil {
-			return lock{}, err
+			return "", err
 		}
 		if own := allowed[m[1]]; len(own) > 0 {
 			hashes = slices.DeleteFunc(hashes, func(h string) bool { return !slices.Contains(own, h) })
 			if len(hashes) == 0 {
-				return lock{}, mismatch(m[1], m[2], reqs)
+				return "", mismatch(m[1], m[2], reqs)
 			}
 		}
 		entries = append(entries, words[0]+" --hash="+strings.Join(hashes, " --hash=")+"\n")
 	}
 	slices.Sort(entries)
-	return lock{text: strings.Join(entries, "")}, nil
+	return strings.Join(entries, ""), nil
 }
 
 func lockedHashes(words []string) ([]string, error) {
@@ -89,12 +90,12 @@ func lockedHashes(words []string) ([]string, error) {
 	for _, w := range words {
 		m := lockedHash.FindStringSubmatch(w)
 		if m == nil {
-			return nil, fmt.Errorf("read the locked requirements: %s is not a hash", quoted(w))
+			return nil, fmt.Errorf("%s is not a hash", quoted(w))
 		}
 		hashes = append(hashes, m[1])
 	}
 	if len(hashes) == 0 {
-		return nil, errors.New("read the locked requirements: a package has no hash")
+		return nil, errors.New("a package has no hash")
 	}
 	slices.Sort(hashes)
 	return hashes, nil
