@@ -21,12 +21,35 @@ import (
 type deployer struct {
 	store   store.Store
 	request deploy.Request
+	pack    deploy.Packages // told of every version
+	lock    string
+	lockErr error
 	do      func(ctx context.Context, r deploy.Request) (deploy.Result, error)
 }
 
 func (d *deployer) Deploy(ctx context.Context, r deploy.Request) (deploy.Result, error) {
 	d.request = r
 	return d.do(ctx, r)
+}
+
+func (d *deployer) Packages(ctx context.Context, idOrName string, number int) (p deploy.Packages, err error) {
+	api, err := d.store.API(ctx, idOrName)
+	if err != nil {
+		return p, err
+	}
+	if number == 0 {
+		number = 1
+	}
+	p = d.pack
+	p.API = api
+	p.Version, err = d.store.Version(ctx, api.ID, number)
+	return p, err
+}
+
+func (d *deployer) Lock(_ context.Context, r deploy.Request) (string, error) {
+	d.request = r
+	r.Progress("resolving")
+	return d.lock, d.lockErr
 }
 
 func (d *deployer) Delete(ctx context.Context, idOrName string) (store.API, error) {

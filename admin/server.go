@@ -29,6 +29,10 @@ const (
 type Deployer interface {
 	Deploy(ctx context.Context, r deploy.Request) (deploy.Result, error)
 	Delete(ctx context.Context, idOrName string) (store.API, error)
+	// Packages tells what a version is built from; number 0 is the version that serves.
+	Packages(ctx context.Context, idOrName string, number int) (deploy.Packages, error)
+	// Lock resolves requirements and builds nothing.
+	Lock(ctx context.Context, r deploy.Request) (string, error)
 	// Grant says what an API of the plan's user gets when its version asked for so much.
 	Grant(plan store.Plan, asked store.Limits) deploy.Grant
 }
@@ -85,6 +89,9 @@ func (s *Server) routes() map[string]handler {
 		"POST /api/v1/apis/{api}/keys":         s.createKey,
 		"DELETE /api/v1/apis/{api}/keys/{key}": s.revokeKey,
 		"GET /api/v1/apis/{api}/logs":          s.readLogs,
+
+		"GET /api/v1/apis/{api}/versions/{version}/environment": s.showEnvironment,
+		"POST /api/v1/locks": s.makeLock,
 
 		"GET /api/v1/users":             s.listUsers,
 		"POST /api/v1/users":            s.createUser,

@@ -40,12 +40,15 @@ func (d *Deployer) Lock(ctx context.Context, r Request) (string, error) {
 	return lock, nil
 }
 
+// Package is one line of a lock.
+type Package = pythonenv.Package
+
 // Packages says what a version is built from.
 type Packages struct {
 	API         store.API
 	Version     store.Version
 	Python      string                 // the release that it was locked for, "3.11.2"; empty: not built yet
-	Locked      []pythonenv.Package    // by name
+	Locked      []Package              // by name
 	Environment *pythonenv.Environment // nil: not on this machine now; it is built again when it is needed
 }
 
