@@ -31,9 +31,16 @@ func (d *Deployer) Lock(ctx context.Context, r Request) (string, error) {
 	if err := r.checkRequirements(); err != nil {
 		return "", err
 	}
+	r, err := r.WithMetadata()
+	if err != nil {
+		return "", err
+	}
 	lock, err := d.builder.Lock(ctx, pythonenv.Request{
 		Requirements: r.Requirements, Python: r.Python, Progress: r.Progress,
 	})
+	if build, ok := errors.AsType[*pythonenv.BuildError](err); ok {
+		err = r.explainBuild(build)
+	}
 	if err != nil {
 		return "", d.explain(ctx, err, store.Limits{})
 	}

@@ -68,11 +68,16 @@ func (b *Builder) candidates() []string {
 	return append(paths, b.cfg.Interpreters...)
 }
 
-// choose returns the usable interpreter that a request asks for.
+// choose returns the usable interpreter that a request asks for: of those that will do, the first in the order of
+// Interpreters.
 func (b *Builder) choose(ctx context.Context, want string) (Interpreter, error) {
+	asked, err := parsePython(want)
+	if err != nil {
+		return Interpreter{}, refused(0, err.Error(), `give one like "3.11", or a specifier like ">=3.10,<3.13"`)
+	}
 	var offered, reasons []string
 	for _, interp := range b.Interpreters(ctx) {
-		matches := want == "" || want == interp.Minor || want == interp.Version
+		matches := asked.admits(interp.Version)
 		switch {
 		case interp.Unusable == "" && matches:
 			return interp, nil
@@ -93,7 +98,8 @@ func (b *Builder) choose(ctx context.Context, want string) (Interpreter, error) 
 		e.Message = fmt.Sprintf("there is no Python %s on this machine", quoted(want))
 	}
 	if len(offered) > 0 {
-		e.Remedy = "ask for one of these: " + strings.Join(slices.Compact(offered), ", ")
+		e.Remedy = "ask for one of these: " + strings.Join(slices.Compact(offered), ", ") +
+			"; the operator can add others with `apibuilder python add`"
 	}
 	return Interpreter{}, e
 }

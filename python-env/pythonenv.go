@@ -50,7 +50,7 @@ type Builder struct {
 // Request asks for an environment.
 type Request struct {
 	Requirements string            // text of a requirements file, at most 64 KiB and 500 lines
-	Python       string            // "3.11" or "3.11.2"; empty: the system's default
+	Python       string            // "3.11", "3.11.2" or a specifier like ">=3.10,<3.13"; empty: the system's default
 	Lock         string            // Environment.Lock of before: installed as it is, the fields above are not looked at
 	Upgrade      bool              // resolve anew, even where the same requirements were resolved before
 	Progress     func(line string) // gets what happens, from the goroutine that called Ensure; may be nil
