@@ -3,6 +3,7 @@ package deploy
 import (
 	"errors"
 	"fmt"
+	"regexp"
 	"strings"
 
 	"apibuilder/python-env"
@@ -39,15 +40,21 @@ func (r Request) WithMetadata() (Request, error) {
 	return r, nil
 }
 
+// lineNumber is how pythonenv names a requirement inside of a sentence.
+var lineNumber = regexp.MustCompile(`\bline ([0-9]+) \(`)
+
 // explainBuild is ExplainBuild with the place in the author's own words.
 func (r Request) explainBuild(build *pythonenv.BuildError) *Error {
-	if !r.fromScript || build.Line == 0 {
+	if !r.fromScript {
 		return ExplainBuild(build)
 	}
 	line := build.Line
 	unplaced := *build
-	unplaced.Line = 0
+	unplaced.Line, unplaced.Message = 0, lineNumber.ReplaceAllString(build.Message, "dependency $1 (")
 	e := ExplainBuild(&unplaced)
+	if line == 0 {
+		return e
+	}
 	e.Message = fmt.Sprintf("dependency %d of the program's script metadata: %s", line, e.Message)
 	return e
 }

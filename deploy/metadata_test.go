@@ -59,6 +59,11 @@ func TestScriptMetadataThatIsRefused(t *testing.T) {
 	if !strings.Contains(err.Error(), "dependency 2 of the program's script metadata: no such package") {
 		t.Errorf("error %v", err)
 	}
+	f.builder.err = &pythonenv.BuildError{Reason: pythonenv.ReasonConflict, Message: "line 1 (`six`) and line 2 (`flask`) contradict each other"}
+	_, err = f.Deploy(t.Context(), request("resize", script))
+	if !strings.Contains(err.Error(), "dependency 1 (`six`) and dependency 2 (`flask`) contradict") {
+		t.Errorf("error %v", err)
+	}
 }
 
 func TestAMissingPackageIsNamed(t *testing.T) {

@@ -96,7 +96,7 @@ func (c pythonClause) admits(v []int) bool {
 	case "==":
 		return order == 0 || c.prefix && starts
 	case "!=":
-		return order != 0 && !(c.prefix && starts)
+		return order != 0 && (!c.prefix || !starts)
 	case ">=":
 		return order >= 0
 	case "<=":

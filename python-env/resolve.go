@@ -12,17 +12,26 @@ import (
 // resolve locks a plan's requirements. What was only added to be faster is given up where it has no wheel.
 func (b *Builder) resolve(ctx context.Context, s scratch, p plan, say func(string)) (lock, error) {
 	l, err := b.compile(ctx, s, p.interp, p.reqs, say)
+	if err == nil {
+		return l, nil
+	}
 	var e *BuildError
 	if !errors.As(err, &e) || e.Reason != ReasonNoWheel || !slices.ContainsFunc(p.reqs, func(r requirement) bool {
 		return r.line == 0 && isOptional(r.name) && strings.Contains(e.Message, r.name)
 	}) {
-		return l, err
+		return l, b.advise(ctx, s, p, err, say)
 	}
 	say("uvloop and httptools have no wheels for this Python: going on without them")
-	return b.compile(ctx, s, p.interp, withoutOptional(p.reqs), say)
+	if l, err = b.compile(ctx, s, p.interp, withoutOptional(p.reqs), say); err != nil {
+		err = b.advise(ctx, s, p, err, say)
+	}
+	return l, err
 }
 
-func (b *Builder) compile(ctx context.Context, s scratch, interp Interpreter, reqs []requirement, say func(string)) (lock, error) {
+// compile has uv resolve requirements, with further options.
+func (b *Builder) compile(
+	ctx context.Context, s scratch, interp Interpreter, reqs []requirement, say func(string), more ...string,
+) (lock, error) {
 	environ, err := b.uvEnviron(s)
 	if err != nil {
 		return lock{}, err
@@ -32,10 +41,10 @@ func (b *Builder) compile(ctx context.Context, s scratch, interp Interpreter, re
 		text.WriteString(r.text + "\n")
 	}
 	out, err := b.run(ctx, command{
-		argv: []string{
+		argv: append([]string{
 			b.cfg.UV, "pip", "compile", "--generate-hashes", "--only-binary", ":all:", "--no-header", "--no-annotate",
 			"--no-python-downloads", "--python", interp.Path, "-",
-		},
+		}, more...),
 		dir: s.work, env: environ, stdin: text.String(), onLine: say,
 	})
 	if err != nil {
