@@ -85,6 +85,28 @@ type fixture struct {
 	store    store.Store
 	deployer *deployer
 	book     *book
+	pythons  pythons
+}
+
+// pythons is a fake that has what it is told.
+type pythons struct {
+	all []admin.Python
+	err error
+}
+
+func (p *pythons) List(context.Context) ([]admin.Python, error) { return p.all, p.err }
+
+func (p *pythons) Add(_ context.Context, path string) (admin.Python, error) {
+	return admin.Python{Version: "3.10.1", Path: path}, p.err
+}
+
+func (p *pythons) Install(_ context.Context, version string, progress func(string)) (admin.Python, error) {
+	progress("fetching")
+	return admin.Python{Version: version}, p.err
+}
+
+func (p *pythons) Remove(_ context.Context, which string) (admin.Python, error) {
+	return admin.Python{Path: which}, p.err
 }
 
 func newFixture(t *testing.T) *fixture {
@@ -102,6 +124,8 @@ func newFixture(t *testing.T) *fixture {
 		URL:  func(id string) string { return "http://host/run/" + id },
 		Info: func() admin.ServerInfo { return admin.ServerInfo{Version: "1"} },
 		Log:  zap.NewNop(),
+
+		Pythons: &f.pythons,
 	})
 	return f
 }

@@ -50,6 +50,8 @@ type Config struct {
 	Info  func() ServerInfo         // APIs is filled in here
 	Flush func(context.Context) error
 	Log   *zap.Logger
+
+	Pythons Pythons
 }
 
 // Server answers management requests. It may be used concurrently and owns no goroutine.
@@ -92,6 +94,10 @@ func (s *Server) routes() map[string]handler {
 
 		"GET /api/v1/apis/{api}/versions/{version}/environment": s.showEnvironment,
 		"POST /api/v1/locks": s.makeLock,
+
+		"GET /api/v1/pythons":             s.listPythons,
+		"POST /api/v1/pythons":            s.addPython,
+		"DELETE /api/v1/pythons/{python}": s.removePython,
 
 		"GET /api/v1/users":             s.listUsers,
 		"POST /api/v1/users":            s.createUser,

@@ -40,7 +40,7 @@ func programFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "requirements", Aliases: []string{"r"}, Usage: "pip requirements `FILE`"},
 		&cli.StringSliceFlag{Name: "env", Usage: "environment variable `NAME=VALUE`, may be given several times"},
-		&cli.StringFlag{Name: "python", Usage: "Python `VERSION`, 3.11"},
+		&cli.StringFlag{Name: "python", Usage: "Python `VERSION`, 3.11, or a specifier, '>=3.10,<3.13'"},
 		&cli.StringFlag{Name: "memory", Usage: "memory limit, a `SIZE` like 256M"},
 		&cli.StringFlag{Name: "cpu", Usage: "CPU limit in `CORES`, 0.5"},
 		&cli.StringFlag{Name: "pids", Usage: "limit of processes and threads, a `NUMBER`"},

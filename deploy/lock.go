@@ -87,3 +87,25 @@ func (d *Deployer) Packages(ctx context.Context, idOrName string, number int) (P
 	p.Python, p.Locked = pythonenv.LockedPackages(v.Lock)
 	return p, nil
 }
+
+// UsersOfPython names the APIs whose serving version runs with the interpreter at this path.
+func (d *Deployer) UsersOfPython(ctx context.Context, path string) ([]string, error) {
+	apis, err := d.store.APIs(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("list the APIs: %w", err)
+	}
+	var names []string
+	for _, api := range apis {
+		if api.ActiveVersion == 0 {
+			continue
+		}
+		v, err := d.store.Version(ctx, api.ID, api.ActiveVersion)
+		if err != nil {
+			return nil, fmt.Errorf("read the version of %s that serves: %w", api.Name, err)
+		}
+		if e, ok := d.builder.Lookup(v.Environment); ok && e.Interpreter.Path == path {
+			names = append(names, api.Name)
+		}
+	}
+	return names, nil
+}

@@ -110,3 +110,15 @@ func TestLockBuildsNothing(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestUsersOfPython(t *testing.T) {
+	f := newFixture(t)
+	f.mustDeploy(t, request("resize", "one"))
+	names, err := f.UsersOfPython(t.Context(), "/usr/bin/python3")
+	if err != nil || len(names) != 1 || names[0] != "resize" {
+		t.Errorf("%v, %v", names, err)
+	}
+	if names, err := f.UsersOfPython(t.Context(), "/opt/python"); err != nil || len(names) > 0 {
+		t.Errorf("%v, %v", names, err)
+	}
+}

@@ -36,7 +36,8 @@ const lowestMinor = 9
 //go:embed interpreter.py
 var describeScript string
 
-// Interpreters lists the Pythons of /usr/bin, /usr/local/bin and the configuration, the default first. One that cannot
+// Interpreters lists the Pythons of /usr/bin, /usr/local/bin and the configuration, and those that were added, the default
+// first. One that cannot
 // be used is listed with the reason in Unusable and, if it could not be asked, without a version. Each is asked once and
 // again only when its file changed.
 func (b *Builder) Interpreters(ctx context.Context) []Interpreter {
@@ -56,7 +57,7 @@ func (b *Builder) Interpreters(ctx context.Context) []Interpreter {
 }
 
 // candidates are paths where a Python may be, by preference: the system's default, the others newest first, the
-// operator's own.
+// operator's own, those that were added.
 func (b *Builder) candidates() []string {
 	var paths []string
 	for _, dir := range []string{"/usr/bin", "/usr/local/bin"} {
@@ -65,7 +66,15 @@ func (b *Builder) candidates() []string {
 			paths = append(paths, filepath.Join(dir, "python3."+strconv.Itoa(minor)))
 		}
 	}
-	return append(paths, b.cfg.Interpreters...)
+	paths = append(paths, b.cfg.Interpreters...)
+	added, err := b.addedPythons()
+	if err != nil {
+		return paths // whoever lists or changes them is told
+	}
+	for _, p := range added {
+		paths = append(paths, p.Path)
+	}
+	return paths
 }
 
 // choose returns the usable interpreter that a request asks for: of those that will do, the first in the order of

@@ -30,6 +30,7 @@ type Config struct {
 	BuildUID     uint32        // unprivileged user that uv and the compiler run as; nothing else should run as it
 	BuildGID     uint32        // its only group
 	Interpreters []string      // paths of Python interpreters to offer besides those in /usr/bin and /usr/local/bin
+	Pythons      string        // directory of interpreters that were added; empty: "pythons" beside Dir
 	Timeout      time.Duration // of one build, without the wait for a free worker; 0: ten minutes
 	Workers      int           // builds at the same time, the others wait; 0: 2
 	IndexURL     string        // simple repository API to install from, may hold credentials; empty: uv's default
