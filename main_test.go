@@ -9,6 +9,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"apibuilder/internal/pythontest"
 	"apibuilder/internal/testenv"
 )
 
@@ -20,11 +21,13 @@ func TestMain(m *testing.M) {
 // Scripts that start servers of their own are in TestServerScripts.
 func TestScripts(t *testing.T) {
 	shared := newServer(t, newDataDir(t), "--admin-listen", "127.0.0.1:0")
+	python310 := pythontest.Closed310(t, t.TempDir())
 	runScripts(t, "cli/testdata/script", func(env *testscript.Env) error {
 		env.Setenv("APIBUILDER_DATA_DIR", shared.dataDir)
 		env.Setenv("URL", shared.ready.URL)
 		env.Setenv("ADMIN", "http://"+shared.ready.AdminListen)
 		env.Setenv("EXAMPLE_KEY", shared.ready.Example.Key)
+		env.Setenv("PYTHON310", python310)
 		return nil
 	})
 }

@@ -36,8 +36,8 @@ func (s *Server) deploy(w http.ResponseWriter, r *http.Request) (any, error) {
 func (s *Server) deployRequest(r *http.Request, b DeployRequest) (deploy.Request, error) {
 	request := deploy.Request{
 		Name: b.Name, Code: b.Code, Requirements: b.Requirements, Python: b.Python, Env: b.Env,
-		Limits: store.Limits{MemoryBytes: b.Limits.MemoryBytes, CPU: b.Limits.CPU, Pids: b.Limits.Pids},
-		Public: b.Public, PublicDocs: b.PublicDocs,
+		Limits:  store.Limits{MemoryBytes: b.Limits.MemoryBytes, CPU: b.Limits.CPU, Pids: b.Limits.Pids},
+		Upgrade: b.Upgrade, Public: b.Public, PublicDocs: b.PublicDocs,
 	}
 	if b.Rate != nil {
 		rate, err := rateIn(b.Rate)

@@ -21,12 +21,35 @@ import (
 type deployer struct {
 	store   store.Store
 	request deploy.Request
+	pack    deploy.Packages // told of every version
+	lock    string
+	lockErr error
 	do      func(ctx context.Context, r deploy.Request) (deploy.Result, error)
 }
 
 func (d *deployer) Deploy(ctx context.Context, r deploy.Request) (deploy.Result, error) {
 	d.request = r
 	return d.do(ctx, r)
+}
+
+func (d *deployer) Packages(ctx context.Context, idOrName string, number int) (p deploy.Packages, err error) {
+	api, err := d.store.API(ctx, idOrName)
+	if err != nil {
+		return p, err
+	}
+	if number == 0 {
+		number = 1
+	}
+	p = d.pack
+	p.API = api
+	p.Version, err = d.store.Version(ctx, api.ID, number)
+	return p, err
+}
+
+func (d *deployer) Lock(_ context.Context, r deploy.Request) (string, error) {
+	d.request = r
+	r.Progress("resolving")
+	return d.lock, d.lockErr
 }
 
 func (d *deployer) Delete(ctx context.Context, idOrName string) (store.API, error) {
@@ -93,6 +116,28 @@ type fixture struct {
 	deployer *deployer
 	book     *book
 	lives    *lifecycle
+	pythons  pythons
+}
+
+// pythons is a fake that has what it is told.
+type pythons struct {
+	all []admin.Python
+	err error
+}
+
+func (p *pythons) List(context.Context) ([]admin.Python, error) { return p.all, p.err }
+
+func (p *pythons) Add(_ context.Context, path string) (admin.Python, error) {
+	return admin.Python{Version: "3.10.1", Path: path}, p.err
+}
+
+func (p *pythons) Install(_ context.Context, version string, progress func(string)) (admin.Python, error) {
+	progress("fetching")
+	return admin.Python{Version: version}, p.err
+}
+
+func (p *pythons) Remove(_ context.Context, which string) (admin.Python, error) {
+	return admin.Python{Path: which}, p.err
 }
 
 func newFixture(t *testing.T) *fixture {
@@ -111,6 +156,8 @@ func newFixture(t *testing.T) *fixture {
 		URL:  func(id string) string { return "http://host/run/" + id },
 		Info: func() admin.ServerInfo { return admin.ServerInfo{Version: "1"} },
 		Log:  zap.NewNop(),
+
+		Pythons: &f.pythons,
 	})
 	return f
 }

@@ -31,6 +31,10 @@ type Deployer interface {
 	Delete(ctx context.Context, idOrName string) (store.API, error)
 	// Rollback makes a version that was ready before serve again; number 0 means the newest before the active one.
 	Rollback(ctx context.Context, idOrName string, number int) (store.API, error)
+	// Packages tells what a version is built from; number 0 is the version that serves.
+	Packages(ctx context.Context, idOrName string, number int) (deploy.Packages, error)
+	// Lock resolves requirements and builds nothing.
+	Lock(ctx context.Context, r deploy.Request) (string, error)
 	// Grant says what an API of the plan's user gets when its version asked for so much.
 	Grant(plan store.Plan, asked store.Limits) deploy.Grant
 }
@@ -48,6 +52,8 @@ type Config struct {
 	Info  func() ServerInfo         // APIs is filled in here
 	Flush func(context.Context) error
 	Log   *zap.Logger
+
+	Pythons Pythons
 }
 
 // Server answers management requests. It may be used concurrently and owns no goroutine.
@@ -91,6 +97,13 @@ func (s *Server) routes() map[string]handler {
 		"POST /api/v1/apis/{api}/sleep":        s.sleepAPI,
 		"POST /api/v1/apis/{api}/wake":         s.wakeAPI,
 		"POST /api/v1/apis/{api}/rollback":     s.rollbackAPI,
+
+		"GET /api/v1/apis/{api}/versions/{version}/environment": s.showEnvironment,
+		"POST /api/v1/locks": s.makeLock,
+
+		"GET /api/v1/pythons":             s.listPythons,
+		"POST /api/v1/pythons":            s.addPython,
+		"DELETE /api/v1/pythons/{python}": s.removePython,
 
 		"GET /api/v1/users":             s.listUsers,
 		"POST /api/v1/users":            s.createUser,

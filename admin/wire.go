@@ -25,6 +25,7 @@ type DeployRequest struct {
 	Python       string            `json:"python,omitempty"`
 	Env          map[string]string `json:"env,omitempty"`
 	Limits       Limits            `json:"limits,omitzero"`
+	Upgrade      bool              `json:"upgrade,omitempty"` // resolve unchanged requirements anew
 	Public       *bool             `json:"public,omitempty"`
 	PublicDocs   *bool             `json:"public_docs,omitempty"`
 	Rate         *Rate             `json:"rate,omitempty"`

@@ -93,8 +93,9 @@ func (a *app) root() *cli.Command {
 		Version: version().Version,
 		Flags:   commonFlags(),
 		Commands: []*cli.Command{
-			a.serveCommand(), a.deployCommand(), a.apisCommand(), a.versionsCommand(), a.rollbackCommand(), a.keysCommand(), a.logsCommand(), a.usageCommand(),
-			a.plansCommand(), a.usersCommand(), a.tokensCommand(), a.sandboxCommand(), a.doctorCommand(), a.versionCommand(),
+			a.serveCommand(), a.deployCommand(), a.apisCommand(), a.versionsCommand(), a.rollbackCommand(),
+			a.keysCommand(), a.logsCommand(), a.usageCommand(), a.envCommand(), a.pythonCommand(), a.plansCommand(), a.usersCommand(),
+			a.tokensCommand(), a.sandboxCommand(), a.doctorCommand(), a.versionCommand(),
 		},
 		Reader: a.stdin, Writer: a.stdout, ErrWriter: a.stderr,
 		ExitErrHandler: func(context.Context, *cli.Command, error) {}, // Run's caller ends the process

@@ -20,7 +20,8 @@ func (a *app) deployCommand() *cli.Command {
 		ArgsUsage: "FILE",
 		Description: "FILE is the whole program; - reads it from standard input. A deploy says everything about the new\n" +
 			"version: requirements, environment and limits that are left out are those of the plan or the server, not\n" +
-			"those of the version before. --public, --public-docs and --rate belong to the API and stay when left out.\n" +
+			"those of the version before. Unchanged requirements keep the very packages of the version before, unless\n" +
+			"--upgrade is given. --public, --public-docs and --rate belong to the API and stay when left out.\n" +
 			"The build is shown on standard error, the result on standard output.",
 		Flags: append(programFlags(),
 			&cli.StringFlag{Name: "name", Usage: "`NAME` of the API: lower-case letters, digits and hyphens"},
@@ -28,6 +29,7 @@ func (a *app) deployCommand() *cli.Command {
 			&cli.BoolFlag{Name: "public-docs", Usage: "the documentation pages need no key, so that a browser can open them"},
 			&cli.StringFlag{Name: "rate", Usage: "limit over all consumers of the API: `60/m`, 10/30s, unlimited"},
 			&cli.StringFlag{Name: "user", Usage: "`USER` who owns a new API"},
+			&cli.BoolFlag{Name: "upgrade", Usage: "look for newer packages, even when the requirements are those of the version before"},
 		),
 		Action: a.deploy,
 	}
@@ -38,7 +40,7 @@ func programFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "requirements", Aliases: []string{"r"}, Usage: "pip requirements `FILE`"},
 		&cli.StringSliceFlag{Name: "env", Usage: "environment variable `NAME=VALUE`, may be given several times"},
-		&cli.StringFlag{Name: "python", Usage: "Python `VERSION`, 3.11"},
+		&cli.StringFlag{Name: "python", Usage: "Python `VERSION`, 3.11, or a specifier, '>=3.10,<3.13'"},
 		&cli.StringFlag{Name: "memory", Usage: "memory limit, a `SIZE` like 256M"},
 		&cli.StringFlag{Name: "cpu", Usage: "CPU limit in `CORES`, 0.5"},
 		&cli.StringFlag{Name: "pids", Usage: "limit of processes and threads, a `NUMBER`"},
@@ -53,7 +55,7 @@ func (a *app) deploy(ctx context.Context, cmd *cli.Command) error {
 	if request.Name = cmd.String("name"); request.Name == "" {
 		return usagef("apibuilder deploy needs --name NAME: see `apibuilder deploy --help`")
 	}
-	request.User = cmd.String("user")
+	request.User, request.Upgrade = cmd.String("user"), cmd.Bool("upgrade")
 	request.Public, request.PublicDocs = boolFlag(cmd, "public"), boolFlag(cmd, "public-docs")
 	if request.Rate, err = rateFlag(cmd); err != nil {
 		return err

@@ -199,6 +199,7 @@ func (s *server) openDoors(context.Context) error {
 
 	management := admin.New(s.store, s.deployer, lender{s.manager}, reader{s.book}, admin.Config{
 		URL: s.apiURL, Info: s.info, Flush: s.journal.Flush, Log: s.log.Named("admin"),
+		Pythons: pythons{s.host.builder, s.deployer},
 	})
 	s.serveAdmin("management socket", local, management.Local())
 	if s.adminListener != nil {

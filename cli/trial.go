@@ -53,9 +53,11 @@ func (t *trial) run(ctx context.Context, builder deploy.Builder, manager *sandbo
 }
 
 func (t *trial) attempt(ctx context.Context, builder deploy.Builder, manager *sandbox.Manager, report *trialReport) error {
-	if err := t.check(); err != nil {
+	request, err := t.check()
+	if err != nil {
 		return err
 	}
+	t.program.Requirements, t.program.Python = request.Requirements, request.Python
 	begin := time.Now()
 	environment, err := builder.Ensure(ctx, pythonenv.Request{
 		Requirements: t.program.Requirements, Python: t.program.Python, Progress: t.progress,
@@ -74,7 +76,7 @@ func (t *trial) attempt(ctx context.Context, builder deploy.Builder, manager *sa
 	}
 	if exit, ok := errors.AsType[*sandbox.Exit](err); ok {
 		limits := programSandboxLimits(t.program.Limits).Or(sandbox.DefaultLimits)
-		return deploy.ExplainExit(exit, storeLimits(limits))
+		return deploy.ExplainStart(environment, t.program.Code, exit, storeLimits(limits))
 	}
 	if err != nil {
 		return fmt.Errorf("start the program: %w", err)
@@ -90,11 +92,16 @@ func (t *trial) attempt(ctx context.Context, builder deploy.Builder, manager *sa
 	return ctx.Err()
 }
 
-func (t *trial) check() error {
-	return deploy.Request{
+// check returns what the program comes to with its script metadata.
+func (t *trial) check() (deploy.Request, error) {
+	r := deploy.Request{
 		Name: trialID, Code: t.program.Code, Requirements: t.program.Requirements, Python: t.program.Python,
-		Env: t.program.Env, Limits: programLimits(t.program.Limits),
-	}.Check()
+		Env: t.program.Env, Limits: programLimits(t.program.Limits), Progress: t.progress,
+	}
+	if err := r.Check(); err != nil {
+		return r, err
+	}
+	return r.WithMetadata()
 }
 
 func (t *trial) spec(environment pythonenv.Environment) sandbox.Spec {

@@ -27,6 +27,7 @@ const commitTimeout = 60 * time.Second
 type Builder interface {
 	Ensure(ctx context.Context, r pythonenv.Request) (pythonenv.Environment, error)
 	Lookup(key string) (pythonenv.Environment, bool)
+	Lock(ctx context.Context, r pythonenv.Request) (string, error)
 }
 
 // Sandboxes runs versions; sandbox.Manager is one.
@@ -72,6 +73,10 @@ func (d *Deployer) Deploy(ctx context.Context, r Request) (Result, error) {
 	if err := r.Check(); err != nil {
 		return Result{}, err
 	}
+	r, err := r.WithMetadata()
+	if err != nil {
+		return Result{}, err
+	}
 	name, err := d.resolve(ctx, r.Name)
 	if err != nil {
 		return Result{}, err
@@ -97,7 +102,7 @@ func (d *Deployer) Deploy(ctx context.Context, r Request) (Result, error) {
 	version, err := d.store.AddVersion(ctx, r.version(api.ID))
 	if err == nil {
 		var result Result
-		if result, err = d.bring(ctx, api, version, created, r); err == nil {
+		if result, err = d.bring(ctx, api, version, created, r, limits); err == nil {
 			return result, nil
 		}
 	}
@@ -140,21 +145,31 @@ func (d *Deployer) claim(ctx context.Context, name string, r Request) (api store
 }
 
 // bring takes an added version all the way to traffic.
-func (d *Deployer) bring(ctx context.Context, api store.API, v store.Version, created bool, r Request) (Result, error) {
+func (d *Deployer) bring(
+	ctx context.Context, api store.API, v store.Version, created bool, r Request, limits store.Limits,
+) (Result, error) {
 	begin := time.Now()
 	r.progress("building the environment of %s version %d", api.Name, v.Number)
+	lock, err := d.keptLock(ctx, api, r)
+	if err != nil {
+		return Result{}, err
+	}
 	environment, err := d.builder.Ensure(ctx, pythonenv.Request{
-		Requirements: v.Requirements, Python: v.Python, Progress: r.Progress,
+		Requirements: v.Requirements, Python: v.Python, Lock: lock, Upgrade: r.Upgrade, Progress: r.Progress,
 	})
+	if build, ok := errors.AsType[*pythonenv.BuildError](err); ok {
+		return Result{}, r.explainBuild(build)
+	}
 	if err != nil {
 		return Result{}, fmt.Errorf("build the environment: %w", err)
 	}
+	r.noteLazyImports(environment)
 	result := Result{
 		API: api, Version: v.Number, Created: created, BuildTime: time.Since(begin),
 		Environment: environment.Key, Reused: environment.Reused,
 	}
 	r.progress("starting the program")
-	v.State, v.Environment = store.VersionReady, environment.Key
+	v.State, v.Environment, v.Lock = store.VersionReady, environment.Key, environment.Lock
 	spec, err := d.spec(ctx, api, v, environment)
 	if err != nil {
 		return Result{}, err
@@ -169,6 +184,9 @@ func (d *Deployer) bring(ctx context.Context, api store.API, v store.Version, cr
 	case err == nil:
 		result.Routes, result.StartTime = instance.Routes(), instance.StartTime()
 	case !committed:
+		if exit, ok := errors.AsType[*sandbox.Exit](err); ok {
+			return Result{}, ExplainStart(environment, v.Code, exit, limits)
+		}
 		return Result{}, fmt.Errorf("start the program: %w", err)
 	default: // the server is stopping and will serve it when it is back
 		r.progress("version %d will answer when the server is back", v.Number)

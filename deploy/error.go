@@ -57,6 +57,9 @@ func (d *Deployer) explain(ctx context.Context, err error, limits store.Limits) 
 	if ctx.Err() != nil {
 		return canceled(context.Cause(ctx))
 	}
+	if told, ok := errors.AsType[*Error](err); ok {
+		return told
+	}
 	if build, ok := errors.AsType[*pythonenv.BuildError](err); ok {
 		return ExplainBuild(build)
 	}

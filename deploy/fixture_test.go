@@ -20,6 +20,7 @@ type builder struct {
 	mu    sync.Mutex
 	err   error
 	known map[string]bool
+	last  pythonenv.Request
 	calls int
 	enter func() // called by Ensure, to hold it or to look around
 }
@@ -34,12 +35,22 @@ func (b *builder) Ensure(ctx context.Context, r pythonenv.Request) (pythonenv.En
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.calls++
+	b.last = r
 	if b.err != nil {
 		return pythonenv.Environment{}, b.err
 	}
 	key := "env-" + r.Requirements
 	b.known[key] = true
-	return environment(key), nil
+	e := environment(key)
+	if e.Lock = r.Lock; e.Lock == "" {
+		e.Lock = fmt.Sprintf("# python 3.11.2 linux\nsix==1.%d --hash=%s\n", b.calls, r.Requirements)
+	}
+	return e, nil
+}
+
+func (b *builder) Lock(_ context.Context, r pythonenv.Request) (string, error) {
+	b.last = r
+	return "lock of " + r.Requirements, b.err
 }
 
 func (b *builder) Lookup(key string) (pythonenv.Environment, bool) {

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"apibuilder/python-env"
 	"apibuilder/store"
 )
 
@@ -23,10 +24,7 @@ const (
 	MaxPids              = 32768
 )
 
-var (
-	validEnvName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,127}$`)
-	validPython  = regexp.MustCompile(`^[0-9]{1,2}(\.[0-9]{1,3}){0,2}$`)
-)
+var validEnvName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,127}$`)
 
 // Request is one deploy. It says everything about the new version: what it leaves out is the plan's or the server's
 // default, not what the version before had. The API's own settings are different: nil keeps what the API has.
@@ -34,14 +32,17 @@ type Request struct {
 	Name         string // a valid name, or the id of an API that exists
 	UserID       string // owner of an API that this creates; empty: the operator
 	Code         string // the whole program, UTF-8
-	Requirements string // pip requirements text, may be empty
-	Python       string // "3.11"; empty: the server's default
+	Requirements string // pip requirements text; empty: what the program's script metadata says, see WithMetadata
+	Python       string // "3.11" or ">=3.10,<3.13"; empty: that of the script metadata, else the server's default
 	Env          map[string]string
 	Limits       store.Limits
+	Upgrade      bool // resolve anew even when the requirements are those of the version that serves
 
 	Public     *bool // consumers need no key
 	PublicDocs *bool // nor do browsers for the documentation pages
 	Rate       *store.Rate
+
+	fromScript bool // the requirements are the script metadata's
 
 	Progress func(line string) // called with what happens, from one goroutine at a time; nil: nobody listens
 }
@@ -110,8 +111,8 @@ func (r Request) checkRequirements() *Error {
 			"list only what the program imports")
 	case !isText(r.Requirements):
 		return invalid("the requirements are not UTF-8 text", "save the file as UTF-8 and without NUL characters")
-	case r.Python != "" && !validPython.MatchString(r.Python):
-		return invalid(fmt.Sprintf("python %q is no version", r.Python), "give one like 3.11")
+	case pythonenv.ValidPython(r.Python) != nil:
+		return invalid(fmt.Sprintf("python %q is no version", r.Python), `give one like 3.11, or a specifier like ">=3.10,<3.13"`)
 	}
 	return nil
 }

@@ -32,12 +32,14 @@ func (d *Deployer) Source(ctx context.Context, apiID string) (sandbox.Spec, erro
 	return d.spec(ctx, api, version, environment)
 }
 
-// environment finds a version's environment, or builds it again.
+// environment finds a version's environment, or builds it again from the version's lock.
 func (d *Deployer) environment(ctx context.Context, v store.Version) (pythonenv.Environment, error) {
 	if environment, ok := d.builder.Lookup(v.Environment); ok {
 		return environment, nil
 	}
-	environment, err := d.builder.Ensure(ctx, pythonenv.Request{Requirements: v.Requirements, Python: v.Python})
+	environment, err := d.builder.Ensure(ctx, pythonenv.Request{
+		Requirements: v.Requirements, Python: v.Python, Lock: v.Lock,
+	})
 	if build, ok := errors.AsType[*pythonenv.BuildError](err); ok {
 		return environment, &sandbox.Exit{
 			Reason: sandbox.SandboxFailed, API: v.APIID, Version: v.Number, Detail: build.Message + "\n" + build.Output,
@@ -46,7 +48,7 @@ func (d *Deployer) environment(ctx context.Context, v store.Version) (pythonenv.
 	if err != nil {
 		return environment, fmt.Errorf("build the environment of %s version %d again: %w", v.APIID, v.Number, err)
 	}
-	v.Environment = environment.Key
+	v.Environment, v.Lock = environment.Key, environment.Lock
 	return environment, d.store.UpdateVersion(ctx, v)
 }
 

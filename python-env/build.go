@@ -18,9 +18,11 @@ import (
 
 // plan is what a request comes to.
 type plan struct {
-	interp Interpreter
-	reqs   []requirement
-	input  string // hash over all that decides what it resolves to
+	interp   Interpreter
+	reqs     []requirement
+	lock     lock   // instead of requirements
+	lockOnly bool   // install nothing
+	input    string // hash over all that decides what it resolves to
 }
 
 // scratch is the working directory of one build. Its top belongs to root; work, home and tmp to the build user.
@@ -62,10 +64,9 @@ func (b *Builder) buildInScratch(ctx context.Context, p plan, say func(string)) 
 		return Environment{}, err
 	}
 	defer os.RemoveAll(s.top)
-	say("resolving with Python " + p.interp.Version)
-	lock, err := b.resolve(ctx, s, p, say)
-	if err != nil {
-		return Environment{}, err
+	lock, err := b.lockOf(ctx, s, p, say)
+	if err != nil || p.lockOnly {
+		return Environment{Lock: lock.text, Interpreter: p.interp}, err
 	}
 	env, err := b.installOnce(ctx, s, p.interp, lock, say)
 	if err != nil {
@@ -172,11 +173,7 @@ func (b *Builder) inputOf(p plan) string {
 		}
 		parts = append(parts, address)
 	}
-	for _, r := range p.reqs {
-		// What the author names may not be given up, see withoutOptional, so it is another input than what was added.
-		parts = append(parts, r.text, strings.Join(r.hashes, " "), fmt.Sprint(r.line == 0))
-	}
-	return hashOf(parts...)
+	return hashOf(append(parts, inputLines(p.reqs)...)...)
 }
 
 // hashOf hashes a list of texts so that no two lists have the same one.

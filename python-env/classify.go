@@ -53,6 +53,11 @@ var uvSentences = []struct {
 		"ask for a version that has one, or for another Python",
 	},
 	{
+		regexp.MustCompile(`does not satisfy Python\S+ and ` + project + ` depends? on Python`), ReasonNoWheel,
+		"$1 is not for this Python",
+		"ask for another version, or for another Python",
+	},
+	{
 		regexp.MustCompile(`there (?:is|are) no versions? of ` + project), ReasonNotFound,
 		"the index has no version of $1 that the requirements allow", "ask for a version that exists",
 	},
@@ -69,8 +74,8 @@ var uvSentences = []struct {
 		"uv cannot use the interpreter", "the operator of this server has to reinstall it",
 	},
 	{
-		regexp.MustCompile(`No space left on device|File too large|Disk quota exceeded`), ReasonFailed,
-		"the packages do not fit on this server's disk", "ask for fewer or smaller packages",
+		regexp.MustCompile(`No space left on device|File too large|Disk quota exceeded`), ReasonTooLarge,
+		"the packages are larger than a build or this server's disk may hold", "ask for fewer or smaller packages",
 	},
 }
 
@@ -89,12 +94,9 @@ func uvError(what string, err error, stderr string, reqs []requirement) error {
 		e.Reason, e.Message, e.Remedy = s.reason, s.message, s.remedy
 		if len(m) > 1 {
 			e.Message = strings.ReplaceAll(e.Message, "$1", m[1])
-			e.Line = lineOf(reqs, m[1])
+			e.Line, e.subject = lineOf(reqs, m[1]), m[1]
 		}
 		break
-	}
-	if sentence := conclusion(stderr); e.Reason == ReasonConflict && sentence != "" {
-		e.Message += ": " + sentence
 	}
 	return e
 }
@@ -109,11 +111,7 @@ func conclusion(stderr string) string {
 		return ""
 	}
 	because, _, _ = strings.Cut(because, " hint: ")
-	const most = 600
-	if len(because) > most {
-		because = strings.ToValidUTF8(because[:most], "") + "..."
-	}
-	return strings.TrimSuffix(because, ".")
+	return strings.TrimSuffix(cut(because, 600), ".")
 }
 
 // explain makes a BuildError of the ends that are the author's to know.
@@ -129,7 +127,7 @@ func (b *Builder) explain(err error) error {
 		}
 	case errors.Is(err, errDiskFull):
 		return &BuildError{
-			Reason: ReasonFailed, Message: "the build was ended because this server's disk is nearly full",
+			Reason: ReasonTooLarge, Message: "the build was ended because this server's disk is nearly full",
 			Remedy: "ask for smaller packages; the operator of this server can make room in its data directory",
 		}
 	}

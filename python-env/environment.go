@@ -16,8 +16,11 @@ type Environment struct {
 	Key         string // 64 hexadecimal digits
 	Path        string
 	Interpreter Interpreter
-	Lock        string // the locked requirements, with hashes
-	Reused      bool   // it existed before this request
+	Lock        string // the locked requirements, with hashes; see LockedPackages
+	Files       int
+	Bytes       int64
+	Created     time.Time
+	Reused      bool // it existed before this request
 }
 
 // manifest is the file in an environment that says what it is; an environment without it is not one.
@@ -55,7 +58,9 @@ func readEnvironment(dir, key string) (Environment, error) {
 	if _, err := os.Stat(m.Interpreter.Path); err != nil {
 		return Environment{}, fmt.Errorf("find the interpreter: %w", err)
 	}
-	return Environment{Key: key, Path: path, Interpreter: m.Interpreter, Lock: m.Lock}, nil
+	return Environment{
+		Key: key, Path: path, Interpreter: m.Interpreter, Lock: m.Lock, Files: m.Files, Bytes: m.Bytes, Created: m.Created,
+	}, nil
 }
 
 func writeManifest(env string, m manifest) error {

@@ -36,7 +36,8 @@ const lowestMinor = 9
 //go:embed interpreter.py
 var describeScript string
 
-// Interpreters lists the Pythons of /usr/bin, /usr/local/bin and the configuration, the default first. One that cannot
+// Interpreters lists the Pythons of /usr/bin, /usr/local/bin and the configuration, and those that were added, the default
+// first. One that cannot
 // be used is listed with the reason in Unusable and, if it could not be asked, without a version. Each is asked once and
 // again only when its file changed.
 func (b *Builder) Interpreters(ctx context.Context) []Interpreter {
@@ -56,7 +57,7 @@ func (b *Builder) Interpreters(ctx context.Context) []Interpreter {
 }
 
 // candidates are paths where a Python may be, by preference: the system's default, the others newest first, the
-// operator's own.
+// operator's own, those that were added.
 func (b *Builder) candidates() []string {
 	var paths []string
 	for _, dir := range []string{"/usr/bin", "/usr/local/bin"} {
@@ -65,14 +66,27 @@ func (b *Builder) candidates() []string {
 			paths = append(paths, filepath.Join(dir, "python3."+strconv.Itoa(minor)))
 		}
 	}
-	return append(paths, b.cfg.Interpreters...)
+	paths = append(paths, b.cfg.Interpreters...)
+	added, err := b.addedPythons()
+	if err != nil {
+		return paths // whoever lists or changes them is told
+	}
+	for _, p := range added {
+		paths = append(paths, p.Path)
+	}
+	return paths
 }
 
-// choose returns the usable interpreter that a request asks for.
+// choose returns the usable interpreter that a request asks for: of those that will do, the first in the order of
+// Interpreters.
 func (b *Builder) choose(ctx context.Context, want string) (Interpreter, error) {
+	asked, err := parsePython(want)
+	if err != nil {
+		return Interpreter{}, refused(0, err.Error(), `give one like "3.11", or a specifier like ">=3.10,<3.13"`)
+	}
 	var offered, reasons []string
 	for _, interp := range b.Interpreters(ctx) {
-		matches := want == "" || want == interp.Minor || want == interp.Version
+		matches := asked.admits(interp.Version)
 		switch {
 		case interp.Unusable == "" && matches:
 			return interp, nil
@@ -93,7 +107,8 @@ func (b *Builder) choose(ctx context.Context, want string) (Interpreter, error) 
 		e.Message = fmt.Sprintf("there is no Python %s on this machine", quoted(want))
 	}
 	if len(offered) > 0 {
-		e.Remedy = "ask for one of these: " + strings.Join(slices.Compact(offered), ", ")
+		e.Remedy = "ask for one of these: " + strings.Join(slices.Compact(offered), ", ") +
+			"; the operator can add others with `apibuilder python add`"
 	}
 	return Interpreter{}, e
 }

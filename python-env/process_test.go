@@ -108,7 +108,7 @@ func TestABuildThatFillsTheDisk(t *testing.T) {
 	b.reserve = 1 << 62
 	_, err := b.Ensure(t.Context(), Request{})
 	var e *BuildError
-	if !errors.As(err, &e) || e.Reason != ReasonFailed || !strings.Contains(e.Message, "disk") {
+	if !errors.As(err, &e) || e.Reason != ReasonTooLarge || !strings.Contains(e.Message, "disk") {
 		t.Error(err)
 	}
 	noneLeft(t, b)

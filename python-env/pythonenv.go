@@ -30,6 +30,7 @@ type Config struct {
 	BuildUID     uint32        // unprivileged user that uv and the compiler run as; nothing else should run as it
 	BuildGID     uint32        // its only group
 	Interpreters []string      // paths of Python interpreters to offer besides those in /usr/bin and /usr/local/bin
+	Pythons      string        // directory of interpreters that were added; empty: "pythons" beside Dir
 	Timeout      time.Duration // of one build, without the wait for a free worker; 0: ten minutes
 	Workers      int           // builds at the same time, the others wait; 0: 2
 	IndexURL     string        // simple repository API to install from, may hold credentials; empty: uv's default
@@ -50,7 +51,9 @@ type Builder struct {
 // Request asks for an environment.
 type Request struct {
 	Requirements string            // text of a requirements file, at most 64 KiB and 500 lines
-	Python       string            // "3.11" or "3.11.2"; empty: the system's default
+	Python       string            // "3.11", "3.11.2" or a specifier like ">=3.10,<3.13"; empty: the system's default
+	Lock         string            // Environment.Lock of before: installed as it is, the fields above are not looked at
+	Upgrade      bool              // resolve anew, even where the same requirements were resolved before
 	Progress     func(line string) // gets what happens, from the goroutine that called Ensure; may be nil
 }
 
@@ -102,22 +105,19 @@ func (b *Builder) Start(ctx context.Context) error {
 func (b *Builder) Stop(ctx context.Context) error { return b.flights.stop(ctx) }
 
 // Ensure returns the environment for a request and builds it when it does not exist. The same requirements with the same
-// interpreter and index are not resolved again. Requests for the same environment at the same time, also from other
+// interpreter and index are not resolved again unless Upgrade says so; a lock never is. Requests for the same environment at the same time, also from other
 // processes, are one build. A build ends when all who wait for it have gone.
 //
 // The error is a *BuildError when the request cannot be fulfilled; it wraps the context's cause when ctx ended.
 func (b *Builder) Ensure(ctx context.Context, req Request) (Environment, error) {
-	reqs, err := parseRequirements(req.Requirements)
+	if req.Lock != "" {
+		return b.ensureLocked(ctx, req)
+	}
+	plan, err := b.planOf(ctx, req)
 	if err != nil {
 		return Environment{}, err
 	}
-	interp, err := b.choose(ctx, req.Python)
-	if err != nil {
-		return Environment{}, err
-	}
-	plan := plan{interp: interp, reqs: withRuntime(reqs)}
-	plan.input = b.inputOf(plan)
-	if env, ok := b.remembered(plan.input); ok {
+	if env, ok := b.remembered(plan.input); ok && !req.Upgrade {
 		return env, nil
 	}
 	return b.flights.do(ctx, plan.input, req.Progress, func(ctx context.Context, say func(string)) (Environment, error) {

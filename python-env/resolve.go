@@ -9,23 +9,29 @@ import (
 	"strings"
 )
 
-// lock is a resolution: every package at one version with the SHA-256 sums of the files that may be installed.
-type lock struct{ text string }
-
 // resolve locks a plan's requirements. What was only added to be faster is given up where it has no wheel.
 func (b *Builder) resolve(ctx context.Context, s scratch, p plan, say func(string)) (lock, error) {
 	l, err := b.compile(ctx, s, p.interp, p.reqs, say)
+	if err == nil {
+		return l, nil
+	}
 	var e *BuildError
 	if !errors.As(err, &e) || e.Reason != ReasonNoWheel || !slices.ContainsFunc(p.reqs, func(r requirement) bool {
 		return r.line == 0 && isOptional(r.name) && strings.Contains(e.Message, r.name)
 	}) {
-		return l, err
+		return l, b.advise(ctx, s, p, err, say)
 	}
 	say("uvloop and httptools have no wheels for this Python: going on without them")
-	return b.compile(ctx, s, p.interp, withoutOptional(p.reqs), say)
+	if l, err = b.compile(ctx, s, p.interp, withoutOptional(p.reqs), say); err != nil {
+		err = b.advise(ctx, s, p, err, say)
+	}
+	return l, err
 }
 
-func (b *Builder) compile(ctx context.Context, s scratch, interp Interpreter, reqs []requirement, say func(string)) (lock, error) {
+// compile has uv resolve requirements, with further options.
+func (b *Builder) compile(
+	ctx context.Context, s scratch, interp Interpreter, reqs []requirement, say func(string), more ...string,
+) (lock, error) {
 	environ, err := b.uvEnviron(s)
 	if err != nil {
 		return lock{}, err
@@ -35,16 +41,20 @@ func (b *Builder) compile(ctx context.Context, s scratch, interp Interpreter, re
 		text.WriteString(r.text + "\n")
 	}
 	out, err := b.run(ctx, command{
-		argv: []string{
+		argv: append([]string{
 			b.cfg.UV, "pip", "compile", "--generate-hashes", "--only-binary", ":all:", "--no-header", "--no-annotate",
 			"--no-python-downloads", "--python", interp.Path, "-",
-		},
+		}, more...),
 		dir: s.work, env: environ, stdin: text.String(), onLine: say,
 	})
 	if err != nil {
 		return lock{}, uvError("resolve", err, out.stderr, reqs)
 	}
-	return parseLock(string(out.stdout), reqs)
+	lines, err := parseLock(string(out.stdout), reqs)
+	if err != nil {
+		return lock{}, fmt.Errorf("read what uv locked: %w", err)
+	}
+	return newLock(interp, lines), nil
 }
 
 var (
@@ -52,8 +62,8 @@ var (
 	lockedHash = regexp.MustCompile(`^--hash=(sha256:[0-9a-f]{64})$`)
 )
 
-// parseLock reads what uv locked, holds it to the author's own hashes, and writes it anew in one form.
-func parseLock(text string, reqs []requirement) (lock, error) {
+// parseLock reads locked lines, holds them to the author's own hashes, and writes them anew in one form.
+func parseLock(text string, reqs []requirement) (string, error) {
 	allowed := map[string][]string{}
 	for _, r := range reqs {
 		allowed[r.name] = append(allowed[r.name], r.hashes...)
@@ -66,22 +76,22 @@ func parseLock(text string, reqs []requirement) (lock, error) {
 		}
 		m := lockedLine.FindStringSubmatch(words[0])
 		if m == nil {
-			return lock{}, fmt.Errorf("read the locked requirements: %s is not a package at a version", quoted(entry))
+			return "", fmt.Errorf("%s is not a package at a version", quoted(entry))
 		}
 		hashes, err := lockedHashes(words[1:])
 		if err != nil {
-			return lock{}, err
+			return "", err
 		}
 		if own := allowed[m[1]]; len(own) > 0 {
 			hashes = slices.DeleteFunc(hashes, func(h string) bool { return !slices.Contains(own, h) })
 			if len(hashes) == 0 {
-				return lock{}, mismatch(m[1], m[2], reqs)
+				return "", mismatch(m[1], m[2], reqs)
 			}
 		}
 		entries = append(entries, words[0]+" --hash="+strings.Join(hashes, " --hash=")+"\n")
 	}
 	slices.Sort(entries)
-	return lock{text: strings.Join(entries, "")}, nil
+	return strings.Join(entries, ""), nil
 }
 
 func lockedHashes(words []string) ([]string, error) {
@@ -89,12 +99,12 @@ func lockedHashes(words []string) ([]string, error) {
 	for _, w := range words {
 		m := lockedHash.FindStringSubmatch(w)
 		if m == nil {
-			return nil, fmt.Errorf("read the locked requirements: %s is not a hash", quoted(w))
+			return nil, fmt.Errorf("%s is not a hash", quoted(w))
 		}
 		hashes = append(hashes, m[1])
 	}
 	if len(hashes) == 0 {
-		return nil, errors.New("read the locked requirements: a package has no hash")
+		return nil, errors.New("a package has no hash")
 	}
 	slices.Sort(hashes)
 	return hashes, nil

@@ -40,7 +40,7 @@ func seal(env, interpreter string) (extent, error) {
 		}
 		if size.files > maxFiles || size.bytes > maxBytes {
 			return &BuildError{
-				Reason: ReasonFailed, Message: fmt.Sprintf("the environment has more than %d files or %d GiB", maxFiles, maxBytes>>30),
+				Reason: ReasonTooLarge, Message: fmt.Sprintf("the environment has more than %d files or %d GiB", maxFiles, maxBytes>>30),
 				Remedy: "ask for fewer or smaller packages",
 			}
 		}

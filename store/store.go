@@ -59,7 +59,7 @@ type Limits struct {
 	Pids        int     `json:"pids,omitempty"`
 }
 
-// Version is one immutable deploy of an API. Only State, Environment, Failure and Detail change after it was added.
+// Version is one immutable deploy of an API. Only State, Environment, Lock, Failure and Detail change after it was added.
 type Version struct {
 	APIID        string
 	Number       int // from 1, by API, without gaps
@@ -70,6 +70,7 @@ type Version struct {
 	Limits       Limits            // as asked for; what holds is decided at each start, see Plan
 	State        VersionState
 	Environment  string // key of the built environment, empty until built
+	Lock         string // what it was built from: packages at versions with their hashes; once written it stays
 	Failure      string // reason word when State is failed
 	Detail       string // what its author reads: the traceback, the resolver's sentence
 	CreatedAt    time.Time
@@ -174,7 +175,8 @@ type Store interface {
 
 	// AddVersion gives v the API's next number and stores it.
 	AddVersion(ctx context.Context, v Version) (Version, error)
-	// UpdateVersion writes State, Environment, Failure and Detail.
+	// UpdateVersion writes State, Environment, Failure and Detail, and Lock once: an empty one keeps what is there, another
+	// one is an ErrInvalid.
 	UpdateVersion(ctx context.Context, v Version) error
 	Version(ctx context.Context, apiID string, number int) (Version, error)
 	// Versions lists newest first.

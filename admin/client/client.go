@@ -155,6 +155,27 @@ func (c *Client) Deploy(ctx context.Context, r admin.DeployRequest, progress fun
 	return *last.Result, nil
 }
 
+// Lock has the server resolve requirements and calls progress with what happens.
+func (c *Client) Lock(ctx context.Context, r admin.LockRequest, progress func(string)) (string, error) {
+	var last admin.LockEvent
+	err := Lines(ctx, c, http.MethodPost, Path("locks"), r, func(e admin.LockEvent) error {
+		if e.Progress != "" {
+			progress(e.Progress)
+		}
+		last = e
+		return nil
+	})
+	switch {
+	case err != nil:
+		return "", err
+	case last.Error != nil:
+		return "", last.Error
+	case last.Lock == "":
+		return "", errors.New("the server went away while it resolved: try again")
+	}
+	return last.Lock, nil
+}
+
 func (c *Client) send(ctx context.Context, method, path string, body any) (*http.Response, error) {
 	var content io.Reader
 	if body != nil {

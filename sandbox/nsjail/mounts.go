@@ -7,6 +7,8 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+
+	"apibuilder/sandbox"
 )
 
 // mount is one entry of a sandbox's file tree, in the order in which they are made: a later one lies on top.
@@ -76,7 +78,8 @@ func (j jail) mounts() []mount {
 			shown = append(shown, path)
 		}
 	}
-	for _, path := range append(shown, submounts(shown)...) {
+	inTmp := func(path string) bool { return below("/tmp", path) }
+	for _, path := range slices.DeleteFunc(slices.Concat(shown, submounts(shown)), inTmp) {
 		all = append(all, bind(path))
 	}
 	for _, name := range sortedKeys(etcFiles) {
@@ -88,6 +91,11 @@ func (j jail) mounts() []mount {
 		to: "/tmp", kind: "tmpfs", write: true,
 		options: fmt.Sprintf("size=%d,nr_inodes=%d,mode=1777", j.limits.TmpBytes, tmpInodes),
 	})
+	for _, path := range shown {
+		if inTmp(path) { // an interpreter of a data directory there; the tmpfs would hide it
+			all = append(all, bind(path))
+		}
+	}
 	if j.environment != "" {
 		all = append(all, mount{from: j.environment, to: environment}, mount{from: j.layout.runner(), to: runnerDir})
 	}
@@ -122,6 +130,10 @@ func mountsBelow(mountinfo string, dirs []string) []string {
 }
 
 var unescapeMount = strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, `\`)
+
+// interpreterPaths are what an interpreter needs, directories before what is in them: a file that was bound first would be
+// hidden by its directory, and nsjail could not make it read-only then.
+func interpreterPaths(l sandbox.Launch) []string { return append(slices.Clone(l.Mounts), l.Python) }
 
 func bind(path string) mount { return mount{from: path, to: path} }
 

@@ -71,7 +71,7 @@ func (d *Driver) Launch(ctx context.Context, l sandbox.Launch) (_ sandbox.Sandbo
 	p.control = control
 	undo.add(func() { _ = control.Close() })
 
-	j := jail{layout: d.layout, uid: uid, limits: l.Limits, environment: l.Environment, shown: append([]string{l.Python}, l.Mounts...)}
+	j := jail{layout: d.layout, uid: uid, limits: l.Limits, environment: l.Environment, shown: interpreterPaths(l)}
 	config, err := j.configFile()
 	if err != nil {
 		return nil, err

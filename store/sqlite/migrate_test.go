@@ -184,3 +184,25 @@ func TestLibraryErrorsAreReadByTheirCode(t *testing.T) {
 		t.Errorf("not null: %v", n)
 	}
 }
+
+// TestVersionsOfTheSecondSchemaHaveNoLock upgrades a database that knows none.
+func TestVersionsOfTheSecondSchemaHaveNoLock(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.db")
+	db := rawDB(t, path)
+	if err := migrate(t.Context(), db, embedded()[:2]); err != nil {
+		t.Fatal(err)
+	}
+	for _, insert := range []string{
+		"INSERT INTO apis VALUES ('api_1', 'a', 'operator', 0, 0, '', '', 1, 0, 0, 0, 0)",
+		"INSERT INTO versions VALUES ('api_1', 1, 'code', 'six', '', '{}', 0, 0, 0, 'ready', 'key', '', '', 0)",
+	} {
+		if _, err := db.Exec(insert); err != nil {
+			t.Fatal(err)
+		}
+	}
+	db.Close()
+	v, err := openAt(t, path).Version(t.Context(), "api_1", 1)
+	if err != nil || v.Lock != "" || v.Environment != "key" || v.State != store.VersionReady {
+		t.Fatalf("%+v, %v", v, err)
+	}
+}

@@ -11,14 +11,14 @@ import (
 )
 
 const versionColumns = `api_id, number, code, requirements, python, env, memory_bytes, cpu, pids, state, environment,
-	failure, detail, created_at`
+	lock, failure, detail, created_at`
 
 func scanVersion(rows *sql.Rows) (store.Version, error) {
 	var v store.Version
 	var env []byte
 	var created sql.NullInt64
 	err := rows.Scan(&v.APIID, &v.Number, &v.Code, &v.Requirements, &v.Python, &env, &v.Limits.MemoryBytes,
-		&v.Limits.CPU, &v.Limits.Pids, &v.State, &v.Environment, &v.Failure, &v.Detail, &created)
+		&v.Limits.CPU, &v.Limits.Pids, &v.State, &v.Environment, &v.Lock, &v.Failure, &v.Detail, &created)
 	if err != nil {
 		return v, err
 	}
@@ -70,9 +70,9 @@ func (s *Store) AddVersion(ctx context.Context, v store.Version) (store.Version,
 		}
 		v.Number = last + 1
 		_, err = u.ExecContext(ctx,
-			`INSERT INTO versions (`+versionColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+			`INSERT INTO versions (`+versionColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 			v.APIID, v.Number, v.Code, v.Requirements, v.Python, env, v.Limits.MemoryBytes, v.Limits.CPU, v.Limits.Pids,
-			v.State, v.Environment, v.Failure, v.Detail, micros(v.CreatedAt))
+			v.State, v.Environment, v.Lock, v.Failure, v.Detail, micros(v.CreatedAt))
 		u.changed(v.APIID)
 		return about("api", v.APIID, err)
 	})
@@ -100,9 +100,15 @@ func (s *Store) UpdateVersion(ctx context.Context, v store.Version) error {
 			return fmt.Errorf("%w: version %d of api %q is %s and cannot become %s: deploy a new version",
 				store.ErrInvalid, v.Number, v.APIID, old.State, v.State)
 		}
+		if v.Lock == "" {
+			v.Lock = old.Lock
+		}
+		if old.Lock != "" && old.Lock != v.Lock {
+			return fmt.Errorf("%w: version %d of api %q has another lock: deploy a new version", store.ErrInvalid, v.Number, v.APIID)
+		}
 		u.changed(v.APIID)
-		return must(u.ExecContext(ctx, `UPDATE versions SET state = ?, environment = ?, failure = ?, detail = ?
-			WHERE api_id = ? AND number = ?`, v.State, v.Environment, store.CleanText(v.Failure), store.CleanText(v.Detail),
+		return must(u.ExecContext(ctx, `UPDATE versions SET state = ?, environment = ?, lock = ?, failure = ?, detail = ?
+			WHERE api_id = ? AND number = ?`, v.State, v.Environment, v.Lock, store.CleanText(v.Failure), store.CleanText(v.Detail),
 			v.APIID, v.Number))
 	})
 	if err != nil {

@@ -16,6 +16,7 @@ var versionTests = map[string]func(*testing.T, store.Store){
 	"not found":                   versionNotFound,
 	"update":                      versionUpdate,
 	"a final state stays":         versionFinal,
+	"a lock stays":                versionLock,
 	"activate copies":             versionActivate,
 	"activate nothing":            versionActivateMissing,
 	"a refused one takes no name": versionRefused,
@@ -107,6 +108,20 @@ func versionUpdate(t *testing.T, s store.Store) {
 	check(t, s.UpdateVersion(t.Context(), change))
 	same(t, "Version", get(s.Version(t.Context(), a.ID, want.Number))(t), want)
 	same(t, "other version", get(s.Version(t.Context(), a.ID, other.Number))(t), other)
+}
+
+func versionLock(t *testing.T, s store.Store) {
+	a := makeAPI(t, s, "resize")
+	want := get(s.AddVersion(t.Context(), store.Version{APIID: a.ID}))(t)
+	want.Lock, want.State = "# python 3.11.2\nsix==1.16.0 --hash=sha256:ab\n", store.VersionReady
+	check(t, s.UpdateVersion(t.Context(), want))
+	stray := want
+	stray.Lock = "six==1.17.0"
+	refused(t, s.UpdateVersion(t.Context(), stray), store.ErrInvalid, "lock")
+	without := want
+	without.Lock, want.Environment, without.Environment = "", "rebuilt", "rebuilt"
+	check(t, s.UpdateVersion(t.Context(), without))
+	same(t, "Version", get(s.Version(t.Context(), a.ID, want.Number))(t), want)
 }
 
 func versionFinal(t *testing.T, s store.Store) {

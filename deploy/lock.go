@@ -1,0 +1,111 @@
+package deploy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"apibuilder/python-env"
+	"apibuilder/store"
+)
+
+// keptLock returns the lock of the version that serves when the request asks for the same packages, so that they change
+// only when somebody means it. It is empty when they are to be resolved.
+func (d *Deployer) keptLock(ctx context.Context, api store.API, r Request) (string, error) {
+	if r.Upgrade || api.ActiveVersion == 0 {
+		return "", nil
+	}
+	v, err := d.store.Version(ctx, api.ID, api.ActiveVersion)
+	if err != nil {
+		return "", fmt.Errorf("read the version that serves: %w", err)
+	}
+	if v.Lock == "" || v.Python != r.Python || !pythonenv.SameRequirements(v.Requirements, r.Requirements) {
+		return "", nil
+	}
+	r.progress("the requirements are those of version %d: its packages are kept, --upgrade looks for newer ones", v.Number)
+	return v.Lock, nil
+}
+
+// Lock resolves a request's requirements and builds nothing. Errors that are the author's to mend are *Error.
+func (d *Deployer) Lock(ctx context.Context, r Request) (string, error) {
+	if err := r.checkRequirements(); err != nil {
+		return "", err
+	}
+	r, err := r.WithMetadata()
+	if err != nil {
+		return "", err
+	}
+	lock, err := d.builder.Lock(ctx, pythonenv.Request{
+		Requirements: r.Requirements, Python: r.Python, Progress: r.Progress,
+	})
+	if build, ok := errors.AsType[*pythonenv.BuildError](err); ok {
+		err = r.explainBuild(build)
+	}
+	if err != nil {
+		return "", d.explain(ctx, err, store.Limits{})
+	}
+	return lock, nil
+}
+
+// Package is one line of a lock.
+type Package = pythonenv.Package
+
+// Packages says what a version is built from.
+type Packages struct {
+	API         store.API
+	Version     store.Version
+	Python      string                 // the release that it was locked for, "3.11.2"; empty: not built yet
+	Locked      []Package              // by name
+	Environment *pythonenv.Environment // nil: not on this machine now; it is built again when it is needed
+}
+
+// Packages reads a version; number 0 is the one that serves. It wraps store.ErrNotFound.
+func (d *Deployer) Packages(ctx context.Context, idOrName string, number int) (Packages, error) {
+	api, err := d.store.API(ctx, idOrName)
+	if err != nil {
+		return Packages{}, err
+	}
+	if number == 0 {
+		if number = api.ActiveVersion; number == 0 {
+			return Packages{}, &Error{
+				Reason: NotDeployed, Message: "no version of " + api.Name + " ever started",
+				Remedy: "name one, as in " + api.Name + "@1",
+			}
+		}
+	}
+	v, err := d.store.Version(ctx, api.ID, number)
+	if errors.Is(err, store.ErrNotFound) {
+		return Packages{}, fmt.Errorf("find version %d of %s: %w", number, api.Name, store.ErrNotFound)
+	}
+	if err != nil {
+		return Packages{}, err
+	}
+	p := Packages{API: api, Version: v}
+	if environment, ok := d.builder.Lookup(v.Environment); ok {
+		p.Environment = &environment
+	}
+	p.Python, p.Locked = pythonenv.LockedPackages(v.Lock)
+	return p, nil
+}
+
+// UsersOfPython names the APIs whose serving version runs with the interpreter at this path.
+func (d *Deployer) UsersOfPython(ctx context.Context, path string) ([]string, error) {
+	apis, err := d.store.APIs(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("list the APIs: %w", err)
+	}
+	var names []string
+	for _, api := range apis {
+		if api.ActiveVersion == 0 {
+			continue
+		}
+		v, err := d.store.Version(ctx, api.ID, api.ActiveVersion)
+		if err != nil {
+			return nil, fmt.Errorf("read the version of %s that serves: %w", api.Name, err)
+		}
+		if e, ok := d.builder.Lookup(v.Environment); ok && e.Interpreter.Path == path {
+			names = append(names, api.Name)
+		}
+	}
+	return names, nil
+}

@@ -1,0 +1,124 @@
+package deploy_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"apibuilder/deploy"
+	"apibuilder/python-env"
+	"apibuilder/store"
+)
+
+// lockAfter deploys and returns the lock that the new version keeps.
+func (f *fixture) lockAfter(t *testing.T, r deploy.Request) string {
+	t.Helper()
+	result := f.mustDeploy(t, r)
+	v, err := f.store.Version(t.Context(), result.API.ID, result.Version)
+	if err != nil || v.Lock == "" {
+		t.Fatalf("version %+v, %v", v, err)
+	}
+	return v.Lock
+}
+
+func TestUnchangedRequirementsKeepTheLock(t *testing.T) {
+	f := newFixture(t)
+	r := request("resize", "one")
+	r.Requirements = "six\nflask"
+	first := f.lockAfter(t, r)
+	var said []string
+	r.Progress = func(line string) { said = append(said, line) }
+	r.Code, r.Requirements = "two", "flask # comment\n\nSIX"
+	if got := f.lockAfter(t, r); got != first || !strings.Contains(strings.Join(said, "\n"), "--upgrade") {
+		t.Errorf("unchanged: %q after %q; said %q", got, first, said)
+	}
+	r.Upgrade = true
+	upgraded := f.lockAfter(t, r)
+	if upgraded == first || f.builder.last.Lock != "" || !f.builder.last.Upgrade {
+		t.Errorf("upgrade: %q", upgraded)
+	}
+	r.Upgrade = false
+	if got := f.lockAfter(t, r); got != upgraded {
+		t.Errorf("after the upgrade: %q", got)
+	}
+	r.Python = "3.12"
+	if got := f.lockAfter(t, r); got == upgraded {
+		t.Error("another Python kept the lock")
+	}
+	r.Requirements = "six"
+	f.lockAfter(t, r)
+	if f.builder.last.Lock != "" {
+		t.Error("other requirements kept the lock")
+	}
+}
+
+// A rollback makes an older version active; what it was built from is built again, whatever was deployed since.
+func TestAnOlderVersionIsBuiltFromItsOwnLock(t *testing.T) {
+	f := newFixture(t)
+	r := request("resize", "one")
+	r.Requirements = "six"
+	first := f.lockAfter(t, r)
+	r.Upgrade = true
+	api := f.mustDeploy(t, r).API
+	if err := f.store.Activate(t.Context(), api.ID, 1); err != nil {
+		t.Fatal(err)
+	}
+	clear(f.builder.known)
+	if _, err := f.Source(t.Context(), api.ID); err != nil || f.builder.last.Lock != first {
+		t.Errorf("asked for %+v, %v", f.builder.last, err)
+	}
+	if v, err := f.store.Version(t.Context(), api.ID, 1); err != nil || v.Lock != first {
+		t.Errorf("version %+v, %v", v, err)
+	}
+}
+
+func TestPackagesOfAVersion(t *testing.T) {
+	f := newFixture(t)
+	r := request("resize", "one")
+	r.Requirements = "six"
+	f.mustDeploy(t, r)
+	p, err := f.Packages(t.Context(), "resize", 0)
+	if err != nil || p.Version.Number != 1 || p.Environment == nil || p.Python != "3.11.2" || len(p.Locked) != 1 ||
+		p.Locked[0] != (pythonenv.Package{Name: "six", Version: "1.1"}) {
+		t.Errorf("%+v, %v", p, err)
+	}
+	clear(f.builder.known)
+	if p, err := f.Packages(t.Context(), "resize", 1); err != nil || p.Environment != nil {
+		t.Errorf("%+v, %v", p, err)
+	}
+	for _, number := range []int{-1, 2} {
+		if _, err := f.Packages(t.Context(), "resize", number); !errors.Is(err, store.ErrNotFound) {
+			t.Errorf("version %d: %v", number, err)
+		}
+	}
+	if _, err := f.Packages(t.Context(), "none", 0); !errors.Is(err, store.ErrNotFound) {
+		t.Error(err)
+	}
+}
+
+func TestLockBuildsNothing(t *testing.T) {
+	f := newFixture(t)
+	text, err := f.Lock(t.Context(), deploy.Request{Requirements: "six", Python: "3.11"})
+	if err != nil || text != "lock of six" || f.builder.last.Python != "3.11" || f.builder.calls != 0 {
+		t.Errorf("%q, %v", text, err)
+	}
+	if _, err := f.Lock(t.Context(), deploy.Request{Python: "x"}); reasonOf(err) != deploy.InvalidRequest {
+		t.Error(err)
+	}
+	f.builder.err = &pythonenv.BuildError{Reason: pythonenv.ReasonNotFound, Message: "no"}
+	if _, err := f.Lock(t.Context(), deploy.Request{Requirements: "six"}); reasonOf(err) != pythonenv.ReasonNotFound {
+		t.Error(err)
+	}
+}
+
+func TestUsersOfPython(t *testing.T) {
+	f := newFixture(t)
+	f.mustDeploy(t, request("resize", "one"))
+	names, err := f.UsersOfPython(t.Context(), "/usr/bin/python3")
+	if err != nil || len(names) != 1 || names[0] != "resize" {
+		t.Errorf("%v, %v", names, err)
+	}
+	if names, err := f.UsersOfPython(t.Context(), "/opt/python"); err != nil || len(names) > 0 {
+		t.Errorf("%v, %v", names, err)
+	}
+}

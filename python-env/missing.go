@@ -1,0 +1,148 @@
+package pythonenv
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+// Missing is a module that a program imports and its environment lacks.
+type Missing struct {
+	Module  string // the shortest part that is not there: "PIL", "google.cloud.storage"
+	Package string // to add to the requirements; empty: not known
+	Line    int    // of the import, from 1; 0: not among the program's own import statements
+	Lazy    bool   // it fails when a function is called, not at the start
+}
+
+// Missing lists what a program's import statements name that neither the standard library nor the environment provides, in
+// their order, without those that the program may do without (see Import.Guarded). It is advice: a program can import by
+// other means, and make modules of its own.
+func (e Environment) Missing(code string) []Missing {
+	var all []Missing
+	for _, i := range Imports(code) {
+		if i.Guarded || inStandardLibrary(i.Module) {
+			continue
+		}
+		m := Missing{Module: e.lacks(i.Module), Line: i.Line, Lazy: i.Lazy}
+		if m.Module == "" || slices.ContainsFunc(all, func(other Missing) bool { return other.Module == m.Module }) {
+			continue
+		}
+		m.Package = packageFor(i.Module, i.Names...)
+		all = append(all, m)
+	}
+	return all
+}
+
+// lacks returns the part of a dotted name that is not installed, "" when it is. Inside a package it does not look: what is
+// there only the package knows.
+func (e Environment) lacks(module string) string {
+	dir := filepath.Join(e.Path, "lib", "python"+e.Interpreter.Minor, "site-packages")
+	parts := strings.Split(module, ".")
+	for i, part := range parts {
+		entries, err := os.ReadDir(dir)
+		if err != nil {
+			return ""
+		}
+		isNamespace, there := false, false
+		for _, entry := range entries {
+			stem, ext, _ := strings.Cut(entry.Name(), ".")
+			if stem != part || ext != "" && entry.IsDir() {
+				continue
+			}
+			there = true
+			if entry.IsDir() {
+				_, err := os.Stat(filepath.Join(dir, part, "__init__.py"))
+				isNamespace = err != nil
+			}
+		}
+		if !there {
+			return strings.Join(parts[:i+1], ".")
+		}
+		if !isNamespace {
+			return ""
+		}
+		dir = filepath.Join(dir, part)
+	}
+	return ""
+}
+
+var (
+	notFoundError = regexp.MustCompile(`(?m)^ModuleNotFoundError: No module named '([A-Za-z0-9_.]{1,200})'`)
+	pipAdvice     = regexp.MustCompile(`pip3? install ["'` + "`" + `]?([A-Za-z0-9][A-Za-z0-9._-]*(?:\[[A-Za-z0-9,_-]+\])?)`)
+)
+
+// ExplainImport says in a sentence which packages a program lacks, and what to add, when a traceback tells of an import
+// that failed; both are empty when it tells of something else. The traceback is the program's, so untrusted: what it names
+// is looked at and quoted, no more.
+func (e Environment) ExplainImport(code, traceback string) (message, remedy string) {
+	found := notFoundError.FindAllStringSubmatch(traceback, -1)
+	if found == nil {
+		last := traceback[strings.LastIndexByte(strings.TrimSpace(traceback), '\n')+1:]
+		if m := pipAdvice.FindStringSubmatch(last); m != nil {
+			return "a package that the program uses needs another one", fmt.Sprintf("add `%s` to the requirements", m[1])
+		}
+		return "", ""
+	}
+	module := found[len(found)-1][1]
+	if message, remedy = e.explainStandard(module); message != "" {
+		return message, remedy
+	}
+	missing := e.Missing(code)
+	if !slices.ContainsFunc(missing, func(m Missing) bool { return m.Module == module }) {
+		// A module of its own, one behind a guard, or what a package needs.
+		missing = append([]Missing{{Module: module, Package: packageFor(module)}}, missing...)
+	}
+	return sentenceOf(missing)
+}
+
+// explainStandard tells of a module that other Pythons have.
+func (e Environment) explainStandard(module string) (message, remedy string) {
+	top, _, _ := strings.Cut(module, ".")
+	minor := e.Interpreter.Minor
+	ask := func(than string) string { return "ask for another Python with --python " + than }
+	if since, ok := addedToStandard[top]; ok && compareReleases(release(minor), release(since)) < 0 {
+		return fmt.Sprintf("the standard library of Python %s has no `%s`, which came with %s", minor, top, since), ask(since)
+	}
+	if since, ok := removedFromStandard[top]; ok && compareReleases(release(minor), release(since)) >= 0 {
+		numbers := release(since)
+		return fmt.Sprintf("the standard library of Python %s has no `%s`, which went with %s", minor, top, since),
+			ask(fmt.Sprintf("%d.%d", numbers[0], numbers[1]-1))
+	}
+	return "", ""
+}
+
+// sentenceOf names all that is missing at once, so that an author does not meet it piece by piece.
+func sentenceOf(missing []Missing) (message, remedy string) {
+	const most = 20
+	var modules, packages, unknown []string
+	for _, m := range missing[:min(most, len(missing))] {
+		modules = append(modules, "`"+m.Module+"`")
+		switch {
+		case m.Package == "":
+			unknown = append(unknown, "`"+m.Module+"`")
+		case !slices.Contains(packages, "`"+m.Package+"`"):
+			packages = append(packages, "`"+m.Package+"`")
+		}
+	}
+	message = fmt.Sprintf("the program imports %s, which none of its packages provides", list(modules))
+	var steps []string
+	if len(packages) > 0 {
+		steps = append(steps, "add "+list(packages)+" to the requirements")
+	}
+	if len(unknown) > 0 {
+		steps = append(steps, fmt.Sprintf("add the package that provides %s, or put the code itself into the program: "+
+			"other files are not deployed", list(unknown)))
+	}
+	return message, strings.Join(steps, "; ")
+}
+
+// list joins words as people do.
+func list(words []string) string {
+	if len(words) < 2 {
+		return strings.Join(words, "")
+	}
+	return strings.Join(words[:len(words)-1], ", ") + " and " + words[len(words)-1]
+}

@@ -1,0 +1,92 @@
+package pythonenv
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+)
+
+func TestMissingModules(t *testing.T) {
+	env := ensure(t, sharedBuilder(t), "six==1.16.0")
+	code := `import os, six, fastapi, typing_extensions, _thread, tomllib
+from PIL import Image
+import cv2
+from google.cloud import storage
+import utils
+try:
+    import numpy
+except ImportError:
+    numpy = None
+def f():
+    import sklearn.svm
+    from PIL import ImageDraw
+`
+	want := []string{
+		"PIL pillow 2 false", "cv2 opencv-python-headless 3 false", "google google-cloud-storage 4 false", "utils  5 false",
+		"sklearn scikit-learn 11 true",
+	}
+	var got []string
+	for _, m := range env.Missing(code) {
+		got = append(got, fmt.Sprint(m.Module, " ", m.Package, " ", m.Line, " ", m.Lazy))
+	}
+	if strings.Join(got, "|") != strings.Join(want, "|") {
+		t.Errorf("%q", got)
+	}
+	if all := (Environment{Path: "/nowhere"}).Missing(code); len(all) > 0 {
+		t.Errorf("without an environment: %v", all)
+	}
+}
+
+func TestExplainImport(t *testing.T) {
+	env := ensure(t, sharedBuilder(t), "six==1.16.0")
+	const code = "import cv2, utils\nfrom PIL import Image\n"
+	notFound := func(module string) string {
+		return "Traceback (most recent call last):\n  ...\nModuleNotFoundError: No module named '" + module + "'\n"
+	}
+	for _, c := range []struct{ traceback, message, remedy string }{
+		{
+			notFound("cv2"), "the program imports `cv2`, `utils` and `PIL`, which none of its packages provides",
+			"add `opencv-python-headless` and `pillow` to the requirements; add the package that provides `utils`",
+		},
+		{notFound("yaml"), "imports `yaml`, `cv2`", "`pyyaml`"},
+		{notFound("google.cloud.storage"), "`google.cloud.storage`", "`google-cloud-storage`"},
+		{notFound("annotationlib"), "has no `annotationlib`, which came with 3.14", "--python 3.14"},
+		{notFound("parser"), "has no `parser`, which went with 3.10", "--python 3.9"},
+		{"ImportError: email-validator is not installed, run `pip install 'pydantic[email]'`\n", "needs another one", "add `pydantic[email]` to"},
+		{"ValueError: no\n", "", ""},
+		{"", "", ""},
+		{notFound("a\x1b[31m"), "", ""},
+	} {
+		message, remedy := env.ExplainImport(code, c.traceback)
+		if !strings.Contains(message, c.message) || !strings.Contains(remedy, c.remedy) || (c.message == "") != (message == "") {
+			t.Errorf("%q: %s: %s", c.traceback, message, remedy)
+		}
+	}
+}
+
+func TestNearNames(t *testing.T) {
+	for wrong, want := range map[string]string{
+		"reqeusts": "requests", "Pilow": "pillow", "cv2": "opencv-python-headless", "PIL": "pillow", "numpi": "numpy", "scikitlearn": "scikit-learn",
+		"this-is-nothing-like-it": "",
+	} {
+		got := nearNames(wrong)
+		if want == "" && len(got) > 0 || want != "" && (len(got) == 0 || got[0] != want) {
+			t.Errorf("%s: %v", wrong, got)
+		}
+	}
+}
+
+// TestTablesHoldNames, in the one form that is compared.
+func TestTablesHoldNames(t *testing.T) {
+	for module, p := range packageOfModule {
+		reqs, err := parseRequirements(p)
+		if err != nil || len(reqs) != 1 || module == "" {
+			t.Errorf("%s: %q, %v", module, p, err)
+		}
+	}
+	for p := range popular {
+		if p != normalise(p) {
+			t.Errorf("%s", p)
+		}
+	}
+}
