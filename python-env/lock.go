@@ -32,18 +32,29 @@ func newLock(i Interpreter, lines string) lock {
 	return lock{text: header + lines, version: i.Version, platform: i.Platform}
 }
 
-// readLock reads a lock that was stored. Nothing but packages at versions with their hashes gets through.
-func readLock(text string) (lock, error) {
-	header, lines, _ := strings.Cut(text, "\n")
+// readHeader reads the Python that a lock is for.
+func readHeader(text string) (lock, error) {
+	header, _, _ := strings.Cut(text, "\n")
 	m := lockHeader.FindStringSubmatch(header)
 	if m == nil {
 		return lock{}, errors.New("read the lock: it does not begin with the Python that it is for")
 	}
+	return lock{text: header + "\n", version: m[1], platform: m[2]}, nil
+}
+
+// readLock reads a lock that was stored. Nothing but packages at versions with their hashes gets through.
+func readLock(text string) (lock, error) {
+	l, err := readHeader(text)
+	if err != nil {
+		return lock{}, err
+	}
+	_, lines, _ := strings.Cut(text, "\n")
 	entries, err := parseLock(lines, nil)
 	if err != nil {
 		return lock{}, fmt.Errorf("read the lock: %w", err)
 	}
-	return lock{text: header + "\n" + entries, version: m[1], platform: m[2]}, nil
+	l.text += entries
+	return l, nil
 }
 
 // LockedPackages lists what a lock installs, by name, and the Python that it is for. A text that is no lock has none.
@@ -159,19 +170,24 @@ func (b *Builder) planOf(ctx context.Context, req Request) (plan, error) {
 
 // ensureLocked installs a lock as it is.
 func (b *Builder) ensureLocked(ctx context.Context, req Request) (Environment, error) {
+	header, err := readHeader(req.Lock)
+	if err != nil {
+		return Environment{}, err
+	}
+	interp, err := b.chooseLocked(ctx, header)
+	if err != nil {
+		return Environment{}, err
+	}
+	// A text that an environment is named after was read when that was built.
+	if env, ok := b.Lookup(keyOf(interp, req.Lock)); ok {
+		env.Reused = true
+		return env, nil
+	}
 	l, err := readLock(req.Lock)
 	if err != nil {
 		return Environment{}, err
 	}
-	interp, err := b.chooseLocked(ctx, l)
-	if err != nil {
-		return Environment{}, err
-	}
 	key := keyOf(interp, l.text)
-	if env, ok := b.Lookup(key); ok {
-		env.Reused = true
-		return env, nil
-	}
 	p := plan{interp: interp, lock: l, input: hashOf("lock", key)}
 	return b.flights.do(ctx, p.input, req.Progress, func(ctx context.Context, say func(string)) (Environment, error) {
 		return b.build(ctx, p, say)

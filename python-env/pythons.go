@@ -138,6 +138,14 @@ func (b *Builder) keepPython(ctx context.Context, p addedPython) (Python, error)
 	case interp.Implementation != "cpython":
 		return Python{}, pythonRefused(fmt.Sprintf("%s is %s", p.Origin, interp.Implementation), "add a CPython")
 	}
+	for _, path := range []string{interp.Stdlib, interp.Library} {
+		if path == "" {
+			continue
+		}
+		if err := checkRoots(path); err != nil {
+			return Python{}, err
+		}
+	}
 	all, err := b.addedPythons()
 	if err != nil {
 		return Python{}, err

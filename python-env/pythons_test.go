@@ -89,7 +89,14 @@ func TestPythonsThatAreRefused(t *testing.T) {
 	if err := os.Chmod(filepath.Join(dir, "closed"), 0o700); err != nil {
 		t.Fatal(err)
 	}
+	stranger := write("lib/os.py", "", 0o644)
+	if err := os.Chown(filepath.Dir(stranger), buildUser, buildUser); err != nil {
+		t.Fatal(err)
+	}
+	borrowed := write("borrowed", `#!/bin/sh
+echo '{"version":"3.12.1","minor":"3.12","implementation":"cpython","stdlib":"`+filepath.Dir(stranger)+`"}'`, 0o755)
 	for path, want := range map[string]string{
+		borrowed:                              "/lib belongs to user",
 		"python3":                             "not an absolute path",
 		"/nowhere/python3":                    "there is no Python at",
 		dir:                                   "there is no Python at",
