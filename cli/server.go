@@ -19,7 +19,6 @@ import (
 	"apibuilder/ratelimit"
 	"apibuilder/sandbox"
 	"apibuilder/store"
-	"apibuilder/store/sqlite"
 	"apibuilder/usage"
 )
 
@@ -121,16 +120,6 @@ func closer(l net.Listener) func(context.Context) error {
 		}
 		return nil
 	}
-}
-
-func (s *server) openStore(ctx context.Context) error {
-	st, err := sqlite.Open(ctx, s.data.join("apibuilder.db"))
-	if err != nil {
-		return err
-	}
-	s.store = st
-	s.onStop("store", func(context.Context) error { return st.Close() })
-	return nil
 }
 
 func (s *server) openHost(ctx context.Context) (err error) {

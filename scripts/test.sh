@@ -4,7 +4,7 @@ set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
 need_root
-packages python3 ca-certificates curl
+packages python3 ca-certificates curl postgresql pgbouncer
 find_go
 
 # The tests show packages that have wheels for Python 3.11 only up to a version; a newer system gets that Python by uv.
