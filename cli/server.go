@@ -180,6 +180,7 @@ func (s *server) openDoors(context.Context) error {
 		StartTimeout:   s.options.startTimeout + time.Minute, // an environment may have to be built again
 		MaxBodyBytes:   s.options.maxBody,
 		Ready:          s.checkReady,
+		Note:           s.note,
 		Log:            s.log.Named("gateway"),
 	}, s.store, lender{s.manager}, ratelimit.New(nil), s.journal)
 	s.serveGateway(g)
@@ -266,11 +267,19 @@ func (s *server) stop() error {
 	return errors.Join(errs...)
 }
 
-func (s *server) checkReady(ctx context.Context) error {
+func (s *server) checkReady(context.Context) error {
 	if !s.ready.Load() {
 		return errors.New("the server is starting or stopping")
 	}
-	return s.store.Ping(ctx)
+	return nil
+}
+
+// note says that the database is away. The server stays ready: what it knows it serves, and the other nodes are no better off.
+func (s *server) note(ctx context.Context) string {
+	if err := s.store.Ping(ctx); err != nil {
+		return "the database does not answer; known APIs are served, deploys and APIs not called before wait for it"
+	}
+	return ""
 }
 
 func (s *server) apiURL(id string) string { return s.url + "/run/" + id }
