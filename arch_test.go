@@ -31,6 +31,7 @@ var rules = map[string]rule{
 	"doctor":     {nil, "it looks at a host, and is told what other packages know of it"},
 	"gateway":    {[]string{"store", "ratelimit", "sandbox"}, "it borrows sandboxes through its own interface"},
 	"deploy":     {[]string{"store", "sandbox", "python-env"}, "it orders the steps and leaves each to its package"},
+	"adopt":      {[]string{"store", "deploy", "python-env"}, "it hands other programs' rows to the ordinary deploy path"},
 	"admin":      {[]string{"store", "deploy", "sandbox"}, "it is a door, and reaches the parts through its own interfaces"},
 	"cli":        {[]string{"*"}, "it wires the parts together, and nobody else knows them all"},
 }

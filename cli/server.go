@@ -62,7 +62,7 @@ func (s *server) onStop(name string, run func(context.Context) error) {
 func (s *server) start(ctx context.Context) error {
 	s.startedAt, s.failed = time.Now().UTC(), make(chan error, 3)
 	for _, step := range []func(context.Context) error{
-		s.openData, s.openListeners, s.openStore, s.openHost, s.openSandboxes, s.openUsage, s.openDoors,
+		s.openData, s.openListeners, s.openStore, s.openHost, s.openSandboxes, s.openUsage, s.openFollowing, s.openDoors,
 	} {
 		if err := step(ctx); err != nil {
 			return err

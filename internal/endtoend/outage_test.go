@@ -165,3 +165,17 @@ func TestAServerWithoutItsDatabaseDoesNotStart(t *testing.T) {
 		t.Errorf("%s %v", out, err)
 	}
 }
+
+// text asks a database for one text.
+func text(t *testing.T, url, query string) (s string) {
+	t.Helper()
+	conn, err := pgx.Connect(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close(t.Context())
+	if err := conn.QueryRow(t.Context(), query).Scan(&s); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}

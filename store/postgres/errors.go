@@ -21,6 +21,7 @@ const (
 	insufficientRights  = "42501"
 	lockNotAvailable    = "55P03"
 	tooManyConnections  = "53300"
+	duplicateObject     = "42710"
 )
 
 // neutral adds the store's error to one of the library's; others are returned as they are.

@@ -67,9 +67,6 @@ func newFeed(ctx context.Context, s *Store, schema string, o Options) (*feed, er
 	if o.PollEvery <= 0 {
 		o.PollEvery = defaultPollEvery
 	}
-	if o.Log == nil {
-		o.Log = zap.NewNop()
-	}
 	f := &feed{
 		store: s, schema: schema, opts: o, log: o.Log, look: make(chan struct{}, 1), rows: make(chan struct{}, 1),
 		looked: time.Now(), purged: time.Now(),

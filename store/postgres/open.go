@@ -58,6 +58,13 @@ func open(ctx context.Context, o Options, all []migration) (*Store, error) {
 		return nil, unavailable(ctx, err)
 	}
 	s := &Store{pool: pool, node: strings.TrimPrefix(store.NewID("node"), "node_"), subscribers: map[int]func(change){}}
+	if o.Log == nil {
+		o.Log = zap.NewNop()
+	}
+	if err := adopt(ctx, s, o.Log); err != nil {
+		pool.Close()
+		return nil, unavailable(ctx, err)
+	}
 	if s.feed, err = newFeed(ctx, s, schema, o); err != nil {
 		pool.Close()
 		return nil, unavailable(ctx, err)

@@ -27,6 +27,7 @@ type Store struct {
 	pool *pgxpool.Pool
 	node string // names this store's own changes
 	feed *feed
+	rows *Rows // nil: there are none
 
 	gate   sync.RWMutex // read-held by every call, so that Close waits for them
 	closed bool

@@ -158,6 +158,9 @@ func (s *Store) Activate(ctx context.Context, apiID string, number int) error {
 			return err
 		}
 		u.changed(apiID)
+		if err := s.rows.writeBack(ctx, u, apiID, v.Code, v.Requirements); err != nil {
+			return err
+		}
 		return about("api", apiID, must(u.Exec(ctx, `UPDATE apibuilder_apis SET active_version = $1, code_snapshot = $2,
 			requirements = $3, updated_at = $4 WHERE id = $5`, number, v.Code, v.Requirements, micros(stamp(noTime)), apiID)))
 	})
