@@ -138,3 +138,28 @@ func TestTheOldPlatformsDatabase(t *testing.T) {
 		}
 	}
 }
+
+// TestImportCheck looks at such a database before anything of ours is in it.
+func TestImportCheck(t *testing.T) {
+	url := pgtest.Database(t)
+	oldPlatform(t, url, "bigint", "(random() * 1e15)::bigint", 3)
+	s := &server{t: t, dataDir: dataDir(t)}
+	t.Setenv("APIBUILDER_DATABASE_URL", url)
+	out, err := s.command("import", "check")
+	if err != nil || !strings.Contains(out, "3 of 3 APIs would work") {
+		t.Errorf("%s %v", out, err)
+	}
+	pgtest.Exec(t, url, "INSERT INTO apis (name, code_snapshot) VALUES ('Broken one', 'x = '), ('Pictures', $1)", "import PIL\n"+program("x"))
+	out, err = s.command("import", "check")
+	if err == nil || !strings.Contains(out, "4 of 5 APIs would work, 1 of them with a warning") || !strings.Contains(out, "problem syntax_error") ||
+		!strings.Contains(out, "add pillow") || strings.Contains(out+err.Error(), url) {
+		t.Errorf("%s %v", out, err)
+	}
+	out, err = s.command("import", "check", "--json")
+	if err == nil || !strings.Contains(out, `"kind":"syntax_error"`) || !strings.Contains(out, `"work":4`) {
+		t.Errorf("%s %v", out, err)
+	}
+	if n := count(t, url, "SELECT count(*) FROM pg_class WHERE relname LIKE 'apibuilder%'"); n != 0 {
+		t.Errorf("%d tables or triggers were made", n)
+	}
+}
