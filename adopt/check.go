@@ -103,15 +103,19 @@ func missing(imports map[string]int, names []string) []Finding {
 	var all []Finding
 	for module, line := range imports {
 		if strings.HasPrefix(module, ".") {
-			all = append(all, Finding{MissingPackage, true, fmt.Sprintf("line %d imports %s, a file beside the program", line, module),
-				"put everything into one file, or into a package of the index"})
+			all = append(all, Finding{
+				MissingPackage, true, fmt.Sprintf("line %d imports %s, a file beside the program", line, module),
+				"put everything into one file, or into a package of the index",
+			})
 			continue
 		}
 		wanted := projectsOf(module)
 		if !slices.ContainsFunc(wanted, func(p string) bool { return slices.Contains(names, p) }) {
-			all = append(all, Finding{MissingPackage, false,
+			all = append(all, Finding{
+				MissingPackage, false,
 				fmt.Sprintf("line %d imports %s, and no line of the requirements names its package", line, module),
-				fmt.Sprintf("add %s to the requirements, unless another package brings it", wanted[0])})
+				fmt.Sprintf("add %s to the requirements, unless another package brings it", wanted[0]),
+			})
 		}
 	}
 	slices.SortFunc(all, func(a, b Finding) int { return strings.Compare(a.Message, b.Message) })

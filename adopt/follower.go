@@ -238,8 +238,10 @@ func (f *Follower) turnLocked(life context.Context, id string, do func(context.C
 	})
 }
 
-// take notes what became of a row.
+// take notes what became of a row. What is done is noted even when the server is stopping, or it would be done again.
 func (f *Follower) take(ctx context.Context, row store.Row, problem string) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stepTimeout)
+	defer cancel()
 	note := store.Followed{Stamp: row.Stamp, Problem: problem}
 	if err := f.Rows.Take(ctx, row.ID, note); err != nil {
 		return err

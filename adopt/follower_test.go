@@ -25,7 +25,8 @@ type deployer struct {
 	mu    sync.Mutex
 	calls []string
 	err   func(r deploy.Request) error
-	done  chan string // the code of each deploy that ended
+	done  chan string    // the code of each deploy that ended
+	seen  map[string]int // of those, what was not waited for yet
 }
 
 func (d *deployer) Deploy(ctx context.Context, r deploy.Request) (deploy.Result, error) {
@@ -62,12 +63,17 @@ func (d *deployer) wait(t *testing.T, code string) {
 	t.Helper()
 	timer := time.NewTimer(30 * time.Second)
 	defer timer.Stop()
+	if d.seen == nil {
+		d.seen = map[string]int{}
+	}
 	for {
+		if d.seen[code] > 0 {
+			d.seen[code]--
+			return
+		}
 		select {
 		case got := <-d.done:
-			if got == code {
-				return
-			}
+			d.seen[got]++
 		case <-timer.C:
 			t.Fatalf("%q was never deployed", code)
 		}

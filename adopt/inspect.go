@@ -39,7 +39,7 @@ func DefaultPython() string {
 	return "/usr/bin/python3"
 }
 
-var errParser = errors.New("Python's parser gave up on it")
+var errParser = errors.New("the parser gave up on it")
 
 // inspectAll reads programs by their code. The parser is Python's, which hostile text can crash, so it runs in a process of its own,
 // as nobody where we are root, within limits; where one takes it down, the others are read one by one.

@@ -17,8 +17,10 @@ func (a *app) importCommand() *cli.Command {
 		Usage: "say of each API of the replaced platform what would not work here, and why",
 		Description: "Reads the table apis of the database that --database-url names, in a transaction that can only read, and\n" +
 			"looks at the programs without running them. Changes nothing. Exits with 1 when an API would not work.",
-		Flags: append(databaseFlags(), &cli.StringFlag{Name: "python", Usage: "`FILE` of the Python that reads the programs",
-			DefaultText: "python3 in /usr/bin or /usr/local/bin"}),
+		Flags: append(databaseFlags(), &cli.StringFlag{
+			Name: "python", Usage: "`FILE` of the Python that reads the programs",
+			DefaultText: "python3 in /usr/bin or /usr/local/bin",
+		}),
 		Action: a.importCheck,
 	}
 	return &cli.Command{Name: "import", Usage: "look at what the replaced platform has", Commands: []*cli.Command{check}}
