@@ -144,7 +144,7 @@ func TestBesideAnotherProgram(t *testing.T) {
 func TestOtherUsersSeeNothing(t *testing.T) {
 	url := pgtest.Database(t)
 	makeAPI(t, openAt(t, url), "resize")
-	pgtest.Exec(t, url, `DROP ROLE IF EXISTS browser; CREATE ROLE browser LOGIN; GRANT ALL ON ALL TABLES IN SCHEMA public TO browser`)
+	pgtest.Exec(t, url, `DO $$ BEGIN CREATE ROLE browser LOGIN; EXCEPTION WHEN duplicate_object THEN END $$; GRANT ALL ON ALL TABLES IN SCHEMA public TO browser`)
 	browser := strings.ReplaceAll(url, "user=postgres", "user=browser")
 	if n := ask[int](t, browser, "SELECT count(*) FROM apibuilder_apis"); n != 0 {
 		t.Errorf("another user sees %d APIs", n)
@@ -157,7 +157,7 @@ func TestOtherUsersSeeNothing(t *testing.T) {
 
 func TestUserThatMayNotCreateTables(t *testing.T) {
 	url := pgtest.Database(t)
-	pgtest.Exec(t, url, `DROP ROLE IF EXISTS guest; CREATE ROLE guest LOGIN; REVOKE CREATE ON SCHEMA public FROM PUBLIC`)
+	pgtest.Exec(t, url, `DO $$ BEGIN CREATE ROLE guest LOGIN; EXCEPTION WHEN duplicate_object THEN END $$; REVOKE CREATE ON SCHEMA public FROM PUBLIC`)
 	_, err := Open(t.Context(), Options{URL: strings.ReplaceAll(url, "user=postgres", "user=guest")})
 	if err == nil || !strings.Contains(err.Error(), "GRANT CREATE ON SCHEMA") {
 		t.Errorf("error is %v", err)
