@@ -57,13 +57,20 @@ func TestTheOldPlatformsDatabase(t *testing.T) {
 	pgtest.Exec(t, url, "UPDATE apibuilder_apis SET public = true") // so that no keys are needed below
 	until(t, run(first), "old")
 
+	// Two seconds, unless the machine is so busy that a deploy by hand takes long, too: three at once are compared with one.
+	began = time.Now()
+	s.deploy("yardstick", program("yardstick"), "")
+	limit := max(2*time.Second, 5*time.Since(began))
+	if _, err := s.command("apis", "delete", "yardstick", "--yes"); err != nil {
+		t.Fatal(err)
+	}
 	var slowest time.Duration
 	live := func(id, want string) {
 		t.Helper()
 		took := until(t, run(id), want)
 		slowest = max(slowest, took)
-		if took > 2*time.Second {
-			t.Errorf("%s took %v", want, took)
+		if took > limit {
+			t.Errorf("%s took %v of %v", want, took, limit)
 		}
 	}
 	pgtest.Exec(t, url, "UPDATE apis SET code_snapshot = replace(code_snapshot, 'old', 'new')  WHERE name = 'API No. 1'")
@@ -124,7 +131,7 @@ func TestTheOldPlatformsDatabase(t *testing.T) {
 			t.Errorf("%d versions: what we wrote was deployed again", n)
 		}
 	})
-	t.Logf("slowest change: %v", slowest)
+	t.Logf("slowest change: %v, allowed %v", slowest, limit)
 	s.stop()
 
 	// What happened while no server ran counts too.
