@@ -27,6 +27,7 @@ var kinds = map[string]struct {
 	"too_large":           {http.StatusRequestEntityTooLarge, "The request is too large"},
 	deploy.Canceled:       {http.StatusServiceUnavailable, "The deploy was given up"},
 	"draining":            {http.StatusServiceUnavailable, "The server is stopping"},
+	"store_unavailable":   {http.StatusServiceUnavailable, "The database cannot be reached"},
 	deploy.Internal:       {http.StatusInternalServerError, "The server could not do it"},
 }
 
@@ -51,6 +52,9 @@ func problemOf(err error) *Problem {
 		return newProblem("too_large", e.Error(), "send less", "")
 	}
 	switch {
+	case errors.Is(err, store.ErrUnavailable):
+		return newProblem("store_unavailable", "the database cannot be reached, so nothing can be deployed or changed now; "+
+			"known APIs are served meanwhile", "try again when it is back", "")
 	case errors.Is(err, store.ErrNotFound):
 		return newProblem("not_found", err.Error(), "", "")
 	case errors.Is(err, store.ErrInvalid):
@@ -73,7 +77,7 @@ func newProblem(word, detail, remedy, output string) *Problem {
 func (s *Server) problem(r *http.Request, err error) *Problem {
 	p := problemOf(err)
 	p.RequestID = requestID(r)
-	if p.Type == deploy.Internal {
+	if p.Type == deploy.Internal || p.Type == "store_unavailable" {
 		s.cfg.Log.Error("management request", zap.String("request_id", p.RequestID), zap.String("method", r.Method),
 			zap.String("path", r.URL.Path), zap.Error(err))
 	}

@@ -36,6 +36,7 @@ type serveOptions struct {
 	maxSandboxes   int
 	logLevel       zapcore.Level
 	noExample      bool
+	database       secret // a PostgreSQL's URL; empty: SQLite in the data directory
 }
 
 func (a *app) serveCommand() *cli.Command {
@@ -100,7 +101,7 @@ func readServeOptions(s settings) (serveOptions, error) {
 		dataDir: s.text("data-dir"), listen: s.text("listen"), adminListen: s.text("admin-listen"),
 		noExample: s.text("no-example") == "true",
 	}
-	var errs [12]error
+	var errs [13]error
 	o.publicURL, errs[0] = parse(s, "public-url", parsePublicURL)
 	o.host, errs[1] = readHostOptions(s)
 	o.requestTimeout, errs[2] = parse(s, "request-timeout", parseTimeout)
@@ -113,6 +114,7 @@ func readServeOptions(s settings) (serveOptions, error) {
 	_, errs[9] = parse(s, "no-example", parseToggle)
 	o.idleTimeout, errs[11] = parse(s, "idle-timeout", parseIdleTimeout)
 	o.warmMemory, errs[10] = readWarmMemory(s)
+	o.database, errs[12] = databaseURL(s)
 	for _, err := range errs {
 		if err != nil {
 			return o, err

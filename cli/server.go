@@ -19,7 +19,6 @@ import (
 	"apibuilder/ratelimit"
 	"apibuilder/sandbox"
 	"apibuilder/store"
-	"apibuilder/store/sqlite"
 	"apibuilder/usage"
 )
 
@@ -63,7 +62,7 @@ func (s *server) onStop(name string, run func(context.Context) error) {
 func (s *server) start(ctx context.Context) error {
 	s.startedAt, s.failed = time.Now().UTC(), make(chan error, 3)
 	for _, step := range []func(context.Context) error{
-		s.openData, s.openListeners, s.openStore, s.openHost, s.openSandboxes, s.openUsage, s.openDoors,
+		s.openData, s.openListeners, s.openStore, s.openHost, s.openSandboxes, s.openUsage, s.openFollowing, s.openDoors,
 	} {
 		if err := step(ctx); err != nil {
 			return err
@@ -121,16 +120,6 @@ func closer(l net.Listener) func(context.Context) error {
 		}
 		return nil
 	}
-}
-
-func (s *server) openStore(ctx context.Context) error {
-	st, err := sqlite.Open(ctx, s.data.join("apibuilder.db"))
-	if err != nil {
-		return err
-	}
-	s.store = st
-	s.onStop("store", func(context.Context) error { return st.Close() })
-	return nil
 }
 
 func (s *server) openHost(ctx context.Context) (err error) {
@@ -193,6 +182,7 @@ func (s *server) openDoors(context.Context) error {
 		StartTimeout:   s.options.startTimeout + time.Minute, // an environment may have to be built again
 		MaxBodyBytes:   s.options.maxBody,
 		Ready:          s.checkReady,
+		Note:           s.note,
 		Log:            s.log.Named("gateway"),
 	}, s.store, lender{s.manager}, ratelimit.New(nil), s.journal)
 	s.serveGateway(g)
@@ -280,11 +270,19 @@ func (s *server) stop() error {
 	return errors.Join(errs...)
 }
 
-func (s *server) checkReady(ctx context.Context) error {
+func (s *server) checkReady(context.Context) error {
 	if !s.ready.Load() {
 		return errors.New("the server is starting or stopping")
 	}
-	return s.store.Ping(ctx)
+	return nil
+}
+
+// note says that the database is away. The server stays ready: what it knows it serves, and the other nodes are no better off.
+func (s *server) note(ctx context.Context) string {
+	if err := s.store.Ping(ctx); err != nil {
+		return "the database does not answer; known APIs are served, deploys and APIs not called before wait for it"
+	}
+	return ""
 }
 
 func (s *server) apiURL(id string) string { return s.url + "/run/" + id }

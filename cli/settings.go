@@ -34,6 +34,9 @@ var allSettings = []setting{
 	{flag: "server", usage: "`URL` of a management API to use instead of the data directory's socket"},
 	{flag: "token", secret: true, usage: "management token for --server"},
 
+	{flag: "database-url", serve: true, usage: "`URL` of a PostgreSQL database to keep everything in, instead of a file in the data " +
+		"directory; better in the environment or in a file, because command lines can be read by everybody"},
+	{flag: "database-url-file", serve: true, usage: "`FILE` that holds the database's URL"},
 	{flag: "listen", serve: true, value: "127.0.0.1:8080", usage: "`ADDRESS` for consumers; port 0 takes a free one"},
 	{flag: "admin-listen", serve: true, usage: "`ADDRESS` for the management API over TCP, with tokens; none if empty"},
 	{flag: "public-url", serve: true, usage: "`URL` by which consumers reach the server"},

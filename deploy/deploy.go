@@ -47,6 +47,7 @@ type Deployer struct {
 	sandboxes Sandboxes
 	policy    Policy
 	turns     turns
+	known     known
 }
 
 // New returns a Deployer that grants limits by policy.
@@ -177,7 +178,9 @@ func (d *Deployer) bring(
 	committed := false
 	instance, err := d.sandboxes.Replace(ctx, spec, func(ctx context.Context) error {
 		err := d.commit(ctx, api, v, r, &result)
-		committed = err == nil
+		if committed = err == nil; committed {
+			d.known.keep(spec)
+		}
 		return err
 	})
 	switch {
@@ -279,6 +282,7 @@ func (d *Deployer) Delete(ctx context.Context, idOrName string) (store.API, erro
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitTimeout)
 	defer cancel()
+	d.known.forget(api.ID)
 	if err := d.sandboxes.Remove(ctx, api.ID); err != nil {
 		return api, fmt.Errorf("end the sandbox of %s: %w", api.Name, err)
 	}

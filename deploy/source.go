@@ -4,32 +4,70 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	pythonenv "apibuilder/python-env"
 	"apibuilder/sandbox"
 	"apibuilder/store"
 )
 
+// readTimeout bounds the reading of what to run.
+const readTimeout = 10 * time.Second
+
 // Source says what to run for an API: its active version, with the environment built again should it be missing. It is
 // what a sandbox.Manager asks after a restart or a crash. It wraps store.ErrNotFound when there is no such API, and
-// returns a *sandbox.Exit when there is nothing of it to run.
+// returns a *sandbox.Exit when there is nothing of it to run. While the store is away, what ran before is what to run.
 func (d *Deployer) Source(ctx context.Context, apiID string) (sandbox.Spec, error) {
-	api, err := d.store.API(ctx, apiID)
+	spec, err := d.source(ctx, apiID)
+	switch {
+	case err == nil:
+		d.known.keep(spec)
+	case errors.Is(err, store.ErrNotFound):
+		d.known.forget(apiID)
+	case errors.Is(err, store.ErrUnavailable) && ctx.Err() == nil:
+		if last, ok := d.known.find(apiID); ok {
+			return last, nil
+		}
+	}
+	return spec, err
+}
+
+func (d *Deployer) source(ctx context.Context, apiID string) (sandbox.Spec, error) {
+	api, version, plan, err := d.active(ctx, apiID)
 	if err != nil {
 		return sandbox.Spec{}, err
-	}
-	if api.ActiveVersion == 0 {
-		return sandbox.Spec{}, &sandbox.Exit{Reason: NotDeployed, API: api.ID, Detail: "no version of it ever started"}
-	}
-	version, err := d.store.Version(ctx, api.ID, api.ActiveVersion)
-	if err != nil {
-		return sandbox.Spec{}, fmt.Errorf("read version %d of %s: %w", api.ActiveVersion, api.Name, err)
 	}
 	environment, err := d.environment(ctx, version)
 	if err != nil {
 		return sandbox.Spec{}, err
 	}
-	return d.spec(ctx, api, version, environment)
+	return d.specUnder(plan, api, version, environment), nil
+}
+
+// active reads what serves of an API, and the plan that it serves under. A store that does not answer in time is as good as
+// one that cannot be reached.
+func (d *Deployer) active(
+	outer context.Context, apiID string,
+) (api store.API, v store.Version, plan store.Plan, err error) {
+	ctx, cancel := context.WithTimeout(outer, readTimeout)
+	defer cancel()
+	defer func() {
+		if err != nil && outer.Err() == nil && ctx.Err() != nil {
+			err = fmt.Errorf("%w: %w", store.ErrUnavailable, err)
+		}
+	}()
+	api, err = d.store.API(ctx, apiID)
+	if err != nil {
+		return api, v, plan, err
+	}
+	if api.ActiveVersion == 0 {
+		return api, v, plan, &sandbox.Exit{Reason: NotDeployed, API: api.ID, Detail: "no version of it ever started"}
+	}
+	if v, err = d.store.Version(ctx, api.ID, api.ActiveVersion); err != nil {
+		return api, v, plan, fmt.Errorf("read version %d of %s: %w", api.ActiveVersion, api.Name, err)
+	}
+	plan, err = d.plan(ctx, api.UserID)
+	return api, v, plan, err
 }
 
 // environment finds a version's environment, or builds it again from the version's lock.
@@ -61,6 +99,12 @@ func (d *Deployer) spec(
 	if err != nil {
 		return sandbox.Spec{}, err
 	}
+	return d.specUnder(plan, api, v, environment), nil
+}
+
+func (d *Deployer) specUnder(
+	plan store.Plan, api store.API, v store.Version, environment pythonenv.Environment,
+) sandbox.Spec {
 	return sandbox.Spec{
 		API:         api.ID,
 		Version:     v.Number,
@@ -71,7 +115,7 @@ func (d *Deployer) spec(
 		Mounts:      environment.Interpreter.Mounts,
 		Env:         v.Env,
 		Limits:      sandboxLimits(d.Grant(plan, v.Limits).Limits),
-	}, nil
+	}
 }
 
 // Recover puts in order what a server that was killed left half done: a version that was being built is marked failed,

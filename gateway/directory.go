@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"strconv"
 	"sync"
 	"time"
@@ -33,6 +34,10 @@ const (
 	mostLoads    = 16 // at once
 
 	loadTimeout = 10 * time.Second
+
+	// With an older answer at hand, so long is waited for the store, and it is left alone so long after it failed.
+	staleWait  = 500 * time.Millisecond
+	staleRetry = time.Second
 )
 
 var errStore = errors.New("read the store")
@@ -57,7 +62,11 @@ type pass struct {
 
 // directory remembers APIs and keys until the store says that something changed. What was read before a change is never
 // remembered after it: each change begins a new generation, and a load is kept only in the generation it began in. Keys
-// live in their API's entry, so that forgetting the entry forgets them. Safe for concurrent use.
+// live in their API's entry, so that forgetting the entry forgets them.
+//
+// What is known stays known while the store is away. What was forgotten because a plan, a user or a token changed is kept
+// aside with its keys, and counts again while the store cannot be read. What was forgotten because the API itself changed is
+// gone: the change may be the revocation of a key. Safe for concurrent use.
 type directory struct {
 	store  Store
 	loads  singleflight.Group
@@ -68,12 +77,14 @@ type directory struct {
 	generation uint64
 	apis       map[string]*entry // by id and by name
 	keys       int               // in all entries
+	stale      map[string]*entry // as apis, from before a change of plans or users
+	away       time.Time         // the store failed lately: until then, what is stale is good enough
 	unknown    map[string]struct{}
 	strangers  map[[32]byte]*pass // secrets that are no keys, and keys that were presented to another API
 }
 
 func newDirectory(st Store) *directory {
-	d := &directory{store: st, slots: make(chan struct{}, mostLoads)}
+	d := &directory{store: st, slots: make(chan struct{}, mostLoads), stale: make(map[string]*entry)}
 	d.forgetLocked()
 	d.cancel = st.Subscribe(d.changed)
 	return d
@@ -87,6 +98,7 @@ func (d *directory) changed(c store.Change) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if c.APIID == "" {
+		d.setAsideLocked()
 		d.forgetLocked()
 		return
 	}
@@ -97,6 +109,22 @@ func (d *directory) changed(c store.Change) {
 		delete(d.apis, e.id)
 		delete(d.apis, e.name)
 		d.keys -= len(e.keys)
+	}
+	d.dropStaleLocked(c.APIID)
+}
+
+// setAsideLocked keeps what is known for the time when the store cannot be read.
+func (d *directory) setAsideLocked() {
+	if len(d.stale) >= 2*mostAPIs {
+		d.stale = make(map[string]*entry)
+	}
+	maps.Copy(d.stale, d.apis)
+}
+
+func (d *directory) dropStaleLocked(id string) {
+	if e := d.stale[id]; e != nil { // by id or by name
+		delete(d.stale, e.id)
+		delete(d.stale, e.name)
 	}
 }
 
@@ -113,6 +141,7 @@ func (d *directory) api(ctx context.Context, ref string) (*entry, error) {
 	d.mu.RLock()
 	e := d.apis[ref]
 	_, unknown := d.unknown[ref]
+	stale, away := d.stale[ref], time.Now().Before(d.away)
 	generation := d.generation
 	d.mu.RUnlock()
 	switch {
@@ -120,12 +149,38 @@ func (d *directory) api(ctx context.Context, ref string) (*entry, error) {
 		return e, nil
 	case unknown:
 		return nil, store.ErrNotFound
+	case stale != nil && away:
+		return stale, nil
 	}
-	return load(ctx, d, generation, "api "+ref, func(ctx context.Context) (*entry, error) {
+	read := func(ctx context.Context) (*entry, error) {
 		e, err := d.readAPI(ctx, ref)
 		d.rememberAPI(generation, ref, e, err)
 		return e, err
-	})
+	}
+	if stale == nil {
+		return load(ctx, d, generation, "api "+ref, read)
+	}
+	wait, cancel := context.WithTimeout(ctx, staleWait)
+	defer cancel()
+	e, err := load(wait, d, generation, "api "+ref, read)
+	if err != nil && ctx.Err() == nil && (errors.Is(err, errStore) || wait.Err() != nil) {
+		return d.fallBack(ref, err)
+	}
+	return e, err
+}
+
+// fallBack returns what was known of an API before, unless that is gone by now, and leaves the store alone for a moment.
+func (d *directory) fallBack(ref string, err error) (*entry, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.away = time.Now().Add(staleRetry)
+	if e := d.stale[ref]; e != nil {
+		return e, nil
+	}
+	if errors.Is(err, errStore) {
+		return nil, err
+	}
+	return nil, fmt.Errorf("%w: API: %w", errStore, err)
 }
 
 // pass finds out what a secret is worth at an API; never nil without an error.
@@ -238,8 +293,10 @@ func (d *directory) rememberAPI(generation uint64, ref string, e *entry, err err
 		if len(d.apis) >= 2*mostAPIs {
 			d.forgetLocked()
 		}
+		d.dropStaleLocked(e.id)
 		d.apis[e.id], d.apis[e.name] = e, e
 	case errors.Is(err, store.ErrNotFound):
+		d.dropStaleLocked(ref)
 		makeRoom(d.unknown, mostUnknown)
 		d.unknown[ref] = struct{}{}
 	}

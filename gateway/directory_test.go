@@ -292,3 +292,68 @@ func TestAPIWithoutOwnerIsNotUnlimited(t *testing.T) {
 	d.store.updateAPI("api_public", func(a *store.API) { a.UserID = "user_gone" })
 	d.get("/run/public/").wantProblem(t, 503, wordStoreUnavailable)
 }
+
+// away makes every read of the store fail, or work again.
+func (s *fakeStore) away(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.err = err
+}
+
+// TestKnownAPIsAreServedWithoutTheStore is an outage of any length, with a change of plans just before it.
+func TestKnownAPIsAreServedWithoutTheStore(t *testing.T) {
+	d := newDoor(t, Config{}, func(http.ResponseWriter, *http.Request) {})
+	for _, path := range []string{"/run/private/", "/run/api_private/", "/run/public/"} {
+		d.get(path)
+	}
+	d.store.change(func() store.Change { return store.Change{} })
+	d.store.away(errors.New("connection refused"))
+	for range 20 {
+		for _, path := range []string{"/run/private/", "/run/api_private/", "/run/public/"} {
+			if got := d.get(path); got.StatusCode != 200 {
+				t.Fatalf("%s: status %d", path, got.StatusCode)
+			}
+		}
+	}
+	d.get("/run/docs/").wantProblem(t, 503, wordStoreUnavailable) // never called before
+	d.store.away(nil)
+	d.get("/run/docs/openapi.json")
+	d.store.revoke(testKey)
+	d.get("/run/private/").wantProblem(t, 401, wordInvalidKey)
+}
+
+// TestAKeyIsNotGoodAgainWithoutTheStore revokes one right before the outage.
+func TestAKeyIsNotGoodAgainWithoutTheStore(t *testing.T) {
+	d := newDoor(t, Config{}, func(http.ResponseWriter, *http.Request) {})
+	d.get("/run/private/")
+	d.store.change(func() store.Change { return store.Change{} })
+	d.store.revoke(testKey)
+	d.store.away(errors.New("connection refused"))
+	d.get("/run/private/").wantProblem(t, 503, wordStoreUnavailable)
+}
+
+// TestAStoreThatHangsHoldsNobodyUp has an answer at hand while the store gives none.
+func TestAStoreThatHangsHoldsNobodyUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		st := newFakeStore()
+		d := newDirectory(st)
+		defer d.close()
+		if _, err := d.api(t.Context(), "public"); err != nil {
+			t.Fatal(err)
+		}
+		st.change(func() store.Change { return store.Change{} })
+		release := make(chan struct{})
+		st.before = func(string) { <-release }
+		began := time.Now()
+		for range 10 {
+			if e, err := d.api(t.Context(), "public"); err != nil || e.id != "api_public" {
+				t.Fatalf("%+v, %v", e, err)
+			}
+		}
+		if waited := time.Since(began); waited != staleWait {
+			t.Errorf("waited %v", waited)
+		}
+		close(release)
+		synctest.Wait()
+	})
+}

@@ -42,6 +42,9 @@ type Config struct {
 	// Ready says whether requests can be served; nil means always. Its error is logged, not shown. It must honour its
 	// context.
 	Ready func(context.Context) error
+	// Note says what is not well although requests can be served, for whoever asks for readiness; empty: nothing. nil means
+	// never anything. It must honour its context.
+	Note func(context.Context) string
 	// Log receives one line for each request: at level info when the answer is a server error, at debug otherwise. No
 	// query, header field or body is in it. Default: none.
 	Log *zap.Logger
@@ -137,7 +140,20 @@ func (g *Gateway) readyz(w http.ResponseWriter, r *http.Request) {
 		a.problem(wordNotReady)
 		return
 	}
+	if note := g.note(r.Context()); note != "" {
+		a.plain("ready: " + note + "\n")
+		return
+	}
 	a.plain("ready\n")
+}
+
+func (g *Gateway) note(ctx context.Context) string {
+	if g.config.Note == nil {
+		return ""
+	}
+	ctx, cancel := context.WithTimeout(ctx, noteTimeout)
+	defer cancel()
+	return g.config.Note(ctx)
 }
 
 func (g *Gateway) ready(ctx context.Context) error {
@@ -152,4 +168,7 @@ func (g *Gateway) ready(ctx context.Context) error {
 	return g.config.Ready(ctx)
 }
 
-const readyTimeout = 5 * time.Second
+const (
+	readyTimeout = 5 * time.Second
+	noteTimeout  = 2 * time.Second // a load balancer waits no longer
+)

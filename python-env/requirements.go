@@ -200,3 +200,17 @@ func isOptional(name string) bool {
 	}
 	return false
 }
+
+// Names returns the projects that an environment with these requirements is asked for, those that the runner needs among them,
+// in their normal form (PEP 503). It refuses what Ensure refuses before it asks the index: its error is a *BuildError.
+func Names(requirements string) ([]string, error) {
+	reqs, err := parseRequirements(requirements)
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, r := range withRuntime(reqs) {
+		names = append(names, r.name)
+	}
+	return names, nil
+}

@@ -44,10 +44,11 @@ func ValidName(name string) error {
 	if validName.MatchString(name) {
 		return nil
 	}
-	return fmt.Errorf("name %q: use 1 to 63 lower-case letters, digits and inner hyphens, for example %q", name, suggest(name))
+	return fmt.Errorf("name %q: use 1 to 63 lower-case letters, digits and inner hyphens, for example %q", name, SuggestName(name))
 }
 
-func suggest(name string) string {
+// SuggestName turns any text into a valid name that resembles it.
+func SuggestName(name string) string {
 	s := strings.Map(func(r rune) rune {
 		switch {
 		case r >= 'a' && r <= 'z', r >= '0' && r <= '9':

@@ -1,5 +1,5 @@
 // Package store holds the platform's nouns and the contract of what keeps them. It imports nothing of this module, so
-// that every other package can speak its words. The drivers are in the packages below it (sqlite now); storetest is the
+// that every other package can speak its words. The drivers are in the packages below it (sqlite, postgres); storetest is the
 // conformance suite that each of them passes.
 package store
 
@@ -15,6 +15,9 @@ var (
 	ErrNotFound = errors.New("not found")
 	// ErrConflict says that the id or name is taken.
 	ErrConflict = errors.New("already exists")
+	// ErrUnavailable says that the store cannot be reached now; the same call may work later. Whether a write that ended so
+	// was carried out is not known.
+	ErrUnavailable = errors.New("the database cannot be reached")
 )
 
 // Rate is a number of requests in a span of time. The zero value means no limit.

@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"apibuilder/internal/pgtest"
 	"apibuilder/internal/testenv"
 )
 
@@ -37,7 +38,7 @@ func TestMain(m *testing.M) {
 		fmt.Fprintf(os.Stderr, "build the binary: %v\n%s", err, out)
 		os.Exit(1)
 	}
-	code := m.Run()
+	code := pgtest.Main(m)
 	os.RemoveAll(dir)
 	os.Exit(code)
 }

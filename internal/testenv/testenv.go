@@ -102,8 +102,12 @@ func Driver(t testing.TB) *nsjail.Driver {
 // openForOthers lets a sandbox's user pass through a test's temporary directory, which Go makes for its owner alone.
 func openForOthers(t testing.TB, dir string) {
 	t.Helper()
-	for ; dir != os.TempDir() && dir != "/"; dir = filepath.Dir(dir) {
-		if err := os.Chmod(dir, 0o711); err != nil { //nolint:gosec // a directory that others must pass
+	for ; dir != "/"; dir = filepath.Dir(dir) {
+		info, err := os.Stat(dir)
+		if err == nil && info.Mode().Perm()&0o001 == 0 {
+			err = os.Chmod(dir, info.Mode().Perm()|0o011)
+		}
+		if err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -1,0 +1,261 @@
+package adopt_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"apibuilder/adopt"
+	"apibuilder/deploy"
+	"apibuilder/internal/pgtest"
+	"apibuilder/store"
+	"apibuilder/store/postgres"
+)
+
+func TestMain(m *testing.M) { os.Exit(pgtest.Main(m)) }
+
+// deployer deploys without environments and sandboxes: these are the subject of the end-to-end tests.
+type deployer struct {
+	store store.Store
+	mu    sync.Mutex
+	calls []string
+	err   func(r deploy.Request) error
+	done  chan string    // the code of each deploy that ended
+	seen  map[string]int // of those, what was not waited for yet
+}
+
+func (d *deployer) Deploy(ctx context.Context, r deploy.Request) (deploy.Result, error) {
+	d.mu.Lock()
+	d.calls = append(d.calls, r.Name+": "+r.Code)
+	fail := d.err
+	d.mu.Unlock()
+	defer func() { d.done <- r.Code }()
+	if err := r.Check(); err != nil {
+		return deploy.Result{}, err
+	}
+	if fail != nil {
+		if err := fail(r); err != nil {
+			return deploy.Result{}, err
+		}
+	}
+	api, err := d.store.API(ctx, r.Name)
+	if err != nil {
+		return deploy.Result{}, err
+	}
+	v, err := d.store.AddVersion(ctx, store.Version{APIID: api.ID, Code: r.Code, Requirements: r.Requirements, Env: r.Env})
+	if err != nil {
+		return deploy.Result{}, err
+	}
+	return deploy.Result{API: api, Version: v.Number}, d.store.Activate(ctx, api.ID, v.Number)
+}
+
+func (d *deployer) Delete(ctx context.Context, id string) (store.API, error) {
+	defer func() { d.done <- "deleted " + id }()
+	return store.API{}, d.store.DeleteAPI(ctx, id)
+}
+
+func (d *deployer) wait(t *testing.T, code string) {
+	t.Helper()
+	timer := time.NewTimer(30 * time.Second)
+	defer timer.Stop()
+	if d.seen == nil {
+		d.seen = map[string]int{}
+	}
+	for {
+		if d.seen[code] > 0 {
+			d.seen[code]--
+			return
+		}
+		select {
+		case got := <-d.done:
+			d.seen[got]++
+		case <-timer.C:
+			t.Fatalf("%q was never deployed", code)
+		}
+	}
+}
+
+type node struct {
+	*deployer
+	*postgres.Store
+	*adopt.Follower
+}
+
+func start(t *testing.T, url string) *node {
+	t.Helper()
+	st, err := postgres.Open(t.Context(), postgres.Options{URL: url, SweepEvery: time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := &node{deployer: &deployer{store: st, done: make(chan string, 1000)}, Store: st}
+	n.Follower = adopt.New(adopt.Config{
+		Rows: st.Rows(), Store: st, Deployer: n.deployer, Every: 200 * time.Millisecond,
+		End: func(context.Context, string) error { return nil },
+	})
+	t.Cleanup(func() {
+		if err := errors.Join(n.Follower.Stop(context.Background()), st.Close()); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := n.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+func (n *node) API(t *testing.T, id string) store.API {
+	t.Helper()
+	a, err := n.Store.API(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+// TestTablesOfAnyLayout takes over what such tables may look like.
+func TestTablesOfAnyLayout(t *testing.T) {
+	for name, c := range map[string]struct{ create, insert, id, api string }{
+		"bigint":     {"id bigserial PRIMARY KEY, code_snapshot text", "INSERT INTO apis (code_snapshot) VALUES ('a')", "1", "1"},
+		"uuid":       {"id uuid PRIMARY KEY, name text, code_snapshot text NOT NULL", "INSERT INTO apis VALUES ('c0ffee00-0000-4000-8000-000000000001', 'My API!', 'a')", "c0ffee00-0000-4000-8000-000000000001", "my-api"},
+		"text":       {"id text PRIMARY KEY, code_snapshot varchar(99), requirements text", "INSERT INTO apis VALUES ('Weather_v2', 'a', NULL)", "Weather_v2", "weather-v2"},
+		"no key":     {"id int, name int, is_active text, code_snapshot text", "INSERT INTO apis VALUES (7, 8, 'no', 'a')", "7", "7"},
+		"a trigger":  {"id int, code_snapshot text, updated_at timestamptz", "INSERT INTO apis VALUES (7, 'a')", "7", "7"},
+		"partitions": {"id int, code_snapshot text) PARTITION BY RANGE (id", "CREATE TABLE apis_1 PARTITION OF apis DEFAULT; INSERT INTO apis VALUES (7, 'a')", "7", "7"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			url := pgtest.Database(t)
+			pgtest.Exec(t, url, "CREATE TABLE apis ("+c.create+"); "+c.insert)
+			n := start(t, url)
+			a := n.API(t, c.id)
+			if a.ID != c.id || a.Name != c.api || a.CodeSnapshot != "a" || a.ActiveVersion != 1 {
+				t.Fatalf("%+v", a)
+			}
+			if len(n.calls) > 0 {
+				t.Errorf("a row that was there was deployed: %q", n.calls)
+			}
+			pgtest.Exec(t, url, "UPDATE apis SET code_snapshot = 'b', requirements = 'httpx'")
+			n.wait(t, "b")
+			if got := n.API(t, c.id); got.CodeSnapshot != "b" || got.Requirements != "httpx" {
+				t.Errorf("%+v", got)
+			}
+			pgtest.Exec(t, url, "TRUNCATE apis")
+			n.wait(t, "deleted "+c.id)
+		})
+	}
+}
+
+func TestTablesThatAreNotFollowed(t *testing.T) {
+	for name, create := range map[string]string{
+		"no code": "CREATE TABLE apis (id int)", "no id": "CREATE TABLE apis (code_snapshot text)",
+		"a view": "CREATE VIEW apis AS SELECT 1 AS id, 'x'::text AS code_snapshot", "bytes": "CREATE TABLE apis (id int, code_snapshot bytea)",
+	} {
+		t.Run(name, func(t *testing.T) {
+			url := pgtest.Database(t)
+			pgtest.Exec(t, url, create)
+			st, err := postgres.Open(t.Context(), postgres.Options{URL: url})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer st.Close()
+			if st.Rows() != nil {
+				t.Error("it is followed")
+			}
+		})
+	}
+}
+
+// TestTheOldPlatformGoesOn writes as it always did, by a user that knows nothing of us.
+func TestTheOldPlatformGoesOn(t *testing.T) {
+	url := pgtest.Database(t)
+	pgtest.Exec(t, url, `CREATE TABLE apis (id int PRIMARY KEY, code_snapshot text NOT NULL, calls int DEFAULT 0);
+		INSERT INTO apis VALUES (1, 'a'); DO $$ BEGIN CREATE ROLE platform LOGIN; EXCEPTION WHEN duplicate_object THEN END $$; GRANT ALL ON apis TO platform`)
+	n := start(t, url)
+	old := strings.ReplaceAll(url, "user=postgres", "user=platform")
+	pgtest.Exec(t, old, "INSERT INTO apis VALUES (2, 'b')") // without a list of columns
+	n.wait(t, "b")
+	pgtest.Exec(t, old, "UPDATE apis SET calls = calls + 1")
+	pgtest.Exec(t, old, "UPDATE apis SET code_snapshot = 'c' WHERE id = 2; DELETE FROM apis WHERE id = 1")
+	n.wait(t, "c")
+	n.wait(t, "deleted 1")
+	if got := fmt.Sprint(n.calls); got != "[2: b 2: c]" {
+		t.Errorf("deploys: %s", got)
+	}
+}
+
+func TestFailures(t *testing.T) {
+	url := pgtest.Database(t)
+	pgtest.Exec(t, url, "CREATE TABLE apis (id text, code_snapshot text); INSERT INTO apis VALUES ('one', 'a'), ('../two', 'a'), ('three', '')")
+	n := start(t, url)
+	n.wait(t, "") // refused, and reported on a version
+	var broken, ours bool
+	n.mu.Lock()
+	n.err = func(r deploy.Request) error {
+		switch {
+		case r.Code == "broken":
+			broken = true
+			return &deploy.Error{Reason: "import_error", Message: "it raised an error"}
+		case r.Code == "b" && !ours:
+			ours = true
+			return errors.New("the host is out of room")
+		}
+		return nil
+	}
+	n.mu.Unlock()
+	pgtest.Exec(t, url, "UPDATE apis SET code_snapshot = 'broken' WHERE id = 'one'")
+	n.wait(t, "broken")
+	pgtest.Exec(t, url, "UPDATE apis SET code_snapshot = 'b' WHERE id = 'one'")
+	n.wait(t, "b") // fails for a reason of ours
+	n.wait(t, "b") // and is tried again
+	if err := n.Follower.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if a := n.API(t, "one"); !broken || a.CodeSnapshot != "b" {
+		t.Errorf("%+v", a)
+	}
+	notes, err := n.Rows().Followed(t.Context())
+	if err != nil || !strings.Contains(notes["../two"].Problem, "cannot be part of an address") || notes["one"].Problem != "" {
+		t.Errorf("%+v, %v", notes, err)
+	}
+	versions, err := n.Versions(t.Context(), "three")
+	if err != nil || len(versions) != 1 || versions[0].Failure != deploy.InvalidRequest || n.API(t, "three").ActiveVersion != 0 {
+		t.Errorf("%+v, %v", versions, err)
+	}
+}
+
+// TestOneNodeTakesOver runs two on one database.
+func TestOneNodeTakesOver(t *testing.T) {
+	url := pgtest.Database(t)
+	pgtest.Exec(t, url, "CREATE TABLE apis (id int, code_snapshot text); INSERT INTO apis VALUES (1, 'a')")
+	n, other := start(t, url), start(t, url)
+	for _, code := range []string{"b", "c", "d"} {
+		pgtest.Exec(t, url, "UPDATE apis SET code_snapshot = $1", code)
+		n.wait(t, code)
+	}
+	if len(other.calls) > 0 {
+		t.Errorf("both deployed: %q", other.calls)
+	}
+	if err := n.Follower.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	pgtest.Exec(t, url, "UPDATE apis SET code_snapshot = 'e'")
+	other.wait(t, "e")
+}
+
+func TestNamesThatAreTaken(t *testing.T) {
+	url := pgtest.Database(t)
+	pgtest.Exec(t, url, "CREATE TABLE apis (id int, name text, code_snapshot text); INSERT INTO apis VALUES (1, 'Same', 'a'), (2, 'same', 'a'), (3, '!', 'a')")
+	n := start(t, url)
+	names := map[string]bool{}
+	for _, id := range []string{"1", "2", "3"} {
+		a := n.API(t, id)
+		if a.ID != id || store.ValidName(a.Name) != nil || names[a.Name] {
+			t.Errorf("%+v", a)
+		}
+		names[a.Name] = true
+	}
+}

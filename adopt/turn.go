@@ -1,0 +1,186 @@
+package adopt
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"regexp"
+
+	"go.uber.org/zap"
+
+	"apibuilder/deploy"
+	"apibuilder/store"
+)
+
+var validID = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]{0,127}$`)
+
+// usableID returns nil for an id that can be in a path, in a URL and on disk.
+func usableID(id string) error {
+	if validID.MatchString(id) {
+		return nil
+	}
+	return fmt.Errorf("the id %.40q cannot be part of an address: use letters, digits, - and _, 128 at most", id)
+}
+
+// request is the deploy of a row. What the row does not say stays as the serving version has it.
+func request(row store.Row, serving store.Version, name string) deploy.Request {
+	if name == "" {
+		name = "checked"
+	}
+	return deploy.Request{
+		Name: name, Code: row.Code, Requirements: row.Requirements,
+		Python: serving.Python, Env: serving.Env, Limits: serving.Limits,
+	}
+}
+
+// find returns the API of a row; not one that merely has the row's id for a name.
+func (f *Follower) find(ctx context.Context, id string) (store.API, error) {
+	api, err := f.Store.API(ctx, id)
+	if err == nil && api.ID != id {
+		return store.API{}, fmt.Errorf("api %q: %w", id, store.ErrNotFound)
+	}
+	return api, err
+}
+
+// claim returns the API of a row, and makes it where there is none. Its name resembles the row's.
+func (f *Follower) claim(ctx context.Context, row store.Row) (store.API, error) {
+	api, err := f.find(ctx, row.ID)
+	if !errors.Is(err, store.ErrNotFound) {
+		return api, err
+	}
+	name := row.Name
+	if name == "" {
+		name = row.ID
+	}
+	sum := sha256.Sum256([]byte(row.ID))
+	name = store.SuggestName(name)
+	for _, name := range []string{name, store.SuggestName(fmt.Sprintf("%.54s-%s", name, hex.EncodeToString(sum[:4])))} {
+		api, err = f.Store.CreateAPI(ctx, store.API{ID: row.ID, Name: name, UserID: store.OperatorID})
+		if !errors.Is(err, store.ErrConflict) {
+			break
+		}
+	}
+	return api, err
+}
+
+// inherit takes a row over as it is, and reports whether it could: where another content serves, the row has to take a turn.
+// A crash between its steps leaves a version too many, no more.
+func (f *Follower) inherit(ctx context.Context, row store.Row) (bool, error) {
+	api, err := f.claim(ctx, row)
+	if err == nil && api.ActiveVersion != 0 && (api.CodeSnapshot != row.Code || api.Requirements != row.Requirements) {
+		return false, nil
+	}
+	if err == nil && api.ActiveVersion == 0 {
+		var v store.Version
+		v, err = f.Store.AddVersion(ctx, store.Version{
+			APIID: api.ID, Code: row.Code, Requirements: row.Requirements, State: store.VersionReady,
+			Detail: "taken over as it was, without being started",
+		})
+		if err == nil {
+			err = f.Store.Activate(ctx, api.ID, v.Number)
+		}
+	}
+	if err == nil {
+		err = f.Rows.Take(ctx, row.ID, store.Followed{Stamp: row.Stamp})
+		f.followed[row.ID] = store.Followed{Stamp: row.Stamp}
+	}
+	return true, err
+}
+
+// replace brings the newest content of a row to traffic, or notes why not.
+func (f *Follower) replace(ctx context.Context, id string) error {
+	rows, err := f.Rows.Read(ctx, []string{id})
+	if err != nil || len(rows) == 0 { // gone meanwhile: the next look sees to it
+		return err
+	}
+	row := rows[0]
+	notes, err := f.Rows.Followed(ctx, id)
+	if err != nil {
+		return err
+	}
+	if note, ok := notes[id]; ok && note.Stamp == row.Stamp { // it was deployed by way of us, which wrote to their row
+		f.note(id, note)
+		return nil
+	}
+	if bad := usableID(id); bad != nil {
+		f.Log.Warn("a row of table apis cannot be served", zap.Error(bad))
+		return f.take(ctx, row, bad.Error())
+	}
+	if !row.Active {
+		return f.suspend(ctx, row)
+	}
+	api, err := f.claim(ctx, row)
+	if err != nil {
+		return err
+	}
+	problem, err := f.deploy(ctx, api, row)
+	if err != nil {
+		return err
+	}
+	return f.take(ctx, row, problem)
+}
+
+// deploy returns what the row's author has to mend, or an error when it was not the author's fault.
+func (f *Follower) deploy(ctx context.Context, api store.API, row store.Row) (problem string, err error) {
+	var serving store.Version
+	if api.ActiveVersion > 0 {
+		if serving, err = f.Store.Version(ctx, api.ID, api.ActiveVersion); err != nil {
+			return "", err
+		}
+	}
+	result, err := f.Deployer.Deploy(ctx, request(row, serving, api.Name))
+	if err == nil {
+		f.Log.Info("a row of table apis changed and serves", zap.String("api", api.ID), zap.Int("version", result.Version))
+		return "", nil
+	}
+	mistake, ok := errors.AsType[*deploy.Error](err)
+	if !ok || mistake.Reason == deploy.Canceled || mistake.Reason == deploy.Internal {
+		return "", err
+	}
+	f.Log.Warn("a row of table apis changed and does not serve; what served before goes on", zap.String("api", api.ID),
+		zap.String("reason", mistake.Reason), zap.String("message", mistake.Message))
+	if mistake.Reason != deploy.InvalidRequest && mistake.Reason != deploy.AboveCeiling {
+		return mistake.Error(), nil // its version is there, as failed
+	}
+	_, err = f.Store.AddVersion(ctx, store.Version{
+		APIID: api.ID, Code: row.Code, Requirements: row.Requirements, State: store.VersionFailed,
+		Failure: mistake.Reason, Detail: mistake.Error(),
+	})
+	return mistake.Error(), err
+}
+
+// suspend takes a row's API out of service; its keys and versions stay.
+func (f *Follower) suspend(ctx context.Context, row store.Row) error {
+	_, err := f.find(ctx, row.ID)
+	if err == nil {
+		err = f.Rows.Suspend(ctx, row.ID)
+		if err == nil {
+			err = f.End(ctx, row.ID)
+		}
+	}
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return err
+	}
+	return f.take(ctx, row, "")
+}
+
+// remove deletes the API of a row that is gone.
+func (f *Follower) remove(ctx context.Context, id string) error {
+	_, err := f.find(ctx, id)
+	if err == nil {
+		_, err = f.Deployer.Delete(ctx, id)
+	}
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return err
+	}
+	if err := f.Rows.Forget(ctx, id); err != nil {
+		return err
+	}
+	f.Log.Info("a row of table apis is gone, and its API with it", zap.String("id", id))
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.followed, id)
+	return nil
+}

@@ -1,0 +1,244 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+
+	"github.com/urfave/cli/v3"
+
+	"apibuilder/backup"
+	"apibuilder/store"
+	"apibuilder/store/postgres"
+)
+
+// journalFile is a file of the usage journal, below the data directory.
+var journalFile = regexp.MustCompile(`^usage/usage-(\d{8})\.log$`)
+
+// keeper is a store of either driver.
+type keeper interface {
+	store.Dumper
+	store.Loader
+	Close() error
+}
+
+func (a *app) backupCommand() *cli.Command {
+	return &cli.Command{
+		Name:      "backup",
+		Usage:     "write everything that cannot be made again into one file, also while a server runs",
+		ArgsUsage: "FILE",
+		Description: "The file holds APIs with their code, versions with their environment variables, hashed keys, users, plans, usage,\n" +
+			"and the usage records that wait in the journal, as they are at one moment. Environments are not in it: they are built\n" +
+			"again. It contains secrets, and is readable by its owner only. It can be restored into either kind of store.",
+		Flags:  databaseFlags(),
+		Action: a.backup,
+	}
+}
+
+func (a *app) restoreCommand() *cli.Command {
+	return &cli.Command{
+		Name:        "restore",
+		Usage:       "fill an empty store from a backup, while no server runs",
+		ArgsUsage:   "FILE",
+		Description: "Nothing is changed unless all of it can be restored.",
+		Flags: append(databaseFlags(), &cli.BoolFlag{
+			Name: "force", Usage: "replace what the store holds: all of it is lost",
+		}),
+		Action: a.restore,
+	}
+}
+
+// openKeeper opens the store that serve would use.
+func openKeeper(ctx context.Context, s settings, data *dataDir) (keeper, error) {
+	url, err := databaseURL(s)
+	if err != nil {
+		return nil, err
+	}
+	if url.reveal() != "" {
+		st, err := postgres.Open(ctx, postgres.Options{URL: url.reveal()})
+		if err != nil {
+			return nil, err
+		}
+		return st, nil
+	}
+	st, err := openFile(ctx, data)
+	if err != nil {
+		return nil, err
+	}
+	return st.(keeper), nil
+}
+
+type backupResult struct {
+	File  string `json:"file"`
+	Rows  int    `json:"rows"`
+	Bytes int64  `json:"bytes"`
+}
+
+func (a *app) backup(ctx context.Context, cmd *cli.Command) error {
+	args, err := arguments(cmd, "FILE")
+	if err != nil {
+		return err
+	}
+	settings, err := loadSettings(cmd)
+	if err != nil {
+		return err
+	}
+	path := settings.text("data-dir")
+	if _, err := os.Stat(path); err != nil {
+		return fmt.Errorf("find the data directory: %w: name it with --data-dir", err)
+	}
+	data, err := openDataDir(path)
+	if err != nil {
+		return err
+	}
+	if _, err := os.Stat(args[0]); err == nil {
+		return fmt.Errorf("%s exists: move it away, or name another file", args[0])
+	}
+	st, err := openKeeper(ctx, settings, data)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = st.Close() }()
+	// The journal first: what is delivered in between is in both, and counts once.
+	files, err := readJournal(data)
+	if err != nil {
+		return err
+	}
+	result, err := writeBackup(ctx, args[0], st, files)
+	if err != nil {
+		return fmt.Errorf("write the backup: %w", err)
+	}
+	return a.show(cmd, result, func(w io.Writer) {
+		fmt.Fprintf(w, "%s holds %d rows in %d bytes\n", result.File, result.Rows, result.Bytes)
+	})
+}
+
+// writeBackup writes aside, so that a file under its name is whole.
+func writeBackup(ctx context.Context, path string, st store.Dumper, files []backup.File) (result backupResult, err error) {
+	out, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*") // mode 0600
+	if err != nil {
+		return result, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, os.Remove(out.Name()))
+		}
+	}()
+	defer out.Close()
+	if result.Rows, err = backup.Write(ctx, out, st, files); err != nil {
+		return result, err
+	}
+	if err = out.Sync(); err != nil {
+		return result, err
+	}
+	info, err := out.Stat()
+	if err != nil {
+		return result, err
+	}
+	result.File, result.Bytes = path, info.Size()
+	return result, os.Rename(out.Name(), path)
+}
+
+// readJournal returns what waits in the journal. A file that goes meanwhile was delivered.
+func readJournal(data *dataDir) ([]backup.File, error) {
+	paths, err := filepath.Glob(data.join("usage/usage-*.log"))
+	if err != nil {
+		return nil, err
+	}
+	var files []backup.File
+	for _, path := range paths {
+		raw, err := os.ReadFile(path)
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			continue
+		case err != nil:
+			return nil, fmt.Errorf("read the usage journal: %w", err)
+		}
+		files = append(files, backup.File{Name: "usage/" + filepath.Base(path), Data: raw})
+	}
+	return files, nil
+}
+
+func (a *app) restore(ctx context.Context, cmd *cli.Command) error {
+	args, err := arguments(cmd, "FILE")
+	if err != nil {
+		return err
+	}
+	settings, err := loadSettings(cmd)
+	if err != nil {
+		return err
+	}
+	file, err := os.Open(args[0])
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	content, err := backup.Read(file)
+	if err != nil {
+		return fmt.Errorf("read %s: %w", args[0], err)
+	}
+	for _, f := range content.Files {
+		if !journalFile.MatchString(f.Name) {
+			return fmt.Errorf("read %s: %w: it has a file %q", args[0], backup.ErrNotABackup, f.Name)
+		}
+	}
+	data, err := openDataDir(settings.text("data-dir"))
+	if err != nil {
+		return err
+	}
+	if err := data.lock(); err != nil {
+		return err
+	}
+	defer func() { _ = data.close() }()
+	st, err := openKeeper(ctx, settings, data)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = st.Close() }()
+	rows, err := content.Load(ctx, st, cmd.Bool("force"))
+	if errors.Is(err, store.ErrConflict) && !cmd.Bool("force") {
+		return fmt.Errorf("%w: name another, or replace what it holds with --force", err)
+	}
+	if err != nil {
+		return fmt.Errorf("restore %s: %w", args[0], err)
+	}
+	if err := writeJournal(data, content.Files); err != nil {
+		return fmt.Errorf("restore the usage journal: %w", err)
+	}
+	return a.show(cmd, backupResult{File: args[0], Rows: rows}, func(w io.Writer) {
+		fmt.Fprintf(w, "%d rows are restored, as they were at %s\n", rows, timeText(content.Made))
+	})
+}
+
+// writeJournal puts files behind those that are there. Records that are in the store already are not counted again.
+func writeJournal(data *dataDir, files []backup.File) error {
+	if len(files) == 0 {
+		return nil
+	}
+	if err := os.MkdirAll(data.join("usage"), 0o700); err != nil {
+		return err
+	}
+	there, err := filepath.Glob(data.join("usage/usage-*.log"))
+	if err != nil {
+		return err
+	}
+	last := 0
+	for _, path := range there {
+		var number int
+		if _, err := fmt.Sscanf(filepath.Base(path), "usage-%d.log", &number); err == nil {
+			last = max(last, number)
+		}
+	}
+	for i, f := range files {
+		name := data.join(fmt.Sprintf("usage/usage-%08d.log", last+1+i))
+		if err := os.WriteFile(name, f.Data, 0o600); err != nil {
+			return err
+		}
+	}
+	return nil
+}

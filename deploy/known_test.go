@@ -1,0 +1,73 @@
+package deploy_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"testing/synctest"
+
+	"apibuilder/store"
+)
+
+// awayStore answers nothing while it is away, or hangs.
+type awayStore struct {
+	store.Store
+	away bool
+	hang bool
+}
+
+func (s *awayStore) API(ctx context.Context, ref string) (store.API, error) {
+	if s.hang {
+		<-ctx.Done()
+		return store.API{}, ctx.Err()
+	}
+	if s.away {
+		return store.API{}, fmt.Errorf("read: %w", store.ErrUnavailable)
+	}
+	return s.Store.API(ctx, ref)
+}
+
+// TestWhatRanBeforeRunsWithoutTheStore restarts a program during an outage.
+func TestWhatRanBeforeRunsWithoutTheStore(t *testing.T) {
+	f := newFixture(t)
+	id := f.mustDeploy(t, request("known", "code 1")).API.ID
+	st := &awayStore{Store: f.store.Store}
+	f.store.Store = st
+	st.away = true
+	spec, err := f.Source(t.Context(), id)
+	if err != nil || spec.Code != "code 1" {
+		t.Fatalf("%+v, %v", spec, err)
+	}
+	if _, err := f.Source(t.Context(), "api_stranger"); !errors.Is(err, store.ErrUnavailable) {
+		t.Errorf("error is %v", err)
+	}
+	if _, err := f.Deploy(t.Context(), request("known", "code 2")); !errors.Is(err, store.ErrUnavailable) {
+		t.Errorf("error of a deploy is %v", err)
+	}
+	st.away = false
+	f.mustDeploy(t, request("known", "code 3"))
+	st.away = true
+	if spec, err := f.Source(t.Context(), id); err != nil || spec.Code != "code 3" {
+		t.Errorf("%+v, %v", spec, err)
+	}
+	st.away = false
+	if _, err := f.Delete(t.Context(), id); err != nil {
+		t.Fatal(err)
+	}
+	st.away = true
+	if _, err := f.Source(t.Context(), id); !errors.Is(err, store.ErrUnavailable) {
+		t.Errorf("a deleted API runs again: %v", err)
+	}
+}
+
+func TestAStoreThatHangsIsAway(t *testing.T) {
+	f := newFixture(t)
+	id := f.mustDeploy(t, request("known", "code 1")).API.ID
+	f.store.Store = &awayStore{Store: f.store.Store, hang: true}
+	synctest.Test(t, func(t *testing.T) {
+		if spec, err := f.Source(t.Context(), id); err != nil || spec.Code != "code 1" {
+			t.Errorf("%+v, %v", spec, err)
+		}
+	})
+}

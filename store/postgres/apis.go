@@ -1,0 +1,108 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+
+	"apibuilder/store"
+)
+
+const apiColumns = `id, name, user_id, public, public_docs, code_snapshot, requirements, active_version, rate_requests,
+	rate_per_ns, created_at, updated_at`
+
+func scanAPI(rows pgx.Rows) (store.API, error) {
+	var a store.API
+	var created, updated *int64
+	err := rows.Scan(&a.ID, &a.Name, &a.UserID, &a.Public, &a.PublicDocs, &a.CodeSnapshot, &a.Requirements,
+		&a.ActiveVersion, &a.Rate.Requests, &a.Rate.Per, &created, &updated)
+	a.CreatedAt, a.UpdatedAt = fromMicros(created), fromMicros(updated)
+	return a, err
+}
+
+// CreateAPI is as in store.Store; a new API has no active version, whatever a says.
+func (s *Store) CreateAPI(ctx context.Context, a store.API) (store.API, error) {
+	if err := a.Valid(); err != nil {
+		return store.API{}, fmt.Errorf("create api: %w", err)
+	}
+	a.ActiveVersion = 0
+	a.CreatedAt = stamp(a.CreatedAt)
+	a.UpdatedAt = stamp(a.UpdatedAt)
+	err := s.write(ctx, func(u *unit) error {
+		if err := checkUser(ctx, u, a.UserID); err != nil {
+			return err
+		}
+		_, err := u.Exec(ctx, `INSERT INTO apibuilder_apis (`+apiColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`,
+			a.ID, a.Name, a.UserID, a.Public, a.PublicDocs, a.CodeSnapshot, a.Requirements, a.ActiveVersion,
+			a.Rate.Requests, int64(a.Rate.Per), micros(a.CreatedAt), micros(a.UpdatedAt))
+		u.changed(a.ID)
+		return about("api", a.Name, err)
+	})
+	if err != nil {
+		return store.API{}, fmt.Errorf("create api: %w", err)
+	}
+	return a, nil
+}
+
+// API is as in store.Store.
+func (s *Store) API(ctx context.Context, idOrName string) (a store.API, err error) {
+	err = s.read(ctx, func() error {
+		a, err = findAPI(ctx, s.pool, "WHERE id = $1 OR name = $1 ORDER BY id = $1 DESC LIMIT 1", idOrName)
+		return err
+	})
+	return a, err
+}
+
+func findAPI(ctx context.Context, q queryer, where, id string) (store.API, error) {
+	if !storable(id) {
+		return store.API{}, about("api", id, store.ErrNotFound)
+	}
+	a, err := first(ctx, q, scanAPI, `SELECT `+apiColumns+` FROM apibuilder_apis `+where, id)
+	return a, about("api", id, err)
+}
+
+// APIs is as in store.Store.
+func (s *Store) APIs(ctx context.Context) (all []store.API, err error) {
+	err = s.read(ctx, func() error {
+		all, err = list(ctx, s.pool, scanAPI, `SELECT `+apiColumns+` FROM apibuilder_apis ORDER BY name`)
+		return err
+	})
+	return all, err
+}
+
+// UpdateAPI is as in store.Store.
+func (s *Store) UpdateAPI(ctx context.Context, a store.API) (store.API, error) {
+	var updated store.API
+	err := s.write(ctx, func(u *unit) (err error) {
+		if updated, err = findAPI(ctx, u, "WHERE id = $1 FOR UPDATE", a.ID); err != nil {
+			return err
+		}
+		if err := checkUser(ctx, u, a.UserID); err != nil {
+			return err
+		}
+		updated.Public, updated.PublicDocs, updated.Rate, updated.UserID = a.Public, a.PublicDocs, a.Rate, a.UserID
+		updated.UpdatedAt = stamp(noTime)
+		_, err = u.Exec(ctx, `UPDATE apibuilder_apis SET public = $1, public_docs = $2, rate_requests = $3, rate_per_ns = $4,
+			user_id = $5, updated_at = $6 WHERE id = $7`, updated.Public, updated.PublicDocs, updated.Rate.Requests, int64(updated.Rate.Per), updated.UserID,
+			micros(updated.UpdatedAt), updated.ID)
+		u.changed(a.ID)
+		return about("api", a.ID, err)
+	})
+	if err != nil {
+		return store.API{}, fmt.Errorf("update api: %w", err)
+	}
+	return updated, nil
+}
+
+// DeleteAPI is as in store.Store.
+func (s *Store) DeleteAPI(ctx context.Context, id string) error {
+	err := s.write(ctx, func(u *unit) error {
+		u.changed(id)
+		return about("api", id, must(u.Exec(ctx, `DELETE FROM apibuilder_apis WHERE id = $1`, id)))
+	})
+	if err != nil {
+		return fmt.Errorf("delete api: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,55 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+
+	"apibuilder/store"
+)
+
+const keptExits = 50 // of each API
+
+func scanExit(rows pgx.Rows) (store.Exit, error) {
+	var e store.Exit
+	var at *int64
+	err := rows.Scan(&e.APIID, &e.Version, &e.Reason, &e.Detail, &e.Output, &at)
+	e.Time = fromMicros(at)
+	return e, err
+}
+
+// AddExit is as in store.Store; a zero time is set to now, ErrNotFound when the API is missing.
+func (s *Store) AddExit(ctx context.Context, e store.Exit) error {
+	err := s.write(ctx, func(u *unit) error {
+		_, err := u.Exec(ctx, `INSERT INTO apibuilder_exits (api_id, version, reason, detail, output, time)
+			VALUES ($1, $2, $3, $4, $5, $6)`, e.APIID, e.Version, store.CleanText(e.Reason), store.CleanText(e.Detail),
+			store.CleanText(e.Output), micros(stamp(e.Time)))
+		if err != nil {
+			return about("api", e.APIID, err)
+		}
+		_, err = u.Exec(ctx, `DELETE FROM apibuilder_exits WHERE seq IN (
+			SELECT seq FROM apibuilder_exits WHERE api_id = $1 ORDER BY time DESC, seq DESC OFFSET $2)`, e.APIID, keptExits)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("add exit: %w", err)
+	}
+	return nil
+}
+
+// Exits is as in store.Store; a limit below 1 means all that are kept.
+func (s *Store) Exits(ctx context.Context, apiID string, limit int) (all []store.Exit, err error) {
+	if !storable(apiID) {
+		return []store.Exit{}, nil
+	}
+	if limit < 1 {
+		limit = keptExits
+	}
+	err = s.read(ctx, func() error {
+		all, err = list(ctx, s.pool, scanExit, `SELECT api_id, version, reason, detail, output, time FROM apibuilder_exits
+			WHERE api_id = $1 ORDER BY time DESC, seq DESC LIMIT $2`, apiID, limit)
+		return err
+	})
+	return all, err
+}

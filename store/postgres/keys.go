@@ -1,0 +1,100 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+
+	"apibuilder/store"
+)
+
+const keyColumns = `id, api_id, name, prefix, hash, rate_requests, rate_per_ns, created_at, revoked_at`
+
+func scanKey(rows pgx.Rows) (store.Key, error) {
+	var k store.Key
+	var hash []byte
+	var created, revoked *int64
+	err := rows.Scan(&k.ID, &k.APIID, &k.Name, &k.Prefix, &hash, &k.Rate.Requests, &k.Rate.Per, &created, &revoked)
+	if err != nil {
+		return k, err
+	}
+	k.CreatedAt, k.RevokedAt = fromMicros(created), fromMicros(revoked)
+	k.Hash, err = hashOf(hash)
+	return k, err
+}
+
+func hashOf(b []byte) (hash [32]byte, err error) {
+	if copy(hash[:], b) != len(hash) || len(b) != len(hash) {
+		return hash, fmt.Errorf("read hash: %d bytes instead of %d", len(b), len(hash))
+	}
+	return hash, nil
+}
+
+// CreateKey is as in store.Store; ErrConflict when the id or hash is taken, ErrNotFound when the API is missing.
+func (s *Store) CreateKey(ctx context.Context, k store.Key) (store.Key, error) {
+	if err := k.Valid(); err != nil {
+		return store.Key{}, fmt.Errorf("create key: %w", err)
+	}
+	k.CreatedAt = stamp(k.CreatedAt)
+	k.RevokedAt = fromMicros(micros(k.RevokedAt))
+	err := s.write(ctx, func(u *unit) error {
+		if _, err := findAPI(ctx, u, "WHERE id = $1", k.APIID); err != nil {
+			return err
+		}
+		_, err := u.Exec(ctx, `INSERT INTO apibuilder_keys (`+keyColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)`,
+			k.ID, k.APIID, k.Name, k.Prefix, k.Hash[:], k.Rate.Requests, int64(k.Rate.Per), micros(k.CreatedAt), micros(k.RevokedAt))
+		u.changed(k.APIID)
+		return about("key", k.ID, err)
+	})
+	if err != nil {
+		return store.Key{}, fmt.Errorf("create key: %w", err)
+	}
+	return k, nil
+}
+
+// Keys is as in store.Store.
+func (s *Store) Keys(ctx context.Context, apiID string) (all []store.Key, err error) {
+	if !storable(apiID) {
+		return []store.Key{}, nil
+	}
+	err = s.read(ctx, func() error {
+		all, err = list(ctx, s.pool, scanKey,
+			`SELECT `+keyColumns+` FROM apibuilder_keys WHERE api_id = $1 ORDER BY created_at, seq`, apiID)
+		return err
+	})
+	return all, err
+}
+
+// KeyByHash is as in store.Store.
+func (s *Store) KeyByHash(ctx context.Context, hash [32]byte) (k store.Key, err error) {
+	err = s.read(ctx, func() error {
+		k, err = first(ctx, s.pool, scanKey, `SELECT `+keyColumns+` FROM apibuilder_keys WHERE hash = $1`, hash[:])
+		if err != nil {
+			return fmt.Errorf("key by hash: %w", neutral(err))
+		}
+		return nil
+	})
+	return k, err
+}
+
+// RevokeKey is as in store.Store.
+func (s *Store) RevokeKey(ctx context.Context, id string) (k store.Key, err error) {
+	if !storable(id) {
+		return store.Key{}, about("key", id, store.ErrNotFound)
+	}
+	err = s.write(ctx, func(u *unit) error {
+		k, err = first(ctx, u, scanKey, `SELECT `+keyColumns+` FROM apibuilder_keys WHERE id = $1 FOR UPDATE`, id)
+		if err != nil || !k.RevokedAt.IsZero() {
+			return about("key", id, err)
+		}
+		k.RevokedAt = stamp(noTime)
+		u.changed(k.APIID)
+		return about("key", id,
+			must(u.Exec(ctx, `UPDATE apibuilder_keys SET revoked_at = $1 WHERE id = $2`, micros(k.RevokedAt), id)))
+	})
+	if err != nil {
+		return store.Key{}, fmt.Errorf("revoke key: %w", err)
+	}
+	return k, nil
+}

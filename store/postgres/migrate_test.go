@@ -1,0 +1,198 @@
+package postgres
+
+import (
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"apibuilder/internal/pgtest"
+	"apibuilder/store"
+)
+
+func isErr(err, target error) bool { return errors.Is(err, target) }
+
+func rawPool(t *testing.T, url string) *pgxpool.Pool {
+	t.Helper()
+	cfg, err := config(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool, err := pgxpool.NewWithConfig(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(pool.Close)
+	return pool
+}
+
+func ask[T any](t *testing.T, url, query string) (v T) {
+	t.Helper()
+	if err := rawPool(t, url).QueryRow(t.Context(), query).Scan(&v); err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+const versionQuery = "SELECT max(version) FROM apibuilder_schema_migrations"
+
+func TestNodesThatStartAtOnceMigrateOnce(t *testing.T) {
+	url := pgtest.Database(t)
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			s, err := Open(t.Context(), Options{URL: url})
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer s.Close()
+			if _, err := s.User(t.Context(), store.OperatorID); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if n := ask[int](t, url, "SELECT count(*) FROM apibuilder_schema_migrations"); n != len(embedded()) {
+		t.Errorf("%d migrations are recorded", n)
+	}
+}
+
+func TestFailedMigrationLeavesNothing(t *testing.T) {
+	url := pgtest.Database(t)
+	broken := []migration{{1, "a", "CREATE TABLE t (n INTEGER)"}, {2, "b", "CREATE TABLE u (n INTEGER); CREATE TABLE t (n INTEGER)"}}
+	err := migrate(t.Context(), rawPool(t, url), broken)
+	if err == nil || !strings.Contains(err.Error(), "migration b") {
+		t.Fatalf("error is %v", err)
+	}
+	if v := ask[int](t, url, versionQuery); v != 1 {
+		t.Errorf("version is %d", v)
+	}
+	if ask[bool](t, url, "SELECT to_regclass('u') IS NOT NULL") {
+		t.Error("half a migration was kept")
+	}
+}
+
+// TestOlderNodeGoesOn migrates under a node that runs, to a schema that it does not know.
+func TestOlderNodeGoesOn(t *testing.T) {
+	url := pgtest.Database(t)
+	old := openAt(t, url)
+	a := makeAPI(t, old, "resize")
+	newer := append(embedded(), migration{len(embedded()) + 1, "next", `ALTER TABLE apibuilder_apis ADD COLUMN colour TEXT NOT NULL
+		DEFAULT 'red'; ALTER TABLE apibuilder_versions ADD COLUMN colour TEXT; CREATE TABLE apibuilder_more (n INTEGER)`})
+	s, err := open(t.Context(), Options{URL: url}, newer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	for _, node := range []*Store{old, s} {
+		if _, err := node.AddVersion(t.Context(), store.Version{APIID: a.ID, Code: "x"}); err != nil {
+			t.Error(err)
+		}
+		if got, err := node.API(t.Context(), a.ID); err != nil || got != a {
+			t.Errorf("%+v, %v", got, err)
+		}
+	}
+	makeAPI(t, old, "another")
+
+	_, err = Open(t.Context(), Options{URL: url})
+	if !errors.Is(err, ErrNewer) || !strings.Contains(err.Error(), "run the newer program") {
+		t.Fatalf("error is %v", err)
+	}
+}
+
+// TestMigrationGivesWayToALongTransaction holds a table as a report that runs for hours would.
+func TestMigrationGivesWayToALongTransaction(t *testing.T) {
+	url := pgtest.Database(t)
+	s := openAt(t, url)
+	tx, err := s.pool.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := tx.Exec(t.Context(), "SELECT * FROM apibuilder_plans"); err != nil {
+		t.Fatal(err)
+	}
+	next := append(embedded(), migration{len(embedded()) + 1, "next", "ALTER TABLE apibuilder_plans ADD COLUMN colour TEXT"})
+	done := make(chan error, 1)
+	pool := rawPool(t, url)
+	go func() { done <- migrate(t.Context(), pool, next) }()
+	// While the migration waits, others read: at the latest when it gave up for a moment.
+	if _, err := s.Plans(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if err := tx.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestBesideAnotherProgram shares a database whose tables have the names that ours would have elsewhere.
+func TestBesideAnotherProgram(t *testing.T) {
+	url := pgtest.Database(t)
+	pgtest.Exec(t, url, `CREATE TABLE users (id int); CREATE TABLE keys (id int); CREATE TABLE usage (id int);
+		CREATE TABLE schema_migrations (version text); INSERT INTO schema_migrations VALUES ('20260101')`)
+	makeAPI(t, openAt(t, url), "resize")
+	if n := ask[int](t, url, "SELECT count(*) FROM schema_migrations"); n != 1 {
+		t.Errorf("their table has %d rows", n)
+	}
+}
+
+func TestOtherUsersSeeNothing(t *testing.T) {
+	url := pgtest.Database(t)
+	makeAPI(t, openAt(t, url), "resize")
+	pgtest.Exec(t, url, `DO $$ BEGIN CREATE ROLE browser LOGIN; EXCEPTION WHEN duplicate_object THEN END $$; GRANT ALL ON ALL TABLES IN SCHEMA public TO browser`)
+	browser := strings.ReplaceAll(url, "user=postgres", "user=browser")
+	if n := ask[int](t, browser, "SELECT count(*) FROM apibuilder_apis"); n != 0 {
+		t.Errorf("another user sees %d APIs", n)
+	}
+	_, err := Open(t.Context(), Options{URL: browser})
+	if err == nil || !strings.Contains(err.Error(), "connect as the user that owns") {
+		t.Errorf("error is %v", err)
+	}
+}
+
+func TestUserThatMayNotCreateTables(t *testing.T) {
+	url := pgtest.Database(t)
+	pgtest.Exec(t, url, `DO $$ BEGIN CREATE ROLE guest LOGIN; EXCEPTION WHEN duplicate_object THEN END $$; REVOKE CREATE ON SCHEMA public FROM PUBLIC`)
+	_, err := Open(t.Context(), Options{URL: strings.ReplaceAll(url, "user=postgres", "user=guest")})
+	if err == nil || !strings.Contains(err.Error(), "GRANT CREATE ON SCHEMA") {
+		t.Errorf("error is %v", err)
+	}
+}
+
+func TestSchemaOfTheSearchPath(t *testing.T) {
+	url := pgtest.Database(t)
+	_, err := Open(t.Context(), Options{URL: url + "&search_path=ours"})
+	if err == nil || !strings.Contains(err.Error(), "search_path=SCHEMA") {
+		t.Fatalf("error is %v", err)
+	}
+	pgtest.Exec(t, url, "CREATE SCHEMA ours")
+	s, there := openAt(t, url+"&search_path=ours"), openAt(t, url)
+	makeAPI(t, s, "resize")
+	makeAPI(t, there, "resize")
+	if n := ask[int](t, url, "SELECT count(*) FROM ours.apibuilder_changes"); n == 0 {
+		t.Error("changes of one schema are written down in another")
+	}
+}
+
+// TestTheURLIsNeverShown tries what a wrong or an unreachable one brings.
+func TestTheURLIsNeverShown(t *testing.T) {
+	for _, url := range []string{
+		"postgres://ann:s3cret@127.0.0.1:1/db", "postgres://ann:s3cret@[::1/db", "postgres://ann:s3cret@127.0.0.1:port/db",
+		"host=/nowhere password=s3cret user=ann", "s3cret", "postgres://ann:s3cret@127.0.0.1:1/db?sslmode=s3cret", "mysql://ann:s3cret@h/db",
+		"postgres://ann:p@s3cret@127.0.0.1:1/db", "postgres://ann:%zz@s3cret/db",
+	} {
+		_, err := Open(t.Context(), Options{URL: url})
+		if err == nil || strings.Contains(err.Error(), "s3cret") && !strings.Contains(url, "@s3cret") || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%s: error is %v", url, err)
+		}
+	}
+	_, err := Open(t.Context(), Options{URL: "postgres://ann:s3cret@127.0.0.1:1/db"})
+	if !errors.Is(err, store.ErrUnavailable) {
+		t.Errorf("error is %v", err)
+	}
+}

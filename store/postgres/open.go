@@ -1,0 +1,128 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"go.uber.org/zap"
+
+	"apibuilder/store"
+)
+
+// oldestServer is the first PostgreSQL that has what the schema uses (xid8), as server_version_num.
+const oldestServer = 130000
+
+const connectTimeout = 5 * time.Second
+
+// Options say where a Store is. URL is a secret and in no error or log line.
+type Options struct {
+	// URL is a connection string of libpq's, as URL or as keywords and values. Parameters of pgx work too: pool_max_conns, and
+	// default_query_exec_mode, see config.
+	URL string
+	// SweepEvery is how often changes are looked for that no notification told. Default 15s.
+	SweepEvery time.Duration
+	// PollEvery is the same where notifications do not arrive, as through a pooler in transaction mode. Default 500ms.
+	PollEvery time.Duration
+	// Log is told when notifications stop and come back. Default: none.
+	Log *zap.Logger
+}
+
+// Open connects, brings the schema up to date, and begins to listen for the changes of others. A database whose schema is
+// newer is refused with ErrNewer and left as it is. The tables are made in the first schema of the search path. The caller
+// closes the Store.
+func Open(ctx context.Context, o Options) (*Store, error) {
+	s, err := open(ctx, o, embedded())
+	if err != nil {
+		return nil, fmt.Errorf("open the PostgreSQL database: %w", err)
+	}
+	return s, nil
+}
+
+func open(ctx context.Context, o Options, all []migration) (*Store, error) {
+	cfg, err := config(o.URL)
+	if err != nil {
+		return nil, err
+	}
+	pool, err := pgxpool.NewWithConfig(ctx, cfg)
+	if err != nil {
+		return nil, unavailable(ctx, err)
+	}
+	schema, err := prepare(ctx, pool, all)
+	if err != nil {
+		pool.Close()
+		return nil, unavailable(ctx, err)
+	}
+	s := &Store{pool: pool, node: strings.TrimPrefix(store.NewID("node"), "node_"), subscribers: map[int]func(change){}}
+	if o.Log == nil {
+		o.Log = zap.NewNop()
+	}
+	if err := adopt(ctx, s, o.Log); err != nil {
+		pool.Close()
+		return nil, unavailable(ctx, err)
+	}
+	if s.feed, err = newFeed(ctx, s, schema, o); err != nil {
+		pool.Close()
+		return nil, unavailable(ctx, err)
+	}
+	return s, nil
+}
+
+// prepare looks at the server and migrates. It returns the schema that holds the tables.
+func prepare(ctx context.Context, pool *pgxpool.Pool, all []migration) (schema string, err error) {
+	var server int
+	err = pool.QueryRow(ctx, "SELECT current_setting('server_version_num')::bigint, coalesce(current_schema(), '')").
+		Scan(&server, &schema)
+	switch {
+	case err != nil:
+		return "", err
+	case server < oldestServer:
+		return "", fmt.Errorf("the server is PostgreSQL %d: use 13 or later", server/10000)
+	case schema == "":
+		return "", errors.New("the search path names no schema that exists: add ?search_path=SCHEMA to the database's URL")
+	}
+	if err := migrate(ctx, pool, all); err != nil {
+		return "", err
+	}
+	var hidden bool
+	if err := pool.QueryRow(ctx, "SELECT row_security_active('apibuilder_apis')").Scan(&hidden); err != nil {
+		return "", err
+	}
+	if hidden {
+		return "", errors.New("row security hides the tables from this user: connect as the user that owns apibuilder_apis")
+	}
+	return schema, nil
+}
+
+// config reads a connection string. Unless it says otherwise, statements are neither prepared by name nor described in a
+// round trip of their own (QueryExecModeExec): a pooler in transaction mode may give each round trip another connection, and
+// pgbouncer before 1.21 and others know no prepared statements. It costs the server a parse for each statement, which no
+// request waits for.
+func config(url string) (*pgxpool.Config, error) {
+	if strings.TrimSpace(url) == "" {
+		return nil, errors.New("the database's URL is empty")
+	}
+	cfg, err := pgxpool.ParseConfig(url)
+	if err != nil { // its text repeats the URL
+		return nil, errors.New("the database's URL cannot be read: write postgres://USER:PASSWORD@HOST:PORT/DATABASE, with " +
+			"%40 for an @ in the password and so on, and parameters like ?sslmode=require at the end")
+	}
+	c := cfg.ConnConfig
+	if !strings.Contains(url, "default_query_exec_mode") {
+		c.DefaultQueryExecMode = pgx.QueryExecModeExec
+	}
+	if c.ConnectTimeout == 0 {
+		c.ConnectTimeout = connectTimeout
+	}
+	if c.RuntimeParams["application_name"] == "" {
+		c.RuntimeParams["application_name"] = "apibuilder"
+	}
+	if cfg.PingTimeout == 0 {
+		cfg.PingTimeout = connectTimeout
+	}
+	return cfg, nil
+}

@@ -1,0 +1,66 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+
+	"apibuilder/store"
+)
+
+const planColumns = `name, rate_requests, rate_per_ns, memory_bytes, cpu, pids, max_memory_bytes, max_cpu, max_pids`
+
+func scanPlan(rows pgx.Rows) (store.Plan, error) {
+	var p store.Plan
+	err := rows.Scan(&p.Name, &p.Rate.Requests, &p.Rate.Per, &p.Limits.MemoryBytes, &p.Limits.CPU, &p.Limits.Pids,
+		&p.Ceiling.MemoryBytes, &p.Ceiling.CPU, &p.Ceiling.Pids)
+	return p, err
+}
+
+func findPlan(ctx context.Context, q queryer, name string) (store.Plan, error) {
+	if !storable(name) {
+		return store.Plan{}, about("plan", name, store.ErrNotFound)
+	}
+	p, err := first(ctx, q, scanPlan, `SELECT `+planColumns+` FROM apibuilder_plans WHERE name = $1`, name)
+	return p, about("plan", name, err)
+}
+
+// PutPlan is as in store.Store.
+func (s *Store) PutPlan(ctx context.Context, p store.Plan) error {
+	if err := p.Valid(); err != nil {
+		return fmt.Errorf("put plan: %w", err)
+	}
+	err := s.write(ctx, func(u *unit) error {
+		_, err := u.Exec(ctx, `INSERT INTO apibuilder_plans (`+planColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+			ON CONFLICT (name) DO UPDATE SET rate_requests = excluded.rate_requests, rate_per_ns = excluded.rate_per_ns,
+			memory_bytes = excluded.memory_bytes, cpu = excluded.cpu, pids = excluded.pids,
+			max_memory_bytes = excluded.max_memory_bytes, max_cpu = excluded.max_cpu, max_pids = excluded.max_pids`,
+			p.Name, p.Rate.Requests, int64(p.Rate.Per), p.Limits.MemoryBytes, p.Limits.CPU, p.Limits.Pids,
+			p.Ceiling.MemoryBytes, p.Ceiling.CPU, p.Ceiling.Pids)
+		u.changed("")
+		return about("plan", p.Name, err)
+	})
+	if err != nil {
+		return fmt.Errorf("put plan: %w", err)
+	}
+	return nil
+}
+
+// Plan is as in store.Store.
+func (s *Store) Plan(ctx context.Context, name string) (p store.Plan, err error) {
+	err = s.read(ctx, func() error {
+		p, err = findPlan(ctx, s.pool, name)
+		return err
+	})
+	return p, err
+}
+
+// Plans lists them by name.
+func (s *Store) Plans(ctx context.Context) (all []store.Plan, err error) {
+	err = s.read(ctx, func() error {
+		all, err = list(ctx, s.pool, scanPlan, `SELECT `+planColumns+` FROM apibuilder_plans ORDER BY name`)
+		return err
+	})
+	return all, err
+}

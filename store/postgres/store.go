@@ -1,0 +1,202 @@
+// Package postgres is the store.Store in a PostgreSQL database that several nodes and other programs may share. Its tables
+// are those of migrations; all of their names begin with apibuilder_, so that it can live beside what is there already.
+//
+// Every change is told to the subscribers of this process before the method that made it returns. What other nodes or
+// programs change comes by NOTIFY, and by a sweep over the table of changes: see feed.
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+
+	"apibuilder/store"
+)
+
+type change = store.Change
+
+// Store implements store.Store. Make one with Open. Errors of a database that cannot be reached wrap
+// store.ErrUnavailable.
+type Store struct {
+	pool *pgxpool.Pool
+	node string // names this store's own changes
+	feed *feed
+	rows *Rows // nil: there are none
+
+	gate   sync.RWMutex // read-held by every call, so that Close waits for them
+	closed bool
+
+	subscribersMu sync.RWMutex // read-held while subscribers are called
+	subscribers   map[int]func(change)
+	lastID        int
+}
+
+var _ store.Store = (*Store)(nil)
+
+// Close waits for calls under way and ends all connections. Calls after it return an error that wraps os.ErrClosed; closing
+// again does nothing.
+func (s *Store) Close() error {
+	s.gate.Lock()
+	defer s.gate.Unlock()
+	if s.closed {
+		return nil
+	}
+	s.closed = true
+	s.feed.stop()
+	s.pool.Close()
+	return nil
+}
+
+// Ping asks for one row.
+func (s *Store) Ping(ctx context.Context) error {
+	return s.read(ctx, func() error {
+		var one int
+		return s.pool.QueryRow(ctx, "SELECT 1").Scan(&one)
+	})
+}
+
+// Subscribe is as in store.Store. Calls come from the goroutine that committed, before its method returns, or from the one
+// that hears of others' changes; after cancel has returned fn is not running and will not be called, so fn must not call
+// cancel.
+func (s *Store) Subscribe(fn func(store.Change)) (cancel func()) {
+	s.subscribersMu.Lock()
+	defer s.subscribersMu.Unlock()
+	s.lastID++
+	id := s.lastID
+	s.subscribers[id] = fn
+	return func() {
+		s.subscribersMu.Lock()
+		defer s.subscribersMu.Unlock()
+		delete(s.subscribers, id)
+	}
+}
+
+func (s *Store) publish(changes []change) {
+	s.subscribersMu.RLock()
+	defer s.subscribersMu.RUnlock()
+	for _, c := range changes {
+		for _, fn := range s.subscribers {
+			fn(c)
+		}
+	}
+}
+
+// read runs fn unless the store is closed.
+func (s *Store) read(ctx context.Context, fn func() error) error {
+	s.gate.RLock()
+	defer s.gate.RUnlock()
+	if s.closed {
+		return fmt.Errorf("read database: %w", os.ErrClosed)
+	}
+	return unavailable(ctx, fn())
+}
+
+// unit is one transaction and what it changes.
+type unit struct {
+	pgx.Tx
+	changes []change
+}
+
+func (u *unit) changed(apiID string) { u.changes = append(u.changes, change{APIID: apiID}) }
+
+// write runs fn in a transaction and tells the subscribers once it is committed.
+func (s *Store) write(ctx context.Context, fn func(*unit) error) error {
+	s.gate.RLock()
+	defer s.gate.RUnlock()
+	if s.closed {
+		return fmt.Errorf("write database: %w", os.ErrClosed)
+	}
+	u := &unit{}
+	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
+		u.Tx = tx
+		// For this transaction alone, so that it works through a pooler too: the trigger says whose change it is.
+		if _, err := tx.Exec(ctx, "SELECT set_config('apibuilder.node', $1, true)", s.node); err != nil {
+			return err
+		}
+		return fn(u)
+	})
+	// Where the connection broke off, nobody knows whether it was committed: forgetting too much does no harm.
+	if err == nil || isUnavailable(err) {
+		s.publish(u.changes)
+	}
+	return unavailable(ctx, err)
+}
+
+var noTime time.Time
+
+// stamp is a time as it is stored; a zero time becomes now.
+func stamp(t time.Time) time.Time {
+	if t.IsZero() {
+		t = time.Now()
+	}
+	return t.UTC().Truncate(time.Microsecond)
+}
+
+// micros is what a column holds of a time, NULL for the zero time.
+func micros(t time.Time) *int64 {
+	if t.IsZero() {
+		return nil
+	}
+	us := t.UnixMicro()
+	return &us
+}
+
+func fromMicros(n *int64) time.Time {
+	if n == nil {
+		return time.Time{}
+	}
+	return time.UnixMicro(*n).UTC()
+}
+
+// storable reports whether a text can be in the database at all; asking for one that cannot is an error of PostgreSQL's.
+func storable(s string) bool { return store.CleanText(s) == s }
+
+// queryer is a pool or a transaction.
+type queryer interface {
+	Query(ctx context.Context, query string, args ...any) (pgx.Rows, error)
+}
+
+// list returns all rows of a query, never nil.
+func list[T any](ctx context.Context, q queryer, scan func(pgx.Rows) (T, error), query string, args ...any) ([]T, error) {
+	rows, err := q.Query(ctx, query, args...)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	all := []T{}
+	for rows.Next() {
+		one, err := scan(rows)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, one)
+	}
+	return all, rows.Err()
+}
+
+// first returns the first row of a query, or pgx.ErrNoRows.
+func first[T any](ctx context.Context, q queryer, scan func(pgx.Rows) (T, error), query string, args ...any) (T, error) {
+	var none T
+	all, err := list(ctx, q, scan, query, args...)
+	if err != nil {
+		return none, err
+	}
+	if len(all) == 0 {
+		return none, pgx.ErrNoRows
+	}
+	return all[0], nil
+}
+
+// must turns "no row was hit" into pgx.ErrNoRows.
+func must(tag pgconn.CommandTag, err error) error {
+	if err == nil && tag.RowsAffected() == 0 {
+		return pgx.ErrNoRows
+	}
+	return err
+}

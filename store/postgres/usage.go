@@ -1,0 +1,127 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"apibuilder/store"
+)
+
+const usageColumns = `id, api_id, version, key_id, time, method, path, status, error, bytes_in, bytes_out, duration_us,
+	start_wait_us`
+
+const defaultUsageLimit = 100
+
+func scanUsage(rows pgx.Rows) (store.Usage, error) {
+	var u store.Usage
+	var at, duration, wait int64
+	err := rows.Scan(&u.ID, &u.APIID, &u.Version, &u.KeyID, &at, &u.Method, &u.Path, &u.Status, &u.Error, &u.BytesIn,
+		&u.BytesOut, &duration, &wait)
+	u.Time = time.UnixMicro(at).UTC()
+	u.Duration, u.StartWait = time.Duration(duration)*time.Microsecond, time.Duration(wait)*time.Microsecond
+	return u, err
+}
+
+// batch is records by column, as one statement takes them: a statement for each record would need a round trip each.
+type batch struct {
+	id, api, key, method, path, word         []string
+	version, time, status, in, out, us, wait []int64
+}
+
+func newBatch(records []store.Usage) (*batch, error) {
+	b := &batch{}
+	for _, r := range records {
+		if r.ID == "" {
+			return nil, fmt.Errorf("%w: usage of api %q at %s has no id", store.ErrInvalid, r.APIID, r.Time)
+		}
+		r = r.Clean()
+		b.id, b.api, b.key = append(b.id, r.ID), append(b.api, r.APIID), append(b.key, r.KeyID)
+		b.method, b.path, b.word = append(b.method, r.Method), append(b.path, r.Path), append(b.word, r.Error)
+		b.version, b.time = append(b.version, int64(r.Version)), append(b.time, r.Time.UnixMicro())
+		b.status = append(b.status, int64(r.Status))
+		b.in, b.out = append(b.in, r.BytesIn), append(b.out, r.BytesOut)
+		b.us, b.wait = append(b.us, r.Duration.Microseconds()), append(b.wait, r.StartWait.Microseconds())
+	}
+	return b, nil
+}
+
+// AddUsage is as in store.Store; a record without an id is an ErrInvalid, and its batch is not stored.
+func (s *Store) AddUsage(ctx context.Context, records []store.Usage) error {
+	if len(records) == 0 {
+		return nil
+	}
+	b, err := newBatch(records)
+	if err != nil {
+		return fmt.Errorf("add usage: %w", err)
+	}
+	// One statement is a transaction of its own. Of equal ids in a batch the first one counts.
+	err = s.read(ctx, func() error {
+		_, err := s.pool.Exec(ctx, `INSERT INTO apibuilder_usage (`+usageColumns+`)
+			SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::bigint[], $6::text[], $7::text[],
+				$8::bigint[], $9::text[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[])
+			ON CONFLICT (id) DO NOTHING`,
+			b.id, b.api, b.version, b.key, b.time, b.method, b.path, b.status, b.word, b.in, b.out, b.us, b.wait)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("add usage: %w", err)
+	}
+	return nil
+}
+
+// Usage is as in store.Store.
+func (s *Store) Usage(ctx context.Context, f store.UsageFilter) (all []store.Usage, err error) {
+	if !storable(f.APIID) || !storable(f.ID) {
+		return []store.Usage{}, nil
+	}
+	where, args := usageWhere(f.APIID, f.ID, f.Since)
+	if f.Limit <= 0 {
+		f.Limit = defaultUsageLimit
+	}
+	args = append(args, f.Limit)
+	err = s.read(ctx, func() error {
+		all, err = list(ctx, s.pool, scanUsage, `SELECT `+usageColumns+` FROM apibuilder_usage`+where+
+			` ORDER BY time DESC, seq DESC LIMIT $`+strconv.Itoa(len(args)), args...)
+		return err
+	})
+	return all, err
+}
+
+// CountUsage is as in store.Store.
+func (s *Store) CountUsage(ctx context.Context, apiID string, since time.Time) (n int64, err error) {
+	if !storable(apiID) {
+		return 0, nil
+	}
+	where, args := usageWhere(apiID, "", since)
+	err = s.read(ctx, func() error {
+		return s.pool.QueryRow(ctx, `SELECT count(*) FROM apibuilder_usage`+where, args...).Scan(&n)
+	})
+	return n, err
+}
+
+func usageWhere(apiID, id string, since time.Time) (string, []any) {
+	var terms []string
+	var args []any
+	add := func(term string, arg any) {
+		args = append(args, arg)
+		terms = append(terms, term+" $"+strconv.Itoa(len(args)))
+	}
+	if apiID != "" {
+		add("api_id =", apiID)
+	}
+	if id != "" {
+		add("id =", id)
+	}
+	if !since.IsZero() {
+		add("time >=", since.UnixMicro())
+	}
+	if len(terms) == 0 {
+		return "", nil
+	}
+	return " WHERE " + strings.Join(terms, " AND "), args
+}

@@ -1,0 +1,177 @@
+package postgres
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+
+	"github.com/jackc/pgx/v5"
+
+	"apibuilder/store"
+)
+
+const versionColumns = `api_id, number, code, requirements, python, env, memory_bytes, cpu, pids, state, environment,
+	lock, failure, detail, created_at`
+
+func scanVersion(rows pgx.Rows) (store.Version, error) {
+	var v store.Version
+	var env string
+	var created *int64
+	err := rows.Scan(&v.APIID, &v.Number, &v.Code, &v.Requirements, &v.Python, &env, &v.Limits.MemoryBytes,
+		&v.Limits.CPU, &v.Limits.Pids, &v.State, &v.Environment, &v.Lock, &v.Failure, &v.Detail, &created)
+	if err != nil {
+		return v, err
+	}
+	v.CreatedAt = fromMicros(created)
+	v.Env, err = decodeEnv([]byte(env))
+	return v, err
+}
+
+func encodeEnv(env map[string]string) (string, error) {
+	if len(env) == 0 {
+		return "{}", nil
+	}
+	b, err := json.Marshal(env)
+	return string(b), err
+}
+
+// decodeEnv returns nil for an empty environment, and keeps values out of its error.
+func decodeEnv(b []byte) (map[string]string, error) {
+	var env map[string]string
+	if err := json.Unmarshal(b, &env); err != nil {
+		return nil, fmt.Errorf("read env of a version: not a JSON object of strings")
+	}
+	if len(env) == 0 {
+		return nil, nil
+	}
+	return env, nil
+}
+
+// AddVersion is as in store.Store; an empty State is building.
+func (s *Store) AddVersion(ctx context.Context, v store.Version) (store.Version, error) {
+	if err := v.Valid(); err != nil {
+		return store.Version{}, fmt.Errorf("add version: %w", err)
+	}
+	env, err := encodeEnv(v.Env)
+	if err != nil {
+		return store.Version{}, fmt.Errorf("add version: %w", err)
+	}
+	if v.State == "" {
+		v.State = store.VersionBuilding
+	}
+	v.Env = maps.Clone(v.Env)
+	v.Failure, v.Detail = store.CleanText(v.Failure), store.CleanText(v.Detail)
+	v.CreatedAt = stamp(v.CreatedAt)
+	err = s.write(ctx, func(u *unit) error {
+		// One number at a time: who adds another waits here.
+		if _, err := findAPI(ctx, u, "WHERE id = $1 FOR UPDATE", v.APIID); err != nil {
+			return err
+		}
+		var last int
+		err := u.QueryRow(ctx, `SELECT coalesce(max(number), 0) FROM apibuilder_versions WHERE api_id = $1`, v.APIID).Scan(&last)
+		if err != nil {
+			return err
+		}
+		v.Number = last + 1
+		_, err = u.Exec(ctx,
+			`INSERT INTO apibuilder_versions (`+versionColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)`,
+			v.APIID, v.Number, v.Code, v.Requirements, v.Python, env, v.Limits.MemoryBytes, v.Limits.CPU, v.Limits.Pids,
+			string(v.State), v.Environment, v.Lock, v.Failure, v.Detail, micros(v.CreatedAt))
+		u.changed(v.APIID)
+		return about("api", v.APIID, err)
+	})
+	if err != nil {
+		return store.Version{}, fmt.Errorf("add version: %w", err)
+	}
+	return v, nil
+}
+
+// UpdateVersion is as in store.Store. A version that left the state building stays in the state it has: another one is
+// an ErrInvalid.
+func (s *Store) UpdateVersion(ctx context.Context, v store.Version) error {
+	if err := v.Valid(); err != nil {
+		return fmt.Errorf("update version: %w", err)
+	}
+	err := s.write(ctx, func(u *unit) error {
+		old, err := findVersion(ctx, u, v.APIID, v.Number, "FOR UPDATE")
+		if err != nil {
+			return err
+		}
+		if v.State == "" {
+			v.State = old.State
+		}
+		if old.State != v.State && old.State != store.VersionBuilding {
+			return fmt.Errorf("%w: version %d of api %q is %s and cannot become %s: deploy a new version",
+				store.ErrInvalid, v.Number, v.APIID, old.State, v.State)
+		}
+		if v.Lock == "" {
+			v.Lock = old.Lock
+		}
+		if old.Lock != "" && old.Lock != v.Lock {
+			return fmt.Errorf("%w: version %d of api %q has another lock: deploy a new version", store.ErrInvalid, v.Number, v.APIID)
+		}
+		u.changed(v.APIID)
+		return must(u.Exec(ctx, `UPDATE apibuilder_versions SET state = $1, environment = $2, lock = $3, failure = $4, detail = $5
+			WHERE api_id = $6 AND number = $7`, string(v.State), v.Environment, v.Lock, store.CleanText(v.Failure),
+			store.CleanText(v.Detail), v.APIID, v.Number))
+	})
+	if err != nil {
+		return fmt.Errorf("update version: %w", err)
+	}
+	return nil
+}
+
+// Version is as in store.Store.
+func (s *Store) Version(ctx context.Context, apiID string, number int) (v store.Version, err error) {
+	err = s.read(ctx, func() error {
+		v, err = findVersion(ctx, s.pool, apiID, number, "")
+		return err
+	})
+	return v, err
+}
+
+func findVersion(ctx context.Context, q queryer, apiID string, number int, lock string) (store.Version, error) {
+	if !storable(apiID) {
+		return store.Version{}, about("api", apiID, store.ErrNotFound)
+	}
+	v, err := first(ctx, q, scanVersion, `SELECT `+versionColumns+` FROM apibuilder_versions WHERE api_id = $1 AND number = $2 `+lock,
+		apiID, number)
+	if err != nil {
+		return v, fmt.Errorf("version %d of %w", number, about("api", apiID, err))
+	}
+	return v, nil
+}
+
+// Versions is as in store.Store.
+func (s *Store) Versions(ctx context.Context, apiID string) (all []store.Version, err error) {
+	if !storable(apiID) {
+		return []store.Version{}, nil
+	}
+	err = s.read(ctx, func() error {
+		all, err = list(ctx, s.pool, scanVersion,
+			`SELECT `+versionColumns+` FROM apibuilder_versions WHERE api_id = $1 ORDER BY number DESC`, apiID)
+		return err
+	})
+	return all, err
+}
+
+// Activate is as in store.Store.
+func (s *Store) Activate(ctx context.Context, apiID string, number int) error {
+	err := s.write(ctx, func(u *unit) error {
+		v, err := findVersion(ctx, u, apiID, number, "")
+		if err != nil {
+			return err
+		}
+		u.changed(apiID)
+		if err := s.rows.writeBack(ctx, u, apiID, v.Code, v.Requirements); err != nil {
+			return err
+		}
+		return about("api", apiID, must(u.Exec(ctx, `UPDATE apibuilder_apis SET active_version = $1, code_snapshot = $2,
+			requirements = $3, updated_at = $4 WHERE id = $5`, number, v.Code, v.Requirements, micros(stamp(noTime)), apiID)))
+	})
+	if err != nil {
+		return fmt.Errorf("activate: %w", err)
+	}
+	return nil
+}

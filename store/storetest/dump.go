@@ -1,0 +1,89 @@
+package storetest
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"testing"
+
+	"apibuilder/store"
+)
+
+// keeper is what a store is that can be backed up.
+type keeper interface {
+	store.Store
+	store.Dumper
+	store.Loader
+}
+
+type cells struct {
+	table string
+	row   store.Cells
+}
+
+func dump(t *testing.T, s keeper) (all []cells) {
+	t.Helper()
+	check(t, s.Dump(t.Context(), func(table string, c store.Cells) error {
+		all = append(all, cells{table, c})
+		return nil
+	}))
+	return all
+}
+
+func replay(all []cells) func() (string, store.Cells, error) {
+	return func() (string, store.Cells, error) {
+		if len(all) == 0 {
+			return "", nil, io.EOF
+		}
+		one := all[0]
+		all = all[1:]
+		return one.table, one.row, nil
+	}
+}
+
+// RunDump checks that everything that from holds comes back from to, which may be another driver's. Each call of an opener
+// returns a new store.
+func RunDump(t *testing.T, from, to Opener) {
+	source, target := from(t).(keeper), to(t).(keeper)
+	var a store.API
+	fill(&a)
+	a.Name, a.UserID, a.ActiveVersion = "resize", store.OperatorID, 0
+	get(source.CreateAPI(t.Context(), a))(t)
+	var v store.Version
+	fill(&v)
+	v.APIID, v.Code = a.ID, strange[0]+strange[3]+strange[6]
+	v = get(source.AddVersion(t.Context(), v))(t)
+	check(t, source.Activate(t.Context(), a.ID, v.Number))
+	k, tok := makeKey(t, source, a.ID), makeToken(t, source)
+	get(source.CreateUser(t.Context(), store.User{ID: "user_1", Name: "ann", Plan: store.DefaultPlan}))(t)
+	check(t, source.PutPlan(t.Context(), store.Plan{Name: "gold", Limits: store.Limits{CPU: 0.1}}))
+	check(t, source.AddExit(t.Context(), store.Exit{APIID: a.ID, Reason: "crashed"}))
+	for i := range 3 {
+		check(t, source.AddUsage(t.Context(), []store.Usage{usageRecord(fmt.Sprint(i), a.ID)}))
+	}
+	all := dump(t, source)
+	check(t, target.Load(t.Context(), false, replay(all)))
+
+	same(t, "API", get(target.API(t.Context(), a.ID))(t), get(source.API(t.Context(), a.ID))(t))
+	same(t, "Version", get(target.Version(t.Context(), a.ID, 1))(t), v)
+	same(t, "Key", get(target.KeyByHash(t.Context(), k.Hash))(t), k)
+	same(t, "Token", get(target.TokenByHash(t.Context(), tok.Hash))(t), tok)
+	same(t, "Users", get(target.Users(t.Context()))(t), get(source.Users(t.Context()))(t))
+	same(t, "Plans", get(target.Plans(t.Context()))(t), get(source.Plans(t.Context()))(t))
+	same(t, "Exits", get(target.Exits(t.Context(), a.ID, 9))(t), get(source.Exits(t.Context(), a.ID, 9))(t))
+	same(t, "Usage", get(target.Usage(t.Context(), store.UsageFilter{}))(t), get(source.Usage(t.Context(), store.UsageFilter{}))(t))
+	makeKey(t, target, a.ID) // numbers go on after those that were restored
+	check(t, target.AddUsage(t.Context(), []store.Usage{usageRecord("late", a.ID), usageRecord("1", a.ID)}))
+	same(t, "CountUsage", get(target.CountUsage(t.Context(), "", day))(t), int64(4))
+
+	refused(t, target.Load(t.Context(), false, replay(all)), store.ErrConflict, "")
+	broken := append(all[:len(all):len(all)], cells{"apis", store.Cells{"colour": "red"}})
+	refused(t, target.Load(t.Context(), true, replay(broken)), store.ErrInvalid, "colour")
+	stop := errors.New("torn")
+	if err := target.Load(t.Context(), true, func() (string, store.Cells, error) { return "", nil, stop }); !errors.Is(err, stop) {
+		t.Errorf("error is %v", err)
+	}
+	same(t, "CountUsage after what failed", get(target.CountUsage(t.Context(), "", day))(t), int64(4))
+	check(t, target.Load(t.Context(), true, replay(all)))
+	same(t, "CountUsage", get(target.CountUsage(t.Context(), "", day))(t), int64(3))
+}
