@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -15,6 +16,7 @@ import (
 type host struct {
 	tools   toolchain.Tools
 	builder *pythonenv.Builder
+	jail    *nsjail.BuildJail
 	uids    nsjail.UIDRange // of sandboxes
 }
 
@@ -27,9 +29,9 @@ func requireRoot(command string) error {
 		"run it with sudo", command)
 }
 
-// openHost obtains the tools and prepares the builder. The first user id of the range is for builds. The caller stops
-// the builder.
-func openHost(ctx context.Context, data *dataDir, uids nsjail.UIDRange, progress func(string)) (*host, error) {
+// openHost obtains the tools and prepares the builder. The first user id of the range is for builds. place is a directory
+// that no other process uses, after which the control groups of builds are named. The caller stops the host.
+func openHost(ctx context.Context, data *dataDir, place string, uids nsjail.UIDRange, progress func(string)) (*host, error) {
 	if uids.First == uids.Last {
 		return nil, usagef("the range of user ids has only one: give one for builds and one for each sandbox")
 	}
@@ -41,14 +43,25 @@ func openHost(ctx context.Context, data *dataDir, uids nsjail.UIDRange, progress
 	if err != nil {
 		return nil, fmt.Errorf("find the package index: %w", err)
 	}
+	jail := nsjail.NewBuildJail(nsjail.BuildConfig{
+		Nsjail: tools.Nsjail, Dir: place, Instance: nsjail.BuildInstance(place), UID: uids.First, GID: uids.First,
+	})
+	if err := jail.Start(ctx); err != nil {
+		return nil, err
+	}
 	builder := pythonenv.New(pythonenv.Config{
-		Dir: data.join("envs"), UV: tools.UV, BuildUID: uids.First, BuildGID: uids.First,
+		Dir: data.join("envs"), UV: tools.UV, BuildUID: uids.First, BuildGID: uids.First, Jail: jail,
 		IndexURL: index.URL, CertFile: index.CertFile, FindLinks: index.FindLinks,
 	})
 	if err := builder.Start(ctx); err != nil {
-		return nil, err
+		return nil, errors.Join(err, jail.Stop(ctx))
 	}
-	return &host{tools: tools, builder: builder, uids: nsjail.UIDRange{First: uids.First + 1, Last: uids.Last}}, nil
+	return &host{tools: tools, builder: builder, jail: jail, uids: nsjail.UIDRange{First: uids.First + 1, Last: uids.Last}}, nil
+}
+
+// stop ends all builds.
+func (h *host) stop(ctx context.Context) error {
+	return errors.Join(h.builder.Stop(ctx), h.jail.Stop(ctx))
 }
 
 // driver makes the sandboxes of one server, whose files and control groups are named after dir.

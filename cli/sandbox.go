@@ -120,7 +120,7 @@ func withSandboxes(ctx context.Context, dir string, uids nsjail.UIDRange, progre
 		return err
 	}
 	defer free()
-	h, err := openHost(ctx, data, uids, progress)
+	h, err := openHost(ctx, data, place, uids, progress)
 	if err != nil {
 		return err
 	}
@@ -130,7 +130,7 @@ func withSandboxes(ctx context.Context, dir string, uids nsjail.UIDRange, progre
 	defer func() {
 		ctx, cancel := stopCtx()
 		defer cancel()
-		err = errors.Join(err, h.builder.Stop(ctx))
+		err = errors.Join(err, h.stop(ctx))
 	}()
 	driver := h.driver(place)
 	cfg.Driver = driver

@@ -134,11 +134,11 @@ func (s *server) openStore(ctx context.Context) error {
 }
 
 func (s *server) openHost(ctx context.Context) (err error) {
-	s.host, err = openHost(ctx, s.data, s.options.uids, func(line string) { s.log.Info(printable(line)) })
+	s.host, err = openHost(ctx, s.data, s.data.path, s.options.uids, func(line string) { s.log.Info(printable(line)) })
 	if err != nil {
 		return err
 	}
-	s.onStop("builds", s.host.builder.Stop)
+	s.onStop("builds", s.host.stop)
 	return nil
 }
 

@@ -9,7 +9,6 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -24,7 +23,14 @@ type plan struct {
 }
 
 // scratch is the working directory of one build. Its top belongs to root; work, home and tmp to the build user.
-type scratch struct{ top, work, home, tmp, env string }
+type scratch struct {
+	top, work, home, tmp, env string
+	cache                     string  // uv's; of this build alone where code of packages runs
+	mirror                    *mirror // the package index, as this build sees it
+}
+
+// requirements is where uv reads what to install.
+func (s scratch) requirements() string { return filepath.Join(s.top, "requirements.txt") }
 
 var errTimedOut = errors.New("the build took too long")
 
@@ -62,6 +68,11 @@ func (b *Builder) buildInScratch(ctx context.Context, p plan, say func(string)) 
 		return Environment{}, err
 	}
 	defer os.RemoveAll(s.top)
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	s.mirror = &mirror{up: b.up, max: b.cfg.MaxDownload, say: func(line string) { say(b.scrub.line(line)) }, exceed: func() {
+		cancel(tooLarge("downloaded", b.cfg.MaxDownload))
+	}}
 	say("resolving with Python " + p.interp.Version)
 	lock, err := b.resolve(ctx, s, p, say)
 	if err != nil {
@@ -144,7 +155,7 @@ func (b *Builder) makeScratch() (scratch, error) {
 		return scratch{}, fmt.Errorf("make a scratch directory: %w", err)
 	}
 	s := scratch{top: top, work: filepath.Join(top, "work"), home: filepath.Join(top, "home"), tmp: filepath.Join(top, "tmp")}
-	s.env = filepath.Join(s.work, "env")
+	s.env, s.cache = filepath.Join(s.work, "env"), b.path(cacheDir, "uv")
 	for _, dir := range []string{s.work, s.home, s.tmp} {
 		if err = errors.Join(err, os.Mkdir(dir, 0o700), os.Lchown(dir, int(b.cfg.BuildUID), int(b.cfg.BuildGID))); err != nil {
 			break
@@ -165,7 +176,7 @@ func keyOf(i Interpreter, lock string) string {
 // inputOf hashes what decides the result of a resolution, except time and the index's content.
 func (b *Builder) inputOf(p plan) string {
 	parts := []string{layout, p.interp.Version, p.interp.Implementation, p.interp.Platform, p.interp.Path}
-	for _, address := range append([]string{b.cfg.IndexURL}, b.cfg.FindLinks...) {
+	for _, address := range append(b.cfg.indexes(), b.cfg.FindLinks...) {
 		if u, err := url.Parse(address); err == nil {
 			u.User = nil // another password is not another index
 			address = u.String()
@@ -188,60 +199,60 @@ func hashOf(parts ...string) string {
 	return hex.EncodeToString(h.Sum(nil))
 }
 
-// uvEnviron is the whole environment that uv gets. Credentials are in it, and so in no argument list.
-func (b *Builder) uvEnviron(s scratch) ([]string, error) {
+// at is where a program of this build runs; online says whether it sees the package index and uv's cache.
+func (b *Builder) at(s scratch, interp Interpreter, online bool) *place {
+	p := &place{scratch: s, readOnly: append([]string{interp.Path}, interp.Mounts...), writable: []string{s.work, s.home, s.tmp}}
+	if _, err := os.Lstat(s.requirements()); err == nil {
+		p.readOnly = append(p.readOnly, s.requirements())
+	}
+	if online {
+		p.mirror = s.mirror
+		p.readOnly = append(append(p.readOnly, b.cfg.UV), b.linkDirs()...)
+		p.writable = append(p.writable, b.path(cacheDir))
+	}
+	return p
+}
+
+// uvEnviron is the whole environment that uv gets. There is no secret in it.
+func (b *Builder) uvEnviron(s scratch) []string {
 	env := []string{
 		"PATH=/usr/bin:/bin", "HOME=" + s.home, "TMPDIR=" + s.tmp, "LANG=C.UTF-8",
-		"UV_CACHE_DIR=" + b.path(cacheDir, "uv"), "UV_LINK_MODE=copy", "UV_NO_CONFIG=1", "UV_PYTHON_DOWNLOADS=never",
-		"UV_KEYRING_PROVIDER=disabled", "UV_NO_PROGRESS=1", "UV_NO_ENV_FILE=1", "NO_COLOR=1", "UV_HTTP_TIMEOUT=30",
-		"UV_HTTP_RETRIES=3",
+		"UV_CACHE_DIR=" + s.cache, "UV_LINK_MODE=copy", "UV_NO_CONFIG=1", "UV_PYTHON_DOWNLOADS=never",
+		"UV_KEYRING_PROVIDER=disabled", "UV_NO_PROGRESS=1", "UV_NO_ENV_FILE=1", "NO_COLOR=1", "UV_HTTP_TIMEOUT=60",
+		"UV_HTTP_RETRIES=3", "UV_INDEX_STRATEGY=first-index",
 	}
-	for _, name := range proxyVariables {
-		if v := os.Getenv(name); v != "" {
-			env = append(env, name+"="+v)
+	indexes := b.up.indexes
+	if n := len(indexes); n > 0 {
+		env = append(env, "UV_DEFAULT_INDEX="+mirrorURL+"/i/"+idOf(indexes[n-1]))
+		var others []string
+		for _, index := range indexes[:n-1] {
+			others = append(others, mirrorURL+"/i/"+idOf(index))
 		}
+		env = append(env, "UV_INDEX="+strings.Join(others, " "))
+	} else {
+		env = append(env, "UV_NO_INDEX=1")
 	}
-	if b.cfg.IndexURL != "" {
-		env = append(env, "UV_DEFAULT_INDEX="+b.cfg.IndexURL)
+	links := b.linkDirs()
+	for _, page := range b.up.links {
+		links = append(links, mirrorURL+"/i/"+idOf(page)+"/")
 	}
-	if links := b.usableLinks(); len(links) > 0 {
+	if len(links) > 0 {
 		env = append(env, "UV_FIND_LINKS="+strings.Join(links, ","))
 	}
-	cert, err := b.certificates(s)
-	return append(env, cert...), err
+	if b.cfg.Offline {
+		env = append(env, "UV_OFFLINE=1")
+	}
+	return env
 }
 
-// usableLinks leaves out directories that do not exist, which pip overlooks and uv does not.
-func (b *Builder) usableLinks() []string {
-	return slices.DeleteFunc(slices.Clone(b.cfg.FindLinks), func(link string) bool {
-		if strings.Contains(link, "://") {
-			return false
+// linkDirs are the configured folders of wheels. Those that do not exist are left out: pip overlooks them and uv does not.
+func (b *Builder) linkDirs() []string {
+	var dirs []string
+	for _, link := range b.cfg.FindLinks {
+		link = strings.TrimPrefix(link, "file://")
+		if info, err := os.Stat(link); !strings.Contains(link, "://") && err == nil && info.IsDir() {
+			dirs = append(dirs, link)
 		}
-		_, err := os.Stat(link)
-		return err != nil
-	})
-}
-
-// systemBundle is where Debian and Ubuntu keep the system's authorities.
-const systemBundle = "/etc/ssl/certs/ca-certificates.crt"
-
-// certificates makes uv trust the configured bundle, else the system's if there is one. The bundle is copied to where
-// the build user can read it.
-func (b *Builder) certificates(s scratch) ([]string, error) {
-	from := b.cfg.CertFile
-	if from == "" {
-		from = systemBundle
 	}
-	pem, err := os.ReadFile(from)
-	if err != nil && b.cfg.CertFile == "" {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read the CA bundle: %w", err)
-	}
-	to := filepath.Join(s.top, "ca.pem")
-	if err := errors.Join(os.WriteFile(to, pem, 0o644), os.Chmod(to, 0o644)); err != nil {
-		return nil, fmt.Errorf("copy the CA bundle: %w", err)
-	}
-	return []string{"SSL_CERT_FILE=" + to}, nil
+	return dirs
 }

@@ -17,17 +17,14 @@ import (
 
 // install makes the environment of a lock in the scratch directory and compiles it.
 func (b *Builder) install(ctx context.Context, s scratch, interp Interpreter, l lock, say func(string)) error {
-	environ, err := b.uvEnviron(s)
-	if err != nil {
-		return err
-	}
-	requirements := filepath.Join(s.top, "requirements.txt")
+	requirements := s.requirements()
 	if err := errors.Join(os.WriteFile(requirements, []byte(l.text), 0o644), os.Chmod(requirements, 0o644)); err != nil {
 		return fmt.Errorf("write the locked requirements: %w", err)
 	}
 	uv := func(what string, args ...string) error {
 		out, err := b.run(ctx, command{
-			argv: append([]string{b.cfg.UV}, args...), dir: s.work, env: environ, onLine: say,
+			argv: append([]string{b.cfg.UV}, args...), dir: s.work, env: b.uvEnviron(s), onLine: say,
+			at: b.at(s, interp, true),
 		})
 		if err != nil {
 			return uvError(what, err, out.stderr, nil)
@@ -78,12 +75,13 @@ func (b *Builder) compileBytecode(ctx context.Context, s scratch, interp Interpr
 					"-s", s.env, "-p", MountPoint, "-i", "-",
 				},
 				dir: s.work, env: []string{"PATH=/usr/bin:/bin", "HOME=" + s.home, "TMPDIR=" + s.tmp, "LANG=C.UTF-8"},
-				stdin: strings.Join(files, "\n") + "\n",
+				stdin: strings.Join(files, "\n") + "\n", at: b.at(s, interp, false),
 			})
 			if ended := context.Cause(groupCtx); ended != nil {
 				return ended
 			}
-			if errors.Is(err, errDiskFull) {
+			var tooMuch *BuildError // of memory or disk
+			if errors.Is(err, errDiskFull) || errors.As(err, &tooMuch) {
 				return err
 			}
 			if err != nil {

@@ -5,12 +5,15 @@ package testenv
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"sync"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"apibuilder/python-env"
 	"apibuilder/sandbox"
@@ -48,8 +51,14 @@ func setup(t testing.TB) {
 			setupErr = err
 			return
 		}
+		jail, err := buildJail()
+		if err != nil {
+			setupErr = err
+			return
+		}
 		builder = pythonenv.New(pythonenv.Config{
-			Dir: filepath.Join(Dir(), "envs"), UV: tools.UV, BuildUID: nsjail.DefaultUIDs.First, BuildGID: nsjail.DefaultUIDs.First,
+			Jail: jail,
+			Dir:  filepath.Join(Dir(), "envs"), UV: tools.UV, BuildUID: nsjail.DefaultUIDs.First, BuildGID: nsjail.DefaultUIDs.First,
 			IndexURL: index.URL, CertFile: index.CertFile, FindLinks: index.FindLinks,
 		})
 		setupErr = builder.Start(t.Context())
@@ -58,6 +67,31 @@ func setup(t testing.TB) {
 		t.Fatalf("this test needs root, the Python package index and Python 3.11: %v", setupErr)
 	}
 }
+
+// buildJail is one that no other process has: its control groups have the number of a lock file that this process holds to
+// its end, so that they are found and used again.
+func buildJail() (*nsjail.BuildJail, error) {
+	for i := range 1000 {
+		lock, err := os.OpenFile(filepath.Join(Dir(), fmt.Sprintf(".builds-%d", i)), os.O_CREATE|os.O_RDWR, 0o600)
+		if err != nil {
+			return nil, err
+		}
+		if unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB) != nil {
+			lock.Close()
+			continue
+		}
+		locks = append(locks, lock)
+		j := nsjail.NewBuildJail(nsjail.BuildConfig{
+			Nsjail: tools.Nsjail, Dir: Dir(), Instance: fmt.Sprintf("%s-%d", nsjail.BuildInstance(Dir()), i),
+			UID: nsjail.DefaultUIDs.First, GID: nsjail.DefaultUIDs.First,
+		})
+		return j, j.Start(context.Background())
+	}
+	return nil, errors.New("a thousand tests run at the same time")
+}
+
+// locks are kept so that no finalizer closes them.
+var locks []*os.File
 
 // Tools are the pinned executables.
 func Tools(t testing.TB) toolchain.Tools {

@@ -62,6 +62,15 @@ var (
 
 // mounts lists everything that a sandbox sees.
 func (j jail) mounts() []mount {
+	all := append(j.systemMounts(j.shown), j.tmpMount())
+	if j.environment != "" {
+		all = append(all, mount{from: j.environment, to: environment}, mount{from: j.layout.runner(), to: runnerDir})
+	}
+	return all
+}
+
+// systemMounts are the libraries, devices and /etc that every program needs, and the paths that are shown besides.
+func (j jail) systemMounts(paths []string) []mount {
 	var all []mount
 	for _, path := range rootLinks {
 		if target, err := os.Readlink(path); err == nil {
@@ -71,7 +80,7 @@ func (j jail) mounts() []mount {
 		}
 	}
 	shown := slices.DeleteFunc(append(libraries(), etcPaths...), func(path string) bool { return !fileExists(path) })
-	for _, path := range j.shown {
+	for _, path := range paths {
 		if !slices.ContainsFunc(shown, func(dir string) bool { return below(dir, path) }) {
 			shown = append(shown, path)
 		}
@@ -83,15 +92,14 @@ func (j jail) mounts() []mount {
 		all = append(all, mount{from: filepath.Join(j.layout.dir, "etc", name), to: "/etc/" + name, noexec: true})
 	}
 	all = append(all, deviceMounts()...)
-	all = append(all, procMounts()...)
-	all = append(all, mount{
+	return append(all, procMounts()...)
+}
+
+func (j jail) tmpMount() mount {
+	return mount{
 		to: "/tmp", kind: "tmpfs", write: true,
 		options: fmt.Sprintf("size=%d,nr_inodes=%d,mode=1777", j.limits.TmpBytes, tmpInodes),
-	})
-	if j.environment != "" {
-		all = append(all, mount{from: j.environment, to: environment}, mount{from: j.layout.runner(), to: runnerDir})
 	}
-	return all
 }
 
 func bind(path string) mount { return mount{from: path, to: path} }
@@ -130,9 +138,11 @@ func procMounts() []mount {
 
 // config is nsjail's configuration: the mounts alone, because the command line has no words for their flags. It is a
 // protocol buffer in text form (nsjail's config.proto).
-func (j jail) config() string {
+func (j jail) config() string { return config(j.mounts()) }
+
+func config(mounts []mount) string {
 	var b strings.Builder
-	for _, m := range j.mounts() {
+	for _, m := range mounts {
 		fmt.Fprintf(&b, "mount { src: %s dst: %s fstype: %s options: %s is_symlink: %t is_bind: %t rw: %t nosuid: %t nodev: %t noexec: %t }\n",
 			quote(m.from), quote(m.to), quote(m.kind), quote(m.options), m.link, m.kind == "" && !m.link, m.write,
 			!m.link, !m.link && !m.devices, m.noexec)
