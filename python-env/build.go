@@ -95,6 +95,7 @@ func (b *Builder) installOnce(ctx context.Context, s scratch, interp Interpreter
 	}
 	defer unlock()
 	if env, ok := b.Lookup(key); ok {
+		b.touch(key)
 		env.Reused = true
 		return env, nil
 	}
@@ -102,7 +103,7 @@ func (b *Builder) installOnce(ctx context.Context, s scratch, interp Interpreter
 		return Environment{}, err
 	}
 	m := manifest{Layout: layout, Key: key, Created: time.Now().UTC(), Interpreter: interp, Lock: l.text}
-	if err := b.publish(s, m); err != nil {
+	if err := b.publish(ctx, s, m, say); err != nil {
 		return Environment{}, err
 	}
 	say(fmt.Sprintf("environment %.12s is ready", key))
@@ -110,13 +111,33 @@ func (b *Builder) installOnce(ctx context.Context, s scratch, interp Interpreter
 }
 
 // publish seals what was installed and moves it to its place, after it is on disk.
-func (b *Builder) publish(s scratch, m manifest) error {
+func (b *Builder) publish(ctx context.Context, s scratch, m manifest, say func(string)) error {
 	// From here on the build user cannot even enter: nothing can change what is checked.
 	if err := os.Chmod(s.top, 0o700); err != nil {
 		return fmt.Errorf("close the scratch directory: %w", err)
 	}
-	size, err := seal(s.env, m.Interpreter.Path)
+	if err := checkVenv(s.env, m.Interpreter); err != nil {
+		return err
+	}
+	for _, name := range []string{manifestName, contentsName} {
+		if _, err := os.Lstat(filepath.Join(s.env, name)); err == nil {
+			return unwelcome("it replaces %s", name)
+		}
+	}
+	entries, size, err := seal(s.env, m.Interpreter.Path, b.cfg.MaxBytes)
 	if err != nil {
+		return err
+	}
+	for _, name := range startupCode(entries) {
+		say("a package installs code that runs at every start of the program: " + quoted(name))
+	}
+	if err := hashAll(s.env, entries); err != nil {
+		return err
+	}
+	if err := b.dedupe(ctx, s, entries); err != nil {
+		return err
+	}
+	if m.Contents, err = writeContents(s.env, entries); err != nil {
 		return err
 	}
 	m.Files, m.Bytes = size.files, size.bytes
@@ -155,8 +176,8 @@ func (b *Builder) makeScratch() (scratch, error) {
 		return scratch{}, fmt.Errorf("make a scratch directory: %w", err)
 	}
 	s := scratch{top: top, work: filepath.Join(top, "work"), home: filepath.Join(top, "home"), tmp: filepath.Join(top, "tmp")}
-	s.env, s.cache = filepath.Join(s.work, "env"), b.path(cacheDir, "uv")
-	for _, dir := range []string{s.work, s.home, s.tmp} {
+	s.env, s.cache = filepath.Join(top, "env"), b.path(cacheDir, "uv")
+	for _, dir := range []string{s.work, s.home, s.tmp, s.env} {
 		if err = errors.Join(err, os.Mkdir(dir, 0o700), os.Lchown(dir, int(b.cfg.BuildUID), int(b.cfg.BuildGID))); err != nil {
 			break
 		}
@@ -201,7 +222,7 @@ func hashOf(parts ...string) string {
 
 // at is where a program of this build runs; online says whether it sees the package index and uv's cache.
 func (b *Builder) at(s scratch, interp Interpreter, online bool) *place {
-	p := &place{scratch: s, readOnly: append([]string{interp.Path}, interp.Mounts...), writable: []string{s.work, s.home, s.tmp}}
+	p := &place{scratch: s, readOnly: append([]string{interp.Path}, interp.Mounts...), writable: []string{s.work, s.home, s.tmp, s.env}}
 	if _, err := os.Lstat(s.requirements()); err == nil {
 		p.readOnly = append(p.readOnly, s.requirements())
 	}

@@ -31,11 +31,10 @@ func (b *Builder) install(ctx context.Context, s scratch, interp Interpreter, l 
 		}
 		return nil
 	}
-	// uv asks the new environment's python what it is while there is no package in it yet, so nothing of theirs runs.
-	if err := uv("make the environment", "venv", "--quiet", "--relocatable", "--no-project", "--no-python-downloads",
-		"--python", interp.Path, s.env); err != nil {
+	if err := b.makeVenv(s, interp); err != nil {
 		return err
 	}
+	// uv asks the new environment's python what it is while there is no package in it yet, so nothing of theirs runs.
 	if err := uv("install the packages", "pip", "sync", "--require-hashes", "--only-binary", ":all:",
 		"--no-python-downloads", "--python", filepath.Join(s.env, "bin", "python"), requirements); err != nil {
 		return err
@@ -45,15 +44,8 @@ func (b *Builder) install(ctx context.Context, s scratch, interp Interpreter, l 
 	return b.compileBytecode(ctx, s, interp, say)
 }
 
-// prune removes what is of use only to people in a shell and to uv.
-func prune(env string) {
-	for _, pattern := range []string{"bin/activate*", "bin/deactivate*", "bin/*.bat", ".gitignore", ".lock", "CACHEDIR.TAG"} {
-		matches, _ := filepath.Glob(filepath.Join(env, pattern))
-		for _, path := range matches {
-			_ = os.Remove(path)
-		}
-	}
-}
+// prune removes what is of use to uv alone.
+func prune(env string) { _ = os.Remove(filepath.Join(env, ".lock")) }
 
 // maxCompilers bounds the processes that compile one environment.
 const maxCompilers = 4

@@ -158,7 +158,7 @@ func (b *Builder) Ensure(ctx context.Context, req Request) (Environment, error) 
 	}
 	plan := plan{interp: interp, reqs: withRuntime(reqs)}
 	plan.input = b.inputOf(plan)
-	if env, ok := b.remembered(plan.input); ok {
+	if env, ok := b.remembered(ctx, plan.input); ok {
 		return env, nil
 	}
 	return b.flights.do(ctx, plan.input, req.Progress, func(ctx context.Context, say func(string)) (Environment, error) {
@@ -177,6 +177,7 @@ const (
 	cacheDir   = ".cache"
 	inputsDir  = ".inputs"
 	locksDir   = ".locks"
+	usedDir    = ".used"
 )
 
 func (b *Builder) path(parts ...string) string {
@@ -193,6 +194,8 @@ func (b *Builder) makeDirs() error {
 		{scratchDir, 0o711, 0, 0},
 		{inputsDir, 0o700, 0, 0},
 		{locksDir, 0o700, 0, 0},
+		{filesDir, 0o700, 0, 0},
+		{usedDir, 0o700, 0, 0},
 		{cacheDir, 0o700, int(b.cfg.BuildUID), int(b.cfg.BuildGID)},
 	} {
 		path := b.path(d.name)
