@@ -177,7 +177,13 @@ func (b *Builder) makeScratch() (scratch, error) {
 	}
 	s := scratch{top: top, work: filepath.Join(top, "work"), home: filepath.Join(top, "home"), tmp: filepath.Join(top, "tmp")}
 	s.env, s.cache = filepath.Join(top, "env"), b.path(cacheDir, "uv")
-	for _, dir := range []string{s.work, s.home, s.tmp, s.env} {
+	dirs := []string{s.work, s.home, s.tmp, s.env}
+	if b.cfg.AllowSdist {
+		// What the code of a package may have written there is used by no other build.
+		s.cache = filepath.Join(top, "cache")
+		dirs = append(dirs, s.cache)
+	}
+	for _, dir := range dirs {
 		if err = errors.Join(err, os.Mkdir(dir, 0o700), os.Lchown(dir, int(b.cfg.BuildUID), int(b.cfg.BuildGID))); err != nil {
 			break
 		}
@@ -196,7 +202,7 @@ func keyOf(i Interpreter, lock string) string {
 
 // inputOf hashes what decides the result of a resolution, except time and the index's content.
 func (b *Builder) inputOf(p plan) string {
-	parts := []string{layout, p.interp.Version, p.interp.Implementation, p.interp.Platform, p.interp.Path}
+	parts := []string{layout, fmt.Sprint(b.cfg.AllowSdist), p.interp.Version, p.interp.Implementation, p.interp.Platform, p.interp.Path}
 	for _, address := range append(b.cfg.indexes(), b.cfg.FindLinks...) {
 		if u, err := url.Parse(address); err == nil {
 			u.User = nil // another password is not another index
@@ -229,9 +235,25 @@ func (b *Builder) at(s scratch, interp Interpreter, online bool) *place {
 	if online {
 		p.mirror = s.mirror
 		p.readOnly = append(append(p.readOnly, b.cfg.UV), b.linkDirs()...)
-		p.writable = append(p.writable, b.path(cacheDir))
+		p.writable = append(p.writable, s.cacheMount(b))
 	}
 	return p
+}
+
+// cacheMount is the directory that holds uv's cache, and belongs to the build user.
+func (s scratch) cacheMount(b *Builder) string {
+	if b.cfg.AllowSdist {
+		return s.cache
+	}
+	return b.path(cacheDir)
+}
+
+// wheelsOnly are the arguments that keep uv from building packages from source.
+func (b *Builder) wheelsOnly() []string {
+	if b.cfg.AllowSdist {
+		return nil
+	}
+	return []string{"--only-binary", ":all:"}
 }
 
 // uvEnviron is the whole environment that uv gets. There is no secret in it.

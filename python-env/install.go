@@ -35,8 +35,10 @@ func (b *Builder) install(ctx context.Context, s scratch, interp Interpreter, l 
 		return err
 	}
 	// uv asks the new environment's python what it is while there is no package in it yet, so nothing of theirs runs.
-	if err := uv("install the packages", "pip", "sync", "--require-hashes", "--only-binary", ":all:",
-		"--no-python-downloads", "--python", filepath.Join(s.env, "bin", "python"), requirements); err != nil {
+	sync := append([]string{
+		"pip", "sync", "--require-hashes", "--no-python-downloads", "--python", filepath.Join(s.env, "bin", "python"), requirements,
+	}, b.wheelsOnly()...)
+	if err := uv("install the packages", sync...); err != nil {
 		return err
 	}
 	prune(s.env)

@@ -32,6 +32,10 @@ func TestMain(m *testing.M) {
 	if dir := os.Getenv("PYTHONENV_TEST_CHILD"); dir != "" {
 		childThatIsKilled(dir)
 	}
+	if dir := os.Getenv("PYTHONENV_TEST_BUILDS"); dir != "" {
+		childThatBuilds(dir)
+		return
+	}
 	os.Exit(func() int {
 		var err error
 		if root, err = os.MkdirTemp("", "pythonenv-test-"); err != nil {
@@ -86,6 +90,28 @@ func (j shellJail) Run(ctx context.Context, cmd *exec.Cmd, readOnly, writable []
 		cmd.Args = cmd.Args[1:]
 	}
 	return jail.Run(ctx, cmd, readOnly, append(slices.Clone(writable), j.writable...), serve)
+}
+
+// countingJail is the jail, and knows how many programs ran in it at a time.
+type countingJail struct {
+	mu                    sync.Mutex
+	now, most, uvNow, uvs int
+}
+
+func (j *countingJail) Run(ctx context.Context, cmd *exec.Cmd, readOnly, writable []string, serve func(net.Listener)) error {
+	isUV := 0
+	if cmd.Args[0] == tools.UV {
+		isUV = 1
+	}
+	add := func(n int) {
+		j.mu.Lock()
+		defer j.mu.Unlock()
+		j.now, j.uvNow = j.now+n, j.uvNow+n*isUV
+		j.most, j.uvs = max(j.most, j.now), max(j.uvs, j.uvNow)
+	}
+	add(1)
+	defer add(-1)
+	return jail.Run(ctx, cmd, readOnly, writable, serve)
 }
 
 // tempDir is like t.TempDir, for directories that the build user must enter.

@@ -41,6 +41,7 @@ type Config struct {
 	ExtraIndexes []string      // further ones, asked before it: the first that has a package is the only one for it
 	CertFile     string        // CA bundle for the indexes, besides the system's
 	FindLinks    []string      // further places to look for wheels: directories and URLs
+	AllowSdist   bool          // build packages from source where there is no wheel, which runs their code in the jail
 	Offline      bool          // install only from uv's cache and FindLinks
 	MaxBytes     int64         // of an environment, and of what a build has on the disk besides uv's cache; 0: 8 GiB
 	MaxDownload  int64         // of one build; 0: 4 GiB

@@ -31,10 +31,10 @@ func (b *Builder) compile(ctx context.Context, s scratch, interp Interpreter, re
 		text.WriteString(r.text + "\n")
 	}
 	out, err := b.run(ctx, command{
-		argv: []string{
-			b.cfg.UV, "pip", "compile", "--generate-hashes", "--only-binary", ":all:", "--no-header", "--no-annotate",
+		argv: append([]string{
+			b.cfg.UV, "pip", "compile", "--generate-hashes", "--no-header", "--no-annotate",
 			"--no-python-downloads", "--python", interp.Path, "-",
-		},
+		}, b.wheelsOnly()...),
 		dir: s.work, env: b.uvEnviron(s), stdin: text.String(), onLine: say, at: b.at(s, interp, true),
 	})
 	if err != nil {
