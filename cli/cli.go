@@ -94,7 +94,7 @@ func (a *app) root() *cli.Command {
 		Flags:   commonFlags(),
 		Commands: []*cli.Command{
 			a.serveCommand(), a.deployCommand(), a.apisCommand(), a.keysCommand(), a.logsCommand(), a.usageCommand(),
-			a.plansCommand(), a.usersCommand(), a.tokensCommand(), a.sandboxCommand(), a.doctorCommand(), a.versionCommand(),
+			a.plansCommand(), a.usersCommand(), a.tokensCommand(), a.sandboxCommand(), a.envCommand(), a.doctorCommand(), a.versionCommand(),
 		},
 		Reader: a.stdin, Writer: a.stdout, ErrWriter: a.stderr,
 		ExitErrHandler: func(context.Context, *cli.Command, error) {}, // Run's caller ends the process

@@ -31,7 +31,7 @@ func requireRoot(command string) error {
 
 // openHost obtains the tools and prepares the builder. The first user id of the range is for builds. place is a directory
 // that no other process uses, after which the control groups of builds are named. The caller stops the host.
-func openHost(ctx context.Context, data *dataDir, place string, uids nsjail.UIDRange, progress func(string)) (*host, error) {
+func openHost(ctx context.Context, data *dataDir, place string, uids nsjail.UIDRange, builds buildOptions, progress func(string)) (*host, error) {
 	if uids.First == uids.Last {
 		return nil, usagef("the range of user ids has only one: give one for builds and one for each sandbox")
 	}
@@ -43,16 +43,16 @@ func openHost(ctx context.Context, data *dataDir, place string, uids nsjail.UIDR
 	if err != nil {
 		return nil, fmt.Errorf("find the package index: %w", err)
 	}
-	jail := nsjail.NewBuildJail(nsjail.BuildConfig{
+	jail := nsjail.NewBuildJail(builds.applyJail(nsjail.BuildConfig{
 		Nsjail: tools.Nsjail, Dir: place, Instance: nsjail.BuildInstance(place), UID: uids.First, GID: uids.First,
-	})
+	}))
 	if err := jail.Start(ctx); err != nil {
 		return nil, err
 	}
-	builder := pythonenv.New(pythonenv.Config{
+	builder := pythonenv.New(builds.apply(pythonenv.Config{
 		Dir: data.join("envs"), UV: tools.UV, BuildUID: uids.First, BuildGID: uids.First, Jail: jail,
-		IndexURL: index.URL, CertFile: index.CertFile, FindLinks: index.FindLinks,
-	})
+		IndexURL: index.URL, ExtraIndexes: index.Extra, CertFile: index.CertFile, FindLinks: index.FindLinks,
+	}))
 	if err := builder.Start(ctx); err != nil {
 		return nil, errors.Join(err, jail.Stop(ctx))
 	}

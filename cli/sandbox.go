@@ -75,11 +75,15 @@ func (a *app) sandboxTest(ctx context.Context, cmd *cli.Command, calls *callFlag
 	if err != nil {
 		return err
 	}
+	builds, err := readBuildOptions(settings)
+	if err != nil {
+		return err
+	}
 	if err := requireRoot("sandbox test"); err != nil {
 		return err
 	}
 	t.progress = func(line string) { fmt.Fprintln(a.stderr, printable(line)) }
-	report, err := a.try(ctx, t, settings.text("data-dir"), uids)
+	report, err := a.try(ctx, t, settings.text("data-dir"), uids, builds)
 	if err != nil {
 		return err
 	}
@@ -93,9 +97,9 @@ func (a *app) sandboxTest(ctx context.Context, cmd *cli.Command, calls *callFlag
 }
 
 // try runs one trial on this machine and cleans up after it.
-func (a *app) try(ctx context.Context, t *trial, dir string, uids nsjail.UIDRange) (report *trialReport, err error) {
+func (a *app) try(ctx context.Context, t *trial, dir string, uids nsjail.UIDRange, builds buildOptions) (report *trialReport, err error) {
 	manager := sandbox.ManagerConfig{StartTimeout: t.startTimeout, OnOutput: t.output.add}
-	err = withSandboxes(ctx, dir, uids, t.progress, manager, func(h sandboxHost) (err error) {
+	err = withSandboxes(ctx, dir, uids, builds, t.progress, manager, func(h sandboxHost) (err error) {
 		report, err = t.run(ctx, h.builder, h.manager)
 		return err
 	})
@@ -110,7 +114,7 @@ type sandboxHost struct {
 }
 
 // withSandboxes prepares this machine for sandboxes beside a running server's, calls fn, and cleans up after it.
-func withSandboxes(ctx context.Context, dir string, uids nsjail.UIDRange, progress func(string), cfg sandbox.ManagerConfig, fn func(sandboxHost) error) (err error) {
+func withSandboxes(ctx context.Context, dir string, uids nsjail.UIDRange, builds buildOptions, progress func(string), cfg sandbox.ManagerConfig, fn func(sandboxHost) error) (err error) {
 	data, err := openDataDir(dir)
 	if err != nil {
 		return err
@@ -120,7 +124,7 @@ func withSandboxes(ctx context.Context, dir string, uids nsjail.UIDRange, progre
 		return err
 	}
 	defer free()
-	h, err := openHost(ctx, data, place, uids, progress)
+	h, err := openHost(ctx, data, place, uids, builds, progress)
 	if err != nil {
 		return err
 	}

@@ -40,13 +40,17 @@ func (a *app) selfTest(ctx context.Context, cmd *cli.Command) error {
 	if err := selftest.CheckOnly(only); err != nil {
 		return usagef("--only: %v", err)
 	}
+	builds, err := readBuildOptions(settings)
+	if err != nil {
+		return err
+	}
 	if err := requireRoot("sandbox test"); err != nil {
 		return err
 	}
 	progress := func(line string) { fmt.Fprintln(a.stderr, printable(line)) }
 	var report selftest.Report
 	cfg := sandbox.ManagerConfig{StartTimeout: selfTestStart}
-	err = withSandboxes(ctx, settings.text("data-dir"), uids, progress, cfg, func(h sandboxHost) error {
+	err = withSandboxes(ctx, settings.text("data-dir"), uids, builds, progress, cfg, func(h sandboxHost) error {
 		environment, err := h.builder.Ensure(ctx, pythonenv.Request{Progress: progress})
 		if err != nil {
 			return fmt.Errorf("build the environment: %w", err)

@@ -27,6 +27,7 @@ type serveOptions struct {
 	publicURL      string
 	uids           nsjail.UIDRange
 	limits         deploy.Policy
+	builds         buildOptions
 	requestTimeout time.Duration
 	startTimeout   time.Duration
 	drainTimeout   time.Duration
@@ -98,7 +99,7 @@ func readServeOptions(s settings) (serveOptions, error) {
 		dataDir: s.text("data-dir"), listen: s.text("listen"), adminListen: s.text("admin-listen"),
 		noExample: s.text("no-example") == "true",
 	}
-	var errs [10]error
+	var errs [11]error
 	o.publicURL, errs[0] = parse(s, "public-url", parsePublicURL)
 	o.uids, errs[1] = parse(s, "uid-range", nsjail.ParseUIDRange)
 	o.requestTimeout, errs[2] = parse(s, "request-timeout", parseTimeout)
@@ -109,6 +110,7 @@ func readServeOptions(s settings) (serveOptions, error) {
 	o.limits, errs[7] = readPolicy(s)
 	o.maxSandboxes, errs[8] = parse(s, "max-sandboxes", parseCount)
 	_, errs[9] = parse(s, "no-example", parseToggle)
+	o.builds, errs[10] = readBuildOptions(s)
 	for _, err := range errs {
 		if err != nil {
 			return o, err

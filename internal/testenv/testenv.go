@@ -59,7 +59,7 @@ func setup(t testing.TB) {
 		builder = pythonenv.New(pythonenv.Config{
 			Jail: jail,
 			Dir:  filepath.Join(Dir(), "envs"), UV: tools.UV, BuildUID: nsjail.DefaultUIDs.First, BuildGID: nsjail.DefaultUIDs.First,
-			IndexURL: index.URL, CertFile: index.CertFile, FindLinks: index.FindLinks,
+			IndexURL: index.URL, ExtraIndexes: index.Extra, CertFile: index.CertFile, FindLinks: index.FindLinks,
 		})
 		setupErr = builder.Start(t.Context())
 	})
