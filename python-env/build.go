@@ -102,7 +102,7 @@ func (b *Builder) installOnce(ctx context.Context, s scratch, interp Interpreter
 	if err := b.install(ctx, s, interp, l, say); err != nil {
 		return Environment{}, err
 	}
-	m := manifest{Layout: layout, Key: key, Created: time.Now().UTC(), Interpreter: interp, Lock: l.text}
+	m := manifest{Layout: layout, Key: key, Boot: bootID(), Created: time.Now().UTC(), Interpreter: interp, Lock: l.text}
 	if err := b.publish(ctx, s, m, say); err != nil {
 		return Environment{}, err
 	}
@@ -110,7 +110,7 @@ func (b *Builder) installOnce(ctx context.Context, s scratch, interp Interpreter
 	return readEnvironment(b.cfg.Dir, key)
 }
 
-// publish seals what was installed and moves it to its place, after it is on disk.
+// publish seals what was installed and moves it to its place.
 func (b *Builder) publish(ctx context.Context, s scratch, m manifest, say func(string)) error {
 	// From here on the build user cannot even enter: nothing can change what is checked.
 	if err := os.Chmod(s.top, 0o700); err != nil {
@@ -144,10 +144,15 @@ func (b *Builder) publish(ctx context.Context, s scratch, m manifest, say func(s
 	if err := writeManifest(s.env, m); err != nil {
 		return err
 	}
-	if err := withDir(s.env, unix.Syncfs); err != nil {
-		return fmt.Errorf("write the environment to disk: %w", err)
+	if m.Boot == "" {
+		if err := withDir(s.env, unix.Syncfs); err != nil {
+			return fmt.Errorf("write the environment to disk: %w", err)
+		}
 	}
 	final := b.path(m.Key)
+	if err := os.Remove(b.path(durableDir, m.Key)); err != nil && !errors.Is(err, os.ErrNotExist) { // an earlier one's
+		return fmt.Errorf("prepare the environment's place: %w", err)
+	}
 	// What is there has no valid manifest, or it would have been used.
 	if err := os.RemoveAll(final); err != nil {
 		return fmt.Errorf("remove a damaged environment: %w", err)
@@ -155,9 +160,7 @@ func (b *Builder) publish(ctx context.Context, s scratch, m manifest, say func(s
 	if err := os.Rename(s.env, final); err != nil {
 		return fmt.Errorf("move the environment to its place: %w", err)
 	}
-	if err := withDir(b.cfg.Dir, unix.Fsync); err != nil {
-		return fmt.Errorf("write the environment's name to disk: %w", err)
-	}
+	b.flights.running.Go(func() { _ = b.makeDurable(m.Key) })
 	return nil
 }
 

@@ -142,7 +142,7 @@ func TestKilledAtRandomMoments(t *testing.T) {
 			t.Fatal(line, err)
 		}
 		// A build takes some 300 ms: any moment of it, and of the next.
-		time.Sleep(rand.N(400 * time.Millisecond))
+		time.Sleep(rand.N(800 * time.Millisecond))
 		if err := child.Process.Kill(); err != nil {
 			t.Fatal(err)
 		}

@@ -30,6 +30,7 @@ type manifest struct {
 	Files       int         `json:"files"`
 	Bytes       int64       `json:"bytes"`
 	Lock        string      `json:"lock"`
+	Boot        string      `json:"boot,omitempty"`     // of the machine, when it was built, see durableDir
 	Contents    string      `json:"contents,omitempty"` // hash of the list of its files; empty: built before there was one
 }
 
@@ -63,7 +64,7 @@ func readManifest(dir, key string) (m manifest, err error) {
 	if m.Key != key || m.Layout != layout {
 		return m, errors.New("the manifest is another environment's")
 	}
-	return m, nil
+	return m, checkDurable(dir, m)
 }
 
 func writeManifest(env string, m manifest) error {

@@ -15,6 +15,9 @@ import (
 // it, and it lies where only root can enter.
 const filesDir = ".files"
 
+// sharedBytes is the size from which a file is worth it: most files of an environment are smaller, and hold little of it.
+const sharedBytes = 16 << 10
+
 // dedupe makes the files of a sealed environment links to equal ones of others, and offers the rest to those that come.
 func (b *Builder) dedupe(ctx context.Context, s scratch, entries []entry) error {
 	unlock, err := lockShared(ctx, b.path(locksDir, "files"))
@@ -24,7 +27,7 @@ func (b *Builder) dedupe(ctx context.Context, s scratch, entries []entry) error 
 	defer unlock()
 	aside := filepath.Join(s.top, "link")
 	for _, e := range entries {
-		if !e.Mode.IsRegular() || e.Size == 0 { // an empty file saves nothing, and there are thousands of names for it
+		if !e.Mode.IsRegular() || e.Size < sharedBytes {
 			continue
 		}
 		if err := b.shareFile(filepath.Join(s.env, e.Path), b.sharedPath(e), aside); err != nil {

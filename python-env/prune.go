@@ -189,6 +189,7 @@ func (b *Builder) remove(i Info) (bool, error) {
 		return false, fmt.Errorf("remove an environment: %w", errors.Join(err, os.Remove(aside)))
 	}
 	_ = os.Remove(b.path(usedDir, i.Key))
+	_ = os.Remove(b.path(durableDir, i.Key))
 	if err := os.RemoveAll(aside); err != nil {
 		return true, fmt.Errorf("remove an environment: %w", err)
 	}

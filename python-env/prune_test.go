@@ -19,7 +19,7 @@ func folderBuilder(t *testing.T, names ...string) (*Builder, Config) {
 	links := tempDir(t)
 	for _, p := range runtimePackages {
 		module := strings.ReplaceAll(p.name, "-", "_")
-		writeWheel(t, links, module, map[string]string{module + "/__init__.py": "x = 1\n" + strings.Repeat("# "+p.name+"\n", 500)})
+		writeWheel(t, links, module, map[string]string{module + "/__init__.py": "x = 1\n" + strings.Repeat("# "+p.name+"\n", 3000)})
 	}
 	for _, name := range names {
 		writeWheel(t, links, name, map[string]string{name + ".py": "name = " + fmt.Sprintf("%q", name) + "\n"})
@@ -190,4 +190,34 @@ func TestPackagesThatReplaceTheEnvironmentsOwnFiles(t *testing.T) {
 		}
 	}
 	noneLeft(t, b)
+}
+
+// TestAnEnvironmentThatMayHaveLostFiles has one from before the machine's last start, on the disk and not.
+func TestAnEnvironmentThatMayHaveLostFiles(t *testing.T) {
+	b, cfg := folderBuilder(t)
+	env := ensure(t, b, "")
+	if err := b.Stop(t.Context()); err != nil { // which waits until it is on the disk
+		t.Fatal(err)
+	}
+	m, err := readManifest(cfg.Dir, env.Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.Boot = "another"
+	if err := writeManifest(env.Path, m); err != nil {
+		t.Fatal(err)
+	}
+	b = started(t, cfg)
+	if again := ensure(t, b, ""); !again.Reused {
+		t.Error("one that was on the disk is built again")
+	}
+	if err := os.Remove(b.path(durableDir, env.Key)); err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := b.Lookup(env.Key); ok {
+		t.Error("one that was not on the disk is used")
+	}
+	if again := ensure(t, b, ""); again.Reused || again.Key != env.Key {
+		t.Errorf("%+v", again)
+	}
 }

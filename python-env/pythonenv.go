@@ -18,6 +18,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"time"
 )
 
@@ -64,6 +65,7 @@ type Builder struct {
 	workers      chan struct{}
 	scrub        scrubber
 	up           *upstream
+	syncing      sync.Mutex
 	reserve      uint64 // bytes that a build must leave free on the disk
 }
 
@@ -197,6 +199,7 @@ func (b *Builder) makeDirs() error {
 		{locksDir, 0o700, 0, 0},
 		{filesDir, 0o700, 0, 0},
 		{usedDir, 0o700, 0, 0},
+		{durableDir, 0o700, 0, 0},
 		{cacheDir, 0o700, int(b.cfg.BuildUID), int(b.cfg.BuildGID)},
 	} {
 		path := b.path(d.name)

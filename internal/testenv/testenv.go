@@ -32,6 +32,7 @@ func Dir() string {
 var (
 	once     sync.Once
 	tools    toolchain.Tools
+	config   pythonenv.Config
 	builder  *pythonenv.Builder
 	setupErr error
 )
@@ -56,11 +57,12 @@ func setup(t testing.TB) {
 			setupErr = err
 			return
 		}
-		builder = pythonenv.New(pythonenv.Config{
+		config = pythonenv.Config{
 			Jail: jail,
 			Dir:  filepath.Join(Dir(), "envs"), UV: tools.UV, BuildUID: nsjail.DefaultUIDs.First, BuildGID: nsjail.DefaultUIDs.First,
 			IndexURL: index.URL, ExtraIndexes: index.Extra, CertFile: index.CertFile, FindLinks: index.FindLinks,
-		})
+		}
+		builder = pythonenv.New(config)
 		setupErr = builder.Start(t.Context())
 	})
 	if setupErr != nil {
@@ -113,6 +115,24 @@ func Environment(t testing.TB, requirements, python string) pythonenv.Environmen
 		t.Fatalf("build an environment: %v", err)
 	}
 	return env
+}
+
+// Builder is one of the test's own, with a directory and settings of cfg.
+func Builder(t testing.TB, cfg pythonenv.Config) *pythonenv.Builder {
+	t.Helper()
+	setup(t)
+	cfg.Jail, cfg.UV, cfg.BuildUID, cfg.BuildGID = config.Jail, config.UV, config.BuildUID, config.BuildGID
+	cfg.IndexURL, cfg.ExtraIndexes, cfg.CertFile, cfg.FindLinks = config.IndexURL, config.ExtraIndexes, config.CertFile, config.FindLinks
+	b := pythonenv.New(cfg)
+	if err := b.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := b.Stop(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	return b
 }
 
 // Spec has that environment and no code yet.
