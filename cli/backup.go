@@ -22,9 +22,9 @@ var journalFile = regexp.MustCompile(`^usage/usage-(\d{8})\.log$`)
 
 // keeper is a store of either driver.
 type keeper interface {
+	store.Store
 	store.Dumper
 	store.Loader
-	Close() error
 }
 
 func (a *app) backupCommand() *cli.Command {

@@ -12,7 +12,7 @@ import (
 	"apibuilder/admin"
 	"apibuilder/admin/client"
 	"apibuilder/doctor"
-	pythonenv "apibuilder/python-env"
+	"apibuilder/python-env"
 	"apibuilder/sandbox/cgroup"
 	"apibuilder/store"
 	"apibuilder/toolchain"

@@ -2,11 +2,12 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 
-	pythonenv "apibuilder/python-env"
+	"apibuilder/python-env"
 	"apibuilder/sandbox/nsjail"
 	"apibuilder/toolchain"
 )
@@ -15,6 +16,7 @@ import (
 type host struct {
 	tools   toolchain.Tools
 	builder *pythonenv.Builder
+	jail    *nsjail.BuildJail
 	options hostOptions // with the user ids of sandboxes alone
 }
 
@@ -27,10 +29,10 @@ func requireRoot(command string) error {
 		"run it with sudo", command)
 }
 
-// openHost obtains the tools and prepares the builder. The first user id of the range is for builds. The caller stops
-// the builder.
-func openHost(ctx context.Context, data *dataDir, options hostOptions, progress func(string)) (*host, error) {
-	uids := options.uids
+// openHost obtains the tools and prepares the builder. The first user id of the range is for builds. place is a directory
+// that no other process uses, after which the control groups of builds are named. The caller stops the host.
+func openHost(ctx context.Context, data *dataDir, place string, options hostOptions, progress func(string)) (*host, error) {
+	uids, builds := options.uids, options.builds
 	if uids.First == uids.Last {
 		return nil, usagef("the range of user ids has only one: give one for builds and one for each sandbox")
 	}
@@ -42,15 +44,26 @@ func openHost(ctx context.Context, data *dataDir, options hostOptions, progress 
 	if err != nil {
 		return nil, fmt.Errorf("find the package index: %w", err)
 	}
-	builder := pythonenv.New(pythonenv.Config{
-		Dir: data.join("envs"), UV: tools.UV, BuildUID: uids.First, BuildGID: uids.First,
-		IndexURL: index.URL, CertFile: index.CertFile, FindLinks: index.FindLinks,
-	})
-	if err := builder.Start(ctx); err != nil {
+	jail := nsjail.NewBuildJail(builds.applyJail(nsjail.BuildConfig{
+		Nsjail: tools.Nsjail, Dir: place, Instance: nsjail.BuildInstance(place), UID: uids.First, GID: uids.First,
+	}))
+	if err := jail.Start(ctx); err != nil {
 		return nil, err
 	}
+	builder := pythonenv.New(builds.apply(pythonenv.Config{
+		Dir: data.join("envs"), UV: tools.UV, BuildUID: uids.First, BuildGID: uids.First, Jail: jail,
+		IndexURL: index.URL, ExtraIndexes: index.Extra, CertFile: index.CertFile, FindLinks: index.FindLinks,
+	}))
+	if err := builder.Start(ctx); err != nil {
+		return nil, errors.Join(err, jail.Stop(ctx))
+	}
 	options.uids.First++
-	return &host{tools: tools, builder: builder, options: options}, nil
+	return &host{tools: tools, builder: builder, jail: jail, options: options}, nil
+}
+
+// stop ends all builds.
+func (h *host) stop(ctx context.Context) error {
+	return errors.Join(h.builder.Stop(ctx), h.jail.Stop(ctx))
 }
 
 // driver makes the sandboxes of one server, whose files and control groups are named after dir.

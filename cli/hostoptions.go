@@ -13,15 +13,19 @@ import (
 
 // hostOptions are the settings about what sandboxes are made of on this machine.
 type hostOptions struct {
-	uids nsjail.UIDRange
-	io   []cgroup.IOLimit
+	uids   nsjail.UIDRange
+	io     []cgroup.IOLimit
+	builds buildOptions
 }
 
 func readHostOptions(s settings) (o hostOptions, err error) {
 	if o.uids, err = parse(s, "uid-range", nsjail.ParseUIDRange); err != nil {
 		return o, err
 	}
-	o.io, err = parse(s, "io-max", parseIOLimits)
+	if o.io, err = parse(s, "io-max", parseIOLimits); err != nil {
+		return o, err
+	}
+	o.builds, err = readBuildOptions(s)
 	return o, err
 }
 

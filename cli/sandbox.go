@@ -120,7 +120,7 @@ func withSandboxes(ctx context.Context, dir string, options hostOptions, progres
 		return err
 	}
 	defer free()
-	h, err := openHost(ctx, data, options, progress)
+	h, err := openHost(ctx, data, place, options, progress)
 	if err != nil {
 		return err
 	}
@@ -130,7 +130,7 @@ func withSandboxes(ctx context.Context, dir string, options hostOptions, progres
 	defer func() {
 		ctx, cancel := stopCtx()
 		defer cancel()
-		err = errors.Join(err, h.builder.Stop(ctx))
+		err = errors.Join(err, h.stop(ctx))
 	}()
 	driver := h.driver(place)
 	cfg.Driver = driver

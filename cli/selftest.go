@@ -10,7 +10,7 @@ import (
 
 	"github.com/urfave/cli/v3"
 
-	pythonenv "apibuilder/python-env"
+	"apibuilder/python-env"
 	"apibuilder/sandbox"
 	"apibuilder/sandbox/selftest"
 )

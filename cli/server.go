@@ -62,7 +62,7 @@ func (s *server) onStop(name string, run func(context.Context) error) {
 func (s *server) start(ctx context.Context) error {
 	s.startedAt, s.failed = time.Now().UTC(), make(chan error, 3)
 	for _, step := range []func(context.Context) error{
-		s.openData, s.openListeners, s.openStore, s.openHost, s.openSandboxes, s.openUsage, s.openFollowing, s.openDoors,
+		s.openData, s.openListeners, s.openStore, s.openHost, s.openSandboxes, s.openCleaning, s.openUsage, s.openFollowing, s.openDoors,
 	} {
 		if err := step(ctx); err != nil {
 			return err
@@ -123,11 +123,11 @@ func closer(l net.Listener) func(context.Context) error {
 }
 
 func (s *server) openHost(ctx context.Context) (err error) {
-	s.host, err = openHost(ctx, s.data, s.options.host, func(line string) { s.log.Info(printable(line)) })
+	s.host, err = openHost(ctx, s.data, s.data.path, s.options.host, func(line string) { s.log.Info(printable(line)) })
 	if err != nil {
 		return err
 	}
-	s.onStop("builds", s.host.builder.Stop)
+	s.onStop("builds", s.host.stop)
 	return nil
 }
 

@@ -29,7 +29,7 @@ type setting struct {
 	secret bool // no flag, because command lines can be read by everybody
 }
 
-var allSettings = []setting{
+var allSettings = append([]setting{
 	{flag: "data-dir", value: "/var/lib/apibuilder", usage: "`DIR` that holds everything the server keeps"},
 	{flag: "server", usage: "`URL` of a management API to use instead of the data directory's socket"},
 	{flag: "token", secret: true, usage: "management token for --server"},
@@ -57,7 +57,7 @@ var allSettings = []setting{
 	{flag: "warm-memory", serve: true, usage: "memory `SIZE` for sandboxes that wait for a program, or none; an eighth of the machine's if empty"},
 	{flag: "log-level", serve: true, value: "info", usage: "debug, info, warn or error: `LEVEL` of the server's own log"},
 	{flag: "no-example", serve: true, toggle: true, usage: "do not deploy the example when there are no APIs"},
-}
+}, buildSettings...)
 
 func (s setting) env() string { return "APIBUILDER_" + strings.ToUpper(s.key()) }
 func (s setting) key() string { return strings.ReplaceAll(s.flag, "-", "_") }

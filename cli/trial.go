@@ -14,7 +14,7 @@ import (
 
 	"apibuilder/admin"
 	"apibuilder/deploy"
-	pythonenv "apibuilder/python-env"
+	"apibuilder/python-env"
 	"apibuilder/sandbox"
 )
 

@@ -26,7 +26,14 @@ type plan struct {
 }
 
 // scratch is the working directory of one build. Its top belongs to root; work, home and tmp to the build user.
-type scratch struct{ top, work, home, tmp, env string }
+type scratch struct {
+	top, work, home, tmp, env string
+	cache                     string  // uv's; of this build alone where code of packages runs
+	mirror                    *mirror // the package index, as this build sees it
+}
+
+// requirements is where uv reads what to install.
+func (s scratch) requirements() string { return filepath.Join(s.top, "requirements.txt") }
 
 var errTimedOut = errors.New("the build took too long")
 
@@ -64,6 +71,11 @@ func (b *Builder) buildInScratch(ctx context.Context, p plan, say func(string)) 
 		return Environment{}, err
 	}
 	defer os.RemoveAll(s.top)
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	s.mirror = &mirror{up: b.up, max: b.cfg.MaxDownload, say: func(line string) { say(b.scrub.line(line)) }, exceed: func() {
+		cancel(tooLarge("downloaded", b.cfg.MaxDownload))
+	}}
 	lock, err := b.lockOf(ctx, s, p, say)
 	if err != nil || p.lockOnly {
 		return Environment{Lock: lock.text, Interpreter: p.interp}, err
@@ -85,38 +97,64 @@ func (b *Builder) installOnce(ctx context.Context, s scratch, interp Interpreter
 	}
 	defer unlock()
 	if env, ok := b.Lookup(key); ok {
+		b.touch(key)
 		env.Reused = true
 		return env, nil
 	}
 	if err := b.install(ctx, s, interp, l, say); err != nil {
 		return Environment{}, err
 	}
-	m := manifest{Layout: layout, Key: key, Created: time.Now().UTC(), Interpreter: interp, Lock: l.text}
-	if err := b.publish(s, m); err != nil {
+	m := manifest{Layout: layout, Key: key, Boot: bootID(), Created: time.Now().UTC(), Interpreter: interp, Lock: l.text}
+	if err := b.publish(ctx, s, m, say); err != nil {
 		return Environment{}, err
 	}
 	say(fmt.Sprintf("environment %.12s is ready", key))
 	return readEnvironment(b.cfg.Dir, key)
 }
 
-// publish seals what was installed and moves it to its place, after it is on disk.
-func (b *Builder) publish(s scratch, m manifest) error {
+// publish seals what was installed and moves it to its place.
+func (b *Builder) publish(ctx context.Context, s scratch, m manifest, say func(string)) error {
 	// From here on the build user cannot even enter: nothing can change what is checked.
 	if err := os.Chmod(s.top, 0o700); err != nil {
 		return fmt.Errorf("close the scratch directory: %w", err)
 	}
-	size, err := seal(s.env, m.Interpreter.Path)
+	if err := checkVenv(s.env, m.Interpreter); err != nil {
+		return err
+	}
+	for _, name := range []string{manifestName, contentsName} {
+		if _, err := os.Lstat(filepath.Join(s.env, name)); err == nil {
+			return unwelcome("it replaces %s", name)
+		}
+	}
+	entries, size, err := seal(s.env, m.Interpreter.Path, b.cfg.MaxBytes)
 	if err != nil {
+		return err
+	}
+	for _, name := range startupCode(entries) {
+		say("a package installs code that runs at every start of the program: " + quoted(name))
+	}
+	if err := hashAll(s.env, entries); err != nil {
+		return err
+	}
+	if err := b.dedupe(ctx, s, entries); err != nil {
+		return err
+	}
+	if m.Contents, err = writeContents(s.env, entries); err != nil {
 		return err
 	}
 	m.Files, m.Bytes = size.files, size.bytes
 	if err := writeManifest(s.env, m); err != nil {
 		return err
 	}
-	if err := withDir(s.env, unix.Syncfs); err != nil {
-		return fmt.Errorf("write the environment to disk: %w", err)
+	if m.Boot == "" {
+		if err := withDir(s.env, unix.Syncfs); err != nil {
+			return fmt.Errorf("write the environment to disk: %w", err)
+		}
 	}
 	final := b.path(m.Key)
+	if err := os.Remove(b.path(durableDir, m.Key)); err != nil && !errors.Is(err, os.ErrNotExist) { // an earlier one's
+		return fmt.Errorf("prepare the environment's place: %w", err)
+	}
 	// What is there has no valid manifest, or it would have been used.
 	if err := os.RemoveAll(final); err != nil {
 		return fmt.Errorf("remove a damaged environment: %w", err)
@@ -124,9 +162,7 @@ func (b *Builder) publish(s scratch, m manifest) error {
 	if err := os.Rename(s.env, final); err != nil {
 		return fmt.Errorf("move the environment to its place: %w", err)
 	}
-	if err := withDir(b.cfg.Dir, unix.Fsync); err != nil {
-		return fmt.Errorf("write the environment's name to disk: %w", err)
-	}
+	b.flights.running.Go(func() { _ = b.makeDurable(m.Key) })
 	return nil
 }
 
@@ -145,8 +181,14 @@ func (b *Builder) makeScratch() (scratch, error) {
 		return scratch{}, fmt.Errorf("make a scratch directory: %w", err)
 	}
 	s := scratch{top: top, work: filepath.Join(top, "work"), home: filepath.Join(top, "home"), tmp: filepath.Join(top, "tmp")}
-	s.env = filepath.Join(s.work, "env")
-	for _, dir := range []string{s.work, s.home, s.tmp} {
+	s.env, s.cache = filepath.Join(top, "env"), b.path(cacheDir, "uv")
+	dirs := []string{s.work, s.home, s.tmp, s.env}
+	if b.cfg.AllowSdist {
+		// What the code of a package may have written there is used by no other build.
+		s.cache = filepath.Join(top, "cache")
+		dirs = append(dirs, s.cache)
+	}
+	for _, dir := range dirs {
 		if err = errors.Join(err, os.Mkdir(dir, 0o700), os.Lchown(dir, int(b.cfg.BuildUID), int(b.cfg.BuildGID))); err != nil {
 			break
 		}
@@ -165,8 +207,8 @@ func keyOf(i Interpreter, lock string) string {
 
 // inputOf hashes what decides the result of a resolution, except time and the index's content.
 func (b *Builder) inputOf(p plan) string {
-	parts := []string{layout, p.interp.Version, p.interp.Implementation, p.interp.Platform, p.interp.Path}
-	for _, address := range append([]string{b.cfg.IndexURL}, b.cfg.FindLinks...) {
+	parts := []string{layout, fmt.Sprint(b.cfg.AllowSdist), p.interp.Version, p.interp.Implementation, p.interp.Platform, p.interp.Path}
+	for _, address := range append(b.cfg.indexes(), b.cfg.FindLinks...) {
 		if u, err := url.Parse(address); err == nil {
 			u.User = nil // another password is not another index
 			address = u.String()
@@ -185,60 +227,76 @@ func hashOf(parts ...string) string {
 	return hex.EncodeToString(h.Sum(nil))
 }
 
-// uvEnviron is the whole environment that uv gets. Credentials are in it, and so in no argument list.
-func (b *Builder) uvEnviron(s scratch) ([]string, error) {
+// at is where a program of this build runs; online says whether it sees the package index and uv's cache.
+func (b *Builder) at(s scratch, interp Interpreter, online bool) *place {
+	p := &place{scratch: s, readOnly: append(slices.Clone(interp.Mounts), interp.Path), writable: []string{s.work, s.home, s.tmp, s.env}}
+	if _, err := os.Lstat(s.requirements()); err == nil {
+		p.readOnly = append(p.readOnly, s.requirements())
+	}
+	if online {
+		p.mirror = s.mirror
+		p.readOnly = append(append(p.readOnly, b.cfg.UV), b.linkDirs()...)
+		p.writable = append(p.writable, s.cacheMount(b))
+	}
+	return p
+}
+
+// cacheMount is the directory that holds uv's cache, and belongs to the build user.
+func (s scratch) cacheMount(b *Builder) string {
+	if b.cfg.AllowSdist {
+		return s.cache
+	}
+	return b.path(cacheDir)
+}
+
+// wheelsOnly are the arguments that keep uv from building packages from source.
+func (b *Builder) wheelsOnly() []string {
+	if b.cfg.AllowSdist {
+		return nil
+	}
+	return []string{"--only-binary", ":all:"}
+}
+
+// uvEnviron is the whole environment that uv gets. There is no secret in it.
+func (b *Builder) uvEnviron(s scratch) []string {
 	env := []string{
 		"PATH=/usr/bin:/bin", "HOME=" + s.home, "TMPDIR=" + s.tmp, "LANG=C.UTF-8",
-		"UV_CACHE_DIR=" + b.path(cacheDir, "uv"), "UV_LINK_MODE=copy", "UV_NO_CONFIG=1", "UV_PYTHON_DOWNLOADS=never",
-		"UV_KEYRING_PROVIDER=disabled", "UV_NO_PROGRESS=1", "UV_NO_ENV_FILE=1", "NO_COLOR=1", "UV_HTTP_TIMEOUT=30",
-		"UV_HTTP_RETRIES=3",
+		"UV_CACHE_DIR=" + s.cache, "UV_LINK_MODE=copy", "UV_NO_CONFIG=1", "UV_PYTHON_DOWNLOADS=never",
+		"UV_KEYRING_PROVIDER=disabled", "UV_NO_PROGRESS=1", "UV_NO_ENV_FILE=1", "NO_COLOR=1", "UV_HTTP_TIMEOUT=60",
+		"UV_HTTP_RETRIES=3", "UV_INDEX_STRATEGY=first-index",
 	}
-	for _, name := range proxyVariables {
-		if v := os.Getenv(name); v != "" {
-			env = append(env, name+"="+v)
+	indexes := b.up.indexes
+	if n := len(indexes); n > 0 {
+		env = append(env, "UV_DEFAULT_INDEX="+mirrorURL+"/i/"+idOf(indexes[n-1]))
+		var others []string
+		for _, index := range indexes[:n-1] {
+			others = append(others, mirrorURL+"/i/"+idOf(index))
 		}
+		env = append(env, "UV_INDEX="+strings.Join(others, " "))
+	} else {
+		env = append(env, "UV_NO_INDEX=1")
 	}
-	if b.cfg.IndexURL != "" {
-		env = append(env, "UV_DEFAULT_INDEX="+b.cfg.IndexURL)
+	links := b.linkDirs()
+	for _, page := range b.up.links {
+		links = append(links, mirrorURL+"/i/"+idOf(page)+"/")
 	}
-	if links := b.usableLinks(); len(links) > 0 {
+	if len(links) > 0 {
 		env = append(env, "UV_FIND_LINKS="+strings.Join(links, ","))
 	}
-	cert, err := b.certificates(s)
-	return append(env, cert...), err
+	if b.cfg.Offline {
+		env = append(env, "UV_OFFLINE=1")
+	}
+	return env
 }
 
-// usableLinks leaves out directories that do not exist, which pip overlooks and uv does not.
-func (b *Builder) usableLinks() []string {
-	return slices.DeleteFunc(slices.Clone(b.cfg.FindLinks), func(link string) bool {
-		if strings.Contains(link, "://") {
-			return false
+// linkDirs are the configured folders of wheels. Those that do not exist are left out: pip overlooks them and uv does not.
+func (b *Builder) linkDirs() []string {
+	var dirs []string
+	for _, link := range b.cfg.FindLinks {
+		link = strings.TrimPrefix(link, "file://")
+		if info, err := os.Stat(link); !strings.Contains(link, "://") && err == nil && info.IsDir() {
+			dirs = append(dirs, link)
 		}
-		_, err := os.Stat(link)
-		return err != nil
-	})
-}
-
-// systemBundle is where Debian and Ubuntu keep the system's authorities.
-const systemBundle = "/etc/ssl/certs/ca-certificates.crt"
-
-// certificates makes uv trust the configured bundle, else the system's if there is one. The bundle is copied to where
-// the build user can read it.
-func (b *Builder) certificates(s scratch) ([]string, error) {
-	from := b.cfg.CertFile
-	if from == "" {
-		from = systemBundle
 	}
-	pem, err := os.ReadFile(from)
-	if err != nil && b.cfg.CertFile == "" {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read the CA bundle: %w", err)
-	}
-	to := filepath.Join(s.top, "ca.pem")
-	if err := errors.Join(os.WriteFile(to, pem, 0o644), os.Chmod(to, 0o644)); err != nil {
-		return nil, fmt.Errorf("copy the CA bundle: %w", err)
-	}
-	return []string{"SSL_CERT_FILE=" + to}, nil
+	return dirs
 }

@@ -12,7 +12,8 @@ const (
 	ReasonUnreachable   = "index_unreachable"     // the index does not answer or demands other credentials
 	ReasonNoInterpreter = "no_interpreter"        // there is no such Python on this machine
 	ReasonTimedOut      = "timed_out"             // the build took too long
-	ReasonTooLarge      = "environment_too_large" // the packages are more than a build or the disk may take
+	ReasonTooLarge      = "environment_too_large" // the build downloaded, wrote or left more than it may
+	ReasonOutOfMemory   = "out_of_memory"         // the build needed more memory, or more processes, than it may
 	ReasonFailed        = "build_failed"          // anything else
 )
 

@@ -1,6 +1,7 @@
 package pythonenv
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -32,6 +33,8 @@ type manifest struct {
 	Files       int         `json:"files"`
 	Bytes       int64       `json:"bytes"`
 	Lock        string      `json:"lock"`
+	Boot        string      `json:"boot,omitempty"`     // of the machine, when it was built, see durableDir
+	Contents    string      `json:"contents,omitempty"` // hash of the list of its files; empty: built before there was one
 }
 
 const manifestName = "environment.json"
@@ -40,27 +43,33 @@ var keyPattern = regexp.MustCompile(`^[0-9a-f]{64}$`)
 
 // readEnvironment reads a finished environment. One whose interpreter has gone is as good as absent.
 func readEnvironment(dir, key string) (Environment, error) {
-	if !keyPattern.MatchString(key) {
-		return Environment{}, errors.New("not a key of an environment")
-	}
-	path := filepath.Join(dir, key)
-	text, err := os.ReadFile(filepath.Join(path, manifestName))
+	m, err := readManifest(dir, key)
 	if err != nil {
-		return Environment{}, fmt.Errorf("read the manifest: %w", err)
-	}
-	var m manifest
-	if err := json.Unmarshal(text, &m); err != nil {
-		return Environment{}, fmt.Errorf("read the manifest: %w", err)
-	}
-	if m.Key != key || m.Layout != layout {
-		return Environment{}, errors.New("the manifest is another environment's")
+		return Environment{}, err
 	}
 	if _, err := os.Stat(m.Interpreter.Path); err != nil {
 		return Environment{}, fmt.Errorf("find the interpreter: %w", err)
 	}
 	return Environment{
-		Key: key, Path: path, Interpreter: m.Interpreter, Lock: m.Lock, Files: m.Files, Bytes: m.Bytes, Created: m.Created,
+		Key: key, Path: filepath.Join(dir, key), Interpreter: m.Interpreter, Lock: m.Lock, Files: m.Files, Bytes: m.Bytes, Created: m.Created,
 	}, nil
+}
+
+func readManifest(dir, key string) (m manifest, err error) {
+	if !keyPattern.MatchString(key) {
+		return m, errors.New("not a key of an environment")
+	}
+	text, err := os.ReadFile(filepath.Join(dir, key, manifestName))
+	if err != nil {
+		return m, fmt.Errorf("read the manifest: %w", err)
+	}
+	if err := json.Unmarshal(text, &m); err != nil {
+		return m, fmt.Errorf("read the manifest: %w", err)
+	}
+	if m.Key != key || m.Layout != layout {
+		return m, errors.New("the manifest is another environment's")
+	}
+	return m, checkDurable(dir, m)
 }
 
 func writeManifest(env string, m manifest) error {
@@ -68,20 +77,19 @@ func writeManifest(env string, m manifest) error {
 	if err != nil {
 		return fmt.Errorf("write the manifest: %w", err)
 	}
-	path := filepath.Join(env, manifestName)
-	if err := errors.Join(os.WriteFile(path, append(text, '\n'), 0o444), os.Chmod(path, 0o444)); err != nil {
+	if err := writeNew(filepath.Join(env, manifestName), append(text, '\n')); err != nil {
 		return fmt.Errorf("write the manifest: %w", err)
 	}
 	return nil
 }
 
 // remembered returns the environment that the same input led to before.
-func (b *Builder) remembered(input string) (Environment, bool) {
+func (b *Builder) remembered(ctx context.Context, input string) (Environment, bool) {
 	key, err := os.ReadFile(b.path(inputsDir, input))
 	if err != nil {
 		return Environment{}, false
 	}
-	env, ok := b.Lookup(string(key))
+	env, ok := b.use(ctx, string(key))
 	env.Reused = ok
 	return env, ok
 }

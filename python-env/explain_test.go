@@ -77,7 +77,7 @@ func TestAnIndexThatFails(t *testing.T) {
 		"403": {answer(403).URL, "credentials"}, "no names": {"http://index.invalid", "does not answer"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			b := builderFor(t, c.url+"/simple", func(cfg *Config) { cfg.UV = fakeUV(t, "export UV_HTTP_RETRIES=0") })
+			b := builderFor(t, c.url+"/simple", func(cfg *Config) { fakeUV(t, cfg, "export UV_HTTP_RETRIES=0") })
 			_, err := b.Ensure(t.Context(), Request{Requirements: "six"})
 			var e *BuildError
 			if !errors.As(err, &e) || e.Reason != ReasonUnreachable || !strings.Contains(e.Message, c.message) || e.Output == "" {

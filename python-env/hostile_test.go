@@ -106,14 +106,14 @@ func TestSealRefusesWhatDoesNotBelong(t *testing.T) {
 		if err := errors.Join(os.Symlink("/usr/bin/python3", env+"/bin/python"), os.Symlink("lib", env+"/lib64")); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := seal(env, "/usr/bin/python3"); err != nil {
+		if _, _, err := seal(env, "/usr/bin/python3", 1<<30); err != nil {
 			t.Fatalf("before %s: %v", name, err)
 		}
 		if err := change(env); err != nil {
 			t.Fatal(err)
 		}
 		var e *BuildError
-		if _, err := seal(env, "/usr/bin/python3"); !errors.As(err, &e) {
+		if _, _, err := seal(env, "/usr/bin/python3", 1<<30); !errors.As(err, &e) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

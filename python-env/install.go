@@ -17,30 +17,28 @@ import (
 
 // install makes the environment of a lock in the scratch directory and compiles it.
 func (b *Builder) install(ctx context.Context, s scratch, interp Interpreter, l lock, say func(string)) error {
-	environ, err := b.uvEnviron(s)
-	if err != nil {
-		return err
-	}
-	requirements := filepath.Join(s.top, "requirements.txt")
+	requirements := s.requirements()
 	if err := errors.Join(os.WriteFile(requirements, []byte(l.text), 0o644), os.Chmod(requirements, 0o644)); err != nil {
 		return fmt.Errorf("write the locked requirements: %w", err)
 	}
 	uv := func(what string, args ...string) error {
 		out, err := b.run(ctx, command{
-			argv: append([]string{b.cfg.UV}, args...), dir: s.work, env: environ, onLine: say,
+			argv: append([]string{b.cfg.UV}, args...), dir: s.work, env: b.uvEnviron(s), onLine: say,
+			at: b.at(s, interp, true),
 		})
 		if err != nil {
 			return uvError(what, err, out.stderr, nil)
 		}
 		return nil
 	}
-	// uv asks the new environment's python what it is while there is no package in it yet, so nothing of theirs runs.
-	if err := uv("make the environment", "venv", "--quiet", "--relocatable", "--no-project", "--no-python-downloads",
-		"--python", interp.Path, s.env); err != nil {
+	if err := b.makeVenv(s, interp); err != nil {
 		return err
 	}
-	if err := uv("install the packages", "pip", "sync", "--require-hashes", "--only-binary", ":all:",
-		"--no-python-downloads", "--python", filepath.Join(s.env, "bin", "python"), requirements); err != nil {
+	// uv asks the new environment's python what it is while there is no package in it yet, so nothing of theirs runs.
+	sync := append([]string{
+		"pip", "sync", "--require-hashes", "--no-python-downloads", "--python", filepath.Join(s.env, "bin", "python"), requirements,
+	}, b.wheelsOnly()...)
+	if err := uv("install the packages", sync...); err != nil {
 		return err
 	}
 	prune(s.env)
@@ -48,15 +46,8 @@ func (b *Builder) install(ctx context.Context, s scratch, interp Interpreter, l 
 	return b.compileBytecode(ctx, s, interp, say)
 }
 
-// prune removes what is of use only to people in a shell and to uv.
-func prune(env string) {
-	for _, pattern := range []string{"bin/activate*", "bin/deactivate*", "bin/*.bat", ".gitignore", ".lock", "CACHEDIR.TAG"} {
-		matches, _ := filepath.Glob(filepath.Join(env, pattern))
-		for _, path := range matches {
-			_ = os.Remove(path)
-		}
-	}
-}
+// prune removes what is of use to uv alone.
+func prune(env string) { _ = os.Remove(filepath.Join(env, ".lock")) }
 
 // maxCompilers bounds the processes that compile one environment.
 const maxCompilers = 4
@@ -78,12 +69,13 @@ func (b *Builder) compileBytecode(ctx context.Context, s scratch, interp Interpr
 					"-s", s.env, "-p", MountPoint, "-i", "-",
 				},
 				dir: s.work, env: []string{"PATH=/usr/bin:/bin", "HOME=" + s.home, "TMPDIR=" + s.tmp, "LANG=C.UTF-8"},
-				stdin: strings.Join(files, "\n") + "\n",
+				stdin: strings.Join(files, "\n") + "\n", at: b.at(s, interp, false),
 			})
 			if ended := context.Cause(groupCtx); ended != nil {
 				return ended
 			}
-			if errors.Is(err, errDiskFull) {
+			var tooMuch *BuildError // of memory or disk
+			if errors.Is(err, errDiskFull) || errors.As(err, &tooMuch) {
 				return err
 			}
 			if err != nil {

@@ -9,14 +9,15 @@ import (
 	"testing"
 )
 
-// loggingUV is a uv that notes its subcommands in a file, after a piece of shell.
-func loggingUV(t *testing.T, shell string) (uv string, calls func(command string) int) {
+// loggingUV gives cfg a uv that notes its subcommands in a file, and then runs a piece of shell.
+func loggingUV(t *testing.T, cfg *Config, shell string) (calls func(command string) int) {
 	t.Helper()
 	log := filepath.Join(tempDir(t), "log")
 	if err := errors.Join(os.WriteFile(log, nil, 0o666), os.Chmod(log, 0o666)); err != nil {
 		t.Fatal(err)
 	}
-	return fakeUV(t, `echo "$1 $2" >> `+log+"\n"+shell), func(command string) int {
+	fakeUV(t, cfg, `echo "$1 $2" >> `+log+"\n"+shell, log)
+	return func(command string) int {
 		text, err := os.ReadFile(log)
 		if err != nil {
 			t.Fatal(err)
@@ -28,8 +29,7 @@ func loggingUV(t *testing.T, shell string) (uv string, calls func(command string
 func TestALockIsInstalledWithoutResolving(t *testing.T) {
 	locked := ensure(t, sharedBuilder(t), "six==1.16.0").Lock
 	cfg := testConfig(filepath.Join(tempDir(t), "envs")) // another node
-	uv, calls := loggingUV(t, "")
-	cfg.UV = uv
+	calls := loggingUV(t, &cfg, "")
 	b := started(t, cfg)
 	env, err := b.Ensure(t.Context(), Request{Lock: locked, Requirements: "six==1.17.0", Python: "3.99"})
 	if err != nil {
@@ -55,8 +55,7 @@ func TestALockIsInstalledWithoutResolving(t *testing.T) {
 
 func TestUpgradeResolvesAnew(t *testing.T) {
 	cfg := testConfig(filepath.Join(tempDir(t), "envs"))
-	uv, calls := loggingUV(t, "")
-	cfg.UV = uv
+	calls := loggingUV(t, &cfg, "")
 	b := started(t, cfg)
 	for want, upgrade := range []bool{false, false, true} {
 		if _, err := b.Ensure(t.Context(), Request{Requirements: "six", Upgrade: upgrade}); err != nil {

@@ -3,8 +3,11 @@ package pythonenv
 import (
 	"context"
 	"fmt"
+	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -12,6 +15,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"apibuilder/sandbox/nsjail"
 	"apibuilder/toolchain"
 )
 
@@ -21,11 +25,16 @@ const buildUser = 64990
 var (
 	tools toolchain.Tools
 	root  string // everybody may enter it
+	jail  *nsjail.BuildJail
 )
 
 func TestMain(m *testing.M) {
 	if dir := os.Getenv("PYTHONENV_TEST_CHILD"); dir != "" {
 		childThatIsKilled(dir)
+	}
+	if dir := os.Getenv("PYTHONENV_TEST_BUILDS"); dir != "" {
+		childThatBuilds(dir)
+		return
 	}
 	os.Exit(func() int {
 		var err error
@@ -41,13 +50,68 @@ func TestMain(m *testing.M) {
 			fmt.Fprintln(os.Stderr, err)
 			return 1
 		}
+		if jail, err = openJail(tools.Nsjail, root); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
 		code := m.Run()
+		if b, err := shared(); err == nil {
+			_ = b.Stop(context.Background())
+		}
+		if err := jail.Stop(context.Background()); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
 		if err := goleak.Find(); code == 0 && err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			return 1
 		}
 		return code
 	}())
+}
+
+// openJail is the real one. Its control groups are this process's own.
+func openJail(path, dir string) (*nsjail.BuildJail, error) {
+	j := nsjail.NewBuildJail(nsjail.BuildConfig{
+		Nsjail: path, Dir: dir, Instance: fmt.Sprintf("pythonenv-test-%d", os.Getpid()), UID: buildUser, GID: buildUser,
+	})
+	return j, j.Start(context.Background())
+}
+
+// shellJail is the jail for a uv that is a piece of shell: it sees the shell, the real uv, and files to write to.
+type shellJail struct{ writable []string }
+
+func (j shellJail) Run(ctx context.Context, cmd *exec.Cmd, readOnly, writable []string, serve func(net.Listener)) error {
+	readOnly = append([]string{"/usr/bin", tools.UV}, readOnly...)
+	if _, err := os.Readlink("/bin"); err == nil {
+		cmd.Args = append([]string{"/usr/bin/sh"}, cmd.Args...) // there is no /bin
+	}
+	if !strings.HasSuffix(cmd.Args[1], "/uv") {
+		cmd.Args = cmd.Args[1:]
+	}
+	return jail.Run(ctx, cmd, readOnly, append(slices.Clone(writable), j.writable...), serve)
+}
+
+// countingJail is the jail, and knows how many programs ran in it at a time.
+type countingJail struct {
+	mu                    sync.Mutex
+	now, most, uvNow, uvs int
+}
+
+func (j *countingJail) Run(ctx context.Context, cmd *exec.Cmd, readOnly, writable []string, serve func(net.Listener)) error {
+	isUV := 0
+	if cmd.Args[0] == tools.UV {
+		isUV = 1
+	}
+	add := func(n int) {
+		j.mu.Lock()
+		defer j.mu.Unlock()
+		j.now, j.uvNow = j.now+n, j.uvNow+n*isUV
+		j.most, j.uvs = max(j.most, j.now), max(j.uvs, j.uvNow)
+	}
+	add(1)
+	defer add(-1)
+	return jail.Run(ctx, cmd, readOnly, writable, serve)
 }
 
 // tempDir is like t.TempDir, for directories that the build user must enter.
@@ -70,7 +134,7 @@ func testConfig(dir string) Config {
 		panic(err)
 	}
 	return Config{
-		Dir: dir, UV: tools.UV, BuildUID: buildUser, BuildGID: buildUser, Timeout: 5 * time.Minute,
+		Dir: dir, UV: tools.UV, BuildUID: buildUser, BuildGID: buildUser, Timeout: 5 * time.Minute, Jail: jail,
 		IndexURL: index.URL, CertFile: index.CertFile, FindLinks: index.FindLinks,
 	}
 }
@@ -135,14 +199,14 @@ func noneLeft(t *testing.T, b *Builder) {
 }
 
 // fakeUV is a uv that runs a piece of shell first; $REAL is the real one.
-func fakeUV(t *testing.T, shell string) string {
+func fakeUV(t *testing.T, cfg *Config, shell string, writable ...string) {
 	t.Helper()
 	path := filepath.Join(tempDir(t), "uv")
-	if err := os.WriteFile(path, []byte("#!/bin/sh\nREAL="+tools.UV+"\n"+shell+"\nexec $REAL \"$@\"\n"), 0o755); err != nil {
+	if err := os.WriteFile(path, []byte("#!/usr/bin/sh\nREAL="+tools.UV+"\n"+shell+"\nexec $REAL \"$@\"\n"), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.Chmod(path, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	return path
+	cfg.UV, cfg.Jail = path, shellJail{writable}
 }

@@ -21,6 +21,7 @@ type command struct {
 	env    []string // the whole of it
 	stdin  string
 	onLine func(string) // gets each line of standard error, scrubbed; may be nil
+	at     *place       // in the jail; nil: beside it, for interpreters of this machine alone
 }
 
 // output is what a program printed, standard error scrubbed and cut to its last part.
@@ -36,37 +37,26 @@ const (
 
 var errDiskFull = errors.New("the disk is nearly full")
 
-// run runs a program as the build user in a process group of its own, which is killed when ctx ends, when the disk is
-// nearly full, or when this process dies.
+// run runs a program as the build user, and ends it with its children when ctx ends, when it takes more of the disk than
+// it may, or when this process dies.
 func (b *Builder) run(ctx context.Context, c command) (output, error) {
-	// The kernel sends Pdeathsig when the thread that started the child ends: keep that thread here (see prctl(2)).
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-
-	cmd := exec.CommandContext(ctx, c.argv[0], c.argv[1:]...)
-	cmd.Dir, cmd.Env, cmd.Stdin = c.dir, c.env, strings.NewReader(c.stdin)
-	cmd.SysProcAttr = &syscall.SysProcAttr{
-		Credential: &syscall.Credential{Uid: b.cfg.BuildUID, Gid: b.cfg.BuildGID},
-		Setpgid:    true,
-		Pdeathsig:  syscall.SIGKILL,
-	}
-	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
-	cmd.WaitDelay = 5 * time.Second
 	stdout := &capped{max: maxStdout}
-	stderr := &lineWriter{scrub: b.scrub.line, onLine: c.onLine}
-	cmd.Stdout, cmd.Stderr = stdout, stderr
-	if err := cmd.Start(); err != nil {
-		return output{}, fmt.Errorf("start %s: %w", c.argv[0], err)
+	stderr := &lineWriter{scrub: b.clean, onLine: c.onLine}
+	cmd := &exec.Cmd{
+		Path: c.argv[0], Args: c.argv, Dir: c.dir, Env: c.env, Stdin: strings.NewReader(c.stdin), Stdout: stdout, Stderr: stderr,
 	}
-	limit(cmd.Process.Pid)
 	watched := make(chan struct{})
 	go func() {
 		defer close(watched)
-		b.watchDisk(ctx, cancel)
+		b.watchDisk(ctx, c.at, cancel)
 	}()
-	err := cmd.Wait()
+	launch := b.runPlain
+	if c.at != nil {
+		launch = c.at.run(b.cfg)
+	}
+	err := launch(ctx, cmd)
 	cause := context.Cause(ctx)
 	cancel(nil)
 	<-watched
@@ -78,34 +68,61 @@ func (b *Builder) run(ctx context.Context, c command) (output, error) {
 	case stdout.over:
 		return out, fmt.Errorf("run %s: it printed more than %d bytes", c.argv[0], maxStdout)
 	}
-	return out, err
+	return out, explainLimit(err)
 }
 
-// limit bounds what the build user's program may take. It is set just after the start because Go has no way to set it
-// before; what it bounds takes longer to reach.
-func limit(pid int) {
-	for resource, max := range map[int]uint64{
-		unix.RLIMIT_CORE: 0, unix.RLIMIT_NOFILE: 4096, unix.RLIMIT_FSIZE: 4 << 30,
-	} {
-		_ = unix.Prlimit(pid, resource, &unix.Rlimit{Cur: max, Max: max}, nil)
+// clean is for people: without secrets, with the index's own address.
+func (b *Builder) clean(line string) string {
+	if b.up != nil {
+		line = b.up.original(line)
 	}
+	return b.scrub.line(line)
 }
 
-// watchDisk ends a build that would fill the disk: a wheel may unpack to much more than it has.
-func (b *Builder) watchDisk(ctx context.Context, cancel context.CancelCauseFunc) {
-	tick := time.NewTicker(200 * time.Millisecond)
-	defer tick.Stop()
-	for {
+// runPlain runs an interpreter of this machine, which is trusted, in a process group of its own.
+func (b *Builder) runPlain(ctx context.Context, cmd *exec.Cmd) error {
+	// The kernel sends Pdeathsig when the thread that started the child ends: keep that thread here (see prctl(2)).
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	plain := exec.CommandContext(ctx, cmd.Path, cmd.Args[1:]...)
+	plain.Dir, plain.Env, plain.Stdin, plain.Stdout, plain.Stderr = cmd.Dir, cmd.Env, cmd.Stdin, cmd.Stdout, cmd.Stderr
+	plain.SysProcAttr = &syscall.SysProcAttr{
+		Credential: &syscall.Credential{Uid: b.cfg.BuildUID, Gid: b.cfg.BuildGID},
+		Setpgid:    true,
+		Pdeathsig:  syscall.SIGKILL,
+	}
+	plain.Cancel = func() error { return syscall.Kill(-plain.Process.Pid, syscall.SIGKILL) }
+	plain.WaitDelay = 5 * time.Second
+	if err := plain.Run(); err != nil {
+		return fmt.Errorf("run %s: %w", cmd.Path, err)
+	}
+	return nil
+}
+
+// watchDisk ends a build that takes too much of the disk: a wheel may unpack to much more than it has.
+func (b *Builder) watchDisk(ctx context.Context, at *place, cancel context.CancelCauseFunc) {
+	wait := 100 * time.Millisecond
+	for timer := time.NewTimer(0); ; timer.Reset(wait) {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+		}
 		var s unix.Statfs_t
 		if err := unix.Statfs(b.cfg.Dir, &s); err == nil && s.Bavail*uint64(s.Bsize) < b.reserve {
 			cancel(errDiskFull)
 			return
 		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
+		if at == nil {
+			continue
 		}
+		begin := time.Now()
+		size, err := measure(at.scratch.top)
+		if err != nil || size.bytes > b.cfg.MaxBytes || size.files > maxFiles {
+			cancel(tooLarge("filled", b.cfg.MaxBytes))
+			return
+		}
+		wait = max(100*time.Millisecond, 20*time.Since(begin)) // so that looking costs little, however much there is
 	}
 }
 

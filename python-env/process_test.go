@@ -16,13 +16,14 @@ import (
 
 // hangingUV is a uv that opens a pipe and hangs once it is asked to install. The pipe is readable to its end when uv and
 // its children are gone.
-func hangingUV(t *testing.T, hang string) (uv, pipe string) {
+func hangingUV(t *testing.T, cfg *Config, hang string) (pipe string) {
 	t.Helper()
 	pipe = filepath.Join(tempDir(t), "pipe")
 	if err := errors.Join(syscall.Mkfifo(pipe, 0o666), os.Chmod(pipe, 0o666)); err != nil {
 		t.Fatal(err)
 	}
-	return fakeUV(t, `if [ "$2" = sync ]; then exec 9> `+pipe+`; echo hangs >&9; `+hang+`; fi`), pipe
+	fakeUV(t, cfg, `if [ "$2" = sync ]; then exec 9> `+pipe+`; echo hangs >&9; `+hang+`; fi`, pipe)
+	return pipe
 }
 
 // waitForHang returns when the hanging uv hangs, and what waits until it is gone.
@@ -45,9 +46,8 @@ func waitForHang(t *testing.T, pipe string) (gone func()) {
 }
 
 func TestACancelledBuildLeavesNothing(t *testing.T) {
-	uv, pipe := hangingUV(t, "sleep 1000 & wait")
 	cfg := testConfig(filepath.Join(tempDir(t), "envs"))
-	cfg.UV = uv
+	pipe := hangingUV(t, &cfg, "sleep 1000 & wait")
 	b := started(t, cfg)
 	ctx, cancel := context.WithCancel(t.Context())
 	result := make(chan error)
@@ -65,9 +65,8 @@ func TestACancelledBuildLeavesNothing(t *testing.T) {
 }
 
 func TestStopEndsBuilds(t *testing.T) {
-	uv, pipe := hangingUV(t, "sleep 1000 & wait")
 	cfg := testConfig(filepath.Join(tempDir(t), "envs"))
-	cfg.UV = uv
+	pipe := hangingUV(t, &cfg, "sleep 1000 & wait")
 	b := started(t, cfg)
 	result := make(chan error)
 	go func() {
@@ -91,7 +90,8 @@ func TestStopEndsBuilds(t *testing.T) {
 
 func TestABuildThatTakesTooLong(t *testing.T) {
 	cfg := testConfig(filepath.Join(tempDir(t), "envs"))
-	cfg.UV, cfg.Timeout = fakeUV(t, "sleep 1000"), 300*time.Millisecond
+	cfg.Timeout = 300 * time.Millisecond
+	fakeUV(t, &cfg, "sleep 1000")
 	b := started(t, cfg)
 	_, err := b.Ensure(t.Context(), Request{})
 	var e *BuildError
@@ -103,7 +103,7 @@ func TestABuildThatTakesTooLong(t *testing.T) {
 
 func TestABuildThatFillsTheDisk(t *testing.T) {
 	cfg := testConfig(filepath.Join(tempDir(t), "envs"))
-	cfg.UV = fakeUV(t, "sleep 1000")
+	fakeUV(t, &cfg, "sleep 1000")
 	b := started(t, cfg)
 	b.reserve = 1 << 62
 	_, err := b.Ensure(t.Context(), Request{})
@@ -116,8 +116,16 @@ func TestABuildThatFillsTheDisk(t *testing.T) {
 
 // childThatIsKilled is the process of the next test: it builds with a uv that hangs.
 func childThatIsKilled(dir string) {
-	b := New(Config{Dir: dir, UV: os.Getenv("PYTHONENV_TEST_UV"), BuildUID: buildUser, BuildGID: buildUser})
-	err := b.Start(context.Background())
+	tools.Nsjail, tools.UV = os.Getenv("PYTHONENV_TEST_NSJAIL"), os.Getenv("PYTHONENV_TEST_REAL")
+	var err error
+	if jail, err = openJail(tools.Nsjail, filepath.Dir(dir)); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	cfg := testConfig(dir)
+	cfg.UV, cfg.Jail = os.Getenv("PYTHONENV_TEST_UV"), shellJail{[]string{os.Getenv("PYTHONENV_TEST_PIPE")}}
+	b := New(cfg)
+	err = b.Start(context.Background())
 	if err == nil {
 		_, err = b.Ensure(context.Background(), Request{})
 	}
@@ -126,11 +134,13 @@ func childThatIsKilled(dir string) {
 }
 
 func TestAKilledServerLeavesNothing(t *testing.T) {
-	uv, pipe := hangingUV(t, "exec sleep 1000")
 	dir := filepath.Join(tempDir(t), "envs")
 	child := exec.Command(os.Args[0])
 	cfg := testConfig(dir)
-	child.Env = append(os.Environ(), "PYTHONENV_TEST_CHILD="+dir, "PYTHONENV_TEST_UV="+uv)
+	hanging := cfg
+	pipe := hangingUV(t, &hanging, "exec sleep 1000")
+	child.Env = append(os.Environ(), "PYTHONENV_TEST_CHILD="+dir, "PYTHONENV_TEST_UV="+hanging.UV, "PYTHONENV_TEST_PIPE="+pipe,
+		"PYTHONENV_TEST_NSJAIL="+tools.Nsjail, "PYTHONENV_TEST_REAL="+tools.UV)
 	child.Stderr = os.Stderr
 	if err := child.Start(); err != nil {
 		t.Fatal(err)

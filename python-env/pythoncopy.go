@@ -60,6 +60,9 @@ func checkRoots(path string) error {
 var leftOut = regexp.MustCompile(`^(include|share|lib/pkgconfig|lib/[^/]+\.a|lib/python3\.[0-9]+/(test|idlelib|turtledemo|ensurepip|site-packages|config-[^/]+))$`)
 
 // copyPython copies an interpreter with its prefix and keeps the copy, which works where it lies: Python finds its library
+// maxPython is the most bytes that a Python with its standard library holds.
+const maxPython = 8 << 30
+
 // beside its binary, and run paths that name the old prefix are made relative.
 func (b *Builder) copyPython(ctx context.Context, binary, origin string) (Python, error) {
 	prefix := filepath.Dir(filepath.Dir(binary))
@@ -114,7 +117,7 @@ func copyPrefix(ctx context.Context, from, to string) error {
 		if err != nil {
 			return err
 		}
-		if size.files, size.bytes = size.files+1, size.bytes+info.Size(); size.files > maxFiles || size.bytes > maxBytes {
+		if size.files, size.bytes = size.files+1, size.bytes+info.Size(); size.files > maxFiles || size.bytes > maxPython {
 			return pythonRefused(fmt.Sprintf("%s holds more than a Python does", from), "name the Python's own prefix")
 		}
 		return copyEntry(path, filepath.Join(to, rel), rel, info, from)

@@ -1,7 +1,8 @@
 // Package pythonenv turns the text of a requirements file into an environment: a directory of installed packages with
 // compiled byte-code, read-only, owned by root, and named by a hash over the interpreter and the locked, hash-pinned
-// requirements, so that equal requirements share one. uv resolves and installs as an unprivileged user. Only wheels are
-// installed, and no package's code runs while an environment is built.
+// requirements, so that equal requirements share one. uv resolves and installs in a jail, as an unprivileged user
+// that sees nothing but a mirror of the configured package index. Only wheels are installed, and no package's code runs
+// while an environment is built.
 //
 // The configured directory holds one directory for each environment, and beside them .scratch (builds under way), .cache
 // (uv's), .inputs (which environment a requirements text led to) and .locks. Files are copied from uv's cache, never hard
@@ -10,10 +11,14 @@ package pythonenv
 
 import (
 	"context"
+	"crypto/rand"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"sync"
 	"time"
 )
 
@@ -23,7 +28,7 @@ const MountPoint = "/env"
 // layout is part of every key: raise it when environments are built in another way.
 const layout = "1"
 
-// Config says how environments are built. Dir, UV and BuildUID are needed.
+// Config says how environments are built. Dir, UV, Jail and BuildUID are needed.
 type Config struct {
 	Dir          string        // holds the environments; its parents must be enterable by everybody
 	UV           string        // path of the uv executable
@@ -33,9 +38,24 @@ type Config struct {
 	Pythons      string        // directory of interpreters that were added; empty: "pythons" beside Dir
 	Timeout      time.Duration // of one build, without the wait for a free worker; 0: ten minutes
 	Workers      int           // builds at the same time, the others wait; 0: 2
-	IndexURL     string        // simple repository API to install from, may hold credentials; empty: uv's default
-	CertFile     string        // CA bundle for the index; empty: the system's, else uv's own
+	Jail         Jail          // where uv and the compiler run; the caller starts and stops it
+	IndexURL     string        // simple repository API to install from, may hold credentials; empty: only what follows
+	ExtraIndexes []string      // further ones, asked before it: the first that has a package is the only one for it
+	CertFile     string        // CA bundle for the indexes, besides the system's
 	FindLinks    []string      // further places to look for wheels: directories and URLs
+	AllowSdist   bool          // build packages from source where there is no wheel, which runs their code in the jail
+	Offline      bool          // install only from uv's cache and FindLinks
+	MaxBytes     int64         // of an environment, and of what a build has on the disk besides uv's cache; 0: 8 GiB
+	MaxDownload  int64         // of one build; 0: 4 GiB
+}
+
+// indexes are all of them by preference.
+func (c Config) indexes() []string {
+	all := slices.Clone(c.ExtraIndexes)
+	if c.IndexURL != "" {
+		all = append(all, c.IndexURL)
+	}
+	return all
 }
 
 // Builder builds environments. All methods may be called concurrently, after Start.
@@ -45,6 +65,8 @@ type Builder struct {
 	flights      flights
 	workers      chan struct{}
 	scrub        scrubber
+	up           *upstream
+	syncing      sync.Mutex
 	reserve      uint64 // bytes that a build must leave free on the disk
 }
 
@@ -64,6 +86,12 @@ func New(cfg Config) *Builder {
 	}
 	if cfg.Workers <= 0 {
 		cfg.Workers = 2
+	}
+	if cfg.MaxBytes <= 0 {
+		cfg.MaxBytes = 8 << 30
+	}
+	if cfg.MaxDownload <= 0 {
+		cfg.MaxDownload = 4 << 30
 	}
 	return &Builder{
 		cfg:     cfg,
@@ -85,8 +113,18 @@ func (b *Builder) Start(ctx context.Context) error {
 	if b.cfg.BuildUID == 0 || b.cfg.BuildGID == 0 {
 		return errors.New("start the builder of environments: its user and group must not be root")
 	}
+	if b.cfg.Jail == nil {
+		return errors.New("start the builder of environments: there is no jail for it")
+	}
 	if err := b.makeDirs(); err != nil {
 		return err
+	}
+	secret, err := b.secret()
+	if err != nil {
+		return err
+	}
+	if b.up, err = newUpstream(b.cfg, secret); err != nil {
+		return fmt.Errorf("start the builder of environments: %w", err)
 	}
 	if at, err := firstClosed(b.cfg.Dir); err != nil {
 		return fmt.Errorf("start the builder of environments: %w: run chmod o+x %s, or choose another --data-dir", err, at)
@@ -102,7 +140,13 @@ func (b *Builder) Start(ctx context.Context) error {
 }
 
 // Stop ends all builds and waits until none of their processes is left, or until ctx ends. It may be called twice.
-func (b *Builder) Stop(ctx context.Context) error { return b.flights.stop(ctx) }
+func (b *Builder) Stop(ctx context.Context) error {
+	err := b.flights.stop(ctx)
+	if b.up != nil {
+		b.up.close()
+	}
+	return err
+}
 
 // Ensure returns the environment for a request and builds it when it does not exist. The same requirements with the same
 // interpreter and index are not resolved again unless Upgrade says so; a lock never is. Requests for the same environment at the same time, also from other
@@ -117,7 +161,7 @@ func (b *Builder) Ensure(ctx context.Context, req Request) (Environment, error) 
 	if err != nil {
 		return Environment{}, err
 	}
-	if env, ok := b.remembered(plan.input); ok && !req.Upgrade {
+	if env, ok := b.remembered(ctx, plan.input); ok && !req.Upgrade {
 		return env, nil
 	}
 	return b.flights.do(ctx, plan.input, req.Progress, func(ctx context.Context, say func(string)) (Environment, error) {
@@ -136,6 +180,7 @@ const (
 	cacheDir   = ".cache"
 	inputsDir  = ".inputs"
 	locksDir   = ".locks"
+	usedDir    = ".used"
 )
 
 func (b *Builder) path(parts ...string) string {
@@ -152,6 +197,9 @@ func (b *Builder) makeDirs() error {
 		{scratchDir, 0o711, 0, 0},
 		{inputsDir, 0o700, 0, 0},
 		{locksDir, 0o700, 0, 0},
+		{filesDir, 0o700, 0, 0},
+		{usedDir, 0o700, 0, 0},
+		{durableDir, 0o700, 0, 0},
 		{cacheDir, 0o700, int(b.cfg.BuildUID), int(b.cfg.BuildGID)},
 	} {
 		path := b.path(d.name)
@@ -166,6 +214,34 @@ func (b *Builder) makeDirs() error {
 		}
 	}
 	return nil
+}
+
+// secret signs addresses in pages that uv's cache keeps, so it stays the same for a directory.
+func (b *Builder) secret() ([]byte, error) {
+	path := b.path(locksDir, "secret")
+	for range 2 {
+		secret, err := os.ReadFile(path)
+		if err == nil && len(secret) == sha256.Size {
+			return secret, nil
+		}
+		aside, err := os.CreateTemp(b.path(locksDir), ".new-")
+		if err != nil {
+			return nil, fmt.Errorf("make the builder's secret: %w", err)
+		}
+		defer os.Remove(aside.Name())
+		secret = make([]byte, sha256.Size)
+		_, _ = rand.Read(secret) // never fails
+		if _, err = aside.Write(secret); err == nil {
+			err = aside.Sync()
+		}
+		if err = errors.Join(err, aside.Close()); err == nil {
+			err = os.Link(aside.Name(), path) // only the first of several processes succeeds
+		}
+		if err != nil && !errors.Is(err, os.ErrExist) {
+			return nil, fmt.Errorf("make the builder's secret: %w", err)
+		}
+	}
+	return nil, fmt.Errorf("read the builder's secret: %s is damaged: remove it", path)
 }
 
 // removeDeadScratch removes all scratch directories unless some process is building: then the next start does it.

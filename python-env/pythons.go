@@ -239,11 +239,12 @@ func (b *Builder) InstallPython(ctx context.Context, version string, progress fu
 
 // fetchPython returns the path of the binary in the scratch directory.
 func (b *Builder) fetchPython(ctx context.Context, s scratch, version string, progress func(string)) (string, error) {
-	env, err := b.uvEnviron(s)
-	if err != nil {
-		return "", err
+	env := append(b.uvEnviron(s), "UV_PYTHON_DOWNLOADS=manual")
+	for _, name := range proxyVariables {
+		if value := os.Getenv(name); value != "" {
+			env = append(env, name+"="+value)
+		}
 	}
-	env = append(env, "UV_PYTHON_DOWNLOADS=manual")
 	if mirror := os.Getenv("UV_PYTHON_INSTALL_MIRROR"); mirror != "" {
 		env = append(env, "UV_PYTHON_INSTALL_MIRROR="+mirror)
 	}

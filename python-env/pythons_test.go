@@ -125,7 +125,7 @@ echo '{"version":"3.12.1","minor":"3.12","implementation":"cpython","stdlib":"`+
 func TestInstallPythonWhereDownloadsAreOutOfReach(t *testing.T) {
 	b := pythonsBuilder(t)
 	t.Setenv("UV_PYTHON_INSTALL_MIRROR", "http://127.0.0.1:1")
-	b.cfg.UV = fakeUV(t, "export UV_HTTP_RETRIES=0")
+	fakeUV(t, &b.cfg, "export UV_HTTP_RETRIES=0")
 	_, err := b.InstallPython(t.Context(), "3.10", func(string) {})
 	var e *BuildError
 	if !errors.As(err, &e) || e.Reason != ReasonUnreachable || !strings.Contains(e.Remedy, "python add PATH") || e.Output == "" {
@@ -151,7 +151,7 @@ func TestInstallPythonKeepsACopy(t *testing.T) {
 		t.Fatal(err)
 	}
 	b := pythonsBuilder(t)
-	b.cfg.UV = fakeUV(t, `if [ "$1" = python ]; then mkdir -p "$4" && cp -R `+source.Prefix+` "$4/cpython-3.10.0-linux"; exit; fi`)
+	fakeUV(t, &b.cfg, `if [ "$1" = python ]; then mkdir -p "$4" && cp -R `+source.Prefix+` "$4/cpython-3.10.0-linux"; exit; fi`)
 	p, err := b.InstallPython(t.Context(), "3.10", func(string) {})
 	if err != nil || !p.Copied || p.Minor != "3.10" || p.Origin != "uv 3.10" {
 		t.Fatalf("%+v, %v", p, err)

@@ -32,20 +32,16 @@ func (b *Builder) resolve(ctx context.Context, s scratch, p plan, say func(strin
 func (b *Builder) compile(
 	ctx context.Context, s scratch, interp Interpreter, reqs []requirement, say func(string), more ...string,
 ) (lock, error) {
-	environ, err := b.uvEnviron(s)
-	if err != nil {
-		return lock{}, err
-	}
 	var text strings.Builder
 	for _, r := range reqs {
 		text.WriteString(r.text + "\n")
 	}
 	out, err := b.run(ctx, command{
 		argv: append([]string{
-			b.cfg.UV, "pip", "compile", "--generate-hashes", "--only-binary", ":all:", "--no-header", "--no-annotate",
+			b.cfg.UV, "pip", "compile", "--generate-hashes", "--no-header", "--no-annotate",
 			"--no-python-downloads", "--python", interp.Path, "-",
-		}, more...),
-		dir: s.work, env: environ, stdin: text.String(), onLine: say,
+		}, append(b.wheelsOnly(), more...)...),
+		dir: s.work, env: b.uvEnviron(s), stdin: text.String(), onLine: say, at: b.at(s, interp, true),
 	})
 	if err != nil {
 		return lock{}, uvError("resolve", err, out.stderr, reqs)

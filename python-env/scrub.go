@@ -13,13 +13,13 @@ type scrubber struct{ secrets *strings.Replacer }
 
 var userInfo = regexp.MustCompile(`://[^/@\s]+@`)
 
-// proxyVariables are passed on to uv. Their values may hold credentials.
+// proxyVariables say how this process reaches the index. Their values may hold credentials.
 var proxyVariables = []string{
 	"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "all_proxy", "no_proxy",
 }
 
 func newScrubber(cfg Config) scrubber {
-	addresses := append([]string{cfg.IndexURL}, cfg.FindLinks...)
+	addresses := append(cfg.indexes(), cfg.FindLinks...)
 	for _, name := range proxyVariables {
 		addresses = append(addresses, os.Getenv(name))
 	}

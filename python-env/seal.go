@@ -9,11 +9,8 @@ import (
 	"syscall"
 )
 
-// The most that an environment may hold.
-const (
-	maxFiles = 300_000
-	maxBytes = 16 << 30
-)
+// maxFiles is the most files that an environment may hold.
+const maxFiles = 300_000
 
 // extent is how much an environment holds.
 type extent struct {
@@ -23,10 +20,44 @@ type extent struct {
 
 // seal checks an environment and makes it root's and read-only. There may be directories, regular files with a single
 // name, and links that lead to the interpreter or stay inside; everything else is refused. Nobody else may be able to
-// reach the environment meanwhile.
-func seal(env, interpreter string) (extent, error) {
-	var size extent
-	err := filepath.WalkDir(env, func(path string, d fs.DirEntry, err error) error {
+// reach the environment meanwhile. It returns what is in it, without hashes.
+func seal(env, interpreter string, limit int64) (entries []entry, size extent, err error) {
+	err = walk(env, func(e entry) error {
+		size.files++
+		size.bytes += e.Size
+		if size.files > maxFiles || size.bytes > limit {
+			return &BuildError{
+				Reason:  ReasonTooLarge,
+				Message: fmt.Sprintf("the environment has more than %d files or %d MiB", maxFiles, limit>>20), Remedy: remedySmaller,
+			}
+		}
+		path := filepath.Join(env, e.Path)
+		info, err := os.Lstat(path)
+		if err != nil {
+			return err
+		}
+		if err := check(env, path, info, interpreter); err != nil {
+			return err
+		}
+		if err := harden(path, info); err != nil {
+			return err
+		}
+		if info, err = os.Lstat(path); err != nil {
+			return err
+		}
+		e.Mode = info.Mode()
+		entries = append(entries, e)
+		return nil
+	})
+	if err != nil {
+		return nil, size, fmt.Errorf("seal the environment: %w", err)
+	}
+	return entries, size, nil
+}
+
+// walk calls fn for everything below env, directories before what is in them, by name.
+func walk(env string, fn func(entry) error) error {
+	return filepath.WalkDir(env, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
@@ -34,25 +65,21 @@ func seal(env, interpreter string) (extent, error) {
 		if err != nil {
 			return err
 		}
-		size.files++
-		if info.Mode().IsRegular() {
-			size.bytes += info.Size()
-		}
-		if size.files > maxFiles || size.bytes > maxBytes {
-			return &BuildError{
-				Reason: ReasonTooLarge, Message: fmt.Sprintf("the environment has more than %d files or %d GiB", maxFiles, maxBytes>>30),
-				Remedy: "ask for fewer or smaller packages",
-			}
-		}
-		if err := check(env, path, info, interpreter); err != nil {
+		rel, err := filepath.Rel(env, path)
+		if err != nil {
 			return err
 		}
-		return harden(path, info)
+		e := entry{Path: rel, Mode: info.Mode()}
+		switch {
+		case e.Mode.IsRegular():
+			e.Size = info.Size()
+		case e.Mode&fs.ModeSymlink != 0:
+			if e.Target, err = os.Readlink(path); err != nil {
+				return err
+			}
+		}
+		return fn(e)
 	})
-	if err != nil {
-		return size, fmt.Errorf("seal the environment: %w", err)
-	}
-	return size, nil
 }
 
 func check(env, path string, info fs.FileInfo, interpreter string) error {

@@ -16,14 +16,19 @@ import (
 // writeWheel puts a wheel of version 1.0 with the given members into dir.
 func writeWheel(t *testing.T, dir, name string, members map[string]string) {
 	t.Helper()
-	f, err := os.Create(filepath.Join(dir, name+"-1.0-py3-none-any.whl"))
+	writeWheelOf(t, dir, name, "1.0", members)
+}
+
+func writeWheelOf(t *testing.T, dir, name, version string, members map[string]string) {
+	t.Helper()
+	f, err := os.Create(filepath.Join(dir, name+"-"+version+"-py3-none-any.whl"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	w := zip.NewWriter(f)
-	info := name + "-1.0.dist-info/"
+	info := name + "-" + version + ".dist-info/"
 	all := map[string]string{
-		info + "METADATA": "Metadata-Version: 2.1\nName: " + name + "\nVersion: 1.0\n",
+		info + "METADATA": "Metadata-Version: 2.1\nName: " + name + "\nVersion: " + version + "\n",
 		info + "WHEEL":    "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
 	}
 	for member, text := range members {

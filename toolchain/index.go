@@ -15,6 +15,7 @@ const defaultIndex = "https://pypi.org/simple"
 type Index struct {
 	URL       string   // of the simple repository API (PEP 503), never empty, without a trailing slash
 	CertFile  string   // bundle of certificate authorities in PEM to trust besides the system's; empty: the system's
+	Extra     []string // further indexes, asked before it; may hold credentials
 	FindLinks []string // further places to look for packages: directories and URLs
 }
 
@@ -51,7 +52,11 @@ func ConfiguredIndex() (Index, error) {
 	if cert == "" {
 		cert = pip["cert"]
 	}
-	return Index{URL: address, CertFile: cert, FindLinks: findLinks(pip)}, nil
+	extra, err := extraIndexes(pip)
+	if err != nil {
+		return Index{}, err
+	}
+	return Index{URL: address, Extra: extra, CertFile: cert, FindLinks: findLinks(pip)}, nil
 }
 
 // indexAddress checks an address. uv allows "name=address" where it takes one.
@@ -64,6 +69,23 @@ func indexAddress(address, source string) (string, error) {
 		return "", fmt.Errorf("%s is not the address of a package index: it must start with https:// or http://", source)
 	}
 	return u.String(), nil
+}
+
+// extraIndexes come from UV_INDEX, UV_EXTRA_INDEX_URL, PIP_EXTRA_INDEX_URL or pip's extra-index-url.
+func extraIndexes(pip map[string]string) ([]string, error) {
+	text, source := firstSet("UV_INDEX", "UV_EXTRA_INDEX_URL", "PIP_EXTRA_INDEX_URL")
+	if text == "" {
+		text, source = pip["extra-index-url"], "extra-index-url in pip's configuration"
+	}
+	var all []string
+	for _, address := range strings.Fields(text) {
+		address, err := indexAddress(address, source)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, address)
+	}
+	return all, nil
 }
 
 func findLinks(pip map[string]string) []string {

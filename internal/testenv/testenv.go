@@ -5,12 +5,15 @@ package testenv
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"sync"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"apibuilder/python-env"
 	"apibuilder/sandbox"
@@ -29,6 +32,7 @@ func Dir() string {
 var (
 	once     sync.Once
 	tools    toolchain.Tools
+	config   pythonenv.Config
 	builder  *pythonenv.Builder
 	setupErr error
 )
@@ -48,16 +52,48 @@ func setup(t testing.TB) {
 			setupErr = err
 			return
 		}
-		builder = pythonenv.New(pythonenv.Config{
-			Dir: filepath.Join(Dir(), "envs"), UV: tools.UV, BuildUID: nsjail.DefaultUIDs.First, BuildGID: nsjail.DefaultUIDs.First,
-			IndexURL: index.URL, CertFile: index.CertFile, FindLinks: index.FindLinks,
-		})
+		jail, err := buildJail()
+		if err != nil {
+			setupErr = err
+			return
+		}
+		config = pythonenv.Config{
+			Jail: jail,
+			Dir:  filepath.Join(Dir(), "envs"), UV: tools.UV, BuildUID: nsjail.DefaultUIDs.First, BuildGID: nsjail.DefaultUIDs.First,
+			IndexURL: index.URL, ExtraIndexes: index.Extra, CertFile: index.CertFile, FindLinks: index.FindLinks,
+		}
+		builder = pythonenv.New(config)
 		setupErr = builder.Start(t.Context())
 	})
 	if setupErr != nil {
 		t.Fatalf("this test needs root, the Python package index and Python 3.11: %v", setupErr)
 	}
 }
+
+// buildJail is one that no other process has: its control groups have the number of a lock file that this process holds to
+// its end, so that they are found and used again.
+func buildJail() (*nsjail.BuildJail, error) {
+	for i := range 1000 {
+		lock, err := os.OpenFile(filepath.Join(Dir(), fmt.Sprintf(".builds-%d", i)), os.O_CREATE|os.O_RDWR, 0o600)
+		if err != nil {
+			return nil, err
+		}
+		if unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB) != nil {
+			lock.Close()
+			continue
+		}
+		locks = append(locks, lock)
+		j := nsjail.NewBuildJail(nsjail.BuildConfig{
+			Nsjail: tools.Nsjail, Dir: Dir(), Instance: fmt.Sprintf("%s-%d", nsjail.BuildInstance(Dir()), i),
+			UID: nsjail.DefaultUIDs.First, GID: nsjail.DefaultUIDs.First,
+		})
+		return j, j.Start(context.Background())
+	}
+	return nil, errors.New("a thousand tests run at the same time")
+}
+
+// locks are kept so that no finalizer closes them.
+var locks []*os.File
 
 // Tools are the pinned executables.
 func Tools(t testing.TB) toolchain.Tools {
@@ -79,6 +115,24 @@ func Environment(t testing.TB, requirements, python string) pythonenv.Environmen
 		t.Fatalf("build an environment: %v", err)
 	}
 	return env
+}
+
+// Builder is one of the test's own, with a directory and settings of cfg.
+func Builder(t testing.TB, cfg pythonenv.Config) *pythonenv.Builder {
+	t.Helper()
+	setup(t)
+	cfg.Jail, cfg.UV, cfg.BuildUID, cfg.BuildGID = config.Jail, config.UV, config.BuildUID, config.BuildGID
+	cfg.IndexURL, cfg.ExtraIndexes, cfg.CertFile, cfg.FindLinks = config.IndexURL, config.ExtraIndexes, config.CertFile, config.FindLinks
+	b := pythonenv.New(cfg)
+	if err := b.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := b.Stop(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	return b
 }
 
 // Spec has that environment and no code yet.

@@ -8,9 +8,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"regexp"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Root is the group at the top of every tree of ours, below the base that the host gives us.
@@ -162,6 +165,34 @@ type Group struct {
 func (g *Group) Start(cmd *exec.Cmd) error {
 	return g.spawner.do(func() error { return g.g.start(cmd) })
 }
+
+// StartIn is like Start, in another network namespace of the host's: network is open on it (setns(2)).
+func (g *Group) StartIn(network *os.File, cmd *exec.Cmd) error {
+	return g.spawner.do(func() error {
+		return inNetwork(network, func() error { return g.g.start(cmd) })
+	})
+}
+
+// inNetwork runs f while the calling thread is in another network namespace. The thread is the spawner's alone; should the
+// way back fail, its next children would be born there, so that is an error.
+func inNetwork(network *os.File, f func() error) error {
+	home, err := os.Open("/proc/thread-self/ns/net")
+	if err != nil {
+		return fmt.Errorf("find the own network namespace: %w", err)
+	}
+	defer home.Close()
+	if err := unix.Setns(int(network.Fd()), unix.CLONE_NEWNET); err != nil {
+		return fmt.Errorf("enter the network namespace: %w", err)
+	}
+	err = f()
+	if back := unix.Setns(int(home.Fd()), unix.CLONE_NEWNET); back != nil {
+		return errors.Join(err, fmt.Errorf("leave the network namespace: %w", back))
+	}
+	return err
+}
+
+// Procs lists the processes in the group.
+func (g *Group) Procs() ([]int, error) { return g.g.procs() }
 
 // Stats reads what the group uses.
 func (g *Group) Stats() (Stats, error) { return g.g.stats() }

@@ -44,13 +44,15 @@ type jail struct {
 }
 
 // configFile holds config in memory, for nsjail to read under configPath.
-func (j jail) configFile() (*os.File, error) {
+func (j jail) configFile() (*os.File, error) { return configFile(j.config()) }
+
+func configFile(text string) (*os.File, error) {
 	fd, err := unix.MemfdCreate("nsjail.config", unix.MFD_CLOEXEC)
 	if err != nil {
 		return nil, fmt.Errorf("make nsjail's configuration: %w", err)
 	}
 	f := os.NewFile(uintptr(fd), "nsjail.config")
-	if _, err := f.WriteString(j.config()); err != nil {
+	if _, err := f.WriteString(text); err != nil {
 		f.Close()
 		return nil, fmt.Errorf("write nsjail's configuration: %w", err)
 	}

@@ -64,6 +64,22 @@ var (
 
 // mounts lists everything that a sandbox sees.
 func (j jail) mounts() []mount {
+	// An interpreter of a data directory below /tmp would be hidden by the sandbox's own.
+	inTmp := func(path string) bool { return below("/tmp", path) }
+	outside := slices.DeleteFunc(slices.Clone(j.shown), inTmp)
+	inside := slices.DeleteFunc(slices.Clone(j.shown), func(path string) bool { return !inTmp(path) })
+	all := append(j.systemMounts(outside), j.tmpMount())
+	for _, path := range slices.Concat(inside, submounts(inside)) {
+		all = append(all, bind(path))
+	}
+	if j.environment != "" {
+		all = append(all, mount{from: j.environment, to: environment}, mount{from: j.layout.runner(), to: runnerDir})
+	}
+	return all
+}
+
+// systemMounts are the libraries, devices and /etc that every program needs, and the paths that are shown besides.
+func (j jail) systemMounts(paths []string) []mount {
 	var all []mount
 	for _, path := range rootLinks {
 		if target, err := os.Readlink(path); err == nil {
@@ -73,33 +89,26 @@ func (j jail) mounts() []mount {
 		}
 	}
 	shown := slices.DeleteFunc(append(libraries(), etcPaths...), func(path string) bool { return !fileExists(path) })
-	for _, path := range j.shown {
+	for _, path := range paths {
 		if !slices.ContainsFunc(shown, func(dir string) bool { return below(dir, path) }) {
 			shown = append(shown, path)
 		}
 	}
-	inTmp := func(path string) bool { return below("/tmp", path) }
-	for _, path := range slices.DeleteFunc(slices.Concat(shown, submounts(shown)), inTmp) {
+	for _, path := range slices.Concat(shown, submounts(shown)) {
 		all = append(all, bind(path))
 	}
 	for _, name := range sortedKeys(etcFiles) {
 		all = append(all, mount{from: filepath.Join(j.layout.dir, "etc", name), to: "/etc/" + name, noexec: true})
 	}
 	all = append(all, deviceMounts()...)
-	all = append(all, procMounts()...)
-	all = append(all, mount{
+	return append(all, procMounts()...)
+}
+
+func (j jail) tmpMount() mount {
+	return mount{
 		to: "/tmp", kind: "tmpfs", write: true,
 		options: fmt.Sprintf("size=%d,nr_inodes=%d,mode=1777", j.limits.TmpBytes, tmpInodes),
-	})
-	for _, path := range shown {
-		if inTmp(path) { // an interpreter of a data directory there; the tmpfs would hide it
-			all = append(all, bind(path))
-		}
 	}
-	if j.environment != "" {
-		all = append(all, mount{from: j.environment, to: environment}, mount{from: j.layout.runner(), to: runnerDir})
-	}
-	return all
 }
 
 // submounts lists what the host has mounted below directories that a sandbox sees. nsjail binds those along, and makes
@@ -171,9 +180,11 @@ func procMounts() []mount {
 
 // config is nsjail's configuration: the mounts alone, because the command line has no words for their flags. It is a
 // protocol buffer in text form (nsjail's config.proto).
-func (j jail) config() string {
+func (j jail) config() string { return config(j.mounts()) }
+
+func config(mounts []mount) string {
 	var b strings.Builder
-	for _, m := range j.mounts() {
+	for _, m := range mounts {
 		fmt.Fprintf(&b, "mount { src: %s dst: %s fstype: %s options: %s is_symlink: %t is_bind: %t rw: %t nosuid: %t nodev: %t noexec: %t }\n",
 			quote(m.from), quote(m.to), quote(m.kind), quote(m.options), m.link, m.kind == "" && !m.link, m.write,
 			!m.link, !m.link && !m.devices, m.noexec)

@@ -1,0 +1,148 @@
+package pythonenv
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync/atomic"
+	"time"
+)
+
+// mirror is the package index as one build sees it. Its counts bound what the build may download.
+type mirror struct {
+	up     *upstream
+	max    int64 // bytes of all answers together
+	took   atomic.Int64
+	say    func(string)
+	exceed func() // called when max is exceeded
+}
+
+// serve answers until the listener is closed.
+func (m *mirror) serve(l net.Listener) {
+	ctx, cancel := context.WithCancel(context.Background())
+	server := &http.Server{
+		Handler: m, ReadHeaderTimeout: 10 * time.Second, BaseContext: func(net.Listener) context.Context { return ctx },
+	}
+	_ = server.Serve(l)
+	cancel()
+	_ = server.Close()
+}
+
+// passedOn are the headers that mean something to both sides.
+var (
+	passedOn   = []string{"Accept", "Range", "If-Range", "If-None-Match", "If-Modified-Since"}
+	passedBack = []string{
+		"Content-Type", "Content-Length", "Content-Range", "Accept-Ranges", "Etag", "Last-Modified", "Cache-Control", "Retry-After",
+		"X-Pypi-Last-Serial",
+	}
+)
+
+// ServeHTTP implements http.Handler.
+func (m *mirror) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	target, page, err := m.up.target(r.URL)
+	if err != nil || r.Method != http.MethodGet && r.Method != http.MethodHead {
+		m.say(fmt.Sprintf("refused: %s %s is not an address of the package index", r.Method, quoted(r.URL.EscapedPath())))
+		http.Error(w, "not an address of the package index", http.StatusForbidden)
+		return
+	}
+	response, err := m.fetch(r, target, page)
+	if err != nil {
+		m.say(m.failure(target, err))
+		http.Error(w, "the package index does not answer", http.StatusBadGateway)
+		return
+	}
+	defer response.Body.Close()
+	if page && response.StatusCode == http.StatusOK && r.Method == http.MethodGet {
+		m.page(w, response)
+		return
+	}
+	m.head(w, response)
+	_, _ = io.Copy(w, m.counted(response.Body))
+}
+
+func (m *mirror) head(w http.ResponseWriter, response *http.Response) {
+	for _, name := range passedBack {
+		if v := response.Header.Get(name); v != "" {
+			w.Header().Set(name, v)
+		}
+	}
+	w.WriteHeader(response.StatusCode)
+}
+
+func (m *mirror) fetch(r *http.Request, target *url.URL, page bool) (*http.Response, error) {
+	if err := m.up.check(target); err != nil {
+		return nil, err
+	}
+	out, err := http.NewRequestWithContext(r.Context(), r.Method, target.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+	if page && strings.HasSuffix(r.URL.Path, "/") && !strings.HasSuffix(out.URL.Path, "/") && out.URL.RawQuery == "" {
+		out.URL = out.URL.JoinPath("/")
+	}
+	for _, name := range passedOn {
+		if v := r.Header.Get(name); v != "" {
+			out.Header.Set(name, v)
+		}
+	}
+	out.Header.Set("User-Agent", "apibuilder")
+	if !page { // a file arrives as it is; for pages the transport asks for compression
+		out.Header.Set("Accept-Encoding", "identity")
+	}
+	m.up.authorize(out)
+	return m.up.client.Do(out)
+}
+
+// failure says what went wrong without the address's credentials.
+func (m *mirror) failure(target *url.URL, err error) string {
+	var outer *url.Error
+	if errors.As(err, &outer) {
+		err = outer.Err
+	}
+	return fmt.Sprintf("cannot fetch from %s: %v", target.Host, err)
+}
+
+// maxPage bounds a page of links; the largest of the public index has some 30 MiB.
+const maxPage = 128 << 20
+
+// page answers with a page whose links lead through the mirror.
+func (m *mirror) page(w http.ResponseWriter, response *http.Response) {
+	text, err := io.ReadAll(m.counted(io.LimitReader(response.Body, maxPage+1)))
+	if err == nil && len(text) > maxPage {
+		err = errors.New("the page is too large")
+	}
+	if err == nil {
+		text, err = rewritePage(text, response.Header.Get("Content-Type"), response.Request.URL, m.up.fileURL)
+	}
+	if err != nil {
+		m.say(m.failure(response.Request.URL, err))
+		http.Error(w, "the page of the package index cannot be read", http.StatusBadGateway)
+		return
+	}
+	response.Header.Set("Content-Length", fmt.Sprint(len(text)))
+	m.head(w, response)
+	_, _ = w.Write(text)
+}
+
+func (m *mirror) counted(r io.Reader) io.Reader { return countedReader{r, m} }
+
+type countedReader struct {
+	io.Reader
+	m *mirror
+}
+
+var errTooMuch = errors.New("the build downloads too much")
+
+func (c countedReader) Read(p []byte) (int, error) {
+	n, err := c.Reader.Read(p)
+	if c.m.took.Add(int64(n)) > c.m.max {
+		c.m.exceed()
+		return n, errTooMuch
+	}
+	return n, err
+}

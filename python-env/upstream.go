@@ -1,0 +1,236 @@
+package pythonenv
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// mirrorURL is where the jailed uv finds the index. Nothing else answers there.
+const mirrorURL = "http://127.0.0.1"
+
+// upstream is how this process reaches the configured indexes for the builds: with the operator's credentials, certificates
+// and proxy, none of which a build gets to see. It may be used concurrently.
+type upstream struct {
+	indexes []*url.URL          // by preference
+	links   []*url.URL          // pages of files
+	own     map[string]bool     // host:port that the operator named; any address is right for them
+	byID    map[string]*url.URL // what a path begins with, to the index or page that it stands for
+	secret  []byte              // signs the addresses of files
+	client  *http.Client
+}
+
+// errForbidden says that an address was refused.
+var errForbidden = errors.New("not an address of the package index")
+
+func newUpstream(cfg Config, secret []byte) (*upstream, error) {
+	u := &upstream{own: map[string]bool{}, byID: map[string]*url.URL{}, secret: secret}
+	add := func(to *[]*url.URL, address string) error {
+		parsed, err := url.Parse(strings.TrimRight(address, "/"))
+		if err != nil || parsed.Host == "" || parsed.Scheme != "http" && parsed.Scheme != "https" {
+			return errors.New("one of the configured package indexes is not an address with http:// or https://")
+		}
+		*to = append(*to, parsed)
+		u.own[hostPort(parsed)] = true
+		u.byID[idOf(parsed)] = parsed
+		return nil
+	}
+	for _, index := range cfg.indexes() {
+		if err := add(&u.indexes, index); err != nil {
+			return nil, err
+		}
+	}
+	for _, link := range cfg.FindLinks {
+		if !strings.Contains(link, "://") {
+			continue
+		}
+		if err := add(&u.links, link); err != nil {
+			return nil, err
+		}
+	}
+	for _, name := range proxyVariables {
+		if parsed, err := url.Parse(os.Getenv(name)); err == nil && parsed.Host != "" {
+			u.own[hostPort(parsed)] = true
+		}
+	}
+	roots, err := authorities(cfg.CertFile)
+	if err != nil {
+		return nil, err
+	}
+	transport := &http.Transport{
+		Proxy: http.ProxyFromEnvironment, DialContext: u.dial, TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
+		ForceAttemptHTTP2: true, MaxIdleConnsPerHost: 16, IdleConnTimeout: 30 * time.Second, ResponseHeaderTimeout: 30 * time.Second,
+		TLSHandshakeTimeout: 15 * time.Second,
+	}
+	u.client = &http.Client{Transport: transport, CheckRedirect: func(r *http.Request, via []*http.Request) error {
+		if len(via) >= 5 {
+			return errors.New("too many redirections")
+		}
+		return u.check(r.URL)
+	}}
+	return u, nil
+}
+
+// close ends the connections that nobody uses.
+func (u *upstream) close() { u.client.CloseIdleConnections() }
+
+// authorities are the system's and the configured ones; nil means the system's.
+func authorities(file string) (*x509.CertPool, error) {
+	if file == "" {
+		return nil, nil
+	}
+	pem, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("read the CA bundle: %w", err)
+	}
+	pool, err := x509.SystemCertPool()
+	if err != nil {
+		pool = x509.NewCertPool()
+	}
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("read the CA bundle: %s holds no certificate", file)
+	}
+	return pool, nil
+}
+
+func hostPort(u *url.URL) string {
+	port := u.Port()
+	if port == "" {
+		port = map[string]string{"https": "443", "socks5": "1080", "socks5h": "1080"}[u.Scheme]
+	}
+	if port == "" {
+		port = "80"
+	}
+	return net.JoinHostPort(strings.ToLower(u.Hostname()), port)
+}
+
+// idOf names an index in addresses. Another password is not another index.
+func idOf(u *url.URL) string {
+	bare := *u
+	bare.User = nil
+	return hashOf(bare.String())[:16]
+}
+
+// check refuses what no page of an index should lead to.
+func (u *upstream) check(target *url.URL) error {
+	if target.Scheme != "http" && target.Scheme != "https" || target.Hostname() == "" {
+		return fmt.Errorf("%w: %s", errForbidden, target.Redacted())
+	}
+	return nil
+}
+
+// dial connects to hosts that the operator named, and to public addresses: the index decides where its files are, and must
+// not be able to choose something inside this network.
+func (u *upstream) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	d := net.Dialer{Timeout: 15 * time.Second}
+	if !u.own[strings.ToLower(address)] {
+		d.Control = func(_, resolved string, _ syscall.RawConn) error { return refusePrivate(resolved) }
+	}
+	return d.DialContext(ctx, network, address)
+}
+
+func refusePrivate(address string) error {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return err
+	}
+	ip := net.ParseIP(host)
+	shared := &net.IPNet{IP: net.IPv4(100, 64, 0, 0), Mask: net.CIDRMask(10, 32)} // RFC 6598, where some clouds have services
+	if ip == nil || !ip.IsGlobalUnicast() || ip.IsPrivate() || shared.Contains(ip) {
+		return fmt.Errorf("%w: %s is not a public address", errForbidden, host)
+	}
+	return nil
+}
+
+// sign is put before the address of a file, so that only addresses from pages of an index are fetched.
+func (u *upstream) sign(address string) string {
+	mac := hmac.New(sha256.New, u.secret)
+	mac.Write([]byte(address))
+	return hex.EncodeToString(mac.Sum(nil)[:16])
+}
+
+// fileURL is where the mirror has a file.
+func (u *upstream) fileURL(file *url.URL) string {
+	bare := *file
+	bare.User, bare.Fragment, bare.RawFragment = nil, "", ""
+	local := mirrorURL + "/f/" + u.sign(bare.String()) + "/" + bare.Scheme + "/" + strings.TrimPrefix(bare.String(), bare.Scheme+"://")
+	if file.Fragment != "" {
+		local += "#" + file.EscapedFragment()
+	}
+	return local
+}
+
+// target finds what the path of a request stands for; page says that its answer is a page of links.
+func (u *upstream) target(r *url.URL) (target *url.URL, page bool, err error) {
+	kind, rest, _ := strings.Cut(strings.TrimPrefix(r.EscapedPath(), "/"), "/")
+	id, rest, _ := strings.Cut(rest, "/")
+	switch kind {
+	case "i":
+		index := u.byID[id]
+		if index == nil {
+			break
+		}
+		if slices.Contains(u.links, index) { // a page may have a query, and is one page
+			return index, true, nil
+		}
+		return index.JoinPath(rest), true, nil
+	case "f":
+		scheme, rest, _ := strings.Cut(rest, "/")
+		address := scheme + "://" + rest
+		if r.RawQuery != "" {
+			address += "?" + r.RawQuery
+		}
+		// PEP 658: what a wheel says of itself has the wheel's address and a suffix.
+		for _, signed := range []string{address, strings.TrimSuffix(address, ".metadata")} {
+			if hmac.Equal([]byte(u.sign(signed)), []byte(id)) {
+				target, err := url.Parse(address)
+				return target, false, err
+			}
+		}
+	}
+	return nil, false, fmt.Errorf("%w: %s", errForbidden, r.EscapedPath())
+}
+
+// authorize adds the operator's credentials where they belong: at the host of an index.
+func (u *upstream) authorize(r *http.Request) {
+	for _, index := range slices.Concat(u.indexes, u.links) {
+		if index.User != nil && index.Scheme == r.URL.Scheme && hostPort(index) == hostPort(r.URL) {
+			password, _ := index.User.Password()
+			r.SetBasicAuth(index.User.Username(), password)
+			r.URL.User = nil
+			return
+		}
+	}
+}
+
+var mirrored = regexp.MustCompile(`http://127\.0\.0\.1/(?:i/([0-9a-f]{16})|f/[0-9a-f]{32}/(https?)/)`)
+
+// original gives the addresses in uv's words their own form.
+func (u *upstream) original(line string) string {
+	return mirrored.ReplaceAllStringFunc(line, func(found string) string {
+		m := mirrored.FindStringSubmatch(found)
+		if m[2] != "" {
+			return m[2] + "://"
+		}
+		if index := u.byID[m[1]]; index != nil {
+			bare := *index
+			bare.User, bare.RawQuery = nil, ""
+			return bare.String()
+		}
+		return found
+	})
+}
