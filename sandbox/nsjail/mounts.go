@@ -69,11 +69,25 @@ func (j jail) mounts() []mount {
 	outside := slices.DeleteFunc(slices.Clone(j.shown), inTmp)
 	inside := slices.DeleteFunc(slices.Clone(j.shown), func(path string) bool { return !inTmp(path) })
 	all := append(j.systemMounts(outside), j.tmpMount())
+	inside = topmost(inside)
 	for _, path := range slices.Concat(inside, submounts(inside)) {
 		all = append(all, bind(path))
 	}
 	if j.environment != "" {
 		all = append(all, mount{from: j.environment, to: environment}, mount{from: j.layout.runner(), to: runnerDir})
+	}
+	return all
+}
+
+// topmost leaves out paths in directories that are shown, or come before in the list: a file that a later mount hides cannot
+// be made read-only.
+func topmost(paths []string, shown ...string) []string {
+	var all []string
+	for _, path := range paths {
+		within := func(dir string) bool { return below(dir, path) }
+		if !slices.ContainsFunc(shown, within) && !slices.ContainsFunc(all, within) {
+			all = append(all, path)
+		}
 	}
 	return all
 }
@@ -89,11 +103,7 @@ func (j jail) systemMounts(paths []string) []mount {
 		}
 	}
 	shown := slices.DeleteFunc(append(libraries(), etcPaths...), func(path string) bool { return !fileExists(path) })
-	for _, path := range paths {
-		if !slices.ContainsFunc(shown, func(dir string) bool { return below(dir, path) }) {
-			shown = append(shown, path)
-		}
-	}
+	shown = append(shown, topmost(paths, shown...)...)
 	for _, path := range slices.Concat(shown, submounts(shown)) {
 		all = append(all, bind(path))
 	}
