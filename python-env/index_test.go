@@ -103,6 +103,7 @@ func builderFor(t *testing.T, index string, change func(*Config)) *Builder {
 }
 
 var packagedAt = time.Unix(1_700_000_000, 0)
+
 // folderIndex is a package index (PEP 503) of the wheels in a folder, which notes who asked for what.
 type folderIndex struct {
 	*httptest.Server
