@@ -54,9 +54,9 @@ func BenchmarkGateway(b *testing.B) {
 	})
 	limitAPI(d, "api_private", 1_000_000_000)
 	d.gateway.journal = discardJournal{}
-	dial := d.sandboxes.transport.DialContext
+	dial := d.sandboxes.transport.dial
 	transport := &http.Transport{
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx, "", "") },
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx) },
 	}
 	defer transport.CloseIdleConnections()
 	bare := httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: "program"})

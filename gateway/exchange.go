@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/textproto"
+	"net/url"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -43,12 +44,7 @@ type exchange struct {
 	watch   *watchdog
 
 	streaming atomic.Bool // the response's header has arrived
-	conn      *programConn
-	hook      *func() // what conn calls when it is closed
-
-	mu       sync.Mutex // orders informational responses and the end of RoundTrip
-	informed int
-	answered bool
+	informed  int
 }
 
 func newExchange(g *Gateway, a *answer, r *http.Request, lease Lease) *exchange {
@@ -62,9 +58,6 @@ func newExchange(g *Gateway, a *answer, r *http.Request, lease Lease) *exchange 
 func (x *exchange) run(rest string) {
 	defer x.close()
 	res, err := x.lease.RoundTrip(x.request(rest))
-	x.mu.Lock()
-	x.answered = true
-	x.mu.Unlock()
 	if err != nil {
 		x.broken(err)
 		return
@@ -82,9 +75,6 @@ func (x *exchange) close() {
 	x.watch.stop()
 	x.cancel(nil)
 	x.answer.upload.stop()
-	if x.conn != nil {
-		x.conn.onClose.CompareAndSwap(x.hook, nil)
-	}
 }
 
 // expire ends an exchange that stands still: the program's fault, or the consumer's.
@@ -107,21 +97,19 @@ func (x *exchange) request(rest string) *http.Request {
 	r := x.in
 	host := cmp.Or(r.Host, localHost(r))
 	out := &http.Request{
-		Method: r.Method, URL: programURL(host, rest), Host: host,
+		Method: r.Method, URL: &url.URL{Opaque: rest}, Host: host,
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 		Header: requestHeader(r, x.answer.id),
 	}
-	trace := &httptrace.ClientTrace{}
-	if r.ProtoAtLeast(1, 1) && r.Header["Expect"] == nil { // net/http writes its own 100 in another goroutine
-		trace.Got1xxResponse = x.inform
-	}
 	if r.ContentLength != 0 {
-		out.ContentLength, out.TransferEncoding = r.ContentLength, r.TransferEncoding
+		out.ContentLength = r.ContentLength
 		out.Trailer = requestTrailer(r)
 		out.Body = x.newUpload(out.Trailer)
-		trace.GotConn = x.gotConn
 	}
-	return out.WithContext(httptrace.WithClientTrace(x.ctx, trace))
+	if r.ProtoAtLeast(1, 1) && r.Header["Expect"] == nil { // net/http writes its own 100 in another goroutine
+		return out.WithContext(httptrace.WithClientTrace(x.ctx, &httptrace.ClientTrace{Got1xxResponse: x.inform}))
+	}
+	return out.WithContext(x.ctx)
 }
 
 // localHost is the address that an HTTP/1.0 consumer, which sends no Host, has called.
@@ -138,35 +126,19 @@ func (x *exchange) newUpload(trailer http.Header) *upload {
 	u := &upload{
 		body: x.in.Body, control: x.answer.control, length: x.in.ContentLength, most: x.gateway.config.MaxBodyBytes,
 		ctx: x.in.Context(), moved: x.watch.moved,
-		ended: func() {
-			for name := range trailer {
-				trailer[name] = x.in.Trailer[name]
-			}
-		},
+		ended: func() { copyTrailer(trailer, x.in.Trailer) },
 	}
 	x.answer.upload = u
 	return u
 }
 
-// gotConn sees to it that the end of the program's connection ends the upload. http.Transport waits for the read that
-// goes on, so that without this a crashed program and a silent consumer would hold each other.
-func (x *exchange) gotConn(info httptrace.GotConnInfo) {
-	if conn, ok := info.Conn.(*programConn); ok {
-		hook := x.answer.upload.abort
-		x.conn, x.hook = conn, &hook
-		conn.onClose.Store(&hook)
-	}
-}
-
-// inform passes on an informational response. http.Transport calls it in another goroutine, maybe after RoundTrip.
+// inform passes on an informational response.
 func (x *exchange) inform(status int, h textproto.MIMEHeader) error {
-	x.mu.Lock()
-	defer x.mu.Unlock()
 	x.informed++
 	switch {
 	case x.informed > mostInform:
 		return errInformed
-	case x.answered || status == http.StatusContinue: // net/http sends its own when the body is wanted
+	case status == http.StatusContinue: // net/http sends its own when the body is wanted
 		return nil
 	}
 	header := x.answer.Header()
@@ -244,11 +216,7 @@ func (x *exchange) respond(res *http.Response) {
 	if h["Content-Type"] == nil {
 		h["Content-Type"] = nil // present and empty: net/http must not guess one
 	}
-	for name := range res.Trailer {
-		if !isOurs(name) {
-			h.Add("Trailer", name)
-		}
-	}
+	declared := declareTrailer(h, res.Trailer)
 	a.settleBody()
 	if a.upload != nil {
 		a.upload.relaxed.Store(true)
@@ -260,11 +228,7 @@ func (x *exchange) respond(res *http.Response) {
 		a.word = x.reason(err)
 		return
 	}
-	for name, values := range res.Trailer {
-		if !isOurs(name) {
-			h[name] = values
-		}
-	}
+	passTrailer(h, declared, res.Trailer)
 }
 
 var errConsumer = errors.New("write to the consumer")

@@ -120,16 +120,18 @@ func TestTrailers(t *testing.T) {
 		got <- r.Trailer
 		w.Header().Set("X-Sum", "42")
 		w.Header().Set("X-Request-Id", "theirs")
+		w.Header().Set(http.TrailerPrefix+"X-Unannounced", "2")
 	})
 	c := d.dial()
 	c.send("POST /run/private/ HTTP/1.1\r\nHost: h\r\nX-API-Key: %s\r\nTE: trailers\r\nTransfer-Encoding: chunked\r\n"+
 		"Trailer: X-In, X-Forwarded-For, X-Api-Key\r\n\r\n1\r\na\r\n0\r\nX-In: 1\r\nX-Forwarded-For: 6.6.6.6\r\nX-Api-Key: %s\r\nX-Late: 1\r\n\r\n",
 		testKey, testKey)
 	answer := c.answer("POST")
-	if in := within(t, "trailer", got); len(in) != 1 || in.Get("X-In") != "1" {
+	if in := within(t, "trailer", got); len(in) != 2 || in.Get("X-In") != "1" || in.Get("X-Late") != "1" {
 		t.Errorf("the program got %v", in)
 	}
-	if answer.text != "a" || answer.Trailer.Get("X-Sum") != "42" || len(answer.Trailer) != 1 {
+	if answer.text != "a" || answer.Trailer.Get("X-Sum") != "42" || answer.Trailer.Get("X-Unannounced") != "2" ||
+		len(answer.Trailer) != 2 {
 		t.Errorf("the consumer got %q, trailer %v", answer.text, answer.Trailer)
 	}
 }

@@ -190,7 +190,7 @@ func (j *fakeJournal) len() int {
 
 // fakeSandboxes lends one program on a Unix socket, as a sandbox manager would.
 type fakeSandboxes struct {
-	transport *http.Transport
+	transport *Transport
 	version   int
 	startWait time.Duration
 

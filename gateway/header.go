@@ -86,9 +86,6 @@ func requestHeader(r *http.Request, id string) http.Header {
 			out[name] = values
 		}
 	}
-	if out["User-Agent"] == nil {
-		out["User-Agent"] = []string{""} // else http.Transport adds its own
-	}
 	if hasToken(in["Te"], "trailers") {
 		out["Te"] = []string{"trailers"}
 	}
@@ -145,22 +142,6 @@ func setForwarded(h http.Header, r *http.Request) {
 	if r.Host != "" {
 		h["X-Forwarded-Host"] = []string{r.Host}
 	}
-}
-
-// requestTrailer returns the announced trailer fields that may be passed on, without values; nil when there are none.
-// Programs may see trailer fields among the others, so the same rules hold.
-func requestTrailer(r *http.Request) http.Header {
-	var out http.Header
-	for name := range r.Trailer {
-		if isKept(name) || holdsSecrets(folded(name)) {
-			continue
-		}
-		if out == nil {
-			out = make(http.Header)
-		}
-		out[name] = nil
-	}
-	return out
 }
 
 // copyResponse puts on dst what a consumer gets of a program's header. The fields of limits are the program's own until

@@ -1,9 +1,6 @@
 package gateway
 
-import (
-	"net/url"
-	"strings"
-)
+import "strings"
 
 const (
 	runPrefix     = "/run/"
@@ -60,21 +57,6 @@ func possibleAPIRef(s string) bool {
 		}
 	}
 	return true
-}
-
-// programURL returns the URL for which http.Transport writes exactly rest as the request target. Only a path that starts
-// with two slashes and has characters that no URI may have (RFC 3986) comes out with those percent-encoded, because
-// net/url would take the beginning of such an Opaque for a host.
-func programURL(host, rest string) *url.URL {
-	path, query, hasQuery := strings.Cut(rest, "?")
-	u := &url.URL{Scheme: "http", Host: host, RawQuery: query, ForceQuery: hasQuery}
-	decoded, err := url.PathUnescape(path)
-	if strings.HasPrefix(path, "//") && err == nil {
-		u.Path, u.RawPath = decoded, path
-	} else {
-		u.Opaque = path
-	}
-	return u
 }
 
 // recordedPath is rest as a usage record has it: without the query, in ASCII, and not longer than a record should be.

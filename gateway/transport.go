@@ -5,8 +5,8 @@ import (
 	"errors"
 	"net"
 	"net/http"
-	"sync/atomic"
-	"syscall"
+	"net/http/httptrace"
+	"sync"
 	"time"
 )
 
@@ -17,63 +17,135 @@ const (
 	continueWait       = time.Second // for a program's 100 before the body is sent without
 )
 
-// NewTransport returns the transport on which a Lease sends to one sandbox: dial opens a connection to its program. It
-// adds no header field, decompresses nothing, bounds the response's header, and reads an early answer even when the
-// program closes its connection in the middle of an upload. Whoever owns the sandbox calls CloseIdleConnections at its end.
-func NewTransport(dial func(context.Context) (net.Conn, error)) *http.Transport {
-	return &http.Transport{
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			conn, err := dial(ctx)
-			if err != nil {
-				return nil, err
-			}
-			return &programConn{Conn: conn}, nil
-		},
-		DisableCompression:     true,
-		ExpectContinueTimeout:  continueWait,
-		IdleConnTimeout:        programIdleTime,
-		MaxIdleConns:           programIdleConns,
-		MaxIdleConnsPerHost:    programIdleConns,
-		MaxResponseHeaderBytes: programHeaderBytes,
+// Transport is how a Lease sends to one sandbox: an http.RoundTripper over pooled connections of its own, which may be
+// used concurrently. It differs from http.Transport in what a hostile program makes necessary and a stream needs:
+//   - the request target is r.URL.Opaque, byte for byte, when that is set;
+//   - each piece of a body is on its way when Read has returned it, whatever its framing;
+//   - all of r.Trailer is sent after a chunked body, announced or not; the reader of the body may fill it until it ends;
+//   - an answer is read although the program stopped reading the request;
+//   - a response that RFC 9112 calls malformed or ambiguous is an error, where http.Transport guesses;
+//   - a connection is used again only when nothing about it is unclear: not after a broken, unframed or early answer, and
+//     not when the program said more than it was asked.
+//
+// Nothing is added to the header but Host and the framing, and nothing is decompressed. A httptrace.ClientTrace in the
+// request's context gets Got1xxResponse, in RoundTrip's goroutine. Expect: 100-continue holds the body back until the
+// program wants it, or for a second.
+type Transport struct {
+	dial func(context.Context) (net.Conn, error)
+
+	mu     sync.Mutex
+	idle   []*programConn // the one used last is last
+	reaper *time.Timer    // runs while idle is not empty
+}
+
+// NewTransport returns a Transport whose connections dial makes. Whoever owns the sandbox calls CloseIdleConnections at
+// its end.
+func NewTransport(dial func(context.Context) (net.Conn, error)) *Transport {
+	return &Transport{dial: dial}
+}
+
+// RoundTrip implements http.RoundTripper. The request's body may still be read after it has returned, until the
+// response's body is closed or the request's context ends.
+func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
+	for {
+		c, reused, err := t.conn(r.Context())
+		if err != nil {
+			return nil, err
+		}
+		res, err := newTrip(c, r, httptrace.ContextClientTrace(r.Context())).run()
+		if err == nil || !reused || !errors.Is(err, errNoAnswer) || !repeatable(r) || r.Context().Err() != nil {
+			return res, err
+		}
 	}
 }
 
-// programConn is a connection to a program. A program that closes it before it has read the whole request may have
-// answered already; http.Transport would drop that answer for the error of its own write, so such writes seem to
-// succeed until the transport has read the end and closes.
-type programConn struct {
-	net.Conn
-	onClose atomic.Pointer[func()]
-	deaf    atomic.Bool
-	closed  atomic.Bool
+// repeatable reports whether r may be sent again when a connection turned out to be closed (RFC 9110, 9.2.2).
+func repeatable(r *http.Request) bool {
+	switch r.Method {
+	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace:
+		return r.Body == nil
+	}
+	return false
 }
 
-// Write implements net.Conn.
-func (c *programConn) Write(p []byte) (int, error) {
-	if c.deaf.Load() {
-		return c.discard(p)
+// conn takes a connection that waits, or makes one.
+func (t *Transport) conn(ctx context.Context) (c *programConn, reused bool, err error) {
+	for {
+		c = t.take()
+		if c == nil {
+			break
+		}
+		if c.quiet() {
+			return c, true, nil
+		}
+		_ = c.conn.Close()
 	}
-	n, err := c.Conn.Write(p)
-	if errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) {
-		c.deaf.Store(true)
-		return c.discard(p)
+	conn, err := t.dial(ctx)
+	if err != nil {
+		return nil, false, err
 	}
-	return n, err
+	return newProgramConn(conn, t), false, nil
 }
 
-func (c *programConn) discard(p []byte) (int, error) {
-	if c.closed.Load() {
-		return 0, net.ErrClosed
+func (t *Transport) take() *programConn {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	n := len(t.idle)
+	if n == 0 {
+		return nil
 	}
-	return len(p), nil
+	c := t.idle[n-1]
+	t.idle[n-1] = nil
+	t.idle = t.idle[:n-1]
+	return c
 }
 
-// Close implements net.Conn.
-func (c *programConn) Close() error {
-	c.closed.Store(true)
-	err := c.Conn.Close()
-	if hook := c.onClose.Load(); hook != nil {
-		(*hook)()
+// put keeps a connection for the next request.
+func (t *Transport) put(c *programConn) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.idle) >= programIdleConns {
+		_ = c.conn.Close()
+		return
 	}
-	return err
+	c.since = time.Now()
+	t.idle = append(t.idle, c)
+	if t.reaper == nil {
+		t.reaper = time.AfterFunc(programIdleTime, t.reap)
+	}
+}
+
+// reap closes what was not used for long. The oldest are first.
+func (t *Transport) reap() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	old := 0
+	for old < len(t.idle) && time.Since(t.idle[old].since) >= programIdleTime {
+		_ = t.idle[old].conn.Close()
+		old++
+	}
+	t.idle = append(t.idle[:0], t.idle[old:]...)
+	clear(t.idle[len(t.idle):cap(t.idle)])
+	if t.reaper == nil {
+		return
+	}
+	if len(t.idle) == 0 {
+		t.reaper = nil
+		return
+	}
+	t.reaper.Reset(programIdleTime - time.Since(t.idle[0].since))
+}
+
+// CloseIdleConnections closes the connections that no request uses.
+func (t *Transport) CloseIdleConnections() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, c := range t.idle {
+		_ = c.conn.Close()
+	}
+	t.idle = nil
+	if t.reaper != nil {
+		t.reaper.Stop()
+		t.reaper = nil
+	}
 }

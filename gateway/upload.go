@@ -28,7 +28,7 @@ var (
 	errUploadOver   = errors.New("upload over")
 )
 
-// upload is the consumer's body on its way to the program. http.Transport reads it in a goroutine of its own, which may
+// upload is the consumer's body on its way to the program. the Transport reads it in a goroutine of its own, which may
 // outlive RoundTrip; stop ends that. A nil upload is an empty body.
 type upload struct {
 	body    io.Reader
@@ -68,7 +68,7 @@ func (u *upload) complete() bool { return u == nil || u.whole.Load() }
 // waiting reports whether the program waits for the consumer, and not the other way round.
 func (u *upload) waiting() bool { return u != nil && u.reading.Load() }
 
-// Read implements io.Reader for http.Transport.
+// Read implements io.Reader for the Transport.
 func (u *upload) Read(p []byte) (int, error) {
 	u.blocking.Lock()
 	defer u.blocking.Unlock()
@@ -127,7 +127,7 @@ func (u *upload) keep(err error) error {
 	return err
 }
 
-// Close is called by http.Transport. The body itself is net/http's to close.
+// Close is called by the Transport. The body itself is net/http's to close.
 func (u *upload) Close() error { return nil }
 
 // abort makes a read that goes on, and every later one, fail soon. It may be called concurrently with everything.

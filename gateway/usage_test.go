@@ -199,5 +199,5 @@ func TestProgramPanicsOfOurs(t *testing.T) {
 	if u := d.record(); u.Status != 500 || u.Error != wordInternal {
 		t.Errorf("record %+v", u)
 	}
-	d.sandboxes.transport = &http.Transport{}
+	d.sandboxes.transport = NewTransport(nil)
 }

@@ -1,0 +1,111 @@
+package gateway
+
+import (
+	"fmt"
+	"net/http"
+	"strconv"
+)
+
+// appendRequestHead appends the head of r. It sends nothing that could be read as more than it is: a method that is no
+// token, a space or control character in the target, or a line end in a value is errUnsendable.
+func appendRequestHead(b []byte, r *http.Request) ([]byte, error) {
+	target := r.URL.Opaque
+	if target == "" {
+		target = r.URL.RequestURI()
+	}
+	if !isToken(r.Method) || !isTarget(target) {
+		return b, fmt.Errorf("%w: method %.20q, target %.100q", errUnsendable, r.Method, target)
+	}
+	b = append(b, r.Method...)
+	b = append(b, ' ')
+	b = append(b, target...)
+	b = append(b, " HTTP/1.1\r\n"...)
+	host := r.Host
+	if host == "" {
+		host = r.URL.Host
+	}
+	b, err := appendField(b, "Host", host)
+	for name, values := range r.Header {
+		if isFraming(name) {
+			continue
+		}
+		for _, value := range values {
+			if err == nil {
+				b, err = appendField(b, name, value)
+			}
+		}
+	}
+	if err != nil {
+		return b, err
+	}
+	return append(appendFraming(b, r), "\r\n"...), nil
+}
+
+// isFraming knows the fields that RoundTrip writes itself.
+func isFraming(name string) bool {
+	switch name {
+	case "Host", "Content-Length", "Transfer-Encoding", "Trailer":
+		return true
+	}
+	return false
+}
+
+func appendFraming(b []byte, r *http.Request) []byte {
+	switch {
+	case r.Body != nil && r.ContentLength < 0:
+		b = append(b, "Transfer-Encoding: chunked\r\n"...)
+		for name := range r.Trailer {
+			b = append(append(append(b, "Trailer: "...), name...), "\r\n"...)
+		}
+	case r.Body != nil:
+		b = strconv.AppendInt(append(b, "Content-Length: "...), r.ContentLength, 10)
+		b = append(b, "\r\n"...)
+	case r.Method == http.MethodPost || r.Method == http.MethodPut || r.Method == http.MethodPatch:
+		b = append(b, "Content-Length: 0\r\n"...) // RFC 9110, 8.6: methods that expect content
+	}
+	return b
+}
+
+func appendField(b []byte, name, value string) ([]byte, error) {
+	if !isToken(name) || !isFieldValue(value) {
+		return b, fmt.Errorf("%w: field %.100q", errUnsendable, name)
+	}
+	return append(append(append(append(b, name...), ": "...), value...), "\r\n"...), nil
+}
+
+// isTarget reports whether s can stand between the two spaces of a request line.
+func isTarget(s string) bool {
+	for i := range len(s) {
+		if s[i] <= ' ' || s[i] == 0x7f {
+			return false
+		}
+	}
+	return s != ""
+}
+
+// tokenBytes are the characters of a token (RFC 9110, 5.6.2).
+var tokenBytes = func() (set [256]bool) {
+	for _, c := range []byte("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ") {
+		set[c] = true
+	}
+	return set
+}()
+
+func isToken[T string | []byte](s T) bool {
+	for i := range len(s) {
+		if !tokenBytes[s[i]] {
+			return false
+		}
+	}
+	return len(s) > 0
+}
+
+// isFieldValue reports whether s has only the characters of a field value (RFC 9110, 5.5): no control but the tab.
+func isFieldValue[T string | []byte](s T) bool {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' && c != '\t' || c == 0x7f {
+			return false
+		}
+	}
+	return true
+}

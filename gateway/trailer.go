@@ -1,0 +1,60 @@
+package gateway
+
+import "net/http"
+
+// requestTrailer returns the announced trailer fields that may be passed on, without values; nil when no trailer can
+// come. Programs may see trailer fields among the others, so the same rules hold.
+func requestTrailer(r *http.Request) http.Header {
+	if r.ContentLength >= 0 {
+		return nil
+	}
+	out := make(http.Header)
+	for name := range r.Trailer {
+		if !staysBehind(name) {
+			out[name] = nil
+		}
+	}
+	return out
+}
+
+// copyTrailer puts on dst what came after a request's body, announced or not.
+func copyTrailer(dst, src http.Header) {
+	for name, values := range src {
+		if !staysBehind(name) {
+			dst[name] = values
+		}
+	}
+}
+
+func staysBehind(name string) bool {
+	return isKept(name) || isFraming(name) || holdsSecrets(folded(name)) || folded(name) == "Content-Type"
+}
+
+// declareTrailer announces a program's trailer fields on h, the header of an answer, and returns which they are.
+func declareTrailer(h, trailer http.Header) fields {
+	var declared fields
+	for name := range trailer {
+		if isOurs(name) {
+			continue
+		}
+		if declared == nil {
+			declared = make(fields)
+		}
+		declared[name] = struct{}{}
+		h["Trailer"] = append(h["Trailer"], name)
+	}
+	return declared
+}
+
+// passTrailer puts on h what came after a program's answer. net/http sends what was not declared by a prefix.
+func passTrailer(h http.Header, declared fields, trailer http.Header) {
+	for name, values := range trailer {
+		switch {
+		case isOurs(name) || isFraming(name):
+		case declared.has(name):
+			h[name] = values
+		default:
+			h[http.TrailerPrefix+name] = values
+		}
+	}
+}

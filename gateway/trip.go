@@ -1,0 +1,220 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptrace"
+	"strings"
+	"sync"
+	"time"
+)
+
+var errUnsendable = errors.New("the request cannot be written as HTTP/1.1")
+
+// trip is one request and its response on one connection. The request's body is sent by a goroutine of its own; the
+// connection goes back to the pool when both directions have ended well, and is closed at the first thing that did not.
+type trip struct {
+	c     *programConn
+	r     *http.Request
+	trace *httptrace.ClientTrace // nil: none
+	wants chan bool              // whether the program wants the body; nil when that is known, or was not asked
+	unarm func() bool            // of the context
+
+	mu       sync.Mutex
+	parts    int // directions that have not ended
+	reusable bool
+	bodyErr  error // of reading the request's body
+}
+
+func newTrip(c *programConn, r *http.Request, trace *httptrace.ClientTrace) *trip {
+	t := &trip{c: c, r: r, trace: trace, parts: 1, reusable: true}
+	if r.Body != nil {
+		t.parts = 2
+		if strings.EqualFold(r.Header.Get("Expect"), "100-continue") {
+			t.wants = make(chan bool, 1)
+		}
+	}
+	return t
+}
+
+// run sends the request and reads the head of the response.
+func (t *trip) run() (*http.Response, error) {
+	head, err := appendRequestHead(t.c.head[:0], t.r)
+	t.c.head = head[:0]
+	if err != nil {
+		_ = t.c.conn.Close()
+		return nil, err
+	}
+	t.unarm = context.AfterFunc(t.r.Context(), t.fail)
+	_, err = t.c.conn.Write(head)
+	if err != nil {
+		t.notReusable() // there may be an answer all the same
+	}
+	if t.r.Body != nil {
+		go t.send(err == nil, t.wants)
+	}
+	res, err := t.receive()
+	if err != nil {
+		t.fail()
+		t.unarm()
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		if t.bodyErr != nil {
+			err = fmt.Errorf("%w: %w", t.bodyErr, err)
+		}
+		return nil, err
+	}
+	return res, nil
+}
+
+// receive reads heads until one is final.
+func (t *trip) receive() (*http.Response, error) {
+	for {
+		res, err := readResponseHead(t.c.r)
+		if err != nil {
+			return nil, err
+		}
+		final := res.StatusCode >= 200 || res.StatusCode == http.StatusSwitchingProtocols
+		if t.wants != nil && (final || res.StatusCode == http.StatusContinue) {
+			t.wants <- !final
+			t.wants = nil
+		}
+		if final {
+			res.Request = t.r
+			return res, t.frame(res)
+		}
+		if t.trace != nil && t.trace.Got1xxResponse != nil {
+			if err := t.trace.Got1xxResponse(res.StatusCode, map[string][]string(res.Header)); err != nil {
+				return nil, err
+			}
+		}
+	}
+}
+
+// send sends the request's body, piece by piece as it comes.
+func (t *trip) send(writable bool, wants <-chan bool) {
+	defer t.r.Body.Close()
+	if wants != nil && writable {
+		writable = t.wanted(wants)
+	}
+	if !writable {
+		t.notReusable()
+		t.done()
+		return
+	}
+	err := t.copyBody()
+	switch {
+	case err == nil:
+	case t.bodyErrOf() != nil:
+		t.fail() // the rest of the request will never come: the program must not wait for it
+	default:
+		t.notReusable() // the program reads no more, but may answer
+	}
+	t.done()
+}
+
+// wanted waits for the program's word on the body.
+func (t *trip) wanted(word <-chan bool) bool {
+	timer := time.NewTimer(continueWait)
+	defer timer.Stop()
+	select {
+	case yes := <-word:
+		return yes
+	case <-timer.C:
+		return true
+	case <-t.r.Context().Done():
+		return false
+	}
+}
+
+func (t *trip) copyBody() error {
+	chunked := t.r.ContentLength < 0
+	buffer := copyBuffers.Get().(*[copyBytes]byte)
+	defer copyBuffers.Put(buffer)
+	// A chunk is written with one call: its size goes before it into the same buffer.
+	const room, tail = 10, 2
+	for {
+		n, err := t.r.Body.Read(buffer[room : copyBytes-tail])
+		if n > 0 {
+			piece := buffer[room : room+n]
+			if chunked {
+				piece = frameChunk(buffer[:], room, n)
+			}
+			if _, err := t.c.conn.Write(piece); err != nil {
+				return err
+			}
+		}
+		switch {
+		case errors.Is(err, io.EOF):
+			return t.endBody(chunked)
+		case err != nil:
+			t.mu.Lock()
+			t.bodyErr = err
+			t.mu.Unlock()
+			return err
+		}
+	}
+}
+
+// frameChunk writes the size before and the line end after n bytes at buffer[at:], and returns the whole chunk.
+func frameChunk(buffer []byte, at, n int) []byte {
+	size := fmt.Appendf(make([]byte, 0, 16), "%x\r\n", n)
+	start := at - len(size)
+	copy(buffer[start:], size)
+	copy(buffer[at+n:], "\r\n")
+	return buffer[start : at+n+2]
+}
+
+func (t *trip) endBody(chunked bool) error {
+	if !chunked {
+		return nil
+	}
+	end := []byte("0\r\n")
+	for name, values := range t.r.Trailer {
+		for _, value := range values {
+			var err error
+			if end, err = appendField(end, name, value); err != nil {
+				return err
+			}
+		}
+	}
+	_, err := t.c.conn.Write(append(end, "\r\n"...))
+	return err
+}
+
+func (t *trip) bodyErrOf() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.bodyErr
+}
+
+func (t *trip) notReusable() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.reusable = false
+}
+
+// done says that one direction has ended. The last one decides what becomes of the connection.
+func (t *trip) done() {
+	t.mu.Lock()
+	t.parts--
+	last, reusable := t.parts == 0, t.reusable
+	t.mu.Unlock()
+	if !last {
+		return
+	}
+	if t.unarm() && reusable {
+		t.c.pool.put(t.c)
+		return
+	}
+	_ = t.c.conn.Close()
+}
+
+// fail ends both directions. It may be called more than once, and concurrently.
+func (t *trip) fail() {
+	t.notReusable()
+	_ = t.c.conn.Close()
+}
