@@ -1,6 +1,6 @@
 # `make` alone lists the targets. Nothing here is needed to run the server: scripts/serve.sh does that.
 .DEFAULT_GOAL := help
-.PHONY: help build run test race lint vuln fuzz bench bench-env vm
+.PHONY: help build run test race lint vuln fuzz bench bench-env bench-wake vm
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,6 +28,9 @@ fuzz: ## run every fuzzer for ten seconds
 
 bench: ## run the benchmarks; the gateway's prints its ratio to a bare reverse proxy
 	@bash -c '. scripts/lib.sh && find_go && go test -run "^$$" -bench . ./gateway ./ratelimit ./usage ./store/...'
+
+bench-wake: ## wake sleeping APIs beside starting plain uvicorn, and print the ratios (root)
+	@bash -c '. scripts/lib.sh && find_go && go test -run "^$$" -bench BenchmarkWake -benchtime 20x ./bench/wake'
 
 bench-env: ## build environments beside uv and pip alone, and print the ratios (root)
 	@bash -c '. scripts/lib.sh && find_go && go test -run "^$$" -bench BenchmarkEnvironment -benchtime 5x ./bench/environment'

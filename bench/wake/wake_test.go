@@ -1,0 +1,194 @@
+// Package wake_test measures how long a consumer waits for an API that sleeps, through the whole server, against starting
+// plain uvicorn with the same program and packages, without a sandbox, in the same run.
+package wake_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"apibuilder/internal/testenv"
+)
+
+const (
+	hello = "from fastapi import FastAPI\napp = FastAPI()\n@app.get('/')\ndef root():\n    return {'hello': 'world'}\n"
+	// pause lets the server make the next warm sandbox.
+	pause = 3 * time.Second
+)
+
+// BenchmarkWake wakes each program b.N times and starts it plainly as often, in turns.
+func BenchmarkWake(b *testing.B) {
+	dir, err := os.MkdirTemp("", "apibuilder-bench-")
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	s := serve(b, dir)
+	cases := []struct{ name, code, requirements string }{
+		{"hello", hello, ""},
+		{"pandas", "import numpy, pandas\n" + hello, "pandas\n"},
+	}
+	for _, c := range cases {
+		url, key := s.deploy(b, c.name, c.code, c.requirements)
+		env := testenv.Environment(b, c.requirements, "")
+		b.Run(c.name, func(b *testing.B) {
+			var woken, plain []time.Duration
+			for b.Loop() {
+				s.command(b, "apis", "sleep", c.name)
+				time.Sleep(pause)
+				woken = append(woken, timed(b, http.DefaultClient, url+"/", key))
+				plain = append(plain, uvicorn(b, dir, env.Path, c.code))
+			}
+			report(b, woken, plain)
+		})
+	}
+}
+
+func report(b *testing.B, woken, plain []time.Duration) {
+	b.Helper()
+	slices.Sort(woken)
+	slices.Sort(plain)
+	p50, p99, peer := at(woken, 0.5), at(woken, 0.99), at(plain, 0.5)
+	b.ReportMetric(ms(p50), "ms/wake")
+	b.ReportMetric(float64(p50)/float64(peer), "wake/uvicorn")
+	load, _ := os.ReadFile("/proc/loadavg")
+	fmt.Printf("\nwoken p50 %.1f ms, p99 %.1f ms; plain uvicorn p50 %.1f ms; ratio %.3f; %d rounds, %d cores, load %s",
+		ms(p50), ms(p99), ms(peer), float64(p50)/float64(peer), len(woken), runtime.NumCPU(), load)
+}
+
+func at(sorted []time.Duration, p float64) time.Duration {
+	return sorted[min(len(sorted)-1, int(p*float64(len(sorted))))]
+}
+
+func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+
+// timed is how long an answer takes over a connection of its own.
+func timed(b *testing.B, c *http.Client, url, key string) time.Duration {
+	b.Helper()
+	began := time.Now()
+	req, err := http.NewRequestWithContext(b.Context(), http.MethodGet, url, nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	req.Close = true
+	req.Header.Set("X-API-Key", key)
+	resp, err := c.Do(req)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if body, err := io.ReadAll(resp.Body); err != nil || resp.StatusCode != http.StatusOK {
+		b.Fatalf("status %d, %v: %s", resp.StatusCode, err, body)
+	}
+	return time.Since(began)
+}
+
+// uvicorn starts the program plainly and waits for its first answer.
+func uvicorn(b *testing.B, dir, env, code string) time.Duration {
+	b.Helper()
+	if err := os.WriteFile(filepath.Join(dir, "plain.py"), []byte(code), 0o600); err != nil {
+		b.Fatal(err)
+	}
+	socket := filepath.Join(dir, "plain.sock")
+	_ = os.Remove(socket)
+	client := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		var d net.Dialer
+		for {
+			if c, err := d.DialContext(ctx, "unix", socket); err == nil || ctx.Err() != nil {
+				return c, err
+			}
+			time.Sleep(500 * time.Microsecond)
+		}
+	}}}
+	began := time.Now()
+	cmd := exec.CommandContext(b.Context(), filepath.Join(env, "bin/python"), "-m", "uvicorn", "--uds", socket, "--log-level", "error", "plain:app")
+	cmd.Dir, cmd.Stderr = dir, os.Stderr
+	cmd.Env = append(os.Environ(), "PYTHONDONTWRITEBYTECODE=")
+	if err := cmd.Start(); err != nil {
+		b.Fatal(err)
+	}
+	timed(b, client, "http://plain/", "")
+	took := time.Since(began)
+	_ = cmd.Process.Signal(unix.SIGTERM)
+	_ = cmd.Wait()
+	return took
+}
+
+// server is a real one, in a process of its own.
+type server struct{ binary, dir string }
+
+func serve(b *testing.B, dir string) *server {
+	b.Helper()
+	s := &server{binary: filepath.Join(dir, "apibuilder"), dir: filepath.Join(dir, "data")}
+	if err := os.Chmod(dir, 0o711); err != nil {
+		b.Fatal(err)
+	}
+	if out, err := exec.CommandContext(b.Context(), "go", "build", "-o", s.binary, "apibuilder").CombinedOutput(); err != nil {
+		b.Fatalf("build: %v: %s", err, out)
+	}
+	if err := os.Mkdir(s.dir, 0o711); err != nil {
+		b.Fatal(err)
+	}
+	testenv.Tools(b)
+	if out, err := exec.CommandContext(b.Context(), "cp", "-a", filepath.Join(testenv.Dir(), "tools"), s.dir).CombinedOutput(); err != nil {
+		b.Fatalf("copy the tools: %v: %s", err, out)
+	}
+	cmd := exec.CommandContext(b.Context(), s.binary, "serve", "--json", "--no-example", "--listen", "127.0.0.1:0", "--data-dir", s.dir)
+	cmd.Cancel = func() error { return cmd.Process.Signal(unix.SIGTERM) }
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() {
+		_ = cmd.Process.Signal(unix.SIGTERM)
+		_ = cmd.Wait()
+	})
+	if !bufio.NewScanner(out).Scan() {
+		b.Fatal("the server is not ready")
+	}
+	return s
+}
+
+func (s *server) command(b *testing.B, args ...string) []byte {
+	b.Helper()
+	var out, log bytes.Buffer
+	cmd := exec.CommandContext(b.Context(), s.binary, append(args, "--data-dir", s.dir, "--json")...)
+	cmd.Stdout, cmd.Stderr = &out, &log
+	if err := cmd.Run(); err != nil {
+		b.Fatalf("%q: %v: %s%s", args, err, out.Bytes(), log.Bytes())
+	}
+	return out.Bytes()
+}
+
+func (s *server) deploy(b *testing.B, name, code, requirements string) (url, key string) {
+	b.Helper()
+	dir := b.TempDir()
+	app, list := filepath.Join(dir, "app.py"), filepath.Join(dir, "requirements.txt")
+	for path, text := range map[string]string{app: code, list: requirements} {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			b.Fatal(err)
+		}
+	}
+	var result struct{ URL, Key string }
+	if err := json.Unmarshal(s.command(b, "deploy", app, "-r", list, "--name", name), &result); err != nil {
+		b.Fatal(err)
+	}
+	return result.URL, result.Key
+}
