@@ -112,6 +112,9 @@ func (s *server) stop() {
 	if err := s.cmd.Wait(); err != nil {
 		s.t.Errorf("the server ended with %v:\n%s", err, s.stderr)
 	}
+	if strings.Contains(s.stderr.String(), `"msg":"panic"`) {
+		s.t.Error("the server panicked")
+	}
 	if s.t.Failed() {
 		s.t.Logf("server log:\n%s", s.stderr)
 	}
