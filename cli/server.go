@@ -208,7 +208,7 @@ func (s *server) serveAdmin(name string, l net.Listener, h http.Handler) {
 		BaseContext:       func(net.Listener) context.Context { return life },
 		ErrorLog:          zap.NewStdLog(s.log.Named("admin")),
 	}
-	done := s.run(name, server, l)
+	done := s.run(name, func() error { return server.Serve(l) })
 	s.onStop(name, func(ctx context.Context) error {
 		end(errors.New("the server is stopping"))
 		err := server.Shutdown(ctx)
@@ -218,7 +218,7 @@ func (s *server) serveAdmin(name string, l net.Listener, h http.Handler) {
 }
 
 func (s *server) serveGateway(g *gateway.Gateway) {
-	done := s.run("gateway", g.Server(), s.listener)
+	done := s.run("gateway", func() error { return g.Serve(s.listener, nil) })
 	s.stops = append(s.stops, stop{"gateway", s.options.drainTimeout, func(ctx context.Context) error {
 		err := g.Drain(ctx)
 		<-done
@@ -231,11 +231,11 @@ func (s *server) serveGateway(g *gateway.Gateway) {
 }
 
 // run serves until the server is shut down. Done is closed when its accept loop has ended.
-func (s *server) run(name string, server *http.Server, l net.Listener) (done chan struct{}) {
+func (s *server) run(name string, serve func() error) (done chan struct{}) {
 	done = make(chan struct{})
 	go func() {
 		defer close(done)
-		if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		if err := serve(); !errors.Is(err, http.ErrServerClosed) {
 			s.failed <- fmt.Errorf("serve the %s: %w", name, err)
 		}
 	}()

@@ -68,6 +68,9 @@ func (a *answer) WriteHeader(status int) {
 	if status >= 200 {
 		a.status = status
 		a.stamp(a.Header())
+		if mayUpgrade(a.request) {
+			a.Header()["Connection"] = []string{"close"}
+		}
 	}
 	a.w.WriteHeader(status)
 }
@@ -167,7 +170,7 @@ func (a *answer) logLine(r *http.Request) {
 // take the rest of it for the next request: a small one is read, else the connection will be closed.
 func (a *answer) settleBody() {
 	switch {
-	case a.request.ContentLength == 0:
+	case a.request.ContentLength == 0, a.request.ProtoMajor > 1: // HTTP/2 ends a stream, not the connection
 	case a.upload != nil && a.upload.complete():
 	case a.upload == nil && a.discardSmallBody():
 	default:

@@ -15,8 +15,15 @@ import (
 func (g *Gateway) run(w http.ResponseWriter, r *http.Request) {
 	a := w.(*answer)
 	ref, rest, ok := splitTarget(r.RequestURI)
-	if !ok {
+	switch {
+	case !ok:
 		a.problem(wordNotFound)
+		return
+	case len(rest) > g.config.MaxURLBytes: // by HTTP/2: in HTTP/1 the guard sees it first
+		a.problem(wordURLTooLong)
+		return
+	case !isTarget(rest):
+		a.problem(wordBadRequest)
 		return
 	}
 	e, err := g.directory.api(r.Context(), ref)

@@ -46,8 +46,12 @@ func (c *chunkReader) Read(p []byte) (int, error) {
 // next reads up to the data of the next chunk; io.EOF after the last one and the trailer.
 func (c *chunkReader) next() error {
 	if c.inside {
-		if line, err := c.line(2); err != nil || len(line) > 0 {
-			return errors.Join(malformed("a chunk is longer than its size"), err)
+		line, err := c.line(longestChunkLine)
+		switch {
+		case err != nil:
+			return err
+		case len(line) > 0:
+			return malformed("a chunk is longer than its size")
 		}
 		c.inside = false
 	}

@@ -133,11 +133,10 @@ func newDoorTo(t testing.TB, c Config, socket string) *door {
 		Timeout:       patience,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
-	s := d.gateway.Server()
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		_ = s.Serve(l)
+		_ = d.gateway.Serve(l, nil)
 	}()
 	t.Cleanup(func() {
 		transport.CloseIdleConnections()

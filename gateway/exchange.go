@@ -18,7 +18,9 @@ import (
 )
 
 const (
-	copyBytes  = 32 << 10
+	copyBytes     = 32 << 10
+	malformedWait = 50 * time.Millisecond // for a sandbox's end, after an answer that only a living program makes
+
 	mostInform = 16 // informational responses passed on for one request; more are an attack
 )
 
@@ -171,6 +173,10 @@ func (x *exchange) reason(err error) string {
 	case errors.Is(cause, errIdle):
 		return wordIdleTimeout
 	}
+	if word := connOf(x.in).stopped(); word != "" {
+		x.answer.cause = errGuard
+		return word
+	}
 	if word, cause := x.answer.upload.blame(); word != "" {
 		x.answer.cause = cause
 		return word
@@ -178,7 +184,11 @@ func (x *exchange) reason(err error) string {
 	if errors.Is(err, errConsumer) || x.gone() {
 		return x.gateway.goneWord()
 	}
-	if exit := x.exit(); exit != nil {
+	wait := x.gateway.config.ExitWait
+	if errors.Is(err, errMalformed) {
+		wait = min(wait, malformedWait) // most likely it lives
+	}
+	if exit := x.exit(wait); exit != nil {
 		x.answer.cause = exit
 		return wordOf(exit)
 	}
@@ -188,14 +198,17 @@ func (x *exchange) reason(err error) string {
 	return wordBadResponse
 }
 
-func (x *exchange) gone() bool { return x.answer.upload.gone(x.in.Context()) }
+// gone reports whether the consumer has left. A connection that the guard stopped looks so to net/http.
+func (x *exchange) gone() bool {
+	return connOf(x.in).stopped() == "" && x.answer.upload.gone(x.in.Context())
+}
 
-func (x *exchange) exit() *sandbox.Exit {
+func (x *exchange) exit(wait time.Duration) *sandbox.Exit {
 	ctx := x.in.Context()
 	if ctx.Err() != nil { // by our own abort, see upload.gone
 		ctx = context.WithoutCancel(ctx)
 	}
-	ctx, cancel := context.WithTimeout(ctx, x.gateway.config.ExitWait)
+	ctx, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	return x.lease.Exit(ctx)
 }

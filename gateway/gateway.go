@@ -15,6 +15,7 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"time"
@@ -39,6 +40,10 @@ type Config struct {
 	ExitWait time.Duration
 	// MaxBodyBytes is the largest request body; 0 means no bound.
 	MaxBodyBytes int64
+	// MaxHeaderBytes bounds the request line and the header fields of a request, together. Default 64 KiB.
+	MaxHeaderBytes int
+	// MaxURLBytes bounds the request target. Default 16 KiB.
+	MaxURLBytes int
 	// Ready says whether requests can be served; nil means always. Its error is logged, not shown. It must honour its
 	// context.
 	Ready func(context.Context) error
@@ -61,6 +66,7 @@ func (c Config) withDefaults() Config {
 			*field = value
 		}
 	}
+	c.MaxHeaderBytes, c.MaxURLBytes = cmp.Or(c.MaxHeaderBytes, headerBytes), cmp.Or(c.MaxURLBytes, urlBytes)
 	if c.Log == nil {
 		c.Log = zap.NewNop()
 	}
@@ -115,6 +121,10 @@ func New(c Config, st Store, sandboxes Sandboxes, limiter Limiter, journal Journ
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	g.traffic.begin()
 	defer g.traffic.end()
+	if c := connOf(r); c != nil {
+		c.inside.Store(true)
+		r.TLS = c.security()
+	}
 	a := newAnswer(g, w, r)
 	defer a.finish(r)
 	// The answer may begin before the upload ends, and net/http must not read what is left of it first.

@@ -70,7 +70,22 @@ func hasToken(values []string, want string) bool {
 func isUpgrade(r *http.Request) bool {
 	return r.Method == http.MethodGet && r.ContentLength == 0 && r.ProtoAtLeast(1, 1) &&
 		hasToken(r.Header["Connection"], "upgrade") &&
-		len(r.Header["Upgrade"]) == 1 && strings.EqualFold(r.Header["Upgrade"][0], "websocket")
+		len(r.Header["Upgrade"]) == 1 && strings.EqualFold(r.Header["Upgrade"][0], webSocket)
+}
+
+const webSocket = "websocket"
+
+// mayUpgrade reports whether the guard has let go of the connection after r.
+func mayUpgrade(r *http.Request) bool {
+	if r.ContentLength != 0 {
+		return false
+	}
+	for _, value := range r.Header["Upgrade"] {
+		if strings.EqualFold(value, webSocket) {
+			return true
+		}
+	}
+	return false
 }
 
 // requestHeader returns what the program gets of a consumer's header: neither fields of the connection nor our secrets

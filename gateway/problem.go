@@ -25,6 +25,10 @@ const (
 	wordMethodNotAllowed   = "method_not_allowed"
 	wordMethodNotSupported = "method_not_supported"
 	wordBadRequest         = "bad_request"
+	wordURLTooLong         = "url_too_long"
+	wordHeaderTooLarge     = "header_too_large"
+	wordCodingNotSupported = "coding_not_supported"
+	wordExpectationFailed  = "expectation_failed"
 	wordBodyTimeout        = "body_timeout"
 	wordBodyTooLarge       = "body_too_large"
 	wordNotDeployed        = "not_deployed"
@@ -61,7 +65,11 @@ var problems = map[string]problemKind{
 	wordRateLimited:        {429, "Too many requests", "Wait for the seconds in Retry-After. The RateLimit fields name the limit."},
 	wordMethodNotAllowed:   {405, "Method not allowed", "This address takes GET and HEAD."},
 	wordMethodNotSupported: {501, "Method not supported", "The gateway opens no tunnels."},
-	wordBadRequest:         {400, "Bad request", "The request body is not valid HTTP."},
+	wordBadRequest:         {400, "Bad request", "The request is not valid HTTP, or could be understood in two ways."},
+	wordURLTooLong:         {414, "Address too long", "The request's address is longer than this server accepts."},
+	wordHeaderTooLarge:     {431, "Header too large", "The request's header fields are more or larger than this server accepts."},
+	wordCodingNotSupported: {501, "Transfer coding not supported", "The only transfer coding that this server knows is chunked."},
+	wordExpectationFailed:  {417, "Expectation failed", "The only expectation that this server knows is 100-continue."},
 	wordBodyTimeout:        {408, "Request body too slow", "The request body did not arrive in time."},
 	wordBodyTooLarge:       {413, "Request body too large", "The request body is larger than this server accepts."},
 	wordNotDeployed:        {502, "API not deployed", "No version of this API was deployed successfully yet."},
@@ -109,23 +117,32 @@ func (a *answer) problem(word string) {
 		a.abort = true
 		return
 	}
-	kind := problemOf(word)
-	body, _ := json.Marshal(problemBody{word, kind.title, kind.status, kind.detail, a.id}) // strings and a number
-	body = append(body, '\n')
+	status, body := problemText(word, a.id)
 	h := a.Header()
 	clear(h)
-	h.Set("Content-Type", "application/problem+json")
-	h.Set("Cache-Control", "no-store")
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Content-Length", strconv.Itoa(len(body)))
-	for name, value := range problemFields(word, kind.status) {
-		h.Set(name, value)
-	}
+	setProblemHeader(h, word, status, len(body))
 	a.settleBody()
-	a.WriteHeader(kind.status)
+	a.WriteHeader(status)
 	if a.request.Method != http.MethodHead {
 		a.length = int64(len(body))
 		_, _ = a.Write(body) // a consumer that is gone has its record
+	}
+}
+
+// problemText is the body of a problem.
+func problemText(word, id string) (status int, body []byte) {
+	kind := problemOf(word)
+	body, _ = json.Marshal(problemBody{word, kind.title, kind.status, kind.detail, id}) // strings and a number
+	return kind.status, append(body, '\n')
+}
+
+func setProblemHeader(h http.Header, word string, status, length int) {
+	h.Set("Content-Type", "application/problem+json")
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Content-Length", strconv.Itoa(length))
+	for name, value := range problemFields(word, status) {
+		h.Set(name, value)
 	}
 }
 

@@ -2,8 +2,10 @@ package gateway
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"sync"
 	"time"
@@ -15,6 +17,7 @@ const (
 	headerTimeout = 10 * time.Second
 	keepAlive     = 2 * time.Minute
 	headerBytes   = 64 << 10
+	urlBytes      = 16 << 10
 
 	// cutGrace is for handlers to write their records once their connections are cut.
 	cutGrace = 5 * time.Second
@@ -22,25 +25,57 @@ const (
 
 var errDraining = errors.New("the server is stopping")
 
-// Server returns a server for g, which the caller starts with Serve. Drain ends it.
-func (g *Gateway) Server() *http.Server {
+// Serve takes consumers' connections from l until Drain ends it, HTTP/1 and HTTP/2 without TLS (prior knowledge); with
+// a TLS configuration, both inside TLS. It closes l. It returns http.ErrServerClosed after Drain, or why l broke.
+func (g *Gateway) Serve(l net.Listener, security *tls.Config) error {
+	if security != nil {
+		security = security.Clone()
+		security.NextProtos = []string{"h2", "http/1.1"}
+		l = tls.NewListener(l, security)
+	}
+	s := g.server()
+	if !g.traffic.add(s) {
+		_ = l.Close()
+		return http.ErrServerClosed
+	}
+	return s.Serve(consumerListener{l, g})
+}
+
+// server makes the http.Server. HTTP/2 inside TLS is for net/http the same as without: the handshake is done below it,
+// because it takes only a bare *tls.Conn for TLS, which nobody can watch.
+func (g *Gateway) server() *http.Server {
 	errorLog, err := zap.NewStdLogAt(g.log.Named("http"), zap.WarnLevel)
 	if err != nil {
 		panic(err) // only for a level that does not exist
 	}
-	s := &http.Server{
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(true)
+	protocols.SetUnencryptedHTTP2(true)
+	return &http.Server{
 		Handler:                      g,
 		ReadHeaderTimeout:            headerTimeout,
 		IdleTimeout:                  keepAlive,
-		MaxHeaderBytes:               headerBytes,
+		MaxHeaderBytes:               g.config.MaxHeaderBytes,
 		DisableGeneralOptionsHandler: true, // its answer to OPTIONS * has no request id
 		ErrorLog:                     errorLog,
+		Protocols:                    protocols,
+		HTTP2: &http.HTTP2Config{
+			MaxConcurrentStreams: 100, MaxReceiveBufferPerConnection: 1 << 20, MaxReceiveBufferPerStream: 256 << 10,
+			SendPingTimeout: keepAlive, WriteByteTimeout: writeGrace,
+		},
+		ConnContext: withConn,
+		ConnState:   connState,
 	}
-	g.traffic.add(s)
-	return s
 }
 
-// Drain ends the servers made by Server: they take no more connections, and what is going on may finish until ctx ends;
+// connState notes that an answer of a handler has been sent.
+func connState(c net.Conn, state http.ConnState) {
+	if conn, ok := c.(*consumerConn); ok && state == http.StateIdle {
+		conn.inside.Store(false)
+	}
+}
+
+// Drain ends the servers that Serve runs: they take no more connections, and what is going on may finish until ctx ends;
 // then it is cut, WebSockets too, and Drain returns the context's error. In both cases the usage records of all
 // requests were kept when it returns. It may be called more than once.
 func (g *Gateway) Drain(ctx context.Context) error {
@@ -77,10 +112,14 @@ type traffic struct {
 	tunnels map[*func()]struct{}
 }
 
-func (t *traffic) add(s *http.Server) {
+// add registers a server; false when it is too late for one.
+func (t *traffic) add(s *http.Server) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.servers = append(t.servers, s)
+	if !t.closing {
+		t.servers = append(t.servers, s)
+	}
+	return !t.closing
 }
 
 func (t *traffic) begin() {

@@ -111,7 +111,7 @@ func TestDrainCuts(t *testing.T) {
 
 func TestServerBounds(t *testing.T) {
 	d := newDoor(t, Config{}, func(http.ResponseWriter, *http.Request) {})
-	s := d.gateway.Server()
+	s := d.gateway.server()
 	if s.ReadHeaderTimeout <= 0 || s.IdleTimeout <= 0 || s.MaxHeaderBytes <= 0 || s.WriteTimeout != 0 || s.ReadTimeout != 0 {
 		t.Errorf("%+v", s)
 	}
@@ -119,7 +119,7 @@ func TestServerBounds(t *testing.T) {
 	go func() {
 		_, _ = io.WriteString(c.Conn, "GET /run/public/ HTTP/1.1\r\nHost: h\r\nX-A: "+strings.Repeat("a", 1<<20))
 	}()
-	if got := c.head("GET"); got.StatusCode != 431 {
+	if got := c.answer("GET"); got.StatusCode != 431 {
 		t.Errorf("status %d for an endless header", got.StatusCode)
 	}
 }

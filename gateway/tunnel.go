@@ -22,6 +22,9 @@ func (x *exchange) tunnel(res *http.Response) {
 		a.problem(wordBadResponse)
 		return
 	}
+	if c := connOf(x.in); c != nil {
+		c.free.Store(true)
+	}
 	conn, consumer, err := a.control.Hijack()
 	if err != nil {
 		a.cause = err
@@ -62,7 +65,9 @@ func (x *exchange) join(conn net.Conn, consumer io.Reader, program io.ReadWriter
 	end()
 	<-up
 	watch.stop()
-	a.upload = &upload{}
+	a.upload = &upload{} // counts, and has no connection to end
+	a.upload.over.Store(true)
+	a.upload.whole.Store(true)
 	a.upload.count.Store(in.Load())
 	a.written = out.Load()
 	a.cause = err

@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -53,8 +54,8 @@ type server struct {
 	ready   map[string]any
 }
 
-// dataDir empties the data directory that the tests of this package use one after the other, but for the tools and the
-// environments, so that nothing is built twice.
+// dataDir empties the data directory that the tests of this package use one after the other, but for what tests of other
+// packages use at the same time: the tools, the environments, what jails see, and files that are locked.
 func dataDir(t *testing.T) string {
 	t.Helper()
 	testenv.Tools(t)
@@ -63,7 +64,7 @@ func dataDir(t *testing.T) string {
 		t.Fatal(err)
 	}
 	for _, e := range entries {
-		if e.Name() != "tools" && e.Name() != "envs" {
+		if !slices.Contains([]string{"tools", "envs", "runner"}, e.Name()) && !strings.HasPrefix(e.Name(), ".") {
 			if err := os.RemoveAll(filepath.Join(testenv.Dir(), e.Name())); err != nil {
 				t.Fatal(err)
 			}
@@ -112,6 +113,9 @@ func (s *server) stop() {
 	defer timer.Stop()
 	if err := s.cmd.Wait(); err != nil {
 		s.t.Errorf("the server ended with %v:\n%s", err, s.stderr)
+	}
+	if strings.Contains(s.stderr.String(), `"msg":"panic"`) {
+		s.t.Error("the server panicked")
 	}
 	if s.t.Failed() {
 		s.t.Logf("server log:\n%s", s.stderr)

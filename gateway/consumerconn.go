@@ -1,0 +1,154 @@
+package gateway
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// consumerConn is a consumer's connection as net/http sees it. It keeps from net/http what the guard refuses, and
+// replaces the answers that net/http makes by itself, which are text without a request id, by problems. Behind TLS it is
+// the plain side.
+type consumerConn struct {
+	net.Conn
+	log    *zap.Logger
+	guard  guard
+	word   atomic.Pointer[string] // why the guard stopped the connection; nil: it did not
+	free   atomic.Bool            // HTTP/1 has ended on it: bytes go through unseen
+	inside atomic.Bool            // a handler's answer has not ended: what is written is not net/http's own
+}
+
+type consumerConnKey struct{}
+
+// errGuard is what net/http reads when the guard has stopped a connection.
+var errGuard = errors.New("the request is malformed or ambiguous")
+
+func connOf(r *http.Request) *consumerConn {
+	c, _ := r.Context().Value(consumerConnKey{}).(*consumerConn)
+	return c
+}
+
+func withConn(ctx context.Context, c net.Conn) context.Context {
+	return context.WithValue(ctx, consumerConnKey{}, c)
+}
+
+// stopped returns the word for which the guard has stopped the connection, or nothing. It may be called concurrently.
+func (c *consumerConn) stopped() string {
+	if c == nil {
+		return ""
+	}
+	if word := c.word.Load(); word != nil {
+		return *word
+	}
+	return ""
+}
+
+// Read implements net.Conn.
+func (c *consumerConn) Read(p []byte) (int, error) {
+	if c.word.Load() != nil {
+		return 0, errGuard
+	}
+	n, err := c.Conn.Read(p)
+	if n == 0 || c.free.Load() {
+		return n, err
+	}
+	good, word := c.guard.pass(p[:n])
+	if word == "" {
+		return n, err
+	}
+	c.word.Store(&word)
+	if good == 0 {
+		return 0, errGuard
+	}
+	return good, nil
+}
+
+// Write implements net.Conn.
+func (c *consumerConn) Write(p []byte) (int, error) {
+	if c.inside.Load() || c.free.Load() || c.guard.state == atNothing || !bytes.HasPrefix(p, []byte("HTTP/1.1 ")) {
+		return c.Conn.Write(p)
+	}
+	if _, err := c.Conn.Write(c.refusal(p)); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+// refusal is the problem that stands for an answer of net/http's own.
+func (c *consumerConn) refusal(own []byte) []byte {
+	word := c.stopped()
+	if word == "" {
+		word = wordOfStatus(own)
+	}
+	id := newRequestID(time.Now())
+	status, body := problemText(word, id)
+	c.log.Debug("refused", zap.String("request_id", id), zap.Int("status", status), zap.String("reason", word))
+	h := http.Header{"X-Request-Id": {id}, "Connection": {"close"}, "Date": {time.Now().UTC().Format(http.TimeFormat)}}
+	setProblemHeader(h, word, status, len(body))
+	var out bytes.Buffer
+	fmt.Fprintf(&out, "HTTP/1.1 %d %s\r\n", status, http.StatusText(status))
+	_ = h.Write(&out) // to memory
+	out.WriteString("\r\n")
+	out.Write(body)
+	return out.Bytes()
+}
+
+// wordOfStatus finds the word for an answer of net/http's own: HTTP/1.1 431 ...
+func wordOfStatus(own []byte) string {
+	status, _ := strconv.Atoi(string(own[len("HTTP/1.1 "):min(len(own), len("HTTP/1.1 431"))]))
+	switch status {
+	case http.StatusRequestHeaderFieldsTooLarge:
+		return wordHeaderTooLarge
+	case http.StatusNotImplemented:
+		return wordCodingNotSupported
+	case http.StatusExpectationFailed:
+		return wordExpectationFailed
+	}
+	return wordBadRequest
+}
+
+// CloseWrite lets net/http end an answer without a reset when the consumer still sends.
+func (c *consumerConn) CloseWrite() error {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return errors.ErrUnsupported
+}
+
+// security tells what TLS has agreed on; nil without TLS.
+func (c *consumerConn) security() *tls.ConnectionState {
+	conn, ok := c.Conn.(*tls.Conn)
+	if !ok {
+		return nil
+	}
+	state := conn.ConnectionState()
+	return &state
+}
+
+// consumerListener wraps what it accepts.
+type consumerListener struct {
+	net.Listener
+	gateway *Gateway
+}
+
+// Accept implements net.Listener.
+func (l consumerListener) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	c := l.gateway.config
+	return &consumerConn{
+		Conn: conn, log: l.gateway.log,
+		guard: guard{mostHead: c.MaxHeaderBytes, mostTarget: c.MaxURLBytes},
+	}, nil
+}
