@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"os"
 	"regexp"
@@ -143,14 +144,23 @@ func (u *upstream) dial(ctx context.Context, network, address string) (net.Conn,
 	return d.DialContext(ctx, network, address)
 }
 
+// specialPurpose are addresses that count as global unicast and are nobody's on the internet, or carry an IPv4 address
+// (IANA's special-purpose address registries; RFC 6598, 6052, 8215, 3056, 4380).
+var specialPurpose = []netip.Prefix{
+	netip.MustParsePrefix("0.0.0.0/8"), netip.MustParsePrefix("100.64.0.0/10"), netip.MustParsePrefix("192.0.0.0/24"),
+	netip.MustParsePrefix("198.18.0.0/15"), netip.MustParsePrefix("240.0.0.0/4"), netip.MustParsePrefix("64:ff9b::/96"),
+	netip.MustParsePrefix("64:ff9b:1::/48"), netip.MustParsePrefix("2002::/16"), netip.MustParsePrefix("2001::/32"),
+}
+
 func refusePrivate(address string) error {
 	host, _, err := net.SplitHostPort(address)
 	if err != nil {
 		return err
 	}
-	ip := net.ParseIP(host)
-	shared := &net.IPNet{IP: net.IPv4(100, 64, 0, 0), Mask: net.CIDRMask(10, 32)} // RFC 6598, where some clouds have services
-	if ip == nil || !ip.IsGlobalUnicast() || ip.IsPrivate() || shared.Contains(ip) {
+	ip, err := netip.ParseAddr(host)
+	ip = ip.Unmap()
+	special := func(p netip.Prefix) bool { return p.Contains(ip) }
+	if err != nil || !ip.IsGlobalUnicast() || ip.IsPrivate() || slices.ContainsFunc(specialPurpose, special) {
 		return fmt.Errorf("%w: %s is not a public address", errForbidden, host)
 	}
 	return nil
@@ -174,6 +184,8 @@ func (u *upstream) fileURL(file *url.URL) string {
 	return local
 }
 
+var projectPage = regexp.MustCompile(`^[A-Za-z0-9._-]+/?$`)
+
 // target finds what the path of a request stands for; page says that its answer is a page of links.
 func (u *upstream) target(r *url.URL) (target *url.URL, page bool, err error) {
 	kind, rest, _ := strings.Cut(strings.TrimPrefix(r.EscapedPath(), "/"), "/")
@@ -186,6 +198,10 @@ func (u *upstream) target(r *url.URL) (target *url.URL, page bool, err error) {
 		}
 		if slices.Contains(u.links, index) { // a page may have a query, and is one page
 			return index, true, nil
+		}
+		// A project's page and nothing else: the operator's credentials go with it.
+		if !projectPage.MatchString(rest) || strings.Trim(rest, "./") == "" {
+			break
 		}
 		return index.JoinPath(rest), true, nil
 	case "f":
