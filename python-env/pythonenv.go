@@ -20,6 +20,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // MountPoint is where a sandbox mounts an environment. Byte-code and tracebacks name files below it.
@@ -259,11 +261,24 @@ func (b *Builder) removeDeadScratch() error {
 		return fmt.Errorf("list the scratch directories: %w", err)
 	}
 	for _, e := range entries {
-		if err := os.RemoveAll(b.path(scratchDir, e.Name())); err != nil {
+		if err := removeWithWriter(b.path(scratchDir, e.Name())); err != nil {
 			return fmt.Errorf("remove the scratch of a dead build: %w", err)
 		}
 	}
 	return nil
+}
+
+// removeWithWriter removes a directory in which a process that is about to end may still make files: the kernel ends those of
+// a dead build's jail, but not before it lets go of the lock.
+func removeWithWriter(dir string) error {
+	const attempts, pause = 100, 50 * time.Millisecond
+	for n := 1; ; n++ {
+		err := os.RemoveAll(dir)
+		if !errors.Is(err, unix.ENOTEMPTY) || n == attempts {
+			return err
+		}
+		time.Sleep(pause)
+	}
 }
 
 // firstClosed returns the first directory on the way to path that an unprivileged user cannot enter.

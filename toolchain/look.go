@@ -65,7 +65,7 @@ func look(ctx context.Context, dir string, p pin) Found {
 // Reach asks an index for the page of a project and waits no longer than patience. It returns nil when the index answers
 // with that page, which is not read; its errors show no credentials.
 func Reach(ctx context.Context, index Index, project string, patience time.Duration) error {
-	f, err := newFetcher(index, retry{attempts: 1, idle: patience})
+	f, err := newFetcher(index, retry{attempts: 1, idle: 2 * patience}) // the context ends it first
 	if err != nil {
 		return err
 	}
