@@ -33,6 +33,26 @@ func (v Version) Valid() error {
 	return err
 }
 
+// Succeed returns v as it is stored over old, the same version before: what v leaves empty of state and lock is old's. A
+// version that left the state building stays in the state it has, and one that has a lock keeps it: another one is an
+// ErrInvalid.
+func (v Version) Succeed(old Version) (Version, error) {
+	if v.State == "" {
+		v.State = old.State
+	}
+	if old.State != v.State && old.State != VersionBuilding {
+		return v, fmt.Errorf("%w: version %d of api %q is %s and cannot become %s: deploy a new version",
+			ErrInvalid, v.Number, v.APIID, old.State, v.State)
+	}
+	if v.Lock == "" {
+		v.Lock = old.Lock
+	}
+	if old.Lock != "" && old.Lock != v.Lock {
+		return v, fmt.Errorf("%w: version %d of api %q has another lock: deploy a new version", ErrInvalid, v.Number, v.APIID)
+	}
+	return v, nil
+}
+
 func (s VersionState) valid() error {
 	switch s {
 	case "", VersionBuilding, VersionReady, VersionFailed:

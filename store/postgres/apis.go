@@ -27,8 +27,8 @@ func (s *Store) CreateAPI(ctx context.Context, a store.API) (store.API, error) {
 		return store.API{}, fmt.Errorf("create api: %w", err)
 	}
 	a.ActiveVersion = 0
-	a.CreatedAt = stamp(a.CreatedAt)
-	a.UpdatedAt = stamp(a.UpdatedAt)
+	a.CreatedAt = store.Stamp(a.CreatedAt)
+	a.UpdatedAt = store.Stamp(a.UpdatedAt)
 	err := s.write(ctx, func(u *unit) error {
 		if err := checkUser(ctx, u, a.UserID); err != nil {
 			return err
@@ -82,7 +82,7 @@ func (s *Store) UpdateAPI(ctx context.Context, a store.API) (store.API, error) {
 			return err
 		}
 		updated.Public, updated.PublicDocs, updated.Rate, updated.UserID = a.Public, a.PublicDocs, a.Rate, a.UserID
-		updated.UpdatedAt = stamp(noTime)
+		updated.UpdatedAt = store.Stamp(noTime)
 		_, err = u.Exec(ctx, `UPDATE apibuilder_apis SET public = $1, public_docs = $2, rate_requests = $3, rate_per_ns = $4,
 			user_id = $5, updated_at = $6 WHERE id = $7`, updated.Public, updated.PublicDocs, updated.Rate.Requests, int64(updated.Rate.Per), updated.UserID,
 			micros(updated.UpdatedAt), updated.ID)

@@ -24,7 +24,7 @@ func (s *Store) AddExit(ctx context.Context, e store.Exit) error {
 	err := s.write(ctx, func(u *unit) error {
 		_, err := u.Exec(ctx, `INSERT INTO apibuilder_exits (api_id, version, reason, detail, output, time)
 			VALUES ($1, $2, $3, $4, $5, $6)`, e.APIID, e.Version, store.CleanText(e.Reason), store.CleanText(e.Detail),
-			store.CleanText(e.Output), micros(stamp(e.Time)))
+			store.CleanText(e.Output), micros(store.Stamp(e.Time)))
 		if err != nil {
 			return about("api", e.APIID, err)
 		}

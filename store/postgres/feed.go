@@ -187,7 +187,7 @@ func (f *feed) heard(channel, payload string) {
 	}
 	parts := strings.SplitN(payload, " ", 3) // schema, node, API
 	if len(parts) == 3 && parts[0] == f.schema && parts[1] != f.store.node {
-		f.store.publish([]change{{APIID: parts[2]}})
+		f.store.subscribers.Publish([]change{{APIID: parts[2]}})
 	}
 }
 
@@ -271,7 +271,7 @@ func (f *feed) once(ctx context.Context) error {
 			changes = append(changes, change{APIID: a})
 		}
 	}
-	f.store.publish(changes)
+	f.store.subscribers.Publish(changes)
 	f.since, f.clock, f.seen, f.looked = newest, clock, seen, began
 	return f.purge(ctx)
 }

@@ -10,6 +10,7 @@ import (
 
 	"apibuilder/internal/pgtest"
 	"apibuilder/store"
+	"apibuilder/store/schema"
 )
 
 func isErr(err, target error) bool { return errors.Is(err, target) }
@@ -55,14 +56,14 @@ func TestNodesThatStartAtOnceMigrateOnce(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if n := ask[int](t, url, "SELECT count(*) FROM apibuilder_schema_migrations"); n != len(embedded()) {
+	if n := ask[int](t, url, "SELECT count(*) FROM apibuilder_schema_migrations"); n != len(schema.Migrations(files)) {
 		t.Errorf("%d migrations are recorded", n)
 	}
 }
 
 func TestFailedMigrationLeavesNothing(t *testing.T) {
 	url := pgtest.Database(t)
-	broken := []migration{{1, "a", "CREATE TABLE t (n INTEGER)"}, {2, "b", "CREATE TABLE u (n INTEGER); CREATE TABLE t (n INTEGER)"}}
+	broken := []schema.Migration{{Version: 1, Name: "a", SQL: "CREATE TABLE t (n INTEGER)"}, {Version: 2, Name: "b", SQL: "CREATE TABLE u (n INTEGER); CREATE TABLE t (n INTEGER)"}}
 	err := migrate(t.Context(), rawPool(t, url), broken)
 	if err == nil || !strings.Contains(err.Error(), "migration b") {
 		t.Fatalf("error is %v", err)
@@ -80,7 +81,7 @@ func TestOlderNodeGoesOn(t *testing.T) {
 	url := pgtest.Database(t)
 	old := openAt(t, url)
 	a := makeAPI(t, old, "resize")
-	newer := append(embedded(), migration{len(embedded()) + 1, "next", `ALTER TABLE apibuilder_apis ADD COLUMN colour TEXT NOT NULL
+	newer := append(schema.Migrations(files), schema.Migration{Version: len(schema.Migrations(files)) + 1, Name: "next", SQL: `ALTER TABLE apibuilder_apis ADD COLUMN colour TEXT NOT NULL
 		DEFAULT 'red'; ALTER TABLE apibuilder_versions ADD COLUMN colour TEXT; CREATE TABLE apibuilder_more (n INTEGER)`})
 	s, err := open(t.Context(), Options{URL: url}, newer)
 	if err != nil {
@@ -98,7 +99,7 @@ func TestOlderNodeGoesOn(t *testing.T) {
 	makeAPI(t, old, "another")
 
 	_, err = Open(t.Context(), Options{URL: url})
-	if !errors.Is(err, ErrNewer) || !strings.Contains(err.Error(), "run the newer program") {
+	if !errors.Is(err, schema.ErrNewer) || !strings.Contains(err.Error(), "run the newer program") {
 		t.Fatalf("error is %v", err)
 	}
 }
@@ -114,7 +115,7 @@ func TestMigrationGivesWayToALongTransaction(t *testing.T) {
 	if _, err := tx.Exec(t.Context(), "SELECT * FROM apibuilder_plans"); err != nil {
 		t.Fatal(err)
 	}
-	next := append(embedded(), migration{len(embedded()) + 1, "next", "ALTER TABLE apibuilder_plans ADD COLUMN colour TEXT"})
+	next := append(schema.Migrations(files), schema.Migration{Version: len(schema.Migrations(files)) + 1, Name: "next", SQL: "ALTER TABLE apibuilder_plans ADD COLUMN colour TEXT"})
 	done := make(chan error, 1)
 	pool := rawPool(t, url)
 	go func() { done <- migrate(t.Context(), pool, next) }()

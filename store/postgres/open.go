@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"apibuilder/store"
+	"apibuilder/store/schema"
 )
 
 // oldestServer is the first PostgreSQL that has what the schema uses (xid8), as server_version_num.
@@ -33,17 +34,17 @@ type Options struct {
 }
 
 // Open connects, brings the schema up to date, and begins to listen for the changes of others. A database whose schema is
-// newer is refused with ErrNewer and left as it is. The tables are made in the first schema of the search path. The caller
+// newer is refused with schema.ErrNewer and left as it is. The tables are made in the first schema of the search path. The caller
 // closes the Store.
 func Open(ctx context.Context, o Options) (*Store, error) {
-	s, err := open(ctx, o, embedded())
+	s, err := open(ctx, o, schema.Migrations(files))
 	if err != nil {
 		return nil, fmt.Errorf("open the PostgreSQL database: %w", err)
 	}
 	return s, nil
 }
 
-func open(ctx context.Context, o Options, all []migration) (*Store, error) {
+func open(ctx context.Context, o Options, all []schema.Migration) (*Store, error) {
 	cfg, err := config(o.URL)
 	if err != nil {
 		return nil, err
@@ -57,7 +58,7 @@ func open(ctx context.Context, o Options, all []migration) (*Store, error) {
 		pool.Close()
 		return nil, unavailable(ctx, err)
 	}
-	s := &Store{pool: pool, node: strings.TrimPrefix(store.NewID("node"), "node_"), subscribers: map[int]func(change){}}
+	s := &Store{pool: pool, node: strings.TrimPrefix(store.NewID("node"), "node_")}
 	if o.Log == nil {
 		o.Log = zap.NewNop()
 	}
@@ -73,7 +74,7 @@ func open(ctx context.Context, o Options, all []migration) (*Store, error) {
 }
 
 // prepare looks at the server and migrates. It returns the schema that holds the tables.
-func prepare(ctx context.Context, pool *pgxpool.Pool, all []migration) (schema string, err error) {
+func prepare(ctx context.Context, pool *pgxpool.Pool, all []schema.Migration) (schema string, err error) {
 	var server int
 	err = pool.QueryRow(ctx, "SELECT current_setting('server_version_num')::bigint, coalesce(current_schema(), '')").
 		Scan(&server, &schema)

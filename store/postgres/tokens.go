@@ -20,7 +20,7 @@ func scanToken(rows pgx.Rows) (store.Token, error) {
 	}
 	t.CreatedAt, t.RevokedAt = fromMicros(created), fromMicros(revoked)
 	var err error
-	t.Hash, err = hashOf(hash)
+	t.Hash, err = store.DecodeHash(hash)
 	return t, err
 }
 
@@ -29,7 +29,7 @@ func (s *Store) CreateToken(ctx context.Context, t store.Token) (store.Token, er
 	if err := t.Valid(); err != nil {
 		return store.Token{}, fmt.Errorf("create token: %w", err)
 	}
-	t.CreatedAt = stamp(t.CreatedAt)
+	t.CreatedAt = store.Stamp(t.CreatedAt)
 	t.RevokedAt = fromMicros(micros(t.RevokedAt))
 	err := s.write(ctx, func(u *unit) error {
 		_, err := u.Exec(ctx, `INSERT INTO apibuilder_tokens (`+tokenColumns+`) VALUES ($1, $2, $3, $4, $5, $6)`,
@@ -74,7 +74,7 @@ func (s *Store) RevokeToken(ctx context.Context, id string) (t store.Token, err 
 		if err != nil || !t.RevokedAt.IsZero() {
 			return about("token", id, err)
 		}
-		t.RevokedAt = stamp(noTime)
+		t.RevokedAt = store.Stamp(noTime)
 		u.changed("")
 		return about("token", id,
 			must(u.Exec(ctx, `UPDATE apibuilder_tokens SET revoked_at = $1 WHERE id = $2`, micros(t.RevokedAt), id)))

@@ -29,7 +29,7 @@ func (s *Store) CreateUser(ctx context.Context, user store.User) (store.User, er
 	if err := user.Valid(); err != nil {
 		return store.User{}, fmt.Errorf("create user: %w", err)
 	}
-	user.CreatedAt = stamp(user.CreatedAt)
+	user.CreatedAt = store.Stamp(user.CreatedAt)
 	err := s.write(ctx, func(u *unit) error {
 		if _, err := findPlan(ctx, u, user.Plan); err != nil {
 			return err

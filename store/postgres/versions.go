@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"maps"
 
@@ -24,28 +23,8 @@ func scanVersion(rows pgx.Rows) (store.Version, error) {
 		return v, err
 	}
 	v.CreatedAt = fromMicros(created)
-	v.Env, err = decodeEnv([]byte(env))
+	v.Env, err = store.DecodeEnv([]byte(env))
 	return v, err
-}
-
-func encodeEnv(env map[string]string) (string, error) {
-	if len(env) == 0 {
-		return "{}", nil
-	}
-	b, err := json.Marshal(env)
-	return string(b), err
-}
-
-// decodeEnv returns nil for an empty environment, and keeps values out of its error.
-func decodeEnv(b []byte) (map[string]string, error) {
-	var env map[string]string
-	if err := json.Unmarshal(b, &env); err != nil {
-		return nil, fmt.Errorf("read env of a version: not a JSON object of strings")
-	}
-	if len(env) == 0 {
-		return nil, nil
-	}
-	return env, nil
 }
 
 // AddVersion is as in store.Store; an empty State is building.
@@ -53,7 +32,7 @@ func (s *Store) AddVersion(ctx context.Context, v store.Version) (store.Version,
 	if err := v.Valid(); err != nil {
 		return store.Version{}, fmt.Errorf("add version: %w", err)
 	}
-	env, err := encodeEnv(v.Env)
+	env, err := store.EncodeEnv(v.Env)
 	if err != nil {
 		return store.Version{}, fmt.Errorf("add version: %w", err)
 	}
@@ -62,7 +41,7 @@ func (s *Store) AddVersion(ctx context.Context, v store.Version) (store.Version,
 	}
 	v.Env = maps.Clone(v.Env)
 	v.Failure, v.Detail = store.CleanText(v.Failure), store.CleanText(v.Detail)
-	v.CreatedAt = stamp(v.CreatedAt)
+	v.CreatedAt = store.Stamp(v.CreatedAt)
 	err = s.write(ctx, func(u *unit) error {
 		// One number at a time: who adds another waits here.
 		if _, err := findAPI(ctx, u, "WHERE id = $1 FOR UPDATE", v.APIID); err != nil {
@@ -87,8 +66,7 @@ func (s *Store) AddVersion(ctx context.Context, v store.Version) (store.Version,
 	return v, nil
 }
 
-// UpdateVersion is as in store.Store. A version that left the state building stays in the state it has: another one is
-// an ErrInvalid.
+// UpdateVersion is as in store.Store; for what cannot change see store.Version.Succeed.
 func (s *Store) UpdateVersion(ctx context.Context, v store.Version) error {
 	if err := v.Valid(); err != nil {
 		return fmt.Errorf("update version: %w", err)
@@ -98,18 +76,8 @@ func (s *Store) UpdateVersion(ctx context.Context, v store.Version) error {
 		if err != nil {
 			return err
 		}
-		if v.State == "" {
-			v.State = old.State
-		}
-		if old.State != v.State && old.State != store.VersionBuilding {
-			return fmt.Errorf("%w: version %d of api %q is %s and cannot become %s: deploy a new version",
-				store.ErrInvalid, v.Number, v.APIID, old.State, v.State)
-		}
-		if v.Lock == "" {
-			v.Lock = old.Lock
-		}
-		if old.Lock != "" && old.Lock != v.Lock {
-			return fmt.Errorf("%w: version %d of api %q has another lock: deploy a new version", store.ErrInvalid, v.Number, v.APIID)
+		if v, err = v.Succeed(old); err != nil {
+			return err
 		}
 		u.changed(v.APIID)
 		return must(u.Exec(ctx, `UPDATE apibuilder_versions SET state = $1, environment = $2, lock = $3, failure = $4, detail = $5
@@ -168,7 +136,7 @@ func (s *Store) Activate(ctx context.Context, apiID string, number int) error {
 			return err
 		}
 		return about("api", apiID, must(u.Exec(ctx, `UPDATE apibuilder_apis SET active_version = $1, code_snapshot = $2,
-			requirements = $3, updated_at = $4 WHERE id = $5`, number, v.Code, v.Requirements, micros(stamp(noTime)), apiID)))
+			requirements = $3, updated_at = $4 WHERE id = $5`, number, v.Code, v.Requirements, micros(store.Stamp(noTime)), apiID)))
 	})
 	if err != nil {
 		return fmt.Errorf("activate: %w", err)

@@ -26,8 +26,8 @@ func (s *Store) CreateAPI(ctx context.Context, a store.API) (store.API, error) {
 		return store.API{}, fmt.Errorf("create api: %w", err)
 	}
 	a.ActiveVersion = 0
-	a.CreatedAt = stamp(a.CreatedAt)
-	a.UpdatedAt = stamp(a.UpdatedAt)
+	a.CreatedAt = store.Stamp(a.CreatedAt)
+	a.UpdatedAt = store.Stamp(a.UpdatedAt)
 	err := s.write(ctx, func(u *unit) error {
 		if err := checkUser(ctx, u, a.UserID); err != nil {
 			return err
@@ -78,7 +78,7 @@ func (s *Store) UpdateAPI(ctx context.Context, a store.API) (store.API, error) {
 			return err
 		}
 		updated.Public, updated.PublicDocs, updated.Rate, updated.UserID = a.Public, a.PublicDocs, a.Rate, a.UserID
-		updated.UpdatedAt = stamp(noTime)
+		updated.UpdatedAt = store.Stamp(noTime)
 		_, err = u.ExecContext(ctx, `UPDATE apis SET public = ?, public_docs = ?, rate_requests = ?, rate_per_ns = ?,
 			user_id = ?, updated_at = ? WHERE id = ?`, updated.Public, updated.PublicDocs, updated.Rate.Requests, updated.Rate.Per, updated.UserID,
 			micros(updated.UpdatedAt), updated.ID)

@@ -23,7 +23,7 @@ func (s *Store) AddExit(ctx context.Context, e store.Exit) error {
 	err := s.write(ctx, func(u *unit) error {
 		_, err := u.ExecContext(ctx, `INSERT INTO exits (api_id, version, reason, detail, output, time)
 			VALUES (?, ?, ?, ?, ?, ?)`, e.APIID, e.Version, store.CleanText(e.Reason), store.CleanText(e.Detail),
-			store.CleanText(e.Output), micros(stamp(e.Time)))
+			store.CleanText(e.Output), micros(store.Stamp(e.Time)))
 		if err != nil {
 			return about("api", e.APIID, err)
 		}

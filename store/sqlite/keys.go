@@ -19,15 +19,8 @@ func scanKey(rows *sql.Rows) (store.Key, error) {
 		return k, err
 	}
 	k.CreatedAt, k.RevokedAt = fromMicros(created), fromMicros(revoked)
-	k.Hash, err = hashOf(hash)
+	k.Hash, err = store.DecodeHash(hash)
 	return k, err
-}
-
-func hashOf(b []byte) (hash [32]byte, err error) {
-	if copy(hash[:], b) != len(hash) || len(b) != len(hash) {
-		return hash, fmt.Errorf("read hash: %d bytes instead of %d", len(b), len(hash))
-	}
-	return hash, nil
 }
 
 // CreateKey is as in store.Store; ErrConflict when the id or hash is taken, ErrNotFound when the API is missing.
@@ -35,7 +28,7 @@ func (s *Store) CreateKey(ctx context.Context, k store.Key) (store.Key, error) {
 	if err := k.Valid(); err != nil {
 		return store.Key{}, fmt.Errorf("create key: %w", err)
 	}
-	k.CreatedAt = stamp(k.CreatedAt)
+	k.CreatedAt = store.Stamp(k.CreatedAt)
 	k.RevokedAt = fromMicros(micros(k.RevokedAt))
 	err := s.write(ctx, func(u *unit) error {
 		if _, err := findAPI(ctx, u, "WHERE id = ?", k.APIID); err != nil {
@@ -81,7 +74,7 @@ func (s *Store) RevokeKey(ctx context.Context, id string) (k store.Key, err erro
 		if err != nil || !k.RevokedAt.IsZero() {
 			return about("key", id, err)
 		}
-		k.RevokedAt = stamp(noTime)
+		k.RevokedAt = store.Stamp(noTime)
 		u.changed(k.APIID)
 		return about("key", id,
 			must(u.ExecContext(ctx, `UPDATE keys SET revoked_at = ? WHERE id = ?`, micros(k.RevokedAt), id)))

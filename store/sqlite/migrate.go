@@ -6,54 +6,19 @@ import (
 	"embed"
 	"errors"
 	"fmt"
-	"io/fs"
-	"strconv"
-	"strings"
 	"time"
+
+	"apibuilder/store/schema"
 )
 
 //go:embed migrations/*.sql
 var files embed.FS
 
-// ErrNewer says that the database was written by a newer version of this program.
-var ErrNewer = errors.New("database is newer than this program")
-
 // ErrForeign says that the file is a database, but another program's.
 var ErrForeign = errors.New("database is another program's")
 
-// migration is one step of the schema. A released one is never changed.
-type migration struct {
-	version int
-	name    string
-	sql     string
-}
-
-// embedded returns the migrations that the binary carries, oldest first. It panics when a file's name is not its number
-// and a word, which a test rules out.
-func embedded() []migration {
-	names, err := fs.Glob(files, "migrations/*.sql") // sorted
-	if err != nil {
-		panic(err)
-	}
-	var all []migration
-	for _, path := range names {
-		name := strings.TrimSuffix(strings.TrimPrefix(path, "migrations/"), ".sql")
-		number, _, _ := strings.Cut(name, "_")
-		version, err := strconv.Atoi(number)
-		if err != nil || version != len(all)+1 {
-			panic(fmt.Sprintf("migration %s: want number %d", path, len(all)+1))
-		}
-		text, err := files.ReadFile(path)
-		if err != nil {
-			panic(err)
-		}
-		all = append(all, migration{version, name, string(text)})
-	}
-	return all
-}
-
 // migrate runs what is missing, each migration in a transaction of its own.
-func migrate(ctx context.Context, db *sql.DB, all []migration) error {
+func migrate(ctx context.Context, db *sql.DB, all []schema.Migration) error {
 	if err := recognise(ctx, db); err != nil {
 		return err
 	}
@@ -91,7 +56,7 @@ func recognise(ctx context.Context, db *sql.DB) error {
 
 // step runs the next migration, and reports whether none was left. The version is read inside the transaction, because
 // another process may be migrating the same file.
-func step(ctx context.Context, db *sql.DB, all []migration) (done bool, err error) {
+func step(ctx context.Context, db *sql.DB, all []schema.Migration) (done bool, err error) {
 	tx, err := db.BeginTx(ctx, nil)
 	if err != nil {
 		return false, err
@@ -102,21 +67,17 @@ func step(ctx context.Context, db *sql.DB, all []migration) (done bool, err erro
 	if err != nil {
 		return false, err
 	}
-	if version > len(all) {
-		return false, fmt.Errorf("%w: its schema has version %d, this program knows %d; run the newer program, or restore "+
-			"the backup from before the upgrade", ErrNewer, version, len(all))
-	}
-	if version == len(all) {
-		return true, nil
+	if done, err = schema.Done(version, all); err != nil || done {
+		return done, err
 	}
 	m := all[version]
-	if _, err := tx.ExecContext(ctx, m.sql); err != nil {
-		return false, fmt.Errorf("run migration %s: %w", m.name, err)
+	if _, err := tx.ExecContext(ctx, m.SQL); err != nil {
+		return false, fmt.Errorf("run migration %s: %w", m.Name, err)
 	}
 	_, err = tx.ExecContext(ctx, "INSERT INTO schema_migrations (version, name, applied_at) VALUES (?, ?, ?)",
-		m.version, m.name, time.Now().UnixMicro())
+		m.Version, m.Name, time.Now().UnixMicro())
 	if err != nil {
-		return false, fmt.Errorf("record migration %s: %w", m.name, err)
+		return false, fmt.Errorf("record migration %s: %w", m.Name, err)
 	}
 	return false, tx.Commit()
 }

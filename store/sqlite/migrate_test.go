@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"apibuilder/store"
+	"apibuilder/store/schema"
 )
 
 func rawDB(t *testing.T, path string) *sql.DB {
@@ -34,8 +35,8 @@ func version(t *testing.T, db *sql.DB) (v int) {
 
 func TestMigrationsRunInOrderAndOnce(t *testing.T) {
 	db := rawDB(t, filepath.Join(t.TempDir(), "x.db"))
-	all := []migration{{1, "a", "CREATE TABLE t (n INTEGER)"}, {2, "b", "INSERT INTO t VALUES (1); INSERT INTO t VALUES (2);"}}
-	for _, list := range [][]migration{all[:1], all, all} {
+	all := []schema.Migration{{Version: 1, Name: "a", SQL: "CREATE TABLE t (n INTEGER)"}, {Version: 2, Name: "b", SQL: "INSERT INTO t VALUES (1); INSERT INTO t VALUES (2);"}}
+	for _, list := range [][]schema.Migration{all[:1], all, all} {
 		if err := migrate(t.Context(), db, list); err != nil {
 			t.Fatal(err)
 		}
@@ -50,7 +51,7 @@ func TestMigrationsRunInOrderAndOnce(t *testing.T) {
 func TestPlansOfTheFirstSchemaKeepTheirRate(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "x.db")
 	db := rawDB(t, path)
-	if err := migrate(t.Context(), db, embedded()[:1]); err != nil {
+	if err := migrate(t.Context(), db, schema.Migrations(files)[:1]); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := db.Exec("INSERT INTO plans (name, rate_requests, rate_per_ns) VALUES ('old', 2, 3)"); err != nil {
@@ -65,7 +66,7 @@ func TestPlansOfTheFirstSchemaKeepTheirRate(t *testing.T) {
 
 func TestFailedMigrationLeavesNothing(t *testing.T) {
 	db := rawDB(t, filepath.Join(t.TempDir(), "x.db"))
-	broken := []migration{{1, "a", "CREATE TABLE t (n INTEGER)"}, {2, "b", "CREATE TABLE u (n INTEGER); CREATE TABLE t (n INTEGER)"}}
+	broken := []schema.Migration{{Version: 1, Name: "a", SQL: "CREATE TABLE t (n INTEGER)"}, {Version: 2, Name: "b", SQL: "CREATE TABLE u (n INTEGER); CREATE TABLE t (n INTEGER)"}}
 	err := migrate(t.Context(), db, broken)
 	if err == nil || !strings.Contains(err.Error(), "migration b") {
 		t.Fatalf("error is %v", err)
@@ -87,7 +88,7 @@ func TestNewerDatabaseIsRefused(t *testing.T) {
 	}
 	db.Close()
 	_, err := Open(t.Context(), path)
-	if !errors.Is(err, ErrNewer) || !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), "99") {
+	if !errors.Is(err, schema.ErrNewer) || !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), "99") {
 		t.Fatalf("error is %v", err)
 	}
 }
@@ -189,7 +190,7 @@ func TestLibraryErrorsAreReadByTheirCode(t *testing.T) {
 func TestVersionsOfTheSecondSchemaHaveNoLock(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "x.db")
 	db := rawDB(t, path)
-	if err := migrate(t.Context(), db, embedded()[:2]); err != nil {
+	if err := migrate(t.Context(), db, schema.Migrations(files)[:2]); err != nil {
 		t.Fatal(err)
 	}
 	for _, insert := range []string{

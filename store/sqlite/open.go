@@ -9,6 +9,8 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+
+	"apibuilder/store/schema"
 )
 
 const readers = 4 // connections that only read
@@ -28,7 +30,7 @@ func Open(ctx context.Context, path string) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open database %s: %w", path, err)
 	}
-	if err := migrate(ctx, s.writer, embedded()); err != nil {
+	if err := migrate(ctx, s.writer, schema.Migrations(files)); err != nil {
 		return nil, errors.Join(fmt.Errorf("open database %s: %w", path, neutral(err)), s.Close())
 	}
 	return s, nil
@@ -46,7 +48,7 @@ func connect(path string) (*Store, error) {
 	writer.SetMaxOpenConns(1) // SQLite has one writer; waiting here is fair and honours the context
 	reader.SetMaxOpenConns(readers)
 	reader.SetMaxIdleConns(readers)
-	return &Store{writer: writer, reader: reader, subscribers: map[int]func(change){}}, nil
+	return &Store{writer: writer, reader: reader}, nil
 }
 
 // dsn makes every connection wait for another process's lock, and every commit survive a power loss: synchronous is FULL,

@@ -25,9 +25,7 @@ type Store struct {
 	gate   sync.RWMutex // read-held by every call, so that Close waits for them
 	closed bool
 
-	subscribersMu sync.RWMutex // read-held while subscribers are called
-	subscribers   map[int]func(change)
-	lastID        int
+	subscribers store.Subscribers
 }
 
 var _ store.Store = (*Store)(nil)
@@ -57,28 +55,7 @@ func (s *Store) Ping(ctx context.Context) error {
 
 // Subscribe is as in store.Store. Calls come from the goroutine that committed, before its method returns; after cancel
 // has returned fn is not running and will not be called, so fn must not call cancel.
-func (s *Store) Subscribe(fn func(store.Change)) (cancel func()) {
-	s.subscribersMu.Lock()
-	defer s.subscribersMu.Unlock()
-	s.lastID++
-	id := s.lastID
-	s.subscribers[id] = fn
-	return func() {
-		s.subscribersMu.Lock()
-		defer s.subscribersMu.Unlock()
-		delete(s.subscribers, id)
-	}
-}
-
-func (s *Store) publish(changes []change) {
-	s.subscribersMu.RLock()
-	defer s.subscribersMu.RUnlock()
-	for _, c := range changes {
-		for _, fn := range s.subscribers {
-			fn(c)
-		}
-	}
-}
+func (s *Store) Subscribe(fn func(store.Change)) (cancel func()) { return s.subscribers.Subscribe(fn) }
 
 // read runs fn unless the store is closed.
 func (s *Store) read(fn func() error) error {
@@ -117,19 +94,11 @@ func (s *Store) write(ctx context.Context, fn func(*unit) error) error {
 	if err := tx.Commit(); err != nil {
 		return fmt.Errorf("commit: %w", err)
 	}
-	s.publish(u.changes)
+	s.subscribers.Publish(u.changes)
 	return nil
 }
 
 var noTime time.Time
-
-// stamp is a time as it is stored; a zero time becomes now.
-func stamp(t time.Time) time.Time {
-	if t.IsZero() {
-		t = time.Now()
-	}
-	return t.UTC().Truncate(time.Microsecond)
-}
 
 // micros is what a column holds of a time, NULL for the zero time.
 func micros(t time.Time) sql.NullInt64 {

@@ -19,7 +19,7 @@ func scanToken(rows *sql.Rows) (store.Token, error) {
 	}
 	t.CreatedAt, t.RevokedAt = fromMicros(created), fromMicros(revoked)
 	var err error
-	t.Hash, err = hashOf(hash)
+	t.Hash, err = store.DecodeHash(hash)
 	return t, err
 }
 
@@ -28,7 +28,7 @@ func (s *Store) CreateToken(ctx context.Context, t store.Token) (store.Token, er
 	if err := t.Valid(); err != nil {
 		return store.Token{}, fmt.Errorf("create token: %w", err)
 	}
-	t.CreatedAt = stamp(t.CreatedAt)
+	t.CreatedAt = store.Stamp(t.CreatedAt)
 	t.RevokedAt = fromMicros(micros(t.RevokedAt))
 	err := s.write(ctx, func(u *unit) error {
 		_, err := u.ExecContext(ctx, `INSERT INTO tokens (`+tokenColumns+`) VALUES (?, ?, ?, ?, ?, ?)`,
@@ -70,7 +70,7 @@ func (s *Store) RevokeToken(ctx context.Context, id string) (t store.Token, err 
 		if err != nil || !t.RevokedAt.IsZero() {
 			return about("token", id, err)
 		}
-		t.RevokedAt = stamp(noTime)
+		t.RevokedAt = store.Stamp(noTime)
 		u.changed("")
 		return about("token", id,
 			must(u.ExecContext(ctx, `UPDATE tokens SET revoked_at = ? WHERE id = ?`, micros(t.RevokedAt), id)))

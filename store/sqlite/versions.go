@@ -3,7 +3,6 @@ package sqlite
 import (
 	"context"
 	"database/sql"
-	"encoding/json"
 	"fmt"
 	"maps"
 
@@ -23,28 +22,8 @@ func scanVersion(rows *sql.Rows) (store.Version, error) {
 		return v, err
 	}
 	v.CreatedAt = fromMicros(created)
-	v.Env, err = decodeEnv(env)
+	v.Env, err = store.DecodeEnv(env)
 	return v, err
-}
-
-func encodeEnv(env map[string]string) (string, error) {
-	if len(env) == 0 {
-		return "{}", nil
-	}
-	b, err := json.Marshal(env)
-	return string(b), err
-}
-
-// decodeEnv returns nil for an empty environment, and keeps values out of its error.
-func decodeEnv(b []byte) (map[string]string, error) {
-	var env map[string]string
-	if err := json.Unmarshal(b, &env); err != nil {
-		return nil, fmt.Errorf("read env of a version: not a JSON object of strings")
-	}
-	if len(env) == 0 {
-		return nil, nil
-	}
-	return env, nil
 }
 
 // AddVersion is as in store.Store; an empty State is building.
@@ -52,7 +31,7 @@ func (s *Store) AddVersion(ctx context.Context, v store.Version) (store.Version,
 	if err := v.Valid(); err != nil {
 		return store.Version{}, fmt.Errorf("add version: %w", err)
 	}
-	env, err := encodeEnv(v.Env)
+	env, err := store.EncodeEnv(v.Env)
 	if err != nil {
 		return store.Version{}, fmt.Errorf("add version: %w", err)
 	}
@@ -61,7 +40,7 @@ func (s *Store) AddVersion(ctx context.Context, v store.Version) (store.Version,
 	}
 	v.Env = maps.Clone(v.Env)
 	v.Failure, v.Detail = store.CleanText(v.Failure), store.CleanText(v.Detail)
-	v.CreatedAt = stamp(v.CreatedAt)
+	v.CreatedAt = store.Stamp(v.CreatedAt)
 	err = s.write(ctx, func(u *unit) error {
 		var last int
 		err := u.QueryRowContext(ctx, `SELECT coalesce(max(number), 0) FROM versions WHERE api_id = ?`, v.APIID).Scan(&last)
@@ -82,8 +61,7 @@ func (s *Store) AddVersion(ctx context.Context, v store.Version) (store.Version,
 	return v, nil
 }
 
-// UpdateVersion is as in store.Store. A version that left the state building stays in the state it has: another one is
-// an ErrInvalid.
+// UpdateVersion is as in store.Store; for what cannot change see store.Version.Succeed.
 func (s *Store) UpdateVersion(ctx context.Context, v store.Version) error {
 	if err := v.Valid(); err != nil {
 		return fmt.Errorf("update version: %w", err)
@@ -93,18 +71,8 @@ func (s *Store) UpdateVersion(ctx context.Context, v store.Version) error {
 		if err != nil {
 			return err
 		}
-		if v.State == "" {
-			v.State = old.State
-		}
-		if old.State != v.State && old.State != store.VersionBuilding {
-			return fmt.Errorf("%w: version %d of api %q is %s and cannot become %s: deploy a new version",
-				store.ErrInvalid, v.Number, v.APIID, old.State, v.State)
-		}
-		if v.Lock == "" {
-			v.Lock = old.Lock
-		}
-		if old.Lock != "" && old.Lock != v.Lock {
-			return fmt.Errorf("%w: version %d of api %q has another lock: deploy a new version", store.ErrInvalid, v.Number, v.APIID)
+		if v, err = v.Succeed(old); err != nil {
+			return err
 		}
 		u.changed(v.APIID)
 		return must(u.ExecContext(ctx, `UPDATE versions SET state = ?, environment = ?, lock = ?, failure = ?, detail = ?
@@ -154,7 +122,7 @@ func (s *Store) Activate(ctx context.Context, apiID string, number int) error {
 		}
 		u.changed(apiID)
 		return about("api", apiID, must(u.ExecContext(ctx, `UPDATE apis SET active_version = ?, code_snapshot = ?,
-			requirements = ?, updated_at = ? WHERE id = ?`, number, v.Code, v.Requirements, micros(stamp(noTime)), apiID)))
+			requirements = ?, updated_at = ? WHERE id = ?`, number, v.Code, v.Requirements, micros(store.Stamp(noTime)), apiID)))
 	})
 	if err != nil {
 		return fmt.Errorf("activate: %w", err)
