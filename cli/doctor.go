@@ -38,14 +38,7 @@ func (a *app) doctorCommand() *cli.Command {
 }
 
 func (a *app) doctor(ctx context.Context, cmd *cli.Command) error {
-	if _, err := arguments(cmd); err != nil {
-		return err
-	}
-	settings, err := loadSettings(cmd)
-	if err != nil {
-		return err
-	}
-	options, err := readServeOptions(settings)
+	options, err := serveOptionsOf(cmd)
 	if err != nil {
 		return err
 	}

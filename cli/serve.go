@@ -52,14 +52,7 @@ func (a *app) serveCommand() *cli.Command {
 }
 
 func (a *app) serve(ctx context.Context, cmd *cli.Command) error {
-	if _, err := arguments(cmd); err != nil {
-		return err
-	}
-	settings, err := loadSettings(cmd)
-	if err != nil {
-		return err
-	}
-	options, err := readServeOptions(settings)
+	options, err := serveOptionsOf(cmd)
 	if err != nil {
 		return err
 	}
@@ -94,6 +87,18 @@ func (a *app) serve(ctx context.Context, cmd *cli.Command) error {
 		err = s.wait(ctx)
 	}
 	return errors.Join(err, s.stop())
+}
+
+// serveOptionsOf reads the settings of a command without arguments.
+func serveOptionsOf(cmd *cli.Command) (serveOptions, error) {
+	if _, err := arguments(cmd); err != nil {
+		return serveOptions{}, err
+	}
+	settings, err := loadSettings(cmd)
+	if err != nil {
+		return serveOptions{}, err
+	}
+	return readServeOptions(settings)
 }
 
 func readServeOptions(s settings) (serveOptions, error) {

@@ -265,16 +265,23 @@ func (d *Deployer) undo(ctx context.Context, api store.API, v store.Version, cre
 	return d.store.UpdateVersion(ctx, v)
 }
 
+// hold finds an API and waits for its turn; end gives it up.
+func (d *Deployer) hold(ctx context.Context, idOrName string) (api store.API, end func(), err error) {
+	if api, err = d.store.API(ctx, idOrName); err != nil {
+		return store.API{}, nil, err
+	}
+	if end, err = d.turns.take(ctx, api.Name); err != nil {
+		return store.API{}, nil, canceled(err)
+	}
+	return api, end, nil
+}
+
 // Delete removes an API with its versions and keys, then ends what runs of it; requests under way are given time to end.
 // It wraps store.ErrNotFound when there is no such API.
 func (d *Deployer) Delete(ctx context.Context, idOrName string) (store.API, error) {
-	api, err := d.store.API(ctx, idOrName)
+	api, end, err := d.hold(ctx, idOrName)
 	if err != nil {
 		return store.API{}, err
-	}
-	end, err := d.turns.take(ctx, api.Name)
-	if err != nil {
-		return store.API{}, canceled(err)
 	}
 	defer end()
 	if err := d.store.DeleteAPI(ctx, api.ID); err != nil {

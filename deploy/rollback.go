@@ -13,13 +13,9 @@ import (
 // probe, and takes the traffic. Number 0 means the newest ready version below the active one. Errors: *Error that says what
 // is wrong, or one that wraps store.ErrNotFound. On any error the active version keeps serving.
 func (d *Deployer) Rollback(ctx context.Context, idOrName string, number int) (store.API, error) {
-	api, err := d.store.API(ctx, idOrName)
+	api, end, err := d.hold(ctx, idOrName)
 	if err != nil {
 		return store.API{}, err
-	}
-	end, err := d.turns.take(ctx, api.Name)
-	if err != nil {
-		return store.API{}, canceled(err)
 	}
 	defer end()
 	if api, err = d.store.API(ctx, api.ID); err != nil { // it may have changed while this waited

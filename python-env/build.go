@@ -60,17 +60,25 @@ func (b *Builder) build(ctx context.Context, p plan, say func(string)) (Environm
 	return env, b.explain(err)
 }
 
-func (b *Builder) buildInScratch(ctx context.Context, p plan, say func(string)) (Environment, error) {
+// openScratch makes a working directory; remove takes it away, and lets go of what keeps others from removing it.
+func (b *Builder) openScratch(ctx context.Context) (s scratch, remove func(), err error) {
 	unlock, err := lockShared(ctx, b.path(locksDir, "scratch"))
 	if err != nil {
-		return Environment{}, err
+		return s, nil, err
 	}
-	defer unlock()
-	s, err := b.makeScratch()
+	if s, err = b.makeScratch(); err != nil {
+		unlock()
+		return s, nil, err
+	}
+	return s, func() { _ = os.RemoveAll(s.top); unlock() }, nil
+}
+
+func (b *Builder) buildInScratch(ctx context.Context, p plan, say func(string)) (Environment, error) {
+	s, remove, err := b.openScratch(ctx)
 	if err != nil {
 		return Environment{}, err
 	}
-	defer os.RemoveAll(s.top)
+	defer remove()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	s.mirror = &mirror{up: b.up, max: b.cfg.MaxDownload, say: func(line string) { say(b.scrub.line(line)) }, exceed: func() {

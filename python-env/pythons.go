@@ -218,16 +218,11 @@ func (b *Builder) InstallPython(ctx context.Context, version string, progress fu
 		return Python{}, err
 	}
 	defer unlock()
-	shared, err := lockShared(ctx, b.path(locksDir, "scratch"))
+	s, remove, err := b.openScratch(ctx)
 	if err != nil {
 		return Python{}, err
 	}
-	defer shared()
-	s, err := b.makeScratch()
-	if err != nil {
-		return Python{}, err
-	}
-	defer os.RemoveAll(s.top)
+	defer remove()
 	ctx, cancel := context.WithTimeoutCause(ctx, b.cfg.Timeout, errTimedOut)
 	defer cancel()
 	binary, err := b.fetchPython(ctx, s, version, progress)

@@ -34,7 +34,7 @@ var validModule = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z
 func (l *learned) imports(spec Spec) string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if known := l.apis[spec.API]; known.version == spec.Version && !setsEnvironment(spec) {
+	if known := l.apis[spec.API]; known.version == spec.Version {
 		return known.imports
 	}
 	return ""
@@ -47,14 +47,19 @@ func (l *learned) knows(spec Spec) bool {
 	return ok && known.version == spec.Version
 }
 
-// learn remembers what a program says when it has been asked: with modules there beforehand it would tell none.
+// learn remembers what a program says when it has been asked: with modules there beforehand it would tell none. A version
+// never changes, so its code is looked at once.
 func (l *learned) learn(spec Spec, e event) {
+	imports := worthwhile(e)
+	if imports != "" && setsEnvironment(spec) {
+		imports = ""
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.apis == nil {
 		l.apis = map[string]lesson{}
 	}
-	l.apis[spec.API] = lesson{spec.Version, worthwhile(e)}
+	l.apis[spec.API] = lesson{spec.Version, imports}
 }
 
 func (l *learned) forget(api string) {

@@ -124,6 +124,9 @@ func (j jail) tmpMount() mount {
 // submounts lists what the host has mounted below directories that a sandbox sees. nsjail binds those along, and makes
 // read-only only what it is told of.
 func submounts(dirs []string) []string {
+	if len(dirs) == 0 {
+		return nil
+	}
 	text, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
 		return nil // there is no sandbox without /proc
