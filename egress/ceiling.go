@@ -1,0 +1,120 @@
+package egress
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Ceiling is the most that an operator lets APIs reach. Its methods may be called concurrently. The zero value is nothing.
+type Ceiling struct {
+	// Most is what a policy may name: nothing, a list, or everything public.
+	Most Policy
+	// Private are targets that a policy may name though their addresses are not public. Ranges and names stand for private
+	// networks alone; a metadata service, loopback and the host itself must be named by the one address.
+	Private []Rule
+
+	host ownAddresses
+}
+
+// Check reports the first entry of a policy that could never be reached, as an error with the remedy.
+func (c *Ceiling) Check(p Policy) error {
+	if p.Internet && !c.Most.Internet {
+		return fmt.Errorf("egress internet is above the operator's ceiling, which is %s: name what is needed out of that, "+
+			"or ask the operator for --egress-ceiling internet", c)
+	}
+	for _, r := range p.Rules {
+		if slices.ContainsFunc(c.Private, func(own Rule) bool { return own.covers(r) }) {
+			continue
+		}
+		if r.Name == "" {
+			if class := c.classify(r.Prefix.Addr()); class != Public {
+				return fmt.Errorf("egress entry %q is never allowed: it is %s; only the operator can name it, with --egress-allow-private %s", r, class, r)
+			}
+		}
+		if !c.Most.Internet && !slices.ContainsFunc(c.Most.Rules, func(own Rule) bool { return own.covers(r) }) {
+			return fmt.Errorf("egress entry %q is above the operator's ceiling, which is %s: leave it out, "+
+				"or ask the operator to add it to --egress-ceiling", r, c)
+		}
+	}
+	return nil
+}
+
+// String is the ceiling in the words of a policy.
+func (c *Ceiling) String() string {
+	var words []string
+	if !c.Most.None() || len(c.Private) == 0 {
+		words = append(words, c.Most.String())
+	}
+	for _, r := range c.Private {
+		words = append(words, r.String())
+	}
+	return strings.Join(words, ", ")
+}
+
+// permits reports whether a destination is within the ceiling, whatever its address turns out to be.
+func (c *Ceiling) permits(d Destination) bool {
+	if c.Most.Allows(d) {
+		return true
+	}
+	return slices.ContainsFunc(c.Private, func(r Rule) bool { return r.allows(d) })
+}
+
+// resolves reports whether a name can be within the ceiling at any port.
+func (c *Ceiling) resolves(name string) bool {
+	return c.Most.resolves(name) || slices.ContainsFunc(c.Private, func(r Rule) bool { return r.names(name) })
+}
+
+// address decides about the address that is about to be dialled for a destination; nil when it may be.
+func (c *Ceiling) address(d Destination, a netip.Addr) *Refusal {
+	class := c.classify(a)
+	if class == Public || exempts(c.Private, d, a.Unmap(), class) {
+		return nil
+	}
+	r := &Refusal{Reason: Never, What: d.String(), Class: class}
+	if d.Name != "" {
+		r.Dialed = a.String()
+	}
+	return r
+}
+
+// classify is Classify on this host.
+func (c *Ceiling) classify(a netip.Addr) Class {
+	class := Classify(a)
+	if class != Metadata && class != Loopback && c.host.have(a.Unmap()) {
+		return OwnHost
+	}
+	return class
+}
+
+// ownAddresses are those of this host's interfaces, read again when they are older than ownAge.
+type ownAddresses struct {
+	mu   sync.Mutex
+	all  map[netip.Addr]bool
+	read time.Time
+}
+
+const ownAge = 2 * time.Second
+
+// have reports whether an address is this host's. When that cannot be read, every address is.
+func (o *ownAddresses) have(a netip.Addr) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.all == nil || time.Since(o.read) > ownAge {
+		list, err := net.InterfaceAddrs()
+		if err != nil {
+			return true
+		}
+		o.all, o.read = map[netip.Addr]bool{}, time.Now()
+		for _, entry := range list {
+			if p, err := netip.ParsePrefix(entry.String()); err == nil {
+				o.all[p.Addr().Unmap()] = true
+			}
+		}
+	}
+	return o.all[a]
+}

@@ -1,0 +1,73 @@
+package egress
+
+import (
+	"context"
+	"net"
+	"sync"
+
+	"golang.org/x/time/rate"
+)
+
+// mostAtOnce is the most that Read and Write move at once, in bytes.
+const mostAtOnce = 256 << 10
+
+// Conn is a connection that a guard made. Reads and writes are counted and held to the bandwidth. One reader and one writer
+// may work at a time; Close must be called.
+type Conn struct {
+	conn    *net.TCPConn
+	guard   *Guard
+	flow    *flow
+	account *account
+	tally   *Tally
+	once    sync.Once
+}
+
+// Read implements io.Reader: what comes from outside.
+func (c *Conn) Read(b []byte) (int, error) {
+	n, err := c.conn.Read(b[:min(len(b), mostAtOnce)])
+	if n > 0 {
+		c.account.moved(c.tally, 0, n)
+		wait(c.guard.incoming, n)
+	}
+	return n, err
+}
+
+// Write implements io.Writer: what the program sends.
+func (c *Conn) Write(b []byte) (written int, err error) {
+	for len(b) > 0 && err == nil {
+		part := b[:min(len(b), mostAtOnce)]
+		wait(c.guard.sending, len(part))
+		var n int
+		n, err = c.conn.Write(part)
+		c.account.moved(c.tally, n, 0)
+		written += n
+		b = b[n:]
+	}
+	return written, err
+}
+
+// CloseWrite tells the other side that nothing more comes.
+func (c *Conn) CloseWrite() error { return c.conn.CloseWrite() }
+
+// Abort ends the connection with a reset.
+func (c *Conn) Abort() {
+	_ = c.conn.SetLinger(0)
+	_ = c.Close()
+}
+
+// Close ends the connection. It may be called twice.
+func (c *Conn) Close() error {
+	err := c.conn.Close()
+	c.once.Do(func() {
+		c.guard.forget(c.flow)
+		c.account.closed()
+	})
+	return err
+}
+
+// wait holds a flow to its bandwidth; n is at most the limiter's burst, so that it is never refused.
+func wait(l *rate.Limiter, n int) {
+	if l.Limit() != rate.Inf {
+		_ = l.WaitN(context.Background(), n)
+	}
+}

@@ -1,0 +1,142 @@
+package egress
+
+import (
+	"context"
+	"maps"
+	"net"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+)
+
+// Limits bound one sandbox. A zero field means its default, a negative one no bound.
+type Limits struct {
+	Connections int // at a time, those that are being made included; 256
+	PerSecond   int // new connections, and look-ups as well; 100, after a burst of twice as many
+	Bandwidth   int // bytes in a second, each way; 128 MiB
+}
+
+// DefaultLimits are for an operator who sets nothing.
+var DefaultLimits = Limits{Connections: 256, PerSecond: 100, Bandwidth: 128 << 20}
+
+func (l Limits) orDefault() Limits {
+	or := func(v *int, d int) {
+		if *v == 0 {
+			*v = d
+		}
+	}
+	or(&l.Connections, DefaultLimits.Connections)
+	or(&l.PerSecond, DefaultLimits.PerSecond)
+	or(&l.Bandwidth, DefaultLimits.Bandwidth)
+	return l
+}
+
+// Resolver looks names up; *net.Resolver is one. Names have a dot at their end, so that nothing is added to them.
+type Resolver interface {
+	LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error)
+}
+
+// Config is what a Gate needs.
+type Config struct {
+	Ceiling *Ceiling
+	Limits  Limits
+	// Resolver is asked for names; nil: this host's. What it answers is not believed but checked.
+	Resolver Resolver
+}
+
+// Gate makes the guards of one server, and knows which API each works for. Its methods may be called concurrently.
+type Gate struct {
+	cfg    Config
+	dialer net.Dialer
+
+	mu   sync.Mutex
+	turn uint64 // counts changes of policies, from 1
+	apis map[string]*member
+}
+
+// member is what the gate knows of one API.
+type member struct {
+	account *account
+	guards  map[*Guard]bool
+	policy  Policy // as Set said last
+	turn    uint64 // when that was; 0: never
+}
+
+// NewGate makes a gate.
+func NewGate(cfg Config) *Gate {
+	cfg.Limits = cfg.Limits.orDefault()
+	if cfg.Ceiling == nil {
+		cfg.Ceiling = &Ceiling{}
+	}
+	if cfg.Resolver == nil {
+		cfg.Resolver = &net.Resolver{PreferGo: true}
+	}
+	return &Gate{cfg: cfg, dialer: net.Dialer{Timeout: dialTimeout, KeepAlive: time.Minute}, turn: 1, apis: map[string]*member{}}
+}
+
+// Check reports what of a policy could never be reached on this server, as an error with the remedy.
+func (g *Gate) Check(p Policy) error { return g.cfg.Ceiling.Check(p) }
+
+// Turn is a moment, never 0: a policy that was read after it is newer than what Set said before it.
+func (g *Gate) Turn() uint64 {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.turn
+}
+
+// Set gives all sandboxes of an API another policy at once. Connections that it does not allow are ended.
+func (g *Gate) Set(api string, p Policy) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.turn++
+	m := g.memberLocked(api)
+	m.policy, m.turn = p, g.turn
+	for guard := range m.guards {
+		guard.set(p)
+	}
+}
+
+// APIs lists those that the gate knows.
+func (g *Gate) APIs() []string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return slices.Collect(maps.Keys(g.apis))
+}
+
+// Policy is what Set said last of an API; none when it never did.
+func (g *Gate) Policy(api string) Policy {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if m := g.apis[api]; m != nil {
+		return m.policy
+	}
+	return Policy{}
+}
+
+// Forget drops what is counted of an API that is gone. Its guards go on counting for nobody.
+func (g *Gate) Forget(api string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	delete(g.apis, api)
+}
+
+// Report tells what an API's sandboxes did since the server started.
+func (g *Gate) Report(api string) Report {
+	g.mu.Lock()
+	m := g.apis[api]
+	g.mu.Unlock()
+	if m == nil {
+		return Report{}
+	}
+	return m.account.report()
+}
+
+func (g *Gate) memberLocked(api string) *member {
+	m := g.apis[api]
+	if m == nil {
+		m = &member{account: newAccount(), guards: map[*Guard]bool{}}
+		g.apis[api] = m
+	}
+	return m
+}

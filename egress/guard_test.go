@@ -1,0 +1,198 @@
+package egress
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// book is a resolver that knows what it is told; names have a dot at their end there.
+type book map[string][]netip.Addr
+
+func (b book) LookupNetIP(_ context.Context, _, host string) ([]netip.Addr, error) {
+	if found, ok := b[host]; ok {
+		return found, nil
+	}
+	return nil, &net.DNSError{Err: "no such host", Name: host, IsNotFound: true}
+}
+
+var loopback = netip.MustParseAddr("127.0.0.1")
+
+// listen is a server on loopback that an operator has named by its address, and its port.
+func listen(t *testing.T) (net.Listener, uint16, *Ceiling) {
+	t.Helper()
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	port := l.Addr().(*net.TCPAddr).AddrPort().Port()
+	private, err := ParseRules(fmt.Sprintf("127.0.0.1:%d", port))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l, port, &Ceiling{Most: mustParse(t, "internet"), Private: private}
+}
+
+// bind makes a guard of an API and what its author reads.
+func bind(t *testing.T, g *Gate, policy string) (*Guard, *[]string) {
+	t.Helper()
+	var mu sync.Mutex
+	lines := &[]string{}
+	guard := g.Guard()
+	guard.Bind("api", mustParse(t, policy), g.Turn(), func(line string) {
+		mu.Lock()
+		defer mu.Unlock()
+		*lines = append(*lines, line)
+	})
+	t.Cleanup(guard.Close)
+	return guard, lines
+}
+
+func reasonOf(err error) Reason {
+	if r, ok := errors.AsType[*Refusal](err); ok {
+		return r.Reason
+	}
+	return ""
+}
+
+func TestGuardDials(t *testing.T) {
+	l, port, ceiling := listen(t)
+	gate := NewGate(Config{Ceiling: ceiling, Resolver: book{"db.internal.": {loopback}, "other.internal.": {netip.MustParseAddr("127.0.0.2")}}})
+	guard, lines := bind(t, gate, fmt.Sprintf("db.internal:%d, other.internal:%d, 127.0.0.1:%d", port, port, port))
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() { _, _ = io.Copy(conn, conn); _ = conn.Close() }()
+		}
+	}()
+	conn, err := guard.Dial(t.Context(), Destination{Name: "db.internal", Port: port})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := conn.Write([]byte("hello")); err != nil {
+		t.Fatal(err)
+	}
+	if err := conn.CloseWrite(); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := conn.Read(make([]byte, 10)); n != 5 || err != nil {
+		t.Fatalf("%d, %v", n, err)
+	}
+	r := gate.Report("api")
+	if r.Open != 1 || r.Connections != 1 || r.Sent != 5 || r.Received != 5 || r.Destinations[0].To != fmt.Sprintf("db.internal:%d", port) {
+		t.Errorf("%+v", r)
+	}
+	_, _ = conn.Close(), conn.Close()
+	if r := gate.Report("api"); r.Open != 0 {
+		t.Errorf("%d are open after all are closed", r.Open)
+	}
+	if _, err := guard.Dial(t.Context(), Destination{Name: "other.internal", Port: port}); reasonOf(err) != Never {
+		t.Errorf("another address of loopback: %v", err)
+	}
+	if _, err := guard.Dial(t.Context(), Destination{Name: "db.internal", Port: port + 1}); reasonOf(err) != NotListed {
+		t.Errorf("another port: %v", err)
+	}
+	if len(*lines) != 2 || !strings.Contains((*lines)[0], "127.0.0.2") {
+		t.Errorf("the author reads %q", *lines)
+	}
+}
+
+func TestGuardIsClosedBeforeItIsBound(t *testing.T) {
+	_, port, ceiling := listen(t)
+	guard := NewGate(Config{Ceiling: ceiling}).Guard()
+	defer guard.Close()
+	if _, err := guard.Dial(t.Context(), Destination{Addr: loopback, Port: port}); reasonOf(err) != NotListed {
+		t.Errorf("%v", err)
+	}
+	if err := guard.Lookup(t.Context(), "db.internal"); reasonOf(err) != NotListed {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestGuardBounds(t *testing.T) {
+	_, port, ceiling := listen(t)
+	gate := NewGate(Config{Ceiling: ceiling, Limits: Limits{Connections: 2, PerSecond: 1}})
+	guard, _ := bind(t, gate, fmt.Sprintf("127.0.0.1:%d", port))
+	to := Destination{Addr: loopback, Port: port}
+	first, err := guard.Dial(t.Context(), to)
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := guard.Dial(t.Context(), to)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := guard.Dial(t.Context(), to); reasonOf(err) != TooMany {
+		t.Errorf("a third at a time: %v", err)
+	}
+	_, _ = first.Close(), second.Close()
+	guard.fresh.SetLimit(0)
+	guard.fresh.SetBurst(0)
+	if _, err := guard.Dial(t.Context(), to); reasonOf(err) != TooFast {
+		t.Errorf("too fast: %v", err)
+	}
+}
+
+// TestSetWhileRead has a policy that was set after another began to be read count, and one that was read later count more.
+func TestSetWhileRead(t *testing.T) {
+	gate := NewGate(Config{Ceiling: &Ceiling{Most: mustParse(t, "internet")}})
+	before := gate.Turn()
+	gate.Set("api", mustParse(t, "new.example:443"))
+	stale, fresh := gate.Guard(), gate.Guard()
+	stale.Bind("api", mustParse(t, "old.example:443"), before, nil)
+	fresh.Bind("api", mustParse(t, "newest.example:443"), gate.Turn(), nil)
+	if stale.Knows("old.example") || !stale.Knows("new.example") || !fresh.Knows("newest.example") {
+		t.Error("the wrong policy counts")
+	}
+	gate.Set("api", mustParse(t, "none"))
+	if stale.Knows("new.example") || fresh.Knows("newest.example") {
+		t.Error("a change does not reach the guards")
+	}
+	stale.Close()
+	fresh.Close()
+	if n := len(gate.apis["api"].guards); n != 0 {
+		t.Errorf("%d guards are remembered after all are closed", n)
+	}
+}
+
+func TestCountsAreBounded(t *testing.T) {
+	gate := NewGate(Config{Ceiling: &Ceiling{Most: mustParse(t, "internet")}})
+	guard, lines := bind(t, gate, "none")
+	for port := range 5000 {
+		_, _ = guard.Dial(t.Context(), Destination{Addr: netip.MustParseAddr("1.2.3.4"), Port: uint16(port + 1)})
+	}
+	r := gate.Report("api")
+	if r.Refused != 5000 || len(r.Destinations) != mostDestinations+1 || r.Destinations[0].To != others {
+		t.Errorf("%d refused, %d destinations, first %+v", r.Refused, len(r.Destinations), r.Destinations[0])
+	}
+	if len(*lines) < tellBurst || len(*lines) > tellBurst+30 {
+		t.Errorf("the author reads %d lines", len(*lines))
+	}
+}
+
+func TestTellerTellsWhatItLeftOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var lines []string
+		teller := newTeller(func(line string) { lines = append(lines, line) })
+		for range 100 {
+			teller.say("refused")
+		}
+		time.Sleep(3 * time.Second)
+		teller.say("again")
+		if len(lines) != tellBurst+1 || !strings.Contains(lines[tellBurst], "again (88 more lines") {
+			t.Errorf("%q", lines)
+		}
+	})
+}

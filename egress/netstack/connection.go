@@ -1,0 +1,105 @@
+package netstack
+
+import (
+	"errors"
+	"io"
+	"sync"
+
+	"gvisor.dev/gvisor/pkg/tcpip"
+	"gvisor.dev/gvisor/pkg/tcpip/adapters/gonet"
+	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
+	"gvisor.dev/gvisor/pkg/waiter"
+
+	"apibuilder/egress"
+)
+
+// accept decides about a connection that the sandbox asks for, makes it outside, and only then answers inside: a program
+// sees at once that it was refused, as it would be told by the host that it wanted to reach.
+func (n *Network) accept(r *tcp.ForwarderRequest) {
+	if !n.begin() {
+		r.Complete(false)
+		return
+	}
+	defer n.work.Done()
+	to, known := n.destination(r.ID())
+	if !known {
+		n.guard.Refuse(&egress.Refusal{Reason: egress.Unknown, What: to.String()})
+		r.Complete(true)
+		return
+	}
+	outside, err := n.guard.Dial(n.life, to)
+	if err != nil {
+		r.Complete(true)
+		return
+	}
+	defer func() { _ = outside.Close() }()
+	var events waiter.Queue
+	endpoint, refused := r.CreateEndpoint(&events)
+	r.Complete(refused != nil)
+	if refused != nil {
+		return
+	}
+	defer n.share(endpoint)()
+	pass(endpoint, gonet.NewTCPConn(&events, endpoint), outside)
+}
+
+// share gives a connection its part of the memory that a sandbox may use here, the less the more there are, and returns
+// what gives it back: sixteen may have the most, and thousands together have no more than some of those.
+func (n *Network) share(endpoint tcpip.Endpoint) func() {
+	n.mu.Lock()
+	n.open++
+	size := int64(max(leastBuffer, min(mostBuffer, 16*mostBuffer/(n.open*max(1, n.open/16)))))
+	n.mu.Unlock()
+	endpoint.SocketOptions().SetReceiveBufferSize(size, true)
+	endpoint.SocketOptions().SetSendBufferSize(size, true)
+	return func() {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		n.open--
+	}
+}
+
+// pass moves bytes both ways until both sides have said that nothing more comes, or one breaks.
+func pass(endpoint tcpip.Endpoint, inside *gonet.TCPConn, outside *egress.Conn) {
+	broken := func() {
+		endpoint.Abort()
+		outside.Abort()
+	}
+	var sending sync.WaitGroup
+	sending.Go(func() {
+		if copyGrowing(outside, inside) != nil || outside.CloseWrite() != nil {
+			broken()
+		}
+	})
+	if copyGrowing(inside, outside) != nil || inside.CloseWrite() != nil {
+		broken()
+	}
+	sending.Wait()
+	_ = inside.Close()
+}
+
+const (
+	firstCopy = 4 << 10 // bytes: most connections move little, or wait
+	mostCopy  = 256 << 10
+)
+
+// copyGrowing is io.Copy with a buffer that grows while it is filled.
+func copyGrowing(to io.Writer, from io.Reader) error {
+	b := make([]byte, firstCopy)
+	for {
+		n, err := from.Read(b)
+		if n > 0 {
+			if _, err := to.Write(b[:n]); err != nil {
+				return err
+			}
+		}
+		switch {
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
+			return err
+		case n == len(b) && n < mostCopy:
+			b = make([]byte, 4*n)
+		}
+	}
+}

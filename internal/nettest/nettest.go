@@ -1,0 +1,51 @@
+// Package nettest gives tests a network of their own: the test runs again in a network namespace that has nothing but what
+// the test makes, so that servers may have any address and nothing leaves the machine. It is imported by tests only.
+package nettest
+
+import (
+	"encoding/json"
+	"os"
+	"os/exec"
+	"syscall"
+	"testing"
+)
+
+const variable = "APIBUILDER_NETTEST"
+
+// Isolated runs the calling test once more, in a process with a network namespace of its own, and reports whether this is
+// that process. What prepare makes, with the network that the machine has, arrives there in given. Call it first, and return
+// when it is false.
+func Isolated[T any](t *testing.T, given *T, prepare func()) bool {
+	t.Helper()
+	if text := os.Getenv(variable); text != "" {
+		if err := json.Unmarshal([]byte(text), given); err != nil {
+			t.Fatal(err)
+		}
+		return true
+	}
+	prepare()
+	text, err := json.Marshal(given)
+	if err != nil {
+		t.Fatal(err)
+	}
+	args := []string{"-test.run=^" + t.Name() + "$", "-test.v=" + boolText(testing.Verbose()), "-test.timeout=8m", "-test.count=1"}
+	if bench := os.Getenv("APIBUILDER_NETTEST_ARGS"); bench != "" {
+		args = append(args, bench)
+	}
+	cmd := exec.CommandContext(t.Context(), "/proc/self/exe", args...)
+	cmd.Env = append(os.Environ(), variable+"="+string(text))
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET}
+	out, err := cmd.CombinedOutput()
+	t.Logf("in a network of its own:\n%s", out)
+	if err != nil {
+		t.Fatalf("this test needs root: %v", err)
+	}
+	return false
+}
+
+func boolText(b bool) string {
+	if b {
+		return "true"
+	}
+	return "false"
+}
