@@ -3,6 +3,8 @@ package sandbox
 import (
 	"context"
 	"net"
+
+	"apibuilder/egress"
 )
 
 // Driver makes sandboxes of one kind. Its methods may be called concurrently. Nothing above it may assume how an
@@ -24,6 +26,9 @@ type Launch struct {
 	Python      string
 	Mounts      []string
 	Limits      Limits // complete: no zero field
+	// Network decides about and makes the sandbox's connections to outside, and is closed with the sandbox; nil: it has
+	// loopback and nothing else.
+	Network *egress.Guard
 	// Output receives what the program prints, in order for each stream. It is called from the driver's goroutines and
 	// must not block for long: the program's writes wait meanwhile.
 	Output func(Line)

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"apibuilder/egress"
 )
 
 // Instance is one sandbox with a program in it. Its methods may be called concurrently.
@@ -27,6 +29,9 @@ type Instance struct {
 	idleC    chan struct{} // receives when inflight falls to zero
 	lastUsed atomic.Int64  // unix nanoseconds
 	suspect  atomic.Bool   // a probe after a timeout is under way
+
+	guard *egress.Guard // nil: it has no network
+	tell  func(string)  // says something about its network to the author
 
 	mu      sync.Mutex
 	claimed bool // it has a program; spec, which was empty but for the limits, does not change any more
@@ -46,6 +51,9 @@ func (i *Instance) claim(spec Spec) bool {
 		return false
 	}
 	i.spec, i.claimed = spec, true
+	if i.guard != nil {
+		i.guard.Bind(spec.API, spec.Egress, spec.turn, i.tell)
+	}
 	return true
 }
 

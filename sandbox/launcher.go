@@ -7,6 +7,8 @@ import (
 	"net"
 	"strings"
 	"time"
+
+	"apibuilder/egress"
 )
 
 // launcher starts instances with one driver. A start has two halves: a sandbox in which the runner waits, and the program
@@ -17,6 +19,7 @@ type launcher struct {
 	startTimeout time.Duration
 	drainTimeout time.Duration
 	newTransport func(Dialer) Transport
+	gate         *egress.Gate // nil: nothing outside is reached
 	onOutput     func(api string, version int, line Line)
 	onExit       func(Exit)
 	pool         *pool // nil: every sandbox is started when it is needed
@@ -27,6 +30,7 @@ type launcher struct {
 type place struct {
 	environment, python string
 	mounts              string // apart by NUL bytes
+	network             bool   // it has one besides loopback
 	limits              Limits
 	imports             string // modules that are imported beforehand, apart by spaces; empty: what every program needs
 }
@@ -34,6 +38,7 @@ type place struct {
 func placeOf(spec Spec, imports string) place {
 	return place{
 		environment: spec.Environment, python: spec.Python, mounts: strings.Join(spec.Mounts, "\x00"), limits: spec.Limits, imports: imports,
+		network: !spec.Egress.None(),
 	}
 }
 
@@ -51,6 +56,7 @@ func (p place) launch(output func(Line)) Launch {
 func (l *launcher) launch(ctx context.Context, spec Spec) (*Instance, error) {
 	began := time.Now()
 	spec.Limits = spec.Limits.Or(l.defaults)
+	spec = l.admit(spec)
 	i, err := l.launchWarm(ctx, spec)
 	if i == nil && err == nil {
 		i, err = l.launchCold(ctx, spec)
@@ -106,12 +112,16 @@ func (l *launcher) launchCold(ctx context.Context, spec Spec) (*Instance, error)
 func (l *launcher) begin(ctx context.Context, p place, spec *Spec) (*Instance, error) {
 	i := &Instance{idleC: make(chan struct{}, 1), done: make(chan struct{}), probePath: "/" + randomHex(16)}
 	i.spec.Limits = p.limits
+	l.equip(i, p)
 	if spec != nil {
 		i.claim(*spec)
 		i.begun = true
 	}
-	sandbox, err := l.driver.Launch(ctx, p.launch(func(line Line) { l.printed(i, line) }))
+	launch := p.launch(func(line Line) { l.printed(i, line) })
+	launch.Network = i.guard
+	sandbox, err := l.driver.Launch(ctx, launch)
 	if err != nil {
+		i.disconnect()
 		return nil, err
 	}
 	i.sandbox = sandbox
@@ -241,6 +251,7 @@ func (l *launcher) watch(i *Instance) {
 	}
 	i.mu.Unlock()
 	_ = i.control.Close()
+	i.disconnect()
 	i.transport.CloseIdleConnections()
 	l.reportExit(i)
 	close(i.done)

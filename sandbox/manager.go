@@ -25,6 +25,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"apibuilder/egress"
 )
 
 // Source says what to run for an API: after the server's start, and after a crash.
@@ -40,6 +42,7 @@ type ManagerConfig struct {
 	MaxSandboxes int                                      // default 500
 	IdleTimeout  time.Duration                            // a program that nobody calls is ended after this; 0: never
 	WarmMemory   int64                                    // bytes that warm sandboxes may take; 0: none are kept
+	Egress       *egress.Gate                             // what is outside; nil: every sandbox has loopback alone
 	Transport    func(Dialer) Transport                   // how requests go to a program; default a plain http.Transport
 	OnOutput     func(api string, version int, line Line) // must not block for long
 	OnExit       func(Exit)                               // called once for every sandbox that ended
@@ -99,6 +102,7 @@ func NewManager(cfg ManagerConfig) *Manager {
 	m.launcher = launcher{
 		driver: cfg.Driver, defaults: cfg.Defaults, startTimeout: cfg.StartTimeout, drainTimeout: cfg.DrainTimeout,
 		newTransport: cfg.Transport, onOutput: cfg.OnOutput, onExit: m.exited,
+		gate: cfg.Egress,
 	}
 	if cfg.WarmMemory > 0 {
 		m.launcher.pool = newPool(&m.launcher, cfg.WarmMemory, cfg.Log)
@@ -200,7 +204,7 @@ func (m *Manager) slotLocked(api string) *slot {
 // run makes one start and tells those who wait for it.
 func (m *Manager) run(api string, s *slot, st *start) {
 	defer m.draining.Done()
-	spec, err := m.cfg.Source(m.life, api)
+	spec, err := m.source(api)
 	var i *Instance
 	if err == nil {
 		i, err = m.launcher.launch(m.life, spec)
@@ -317,6 +321,7 @@ func (m *Manager) Remove(_ context.Context, api string) error {
 	s := m.apis[api]
 	delete(m.apis, api)
 	m.launcher.learned.forget(api)
+	m.forgetEgress(api)
 	var i *Instance
 	if s != nil {
 		i, s.current = s.current, nil

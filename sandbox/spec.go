@@ -1,6 +1,10 @@
 package sandbox
 
-import "time"
+import (
+	"time"
+
+	"apibuilder/egress"
+)
 
 // Limits bound one sandbox. A zero field means the manager's default.
 type Limits struct {
@@ -46,8 +50,12 @@ type Spec struct {
 	Mounts []string
 	Env    map[string]string // reaches the program over the control descriptor, never by argv
 	Limits Limits
+	// Egress is what its owner lets it reach outside; the operator's ceiling is the manager's to apply.
+	Egress egress.Policy
 	// Describe asks for the program's routes in Instance.Routes, which costs some milliseconds.
 	Describe bool
+
+	turn uint64 // of the manager's gate, when Egress was read
 }
 
 // Route is one of a program's routes, as the program tells it.

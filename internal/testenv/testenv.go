@@ -143,14 +143,17 @@ func Spec(t testing.TB, requirements, python string) sandbox.Spec {
 }
 
 // Driver is an nsjail driver of this test's own.
-func Driver(t testing.TB) *nsjail.Driver {
+func Driver(t testing.TB) *nsjail.Driver { return nsjail.New(DriverConfig(t)) }
+
+// DriverConfig is what Driver uses.
+func DriverConfig(t testing.TB) nsjail.Config {
 	t.Helper()
 	dir := t.TempDir()
 	openForOthers(t, dir)
-	return nsjail.New(nsjail.Config{
+	return nsjail.Config{
 		Nsjail: Tools(t).Nsjail, Dir: dir, Instance: nsjail.InstanceName(dir),
 		UIDs: nsjail.UIDRange{First: nsjail.DefaultUIDs.First + 1, Last: nsjail.DefaultUIDs.Last},
-	})
+	}
 }
 
 // openForOthers lets a sandbox's user pass through a test's temporary directory, which Go makes for its owner alone.

@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 
 	"golang.org/x/sys/unix"
 
@@ -34,6 +35,8 @@ type Config struct {
 	// IO bounds what each sandbox may read and write of block devices; none by default, because a sandbox writes to none
 	// and reads only its environment.
 	IO []cgroup.IOLimit
+	// Network says that sandboxes may be launched with a network; Start checks that this host can make one.
+	Network bool
 }
 
 // Driver makes sandboxes with nsjail. It needs root.
@@ -43,7 +46,8 @@ type Driver struct {
 	uids    *uidPool
 	tree    *cgroup.Tree
 	heard   *refusals
-	sockets *os.File // the directory of the listening sockets, which only root can enter
+	closing sync.WaitGroup // networks of sandboxes that have ended
+	sockets *os.File       // the directory of the listening sockets, which only root can enter
 }
 
 var _ sandbox.Driver = (*Driver)(nil)
@@ -78,6 +82,9 @@ func (d *Driver) Start(ctx context.Context) (err error) {
 	}
 	d.heard = openRefusals()
 	if d.sockets, err = openSocketDir(filepath.Join(d.cfg.Dir, "run")); err != nil {
+		return err
+	}
+	if err := d.tryNetwork(); err != nil {
 		return err
 	}
 	return d.trial(ctx)
@@ -172,6 +179,7 @@ func remedy(log string) string {
 // Stop implements sandbox.Driver.
 func (d *Driver) Stop(ctx context.Context) error {
 	var errs []error
+	d.closing.Wait()
 	if d.sockets != nil {
 		errs = append(errs, d.sockets.Close(), os.RemoveAll(filepath.Join(d.cfg.Dir, "run")))
 		d.sockets = nil

@@ -41,6 +41,7 @@ type jail struct {
 	limits      sandbox.Limits
 	environment string   // host's directory seen as /env; none in the trial
 	shown       []string // further paths seen under their own names
+	network     bool     // it is started in a network namespace that is there
 }
 
 // configFile holds config in memory, for nsjail to read under configPath.
@@ -81,6 +82,9 @@ func (j jail) args(passed []int, program ...string) []string {
 	}
 	for _, name := range threadVariables {
 		a = append(a, "--env", name+"="+strconv.Itoa(int(math.Ceil(j.limits.CPU))))
+	}
+	if j.network {
+		a = append(a, "--disable_clone_newnet")
 	}
 	if len(passed) > 0 {
 		a = append(a, "--log_fd", strconv.Itoa(logFD))

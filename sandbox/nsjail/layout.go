@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"apibuilder/egress/netns"
 	"apibuilder/sandbox/runner"
 )
 
@@ -22,11 +23,25 @@ var etcFiles = map[string]string{
 	"resolv.conf":   "",
 }
 
+// networkFiles are those that differ where there is more than loopback.
+var networkFiles = map[string]string{
+	"hosts":       etcFiles["hosts"] + netns.Inside.String() + " sandbox\n",
+	"resolv.conf": "nameserver " + netns.Outside.String() + "\n",
+}
+
 // layout is the directory of files that every sandbox sees, written by us and never by anybody inside.
 type layout struct{ dir string }
 
 func (l layout) runner() string { return filepath.Join(l.dir, "runner") }
 func (l layout) policy() string { return filepath.Join(l.dir, "seccomp.policy") }
+
+// etc is the host's path of a file in a sandbox's /etc.
+func (l layout) etc(name string, network bool) string {
+	if _, differs := networkFiles[name]; network && differs {
+		return filepath.Join(l.dir, "etc", "network-"+name)
+	}
+	return filepath.Join(l.dir, "etc", name)
+}
 
 // prepareLayout writes the files under a name made from their content, so that a sandbox of an older binary keeps its own.
 func prepareLayout(dataDir string) (layout, error) {
@@ -40,6 +55,9 @@ func prepareLayout(dataDir string) (layout, error) {
 	}
 	for name, text := range etcFiles {
 		files["etc/"+name] = text
+	}
+	for name, text := range networkFiles {
+		files["etc/network-"+name] = text
 	}
 	hash := sha256.New()
 	for _, name := range sortedKeys(files) {

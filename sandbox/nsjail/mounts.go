@@ -3,7 +3,6 @@ package nsjail
 import (
 	"fmt"
 	"os"
-	"path/filepath"
 	"runtime"
 	"slices"
 	"strings"
@@ -108,7 +107,7 @@ func (j jail) systemMounts(paths []string) []mount {
 		all = append(all, bind(path))
 	}
 	for _, name := range sortedKeys(etcFiles) {
-		all = append(all, mount{from: filepath.Join(j.layout.dir, "etc", name), to: "/etc/" + name, noexec: true})
+		all = append(all, mount{from: j.layout.etc(name, j.network), to: "/etc/" + name, noexec: true})
 	}
 	all = append(all, deviceMounts()...)
 	return append(all, procMounts()...)

@@ -71,12 +71,17 @@ func (d *Driver) Launch(ctx context.Context, l sandbox.Launch) (_ sandbox.Sandbo
 	p.control = control
 	undo.add(func() { _ = control.Close() })
 
-	j := jail{layout: d.layout, uid: uid, limits: l.Limits, environment: l.Environment, shown: interpreterPaths(l)}
+	j := jail{layout: d.layout, uid: uid, limits: l.Limits, environment: l.Environment, shown: interpreterPaths(l), network: l.Network != nil}
 	config, err := j.configFile()
 	if err != nil {
 		return nil, err
 	}
 	defer config.Close()
+	outside, err := d.openOutside(l.Network)
+	if err != nil {
+		return nil, err
+	}
+	undo.add(outside.close)
 	//nolint:noctx // ctx bounds the launch; the process lives on until it is terminated or killed
 	p.cmd = exec.Command(d.cfg.Nsjail, j.args([]int{listenFD, controlFD, verdictFD}, environment+"/bin/python", "-I", "-S", "-B", bootPath)...)
 	p.cmd.Env = []string{"PATH=/usr/bin:/bin"} // nsjail's own: no secret of ours is in reach of /proc/PID/environ
@@ -85,7 +90,7 @@ func (d *Driver) Launch(ctx context.Context, l sandbox.Launch) (_ sandbox.Sandbo
 		return nil, err
 	}
 	p.cmd.ExtraFiles = []*os.File{listener, inside, outputs.log.write, config, outputs.verdict.write} // descriptors 3 to 7
-	err = group.Start(p.cmd)
+	err = outside.start(group, p.cmd)
 	outputs.closeWriters()
 	if err != nil {
 		outputs.closeReaders()
@@ -94,6 +99,7 @@ func (d *Driver) Launch(ctx context.Context, l sandbox.Launch) (_ sandbox.Sandbo
 	killer := func() string { return d.heard.killer(uid) }
 	go p.supervise(outputs, l.Output, killer, func() {
 		d.heard.forget(uid)
+		outside.close()
 		release()
 	})
 	return p, nil

@@ -1,0 +1,223 @@
+package outside
+
+import (
+	"bufio"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	_ "embed"
+	"encoding/pem"
+	"fmt"
+	"io"
+	"math/big"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"apibuilder/egress"
+	"apibuilder/internal/nettest"
+	"apibuilder/internal/pgtest"
+	"apibuilder/internal/testenv"
+	"apibuilder/sandbox"
+)
+
+//go:embed clients.py
+var clientsCode string
+
+const (
+	webAddress  = "93.184.216.34"
+	sixAddress  = "2606:2800::1"
+	dbAddress   = "10.9.8.7"
+	metaAddress = "169.254.169.254"
+	nameAddress = "9.9.9.9"
+)
+
+type answer struct {
+	Result  string
+	Seconds float64
+}
+
+// TestClients has ordinary Python clients reach what is allowed unchanged, and be told at once what is not.
+func TestClients(t *testing.T) {
+	var spec sandbox.Spec
+	if !nettest.Isolated(t, &spec, func() {
+		spec = testenv.Spec(t, "requests\nhttpx\naiohttp\nasyncpg\npsycopg[binary]\nredis\n", "")
+	}) {
+		return
+	}
+	w := nettest.NewWorld(t, webAddress+"/32", sixAddress+"/128", dbAddress+"/32", metaAddress+"/32", nameAddress+"/32")
+	names := nettest.NewNames(w, nameAddress+":53", map[string][]string{
+		"web.example.com": {webAddress}, "six.example.com": {sixAddress}, "other.example.com": {webAddress},
+		"db.internal": {dbAddress}, "cache.internal": {dbAddress}, "mail.example.com": {webAddress}, "liar.example.com": {metaAddress},
+	})
+	ca := serveWeb(t, w, "web.example.com", "six.example.com")
+	servePostgres(t, w)
+	serveRedis(t, w)
+	go serveMail(w.Listen(webAddress + ":25"))
+	private, err := egress.ParseRules("10.9.8.0/24:5432, cache.internal:6379")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := newServer(t, spec, egress.Config{
+		Ceiling: &egress.Ceiling{Most: policy(t, "internet"), Private: private}, Resolver: names.Resolver(),
+	})
+	allowed := "web.example.com:443, six.example.com:443, db.internal:5432, cache.internal:6379, mail.example.com:25, liar.example.com:443"
+	i := s.launch(t, clientsCode, allowed, map[string]string{"CA": ca})
+	for _, c := range []struct{ client, host, want string }{
+		{"getaddrinfo", "web.example.com", "198.18."},
+		{"gethostbyaddr", "web.example.com", "web.example.com"},
+		{"requests", "web.example.com", "web speaks to web.example.com"},
+		{"httpx", "web.example.com", "web speaks"},
+		{"aiohttp", "web.example.com", "web speaks"},
+		{"requests", "six.example.com", "web speaks to six.example.com"},
+		{"aiohttp", "six.example.com", "web speaks"},
+		{"asyncpg", "db.internal", "asyncpg speaks"},
+		{"psycopg", "db.internal", "psycopg speaks"},
+		{"redis", "cache.internal", "redis speaks"},
+		{"smtplib", "mail.example.com", "mail is taken"},
+
+		{"getaddrinfo", "other.example.com", "raised gaierror"},
+		{"requests", "other.example.com", "gaierror"},
+		{"httpx", "other.example.com", "gaierror"},
+		{"aiohttp", "other.example.com", "gaierror"},
+		{"requests", webAddress, "ConnectionRefusedError"},
+		{"httpx", metaAddress, "ConnectionRefusedError"},
+		{"aiohttp", "liar.example.com", "ConnectionRefusedError"},
+		{"asyncpg", "cache.internal", "ConnectionRefusedError"},
+		{"psycopg", "10.9.8.8", "refused"},
+		{"redis", "db.internal", "refused"},
+		{"smtplib", "web.example.com", "ConnectionRefusedError"},
+	} {
+		t.Run(c.client+" "+c.host, func(t *testing.T) {
+			a := get[answer](t, i, "/use", "client", c.client, "host", c.host)
+			if !strings.Contains(a.Result, c.want) {
+				t.Errorf("in %.3f s: %s, want %q", a.Seconds, a.Result, c.want)
+			}
+		})
+	}
+	for _, want := range []string{
+		"egress refused: other.example.com is not in the API's option egress; see docs/egress.md",
+		"egress refused: " + webAddress + ":443 is not in the API's option egress",
+		"egress refused: " + metaAddress + ":443 is never allowed (a cloud's metadata service)",
+		"egress refused: liar.example.com:443 has the address " + metaAddress + ", which is never allowed",
+	} {
+		s.line(t, want)
+	}
+	r := s.manager.Egress("api_outside")
+	if r.Connections < 8 || r.Refused < 8 || r.Received == 0 {
+		t.Errorf("the report is %+v", r)
+	}
+	for _, d := range r.Destinations {
+		t.Logf("%s: %+v", d.To, d.Tally)
+	}
+}
+
+// serveWeb serves HTTPS on both addresses with certificates for names, and returns the certificate that signs them.
+func serveWeb(t *testing.T, w *nettest.World, names ...string) string {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "test"}, DNSNames: names, IsCA: true, BasicConstraintsValid: true,
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	}
+	der, err := x509.CreateCertificate(rand.Reader, &template, &template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv := &http.Server{
+		Handler:           http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprintf(w, "web speaks to %s", r.Host) }),
+		TLSConfig:         &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}},
+		ReadHeaderTimeout: time.Minute,
+	}
+	for _, address := range []string{webAddress + ":443", "[" + sixAddress + "]:443"} {
+		l := w.Listen(address)
+		go func() { _ = srv.ServeTLS(l, "", "") }()
+	}
+	t.Cleanup(func() { _ = srv.Close() })
+	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
+}
+
+// servePostgres has a real PostgreSQL, on a socket as always in tests, behind an address of the world.
+func servePostgres(t *testing.T, w *nettest.World) {
+	t.Helper()
+	cluster := pgtest.New(t)
+	go forward(w.Listen(dbAddress+":5432"), "unix", fmt.Sprintf("%s/.s.PGSQL.%d", cluster.Dir(), cluster.Port()))
+}
+
+func serveRedis(t *testing.T, w *nettest.World) {
+	t.Helper()
+	socket := t.TempDir() + "/redis"
+	cmd := exec.Command("redis-server", "--port", "0", "--unixsocket", socket, "--save", "", "--appendonly", "no")
+	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
+	w.Start(cmd)
+	go forward(w.Listen(dbAddress+":6379"), "unix", socket)
+}
+
+// forward passes connections on. The server behind may still be starting.
+func forward(l net.Listener, network, address string) {
+	for {
+		conn, err := l.Accept()
+		if err != nil {
+			return
+		}
+		go func() {
+			defer conn.Close()
+			var server net.Conn
+			for range 500 {
+				if server, err = net.Dial(network, address); err == nil {
+					break
+				}
+				time.Sleep(20 * time.Millisecond)
+			}
+			if err != nil {
+				return
+			}
+			defer server.Close()
+			go func() { _, _ = io.Copy(server, conn) }()
+			_, _ = io.Copy(conn, server)
+		}()
+	}
+}
+
+// serveMail takes mail as RFC 5321 says, without looking at it.
+func serveMail(l net.Listener) {
+	for {
+		conn, err := l.Accept()
+		if err != nil {
+			return
+		}
+		go func() {
+			defer conn.Close()
+			lines := bufio.NewScanner(conn)
+			fmt.Fprint(conn, "220 mail.example.com\r\n")
+			data := false
+			for lines.Scan() {
+				switch line := strings.ToUpper(lines.Text()); {
+				case data && line == ".":
+					data = false
+					fmt.Fprint(conn, "250 taken\r\n")
+				case data:
+				case line == "DATA":
+					data = true
+					fmt.Fprint(conn, "354 go on\r\n")
+				case line == "QUIT":
+					fmt.Fprint(conn, "221 bye\r\n")
+					return
+				default:
+					fmt.Fprint(conn, "250 ok\r\n")
+				}
+			}
+		}()
+	}
+}

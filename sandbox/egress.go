@@ -1,0 +1,98 @@
+package sandbox
+
+import (
+	"time"
+
+	"apibuilder/egress"
+)
+
+// admit takes the policy off a program where nothing outside is reached, and dates one that nobody has dated.
+func (l *launcher) admit(spec Spec) Spec {
+	switch {
+	case l.gate == nil:
+		spec.Egress = egress.Policy{}
+	case spec.turn == 0:
+		spec.turn = l.gate.Turn()
+	}
+	return spec
+}
+
+// equip gives an instance what its place says of a network, before it has one.
+func (l *launcher) equip(i *Instance, p place) {
+	if !p.network {
+		return
+	}
+	i.guard = l.gate.Guard()
+	i.tell = func(text string) { l.printed(i, Line{Time: time.Now().UTC(), Stream: "sandbox", Text: text}) }
+}
+
+func (i *Instance) disconnect() {
+	if i.guard != nil {
+		i.guard.Close()
+	}
+}
+
+// source reads what to run for an API, and remembers that a policy which was set meanwhile is newer.
+func (m *Manager) source(api string) (Spec, error) {
+	var turn uint64
+	if m.cfg.Egress != nil {
+		turn = m.cfg.Egress.Turn()
+	}
+	spec, err := m.cfg.Source(m.life, api)
+	spec.turn = turn
+	return spec, err
+}
+
+// SetEgress gives what runs of an API another policy at once: connections that it does not allow are ended, and a sandbox
+// without a network that needs one now is replaced before the next request, once its requests are answered.
+func (m *Manager) SetEgress(api string, p egress.Policy) {
+	if m.cfg.Egress == nil {
+		return
+	}
+	m.cfg.Egress.Set(api, p)
+	if p.None() {
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s := m.apis[api]
+	switch {
+	case s == nil || m.stopped:
+	case s.current != nil && s.current.guard == nil:
+		m.retireLocked(m.life, s)
+	case s.current == nil && s.starting != nil:
+		m.draining.Go(func() { m.setEgressAfter(s.starting, api, p) })
+	}
+}
+
+// setEgressAfter sets a policy again when a start that may have read an older one is over.
+func (m *Manager) setEgressAfter(st *start, api string, p egress.Policy) {
+	<-st.done
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if s := m.apis[api]; s != nil && s.current != nil && s.current.guard == nil && !m.stopped && m.cfg.Egress.Policy(api).String() == p.String() {
+		m.retireLocked(m.life, s)
+	}
+}
+
+// Egress tells what an API's sandboxes reached since the server started.
+func (m *Manager) Egress(api string) egress.Report {
+	if m.cfg.Egress == nil {
+		return egress.Report{}
+	}
+	return m.cfg.Egress.Report(api)
+}
+
+// EgressAPIs lists the APIs whose policy the manager knows.
+func (m *Manager) EgressAPIs() []string {
+	if m.cfg.Egress == nil {
+		return nil
+	}
+	return m.cfg.Egress.APIs()
+}
+
+func (m *Manager) forgetEgress(api string) {
+	if m.cfg.Egress != nil {
+		m.cfg.Egress.Forget(api)
+	}
+}
