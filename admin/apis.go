@@ -45,6 +45,9 @@ func (s *Server) showAPI(_ http.ResponseWriter, r *http.Request) (any, error) {
 	}
 	out := s.apiOut(api)
 	out.Plan = plan.Name
+	if reached := s.lifecycle.Egress(api.ID); reached.Connections+reached.Refused > 0 {
+		out.Egress = &reached
+	}
 	out.Versions = each(versions, func(v store.Version) Version { return s.versionOut(v, plan) })
 	out.Exits = each(exits, func(e store.Exit) Exit {
 		return Exit{Version: e.Version, Reason: e.Reason, Detail: e.Detail, Output: e.Output, Time: e.Time}
@@ -82,8 +85,16 @@ func (s *Server) patchAPI(w http.ResponseWriter, r *http.Request) (any, error) {
 	if api.Options, err = deploy.ApplyOptions(api.Options, patch.Options); err != nil {
 		return nil, err
 	}
+	if len(patch.Options) > 0 {
+		if err := s.deployer.CheckOptions(api.Options); err != nil {
+			return nil, err
+		}
+	}
 	if api, err = s.store.UpdateAPI(r.Context(), api); err != nil {
 		return nil, err
+	}
+	if s.cfg.Changed != nil {
+		s.cfg.Changed(api)
 	}
 	return s.apiOut(api), nil
 }

@@ -13,6 +13,7 @@ import (
 
 	"apibuilder/admin"
 	"apibuilder/deploy"
+	"apibuilder/egress"
 	"apibuilder/store"
 	"apibuilder/store/sqlite"
 )
@@ -64,6 +65,10 @@ func (d *deployer) Grant(plan store.Plan, asked store.Limits) deploy.Grant {
 	return deploy.Policy{Defaults: store.Limits{Pids: 77}}.Grant(plan, asked)
 }
 
+func (d *deployer) CheckOptions(o store.Options) error {
+	return deploy.Policy{Outside: &egress.Ceiling{}}.CheckOptions(o)
+}
+
 func (d *deployer) Rollback(ctx context.Context, idOrName string, number int) (store.API, error) {
 	api, err := d.store.API(ctx, idOrName)
 	if err == nil {
@@ -79,6 +84,7 @@ func (d *deployer) Rollback(ctx context.Context, idOrName string, number int) (s
 type lifecycle struct {
 	running map[string]bool
 	err     error
+	egress  egress.Report
 }
 
 func (l *lifecycle) Sleep(apiID string) bool {
@@ -93,6 +99,8 @@ func (l *lifecycle) Wake(_ context.Context, apiID string) error {
 }
 
 func (l *lifecycle) Running(apiID string) bool { return l.running[apiID] }
+
+func (l *lifecycle) Egress(string) egress.Report { return l.egress }
 
 // book is a fake of the logs.
 type book struct {

@@ -6,6 +6,7 @@ import (
 	"net/http"
 
 	"apibuilder/deploy"
+	"apibuilder/egress"
 	"apibuilder/sandbox"
 	"apibuilder/store"
 )
@@ -18,6 +19,8 @@ type Lifecycle interface {
 	Wake(ctx context.Context, apiID string) error
 	// Running reports whether an API's program runs.
 	Running(apiID string) bool
+	// Egress tells what an API's programs reached outside since the server started.
+	Egress(apiID string) egress.Report
 }
 
 func (s *Server) sleepAPI(_ http.ResponseWriter, r *http.Request) (any, error) {

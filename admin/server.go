@@ -37,6 +37,8 @@ type Deployer interface {
 	Lock(ctx context.Context, r deploy.Request) (string, error)
 	// Grant says what an API of the plan's user gets when its version asked for so much.
 	Grant(plan store.Plan, asked store.Limits) deploy.Grant
+	// CheckOptions refuses options that are above what the operator allows.
+	CheckOptions(o store.Options) error
 }
 
 // Logs is where the output of programs is read.
@@ -54,6 +56,8 @@ type Config struct {
 	Log   *zap.Logger
 
 	Pythons Pythons
+	// Changed is told of settings that were changed here, so that they act when the answer arrives; nil: nobody is.
+	Changed func(api store.API)
 }
 
 // Server answers management requests. It may be used concurrently and owns no goroutine.

@@ -1,6 +1,10 @@
 package admin
 
-import "time"
+import (
+	"time"
+
+	"apibuilder/egress"
+)
 
 // Rate is a number of requests in a span of time. Null in JSON, or zero requests, is no limit.
 type Rate struct {
@@ -71,6 +75,7 @@ type API struct {
 	Options       map[string]string `json:"options,omitempty"` // those that are set
 	Limits        *Limits           `json:"limits,omitempty"`  // of the active version
 	LimitOrigins  *Origins          `json:"limit_origins,omitempty"`
+	Egress        *egress.Report    `json:"egress,omitempty"` // when anything outside was reached or refused, on this node since its start
 	CreatedAt     time.Time         `json:"created_at"`
 	UpdatedAt     time.Time         `json:"updated_at"`
 	Versions      []Version         `json:"versions,omitempty"`

@@ -94,6 +94,7 @@ func describeAPI(w io.Writer, api admin.API) {
 	if api.LimitOrigins != nil {
 		row(w, "Limits from", originsText(*api.LimitOrigins, api.Plan))
 	}
+	egressRows(w, api)
 	fmt.Fprintln(w)
 	versionRows(w, api)
 	if len(api.Exits) == 0 {

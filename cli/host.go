@@ -70,6 +70,6 @@ func (h *host) stop(ctx context.Context) error {
 func (h *host) driver(dir string) *nsjail.Driver {
 	return nsjail.New(nsjail.Config{
 		Nsjail: h.tools.Nsjail, Dir: dir, Instance: nsjail.InstanceName(filepath.Clean(dir)), UIDs: h.options.uids,
-		IO: h.options.io,
+		IO: h.options.io, Network: h.options.network,
 	})
 }

@@ -16,6 +16,8 @@ type hostOptions struct {
 	uids   nsjail.UIDRange
 	io     []cgroup.IOLimit
 	builds buildOptions
+
+	network bool // sandboxes may have one
 }
 
 func readHostOptions(s settings) (o hostOptions, err error) {

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"apibuilder/deploy"
+	"apibuilder/egress"
 )
 
 // serveOptions are the settings of serve, read.
@@ -26,6 +27,7 @@ type serveOptions struct {
 	adminListen    string
 	publicURL      string
 	host           hostOptions
+	egress         egress.Config // its ceiling is never nil
 	warmMemory     int64
 	idleTimeout    time.Duration // 0: never
 	limits         deploy.Policy
@@ -125,6 +127,11 @@ func readServeOptions(s settings) (serveOptions, error) {
 			return o, err
 		}
 	}
+	if o.egress, errs[0] = readEgress(s); errs[0] != nil {
+		return o, errs[0]
+	}
+	o.limits.Outside = o.egress.Ceiling
+	o.host.network = reachable(o.egress.Ceiling)
 	return o, nil
 }
 

@@ -140,6 +140,7 @@ func (s *server) openSandboxes(ctx context.Context) error {
 		WarmMemory:   s.options.warmMemory,
 		DrainTimeout: s.options.drainTimeout,
 		MaxSandboxes: s.options.maxSandboxes,
+		Egress:       s.gate(),
 		Transport:    func(dial sandbox.Dialer) sandbox.Transport { return gateway.NewTransport(dial) },
 		OnOutput:     s.keepOutput,
 		OnExit:       s.keepExit,
@@ -157,6 +158,7 @@ func (s *server) openSandboxes(ctx context.Context) error {
 		return err
 	}
 	s.stops = append(s.stops, stop{"sandboxes", s.options.drainTimeout + stopTimeout, s.manager.Stop})
+	s.followEgress()
 	return nil
 }
 
@@ -190,6 +192,7 @@ func (s *server) openDoors(context.Context) error {
 	management := admin.New(s.store, s.deployer, lender{s.manager}, reader{s.book}, admin.Config{
 		URL: s.apiURL, Info: s.info, Flush: s.journal.Flush, Log: s.log.Named("admin"),
 		Pythons: pythons{s.host.builder, s.deployer},
+		Changed: func(api store.API) { s.manager.SetEgress(api.ID, deploy.EgressOf(api.Options)) },
 	})
 	s.serveAdmin("management socket", local, management.Local())
 	if s.adminListener != nil {

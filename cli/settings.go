@@ -55,6 +55,11 @@ var allSettings = append([]setting{
 	{flag: "max-body", serve: true, usage: "largest request body, a `SIZE`; no bound if empty"},
 	{flag: "max-sandboxes", serve: true, value: "500", usage: "most programs that run at a time, a `NUMBER`"},
 	{flag: "warm-memory", serve: true, usage: "memory `SIZE` for sandboxes that wait for a program, or none; an eighth of the machine's if empty"},
+	{flag: "egress-ceiling", serve: true, value: "none", usage: "most that APIs may reach outside, a `LIST` of targets like *.example.com:443, internet, or none"},
+	{flag: "egress-allow-private", serve: true, usage: "targets that APIs may name though they are not public, a `LIST` like 10.1.0.0/16:5432, db.internal:5432"},
+	{flag: "egress-connections", serve: true, value: "256", usage: "most connections to outside of each program at a time, a `NUMBER`"},
+	{flag: "egress-rate", serve: true, value: "100", usage: "most new connections to outside of each program in a second, a `NUMBER`"},
+	{flag: "egress-bandwidth", serve: true, value: "128M", usage: "most that each program sends to outside in a second, a `SIZE`, and as much that it receives"},
 	{flag: "log-level", serve: true, value: "info", usage: "debug, info, warn or error: `LEVEL` of the server's own log"},
 	{flag: "no-example", serve: true, toggle: true, usage: "do not deploy the example when there are no APIs"},
 }, buildSettings...)

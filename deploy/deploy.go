@@ -75,6 +75,9 @@ func (d *Deployer) Deploy(ctx context.Context, r Request) (Result, error) {
 	if err := r.Check(); err != nil {
 		return Result{}, err
 	}
+	if err := d.checkOptions(r); err != nil {
+		return Result{}, err
+	}
 	r, err := r.WithMetadata()
 	if err != nil {
 		return Result{}, err
@@ -175,7 +178,11 @@ func (d *Deployer) bring(
 	}
 	r.progress("starting the program")
 	v.State, v.Environment, v.Lock = store.VersionReady, environment.Key, environment.Lock
-	spec, err := d.spec(ctx, api, v, environment)
+	settled, err := r.settle(api) // it starts with the settings that it will have
+	if err != nil {
+		return Result{}, err
+	}
+	spec, err := d.spec(ctx, settled, v, environment)
 	if err != nil {
 		return Result{}, err
 	}

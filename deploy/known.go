@@ -3,6 +3,7 @@ package deploy
 import (
 	"sync"
 
+	"apibuilder/egress"
 	"apibuilder/sandbox"
 )
 
@@ -20,6 +21,16 @@ func (k *known) keep(s sandbox.Spec) {
 		k.specs = map[string]sandbox.Spec{}
 	}
 	k.specs[s.API] = s
+}
+
+// allow changes what a known API may reach.
+func (k *known) allow(apiID string, p egress.Policy) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if s, ok := k.specs[apiID]; ok {
+		s.Egress = p
+		k.specs[apiID] = s
+	}
 }
 
 func (k *known) find(apiID string) (sandbox.Spec, bool) {

@@ -14,6 +14,7 @@ import (
 type Policy struct {
 	Defaults store.Limits // where neither version nor plan says anything
 	Ceiling  store.Limits // the most that anybody gets; a zero field is no bound
+	Outside  Outside      // what options may let anybody reach; nil: not checked
 }
 
 // Origin says why a limit is what it is.

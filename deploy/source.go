@@ -115,6 +115,7 @@ func (d *Deployer) specUnder(
 		Mounts:      environment.Interpreter.Mounts,
 		Env:         v.Env,
 		Limits:      sandboxLimits(d.Grant(plan, v.Limits).Limits),
+		Egress:      EgressOf(api.Options),
 	}
 }
 

@@ -12,6 +12,8 @@ import (
 type Options struct {
 	// RequestTimeout bounds the wait for the beginning of the program's answer.
 	RequestTimeout time.Duration `json:"request_timeout,omitempty"`
+	// Egress is what the program may reach of the network outside, as package egress reads it.
+	Egress string `json:"egress,omitempty"`
 }
 
 // EncodeOptions is what drivers store of an API's options: a JSON object.

@@ -1,0 +1,164 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"apibuilder/admin"
+	"apibuilder/egress"
+	"apibuilder/store"
+)
+
+// readEgress reads the operator's side of what programs reach. Its errors are usage errors.
+func readEgress(s settings) (c egress.Config, err error) {
+	c.Ceiling = &egress.Ceiling{}
+	if c.Ceiling.Most, err = parse(s, "egress-ceiling", egress.Parse); err != nil {
+		return c, err
+	}
+	if c.Ceiling.Private, err = parse(s, "egress-allow-private", egress.ParseRules); err != nil {
+		return c, err
+	}
+	if c.Limits.Connections, err = parse(s, "egress-connections", parseCount); err != nil {
+		return c, err
+	}
+	if c.Limits.PerSecond, err = parse(s, "egress-rate", parseCount); err != nil {
+		return c, err
+	}
+	bandwidth, err := parse(s, "egress-bandwidth", parseSize)
+	c.Limits.Bandwidth = int(bandwidth)
+	return c, err
+}
+
+// gate is nil where nothing outside can be reached.
+func (s *server) gate() *egress.Gate {
+	if !reachable(s.options.egress.Ceiling) {
+		return nil
+	}
+	return egress.NewGate(s.options.egress)
+}
+
+// reachable reports whether any API may reach anything.
+func reachable(c *egress.Ceiling) bool { return !c.Most.None() || len(c.Private) > 0 }
+
+// egressFollower brings changes of what an API may reach to its running programs: the store tells that an API changed, and
+// it is read again, until that works.
+type egressFollower struct {
+	read  func(ctx context.Context, apiID string) (egress.Policy, error)
+	set   func(apiID string, p egress.Policy)
+	all   func() []string
+	log   *zap.Logger
+	retry time.Duration
+
+	wake    chan struct{}
+	mu      sync.Mutex
+	changed map[string]struct{}
+}
+
+// followEgress runs a follower until the server stops.
+func (s *server) followEgress() {
+	f := &egressFollower{
+		read: s.deployer.Egress, set: s.manager.SetEgress, all: s.manager.EgressAPIs, log: s.log.Named("egress"), retry: time.Second,
+		wake: make(chan struct{}, 1), changed: map[string]struct{}{},
+	}
+	life, end := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() { f.run(life) })
+	cancel := s.store.Subscribe(f.note)
+	s.onStop("following of egress", func(context.Context) error {
+		cancel()
+		end()
+		running.Wait()
+		return nil
+	})
+}
+
+// note remembers a change. One that is about no API may be about any.
+func (f *egressFollower) note(c store.Change) {
+	ids := []string{c.APIID}
+	if c.APIID == "" {
+		ids = f.all()
+	}
+	f.mu.Lock()
+	for _, id := range ids {
+		f.changed[id] = struct{}{}
+	}
+	f.mu.Unlock()
+	f.kick()
+}
+
+func (f *egressFollower) kick() {
+	select {
+	case f.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (f *egressFollower) take() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	ids := slices.Collect(maps.Keys(f.changed))
+	clear(f.changed)
+	return ids
+}
+
+func (f *egressFollower) run(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-f.wake:
+		}
+		failed := false
+		for _, id := range f.take() {
+			failed = !f.follow(ctx, id) || failed
+		}
+		if failed {
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(f.retry):
+				f.kick()
+			}
+		}
+	}
+}
+
+// follow reports whether an API could be read.
+func (f *egressFollower) follow(ctx context.Context, id string) bool {
+	policy, err := f.read(ctx, id)
+	switch {
+	case err == nil:
+		f.set(id, policy)
+	case errors.Is(err, store.ErrNotFound):
+	case ctx.Err() == nil:
+		f.log.Warn("a change of what an API may reach waits for the store", zap.String("api", id), zap.Error(err))
+		f.mu.Lock()
+		f.changed[id] = struct{}{}
+		f.mu.Unlock()
+		return false
+	}
+	return true
+}
+
+// egressRows show what an API's programs reached.
+func egressRows(w io.Writer, api admin.API) {
+	if api.Egress == nil {
+		return
+	}
+	e := api.Egress
+	row(w, "Egress", fmt.Sprintf("%d connections (%d open), %s sent, %s received, %d refused", e.Connections, e.Open,
+		formatSize(e.Sent), formatSize(e.Received), e.Refused))
+	fmt.Fprintln(w)
+	row(w, "REACHED", "CONNECTIONS", "SENT", "RECEIVED", "REFUSED")
+	for _, d := range e.Destinations {
+		row(w, printable(d.To), d.Connections, formatSize(d.Sent), formatSize(d.Received), d.Refused)
+	}
+}
