@@ -1,6 +1,6 @@
 # `make` alone lists the targets. Nothing here is needed to run the server: scripts/serve.sh does that.
 .DEFAULT_GOAL := help
-.PHONY: help build run test race lint vuln fuzz bench bench-env bench-wake vm
+.PHONY: help build run test race lint vuln fuzz bench bench-env bench-wake bench-egress vm
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ bench: ## run the benchmarks; the gateway's prints its ratio to a bare reverse p
 
 bench-wake: ## wake sleeping APIs beside starting plain uvicorn, and print the ratios (root)
 	@bash -c '. scripts/lib.sh && find_go && go test -run "^$$" -bench BenchmarkWake -benchtime 20x ./bench/wake'
+
+bench-egress: ## a sandbox's network beside a veth pair with NAT, and the ratios (root; apt-get install iperf3 nftables)
+	@bash -c '. scripts/lib.sh && find_go && packages iperf3 nftables && go test -run "^$$" -bench BenchmarkEgress -benchtime 1x ./bench/egress'
 
 bench-env: ## build environments beside uv and pip alone, and print the ratios (root)
 	@bash -c '. scripts/lib.sh && find_go && go test -run "^$$" -bench BenchmarkEnvironment -benchtime 5x ./bench/environment'

@@ -18,12 +18,14 @@ const mostAddresses = 8
 func (g *Guard) race(ctx context.Context, d *net.Dialer, found []netip.Addr, port uint16) (*net.TCPConn, error) {
 	var first, second []netip.AddrPort
 	for _, a := range found[:min(len(found), mostAddresses)] {
-		a = a.Unmap()
-		if a.Is4() == found[0].Unmap().Is4() {
+		if a = a.Unmap(); a.Is4() == found[0].Unmap().Is4() {
 			first = append(first, netip.AddrPortFrom(a, port))
 		} else {
 			second = append(second, netip.AddrPortFrom(a, port))
 		}
+	}
+	if len(second) == 0 {
+		return g.dialEach(ctx, d, first)
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

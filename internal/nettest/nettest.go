@@ -12,10 +12,10 @@ import (
 
 const variable = "APIBUILDER_NETTEST"
 
-// Isolated runs the calling test once more, in a process with a network namespace of its own, and reports whether this is
+// Isolated runs the calling test or benchmark once more, in a process with a network namespace of its own, and reports whether this is
 // that process. What prepare makes, with the network that the machine has, arrives there in given. Call it first, and return
 // when it is false.
-func Isolated[T any](t *testing.T, given *T, prepare func()) bool {
+func Isolated[T any](t testing.TB, given *T, prepare func()) bool {
 	t.Helper()
 	if text := os.Getenv(variable); text != "" {
 		if err := json.Unmarshal([]byte(text), given); err != nil {
@@ -28,9 +28,12 @@ func Isolated[T any](t *testing.T, given *T, prepare func()) bool {
 	if err != nil {
 		t.Fatal(err)
 	}
-	args := []string{"-test.run=^" + t.Name() + "$", "-test.v=" + boolText(testing.Verbose()), "-test.timeout=8m", "-test.count=1"}
-	if bench := os.Getenv("APIBUILDER_NETTEST_ARGS"); bench != "" {
-		args = append(args, bench)
+	args := []string{"-test.run=^" + t.Name() + "$", "-test.timeout=8m", "-test.count=1"}
+	if _, ok := t.(*testing.B); ok {
+		args = []string{"-test.run=^$", "-test.bench=^" + t.Name() + "$", "-test.benchtime=1x", "-test.timeout=8m"}
+	}
+	if testing.Verbose() {
+		args = append(args, "-test.v")
 	}
 	cmd := exec.CommandContext(t.Context(), "/proc/self/exe", args...)
 	cmd.Env = append(os.Environ(), variable+"="+string(text))
@@ -41,11 +44,4 @@ func Isolated[T any](t *testing.T, given *T, prepare func()) bool {
 		t.Fatalf("this test needs root: %v", err)
 	}
 	return false
-}
-
-func boolText(b bool) string {
-	if b {
-		return "true"
-	}
-	return "false"
 }

@@ -23,12 +23,12 @@ const (
 // World is everything outside of the test's host: a network namespace that has every address the test gives it, and is
 // where all of the host's packets go. The test must be Isolated.
 type World struct {
-	t    *testing.T
+	t    testing.TB
 	work chan func()
 }
 
 // NewWorld makes a world with these addresses.
-func NewWorld(t *testing.T, addresses ...string) *World {
+func NewWorld(t testing.TB, addresses ...string) *World {
 	t.Helper()
 	if os.Getenv(variable) == "" {
 		t.Fatal("the test is not Isolated")
