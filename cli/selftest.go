@@ -4,12 +4,14 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"os"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/urfave/cli/v3"
 
+	"apibuilder/egress"
 	"apibuilder/python-env"
 	"apibuilder/sandbox"
 	"apibuilder/sandbox/selftest"
@@ -46,6 +48,7 @@ func (a *app) selfTest(ctx context.Context, cmd *cli.Command) error {
 	progress := func(line string) { fmt.Fprintln(a.stderr, printable(line)) }
 	var report selftest.Report
 	cfg := sandbox.ManagerConfig{StartTimeout: selfTestStart}
+	outside := selfTestOutside(&options, &cfg)
 	if cmd.IsSet("start-timeout") {
 		if cfg.StartTimeout, err = parseTimeout(cmd.String("start-timeout")); err != nil {
 			return usagef("--start-timeout: %v", err)
@@ -56,7 +59,7 @@ func (a *app) selfTest(ctx context.Context, cmd *cli.Command) error {
 		if err != nil {
 			return fmt.Errorf("build the environment: %w", err)
 		}
-		test := selftest.Config{Launch: h.manager.Launch, Only: only, ControlGroups: h.driver.ControlGroups(), Spec: sandbox.Spec{
+		test := selftest.Config{Launch: h.manager.Launch, Only: only, ControlGroups: h.driver.ControlGroups(), Egress: outside, Spec: sandbox.Spec{
 			Environment: environment.Path, Python: environment.Interpreter.Path, Mounts: environment.Interpreter.Mounts,
 		}}
 		if !cmd.Bool("json") {
@@ -76,6 +79,18 @@ func (a *app) selfTest(ctx context.Context, cmd *cli.Command) error {
 		return errReported
 	}
 	return nil
+}
+
+// selfTestOutside gives sandboxes a network where this machine can make one, and says what they may reach by it. The checks
+// try only what must be refused.
+func selfTestOutside(options *hostOptions, cfg *sandbox.ManagerConfig) egress.Policy {
+	if _, err := os.Stat("/dev/net/tun"); err != nil {
+		return egress.Policy{}
+	}
+	public := egress.Policy{Internet: true}
+	options.network = true
+	cfg.Egress = egress.NewGate(egress.Config{Ceiling: &egress.Ceiling{Most: public}})
+	return public
 }
 
 // checkTable prints checks one by one in columns that fit the whole catalogue.

@@ -27,6 +27,8 @@ type baitNames struct {
 	ShmKey        int      `json:"shm_key"`  // of a System V segment that everybody may attach
 	Queue         string   `json:"queue"`    // of a POSIX message queue that everybody may open
 	Addresses     []string `json:"addresses"`
+	Listening     [][2]any `json:"listening"` // address and port of sockets on this host's addresses
+	Host          string   `json:"host"`      // this host's name
 	NameServers   []string `json:"name_servers"`
 	OtherFile     string   `json:"other_file"`     // of the victim, in its /tmp
 	OtherAbstract string   `json:"other_abstract"` // of the victim
@@ -54,8 +56,9 @@ func layBait() (_ *bait, err error) {
 			err = errors.Join(err, b.takeAway())
 		}
 	}()
+	host, _ := os.Hostname()
 	b.names = baitNames{
-		PID: os.Getpid(), Abstract: name, Queue: name, Addresses: hostAddresses(), NameServers: nameServers(),
+		Host: host, PID: os.Getpid(), Abstract: name, Queue: name, Addresses: hostAddresses(), NameServers: nameServers(),
 		OtherFile: "/tmp/" + name + "-other", OtherAbstract: name + "-other",
 	}
 	if err := b.layFile(); err != nil {
@@ -74,6 +77,7 @@ func layBait() (_ *bait, err error) {
 	if err := b.listenOnLoopback(); err != nil {
 		return b, err
 	}
+	b.listenOnAddresses()
 	return b, b.layIPC()
 }
 
@@ -101,6 +105,18 @@ func (b *bait) listenOnLoopback() error {
 	_ = b.listen("loopback", "tcp6", fmt.Sprintf("[::1]:%d", b.names.Port))
 	_ = b.receive("udp6", fmt.Sprintf("[::1]:%d", b.names.Port))
 	return nil
+}
+
+// listenOnAddresses lays bait on the addresses that it can.
+func (b *bait) listenOnAddresses() {
+	b.counter("address")
+	b.names.Listening = [][2]any{}
+	for _, address := range b.names.Addresses {
+		if b.listen("address", "tcp", net.JoinHostPort(address, "0")) == nil {
+			port := b.closers[len(b.closers)-1].(net.Listener).Addr().(*net.TCPAddr).Port
+			b.names.Listening = append(b.names.Listening, [2]any{address, port})
+		}
+	}
 }
 
 // listen counts the connections to an address under a name.

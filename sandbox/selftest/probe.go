@@ -168,5 +168,5 @@ func newCheck(id, tried, stops string, judge func(context.Context, *run) finding
 }
 
 func catalogue() []check {
-	return slices.Concat(resourceChecks(), limitProbes(), kernelChecks(), privilegeChecks(), reachChecks(), networkChecks(), controlChecks())
+	return slices.Concat(resourceChecks(), limitProbes(), kernelChecks(), privilegeChecks(), reachChecks(), networkChecks(), outsideChecks(), controlChecks())
 }

@@ -29,6 +29,8 @@ type launch struct {
 	limits sandbox.Limits
 	attack string // which one of control.py
 	secret string // an environment variable of its own
+
+	network bool // it has what Config.Egress says
 }
 
 // scene is one sandbox with a program of ours in it.
@@ -67,6 +69,9 @@ func (r *run) launch(ctx context.Context, l launch) (*scene, error) {
 	spec.Env = map[string]string{"SELFTEST": string(told)}
 	if l.secret != "" {
 		spec.Env["SECRET"] = l.secret
+	}
+	if l.network {
+		spec.Egress = r.cfg.Egress
 	}
 	if s.Instance, err = r.cfg.Launch(ctx, spec); err != nil {
 		return s, explain(err)

@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
+	"apibuilder/egress"
 	"apibuilder/sandbox"
 )
 
@@ -84,6 +85,9 @@ type Config struct {
 	Launch func(context.Context, sandbox.Spec) (*sandbox.Instance, error)
 	// Spec has an environment with FastAPI; its code, limits and variables are replaced.
 	Spec sandbox.Spec
+	// Egress is what the program of the checks about a network may reach, the public network; Launch must be that of a manager
+	// with a gate that allows it. None: those checks are not applicable.
+	Egress egress.Policy
 	// Only names groups and checks to run; none means all.
 	Only []string
 	// Progress is called with every result when it is known, by one goroutine at a time.
@@ -132,6 +136,7 @@ func Run(ctx context.Context, cfg Config) (_ Report, err error) {
 	}
 	defer r.victim.stop()
 	defer r.endAttacker()
+	defer r.endOutsider()
 	report.Checks = r.checkAll(ctx, selected)
 	if ctx.Err() != nil {
 		return Report{}, ctx.Err()
@@ -176,6 +181,7 @@ type run struct {
 	bait         *bait
 	victim       *victim
 	attacker     *scene // the sandbox of all probes; nil before the first
+	connected    *scene // that of the probes that have a network; nil before the first
 	began        time.Time
 	attacksBegan time.Time
 }

@@ -2,19 +2,66 @@ package selftest_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"apibuilder/egress"
 	"apibuilder/internal/testenv"
 	"apibuilder/sandbox"
+	"apibuilder/sandbox/nsjail"
 	"apibuilder/sandbox/selftest"
 )
+
+var public = egress.Policy{Internet: true}
+
+// connected is a manager whose sandboxes may have a network below a ceiling.
+func connected(t *testing.T, ceiling *egress.Ceiling) *sandbox.Manager {
+	t.Helper()
+	driver := testenv.DriverConfig(t)
+	driver.Network = true
+	m := sandbox.NewManager(sandbox.ManagerConfig{
+		Driver: nsjail.New(driver), StartTimeout: normally, Egress: egress.NewGate(egress.Config{Ceiling: ceiling}),
+	})
+	if err := m.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := m.Stop(context.Background()); err != nil {
+			t.Errorf("stop: %v", err)
+		}
+	})
+	return m
+}
+
+// TestAnOpenGateIsSeen has the operator name what the checks try, and the program's policy name it too.
+func TestAnOpenGateIsSeen(t *testing.T) {
+	ceiling := &egress.Ceiling{Most: public}
+	m := connected(t, ceiling)
+	mustFail(t, func(ctx context.Context, s sandbox.Spec) (*sandbox.Instance, error) {
+		var told struct{ Listening [][2]any }
+		if err := json.Unmarshal([]byte(s.Env["SELFTEST"]), &told); err != nil {
+			return nil, err
+		}
+		for _, l := range told.Listening {
+			host, port := l[0].(string), uint16(l[1].(float64))
+			a := netip.MustParseAddr(host)
+			rule := egress.Rule{Prefix: netip.PrefixFrom(a, a.BitLen()), Port: port}
+			ceiling.Private = append(ceiling.Private, rule)
+			if !s.Egress.None() {
+				s.Egress.Rules = append(s.Egress.Rules, rule)
+			}
+		}
+		return m.Launch(ctx, s)
+	}, []string{"reach.egress_host"})
+}
 
 // normally is how long a program may take to start.
 const normally = 20 * time.Second
@@ -35,9 +82,9 @@ func manager(t *testing.T, d sandbox.Driver, startTimeout time.Duration) *sandbo
 }
 
 func TestEveryWallStands(t *testing.T) {
-	m := manager(t, testenv.Driver(t), normally)
+	m := connected(t, &egress.Ceiling{Most: public})
 	report, err := selftest.Run(t.Context(), selftest.Config{
-		Launch: m.Launch, Spec: testenv.Spec(t, "", ""),
+		Launch: m.Launch, Egress: public, Spec: testenv.Spec(t, "", ""),
 		Progress: func(r selftest.Result) {
 			line := t.Logf
 			if r.Verdict == selftest.Fail {
@@ -58,7 +105,7 @@ func TestEveryWallStands(t *testing.T) {
 // mustFail runs the checks and wants every one to fail by what it saw, not because it could not run.
 func mustFail(t *testing.T, launch func(context.Context, sandbox.Spec) (*sandbox.Instance, error), ids []string) {
 	t.Helper()
-	report, err := selftest.Run(t.Context(), selftest.Config{Launch: launch, Spec: testenv.Spec(t, "", ""), Only: ids})
+	report, err := selftest.Run(t.Context(), selftest.Config{Launch: launch, Spec: testenv.Spec(t, "", ""), Only: ids, Egress: public})
 	if err != nil {
 		t.Fatal(err)
 	}
