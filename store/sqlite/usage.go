@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -13,7 +14,12 @@ import (
 const usageColumns = `id, api_id, version, key_id, time, method, path, status, error, bytes_in, bytes_out, duration_us,
 	start_wait_us`
 
-const defaultUsageLimit = 100
+const (
+	defaultUsageLimit = 100
+
+	usageFields = 13
+	usageRows   = 64 // inserted at once
+)
 
 func scanUsage(rows *sql.Rows) (store.Usage, error) {
 	var u store.Usage
@@ -31,27 +37,34 @@ func (s *Store) AddUsage(ctx context.Context, records []store.Usage) error {
 		return nil
 	}
 	err := s.write(ctx, func(u *unit) error {
-		insert, err := u.PrepareContext(ctx, `INSERT INTO usage (`+usageColumns+`)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING`)
-		if err != nil {
-			return err
-		}
-		defer insert.Close()
-		for _, r := range records {
-			if r.ID == "" {
-				return fmt.Errorf("%w: usage of api %q at %s has no id", store.ErrInvalid, r.APIID, r.Time)
-			}
-			r = r.Clean()
-			_, err := insert.ExecContext(ctx, r.ID, r.APIID, r.Version, r.KeyID, r.Time.UnixMicro(), r.Method, r.Path,
-				r.Status, r.Error, r.BytesIn, r.BytesOut, r.Duration.Microseconds(), r.StartWait.Microseconds())
-			if err != nil {
-				return about("record", r.ID, err)
+		for chunk := range slices.Chunk(records, usageRows) {
+			if err := addUsage(ctx, u, chunk); err != nil {
+				return err
 			}
 		}
 		return nil
 	})
 	if err != nil {
 		return fmt.Errorf("add usage: %w", err)
+	}
+	return nil
+}
+
+// addUsage inserts a few records by one statement: a statement costs as much as several rows.
+func addUsage(ctx context.Context, u *unit, records []store.Usage) error {
+	args := make([]any, 0, usageFields*len(records))
+	for _, r := range records {
+		if r.ID == "" {
+			return fmt.Errorf("%w: usage of api %q at %s has no id", store.ErrInvalid, r.APIID, r.Time)
+		}
+		r = r.Clean()
+		args = append(args, r.ID, r.APIID, r.Version, r.KeyID, r.Time.UnixMicro(), r.Method, r.Path,
+			r.Status, r.Error, r.BytesIn, r.BytesOut, r.Duration.Microseconds(), r.StartWait.Microseconds())
+	}
+	rows := strings.Repeat(", (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", len(records))
+	_, err := u.ExecContext(ctx, `INSERT INTO usage (`+usageColumns+`) VALUES `+rows[2:]+` ON CONFLICT (id) DO NOTHING`, args...)
+	if err != nil {
+		return about("records from", records[0].ID, err)
 	}
 	return nil
 }
