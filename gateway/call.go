@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"context"
 	"errors"
 	"net/http"
 	"strings"
@@ -40,7 +39,8 @@ func (g *Gateway) run(w http.ResponseWriter, r *http.Request) {
 		a.problem(word)
 		return
 	}
-	a.usage = &store.Usage{
+	a.usage = &a.counted
+	a.counted = store.Usage{
 		ID: a.id, APIID: e.id, Version: e.version, KeyID: p.keyID,
 		Time: a.start, Method: recordedMethod(r.Method), Path: recordedPath(rest),
 	}
@@ -150,9 +150,9 @@ func (g *Gateway) refuse(a *answer, r *http.Request, e *entry, p *pass) string {
 
 // call borrows a sandbox for the request.
 func (g *Gateway) call(a *answer, r *http.Request, e *entry, rest string) {
-	ctx, cancel := context.WithTimeout(r.Context(), g.config.StartTimeout)
-	lease, err := g.sandboxes.Acquire(ctx, e.id)
-	cancel()
+	wait := &startWait{Context: r.Context(), limit: g.config.StartTimeout}
+	lease, err := g.sandboxes.Acquire(wait, e.id)
+	wait.stop()
 	if err != nil {
 		a.fail(err)
 		return

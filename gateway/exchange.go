@@ -44,7 +44,9 @@ type exchange struct {
 	lease   Lease
 	ctx     context.Context
 	cancel  context.CancelCauseFunc
-	watch   *watchdog
+	watch   watchdog
+	url     url.URL
+	trace   httptrace.ClientTrace
 
 	streaming atomic.Bool // the response's header has arrived
 	informed  int
@@ -53,7 +55,7 @@ type exchange struct {
 func newExchange(g *Gateway, a *answer, r *http.Request, lease Lease, options store.Options) *exchange {
 	x := &exchange{gateway: g, answer: a, in: r, lease: lease}
 	x.ctx, x.cancel = context.WithCancelCause(r.Context())
-	x.watch = newWatchdog(cmp.Or(options.RequestTimeout, g.config.RequestTimeout), x.expire)
+	x.watch.start(cmp.Or(options.RequestTimeout, g.config.RequestTimeout), x.expire)
 	return x
 }
 
@@ -98,9 +100,13 @@ func (x *exchange) expire() {
 // request is what the program gets.
 func (x *exchange) request(rest string) *http.Request {
 	r := x.in
-	host := cmp.Or(r.Host, localHost(r))
+	host := r.Host
+	if host == "" {
+		host = localHost(r)
+	}
+	x.url.Opaque = rest
 	out := &http.Request{
-		Method: r.Method, URL: &url.URL{Opaque: rest}, Host: host,
+		Method: r.Method, URL: &x.url, Host: host,
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 		Header: requestHeader(r, x.answer.id),
 	}
@@ -110,7 +116,8 @@ func (x *exchange) request(rest string) *http.Request {
 		out.Body = x.newUpload(out.Trailer)
 	}
 	if r.ProtoAtLeast(1, 1) && r.Header["Expect"] == nil { // net/http writes its own 100 in another goroutine
-		return out.WithContext(httptrace.WithClientTrace(x.ctx, &httptrace.ClientTrace{Got1xxResponse: x.inform}))
+		x.trace.Got1xxResponse = x.inform
+		return out.WithContext(httptrace.WithClientTrace(x.ctx, &x.trace))
 	}
 	return out.WithContext(x.ctx)
 }
@@ -127,7 +134,7 @@ func localHost(r *http.Request) string {
 
 func (x *exchange) newUpload(trailer http.Header) *upload {
 	u := &upload{
-		body: x.in.Body, control: x.answer.control, length: x.in.ContentLength, most: x.gateway.config.MaxBodyBytes,
+		body: x.in.Body, control: &x.answer.control, length: x.in.ContentLength, most: x.gateway.config.MaxBodyBytes,
 		ctx: x.in.Context(), moved: x.watch.moved,
 		ended: func() { copyTrailer(trailer, x.in.Trailer) },
 	}

@@ -18,6 +18,7 @@ import (
 	"cmp"
 	"context"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/gorilla/mux"
@@ -129,6 +130,10 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer a.finish(r)
 	// The answer may begin before the upload ends, and net/http must not read what is left of it first.
 	_ = a.control.EnableFullDuplex()
+	if strings.HasPrefix(r.RequestURI, runPrefix) { // what the router would find too, with two copies of the request
+		g.run(a, r)
+		return
+	}
 	g.router.ServeHTTP(a, r)
 }
 

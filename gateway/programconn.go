@@ -17,7 +17,7 @@ type programConn struct {
 	raw   syscall.RawConn // nil: not a socket
 	pool  *Transport
 	r     *bufio.Reader
-	head  []byte    // of the request being written, kept for its capacity
+	head  []byte    // of the request being written and of the response being read, kept for its capacity
 	since time.Time // in the pool
 
 	isQuiet bool

@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime/debug"
 	"runtime/pprof"
 	"time"
 
@@ -98,8 +99,9 @@ func (b buffers) Put(p []byte) {
 	}
 }
 
-// ours is the gateway with everything on.
+// ours is the gateway with everything on, in a process that is set up as serve sets it up.
 func ours(ctx context.Context, l net.Listener) error {
+	debug.SetGCPercent(400)
 	dir := filepath.Join(os.Getenv("BENCH_DIR"), "data")
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err

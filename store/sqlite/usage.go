@@ -37,9 +37,23 @@ func (s *Store) AddUsage(ctx context.Context, records []store.Usage) error {
 		return nil
 	}
 	err := s.write(ctx, func(u *unit) error {
-		for chunk := range slices.Chunk(records, usageRows) {
-			if err := addUsage(ctx, u, chunk); err != nil {
-				return err
+		rows := min(len(records), usageRows)
+		insert, err := u.PrepareContext(ctx, insertUsage(rows))
+		if err != nil {
+			return err
+		}
+		defer insert.Close()
+		for chunk := range slices.Chunk(records, rows) {
+			args, err := usageArgs(chunk)
+			switch {
+			case err != nil:
+			case len(chunk) == rows:
+				_, err = insert.ExecContext(ctx, args...)
+			default:
+				_, err = u.ExecContext(ctx, insertUsage(len(chunk)), args...)
+			}
+			if err != nil {
+				return about("records from", chunk[0].ID, err)
 			}
 		}
 		return nil
@@ -50,23 +64,23 @@ func (s *Store) AddUsage(ctx context.Context, records []store.Usage) error {
 	return nil
 }
 
-// addUsage inserts a few records by one statement: a statement costs as much as several rows.
-func addUsage(ctx context.Context, u *unit, records []store.Usage) error {
+// insertUsage is a statement for so many records at once: a statement costs as much as several rows.
+func insertUsage(rows int) string {
+	values := strings.Repeat(", (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+	return `INSERT INTO usage (` + usageColumns + `) VALUES ` + values[2:] + ` ON CONFLICT (id) DO NOTHING`
+}
+
+func usageArgs(records []store.Usage) ([]any, error) {
 	args := make([]any, 0, usageFields*len(records))
 	for _, r := range records {
 		if r.ID == "" {
-			return fmt.Errorf("%w: usage of api %q at %s has no id", store.ErrInvalid, r.APIID, r.Time)
+			return nil, fmt.Errorf("%w: usage of api %q at %s has no id", store.ErrInvalid, r.APIID, r.Time)
 		}
 		r = r.Clean()
 		args = append(args, r.ID, r.APIID, r.Version, r.KeyID, r.Time.UnixMicro(), r.Method, r.Path,
 			r.Status, r.Error, r.BytesIn, r.BytesOut, r.Duration.Microseconds(), r.StartWait.Microseconds())
 	}
-	rows := strings.Repeat(", (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", len(records))
-	_, err := u.ExecContext(ctx, `INSERT INTO usage (`+usageColumns+`) VALUES `+rows[2:]+` ON CONFLICT (id) DO NOTHING`, args...)
-	if err != nil {
-		return about("records from", records[0].ID, err)
-	}
-	return nil
+	return args, nil
 }
 
 // Usage is as in store.Store.
