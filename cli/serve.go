@@ -21,22 +21,21 @@ import (
 
 // serveOptions are the settings of serve, read.
 type serveOptions struct {
-	dataDir        string
-	listen         string
-	adminListen    string
-	publicURL      string
-	host           hostOptions
-	warmMemory     int64
-	idleTimeout    time.Duration // 0: never
-	limits         deploy.Policy
-	requestTimeout time.Duration
-	startTimeout   time.Duration
-	drainTimeout   time.Duration
-	maxBody        int64
-	maxSandboxes   int
-	logLevel       zapcore.Level
-	noExample      bool
-	database       secret // a PostgreSQL's URL; empty: SQLite in the data directory
+	dataDir      string
+	listen       string
+	adminListen  string
+	publicURL    string
+	host         hostOptions
+	warmMemory   int64
+	idleTimeout  time.Duration // 0: never
+	limits       deploy.Policy
+	requests     requestOptions
+	startTimeout time.Duration
+	drainTimeout time.Duration
+	maxSandboxes int
+	logLevel     zapcore.Level
+	noExample    bool
+	database     secret // a PostgreSQL's URL; empty: SQLite in the data directory
 }
 
 func (a *app) serveCommand() *cli.Command {
@@ -110,10 +109,9 @@ func readServeOptions(s settings) (serveOptions, error) {
 	var errs [13]error
 	o.publicURL, errs[0] = parse(s, "public-url", parsePublicURL)
 	o.host, errs[1] = readHostOptions(s)
-	o.requestTimeout, errs[2] = parse(s, "request-timeout", parseTimeout)
+	o.requests, errs[2] = readRequestOptions(s)
 	o.startTimeout, errs[3] = parse(s, "start-timeout", parseTimeout)
 	o.drainTimeout, errs[4] = parse(s, "drain-timeout", parseTimeout)
-	o.maxBody, errs[5] = parse(s, "max-body", parseSize)
 	o.logLevel, errs[6] = parse(s, "log-level", zapcore.ParseLevel)
 	o.limits, errs[7] = readPolicy(s)
 	o.maxSandboxes, errs[8] = parse(s, "max-sandboxes", parseCount)

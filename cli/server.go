@@ -178,12 +178,12 @@ func (s *server) openDoors(context.Context) error {
 		return err
 	}
 	g := gateway.New(gateway.Config{
-		RequestTimeout: s.options.requestTimeout,
-		StartTimeout:   s.options.startTimeout + time.Minute, // an environment may have to be built again
-		MaxBodyBytes:   s.options.maxBody,
-		Ready:          s.checkReady,
-		Note:           s.note,
-		Log:            s.log.Named("gateway"),
+		Timeouts:     s.options.requests.times,
+		Limits:       s.options.requests.limits,
+		StartTimeout: s.options.startTimeout + time.Minute, // an environment may have to be built again
+		Ready:        s.checkReady,
+		Note:         s.note,
+		Log:          s.log.Named("gateway"),
 	}, s.store, lender{s.manager}, ratelimit.New(nil), s.journal)
 	s.serveGateway(g)
 

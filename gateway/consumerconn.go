@@ -33,7 +33,7 @@ type consumerConn struct {
 func newConsumerConn(conn net.Conn, g *Gateway) *consumerConn {
 	return &consumerConn{
 		Conn: conn, log: g.log,
-		guard:         guard{mostHead: g.config.MaxHeaderBytes, mostTarget: g.config.MaxURLBytes},
+		guard:         guard{mostHead: g.config.Limits.HeaderBytes, mostTarget: g.config.Limits.URLBytes},
 		readDeadline:  deadline{set: conn.SetReadDeadline},
 		writeDeadline: deadline{set: conn.SetWriteDeadline, eager: !isPlainSocket(conn)},
 	}

@@ -50,11 +50,20 @@ func (x *exchange) tunnel(res *http.Response) {
 func (x *exchange) join(conn net.Conn, consumer io.Reader, program io.ReadWriter, end func()) {
 	a := x.answer
 	var in, out atomic.Int64
-	watch := newWatchdog(x.gateway.config.IdleTimeout, func() {
-		x.cancel(errIdle)
-		end()
-	})
 	x.watch.stop()
+	watch, left := &watchdog{}, time.Duration(0)
+	if x.times.Total > 0 {
+		left = max(x.times.Total-time.Since(x.watch.begin), 1)
+	}
+	watch.start(x.times.Stream, left, func(idle time.Duration) time.Duration {
+		if idle < x.times.Stream {
+			x.cancel(errTotalTimeout)
+		} else {
+			x.cancel(errIdle)
+		}
+		end()
+		return 0
+	})
 	up := make(chan struct{})
 	go func() {
 		defer close(up)
@@ -74,6 +83,8 @@ func (x *exchange) join(conn net.Conn, consumer io.Reader, program io.ReadWriter
 	switch {
 	case errors.Is(context.Cause(x.ctx), errIdle):
 		a.word = wordIdleTimeout
+	case errors.Is(context.Cause(x.ctx), errTotalTimeout):
+		a.word = wordTotalTimeout
 	case x.gateway.traffic.wasCut():
 		a.word = wordDraining
 	}

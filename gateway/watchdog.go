@@ -6,33 +6,38 @@ import (
 	"time"
 )
 
-// watchdog calls expire when nothing moved for a time. Its methods may be called concurrently, from expire's goroutine
-// too except for stop. expire is not running any more when stop has returned. Moving costs a look at the clock: the timer
-// is left as it is, and looks for itself how long it was.
+// watchdog calls expire when nothing moved for a time, or at the end of all time. Its methods may be called concurrently,
+// from expire's goroutine too except for stop. expire is not running any more when stop has returned. Moving costs a look
+// at the clock: the timer is left as it is, and looks for itself how long it was.
 type watchdog struct {
-	expire func()
+	// expire is told for how long nothing moved. More than 0 means that it did nothing yet and wants to be asked again then.
+	expire func(idle time.Duration) (more time.Duration)
 	begin  time.Time
 	last   atomic.Int64 // when something moved, since begin
 
 	mu      sync.Mutex
 	timer   *time.Timer
 	limit   time.Duration
+	final   time.Duration // since begin; 0: never
 	due     time.Duration // of the timer, since begin
 	stopped bool
 }
 
-func newWatchdog(limit time.Duration, expire func()) *watchdog {
-	w := &watchdog{}
-	w.start(limit, expire)
-	return w
-}
-
-// start is for a watchdog that is part of something else.
-func (w *watchdog) start(limit time.Duration, expire func()) {
-	w.begin, w.expire, w.limit, w.due = time.Now(), expire, limit, limit
+// start begins the time. final is the time after which it is over, whatever moves; 0 is none.
+func (w *watchdog) start(limit, final time.Duration, expire func(idle time.Duration) time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.timer = time.AfterFunc(limit, w.fire)
+	w.begin, w.expire, w.limit, w.final = time.Now(), expire, limit, final
+	w.due = w.cutLocked(limit)
+	w.timer = time.AfterFunc(w.due, w.fire)
+}
+
+// cutLocked is a time since begin, at most the final one.
+func (w *watchdog) cutLocked(due time.Duration) time.Duration {
+	if w.final > 0 {
+		return min(due, w.final)
+	}
+	return due
 }
 
 func (w *watchdog) fire() {
@@ -41,17 +46,27 @@ func (w *watchdog) fire() {
 	if w.stopped {
 		return
 	}
-	if left := time.Duration(w.last.Load()) + w.limit - time.Since(w.begin); left > 0 {
-		w.armLocked(left)
+	now := time.Since(w.begin)
+	idle := now - time.Duration(w.last.Load())
+	if w.final > 0 && now >= w.final {
+		w.stopped = true
+		w.expire(idle)
+		return
+	}
+	more := w.limit - idle
+	if more <= 0 {
+		more = w.expire(idle)
+	}
+	if more > 0 {
+		w.armLocked(now + more)
 		return
 	}
 	w.stopped = true
-	w.expire()
 }
 
-func (w *watchdog) armLocked(wait time.Duration) {
-	w.due = time.Since(w.begin) + wait
-	w.timer.Reset(wait)
+func (w *watchdog) armLocked(due time.Duration) {
+	w.due = w.cutLocked(due)
+	w.timer.Reset(w.due - time.Since(w.begin))
 }
 
 // moved starts the time again.
@@ -66,8 +81,8 @@ func (w *watchdog) allow(limit time.Duration) bool {
 	}
 	w.limit = limit
 	w.moved()
-	if time.Since(w.begin)+limit < w.due {
-		w.armLocked(limit)
+	if due := time.Since(w.begin) + limit; due < w.due {
+		w.armLocked(due)
 	}
 	return true
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -43,18 +42,24 @@ func (s *Store) AddUsage(ctx context.Context, records []store.Usage) error {
 			return err
 		}
 		defer insert.Close()
-		for chunk := range slices.Chunk(records, rows) {
-			args, err := usageArgs(chunk)
-			switch {
-			case err != nil:
-			case len(chunk) == rows:
+		for ; len(records) >= rows; records = records[rows:] {
+			args, err := usageArgs(records[:rows])
+			if err == nil {
 				_, err = insert.ExecContext(ctx, args...)
-			default:
-				_, err = u.ExecContext(ctx, insertUsage(len(chunk)), args...)
 			}
 			if err != nil {
-				return about("records from", chunk[0].ID, err)
+				return about("records from", records[0].ID, err)
 			}
+		}
+		if len(records) == 0 {
+			return nil
+		}
+		args, err := usageArgs(records)
+		if err == nil {
+			_, err = u.ExecContext(ctx, insertUsage(len(records)), args...)
+		}
+		if err != nil {
+			return about("records from", records[0].ID, err)
 		}
 		return nil
 	})
