@@ -33,7 +33,7 @@ bench-wake: ## wake sleeping APIs beside starting plain uvicorn, and print the r
 	@bash -c '. scripts/lib.sh && find_go && go test -run "^$$" -bench BenchmarkWake -benchtime 20x ./bench/wake'
 
 bench-gateway: ## load the gateway beside nginx, HAProxy, Caddy and others, and print the ratios (root)
-	@bash -c '. scripts/lib.sh && packages nginx-light haproxy wrk && find_go && go test -timeout 30m -run "^$$" -bench BenchmarkProxies -benchtime 1x ./bench/gateway'
+	@bash -c '. scripts/lib.sh && packages nginx-light haproxy wrk && find_go && go test -timeout 30m -run "^$$" -bench . -benchtime 1x ./bench/gateway'
 
 bench-env: ## build environments beside uv and pip alone, and print the ratios (root)
 	@bash -c '. scripts/lib.sh && find_go && go test -run "^$$" -bench BenchmarkEnvironment -benchtime 5x ./bench/environment'

@@ -9,7 +9,6 @@ import (
 	"net/http/httptrace"
 	"net/textproto"
 	"net/url"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -17,7 +16,6 @@ import (
 )
 
 const (
-	copyBytes     = 32 << 10
 	malformedWait = 50 * time.Millisecond // for a sandbox's end, after an answer that only a living program makes
 
 	mostInform = 16 // informational responses passed on for one request; more are an attack
@@ -32,8 +30,6 @@ var (
 	errBadStatus      = errors.New("bad status code")
 	errBadUpgrade     = errors.New("switched to a protocol that nobody asked for")
 )
-
-var copyBuffers = sync.Pool{New: func() any { return new([copyBytes]byte) }}
 
 // exchange is one request on its way to a program and the response on its way back.
 type exchange struct {
@@ -286,14 +282,19 @@ func (x *exchange) stream(res *http.Response) error {
 			return errors.Join(errConsumer, err)
 		}
 	}
-	buffer := copyBuffers.Get().(*[copyBytes]byte)
-	defer copyBuffers.Put(buffer)
+	var buffer copyBuffer
+	defer buffer.free()
+	if res.ContentLength > smallBytes {
+		buffer.filled(smallBytes)
+	}
 	for {
-		n, err := res.Body.Read(buffer[:])
+		p := buffer.next()
+		n, err := res.Body.Read(p)
 		if n > 0 {
-			if err := x.pass(buffer[:n]); err != nil {
+			if err := x.pass(p[:n]); err != nil {
 				return errors.Join(errConsumer, err)
 			}
+			buffer.filled(n)
 		}
 		switch {
 		case err == io.EOF:

@@ -92,17 +92,19 @@ func (x *exchange) join(conn net.Conn, consumer io.Reader, program io.ReadWriter
 
 // pump copies from src to dst and counts; nil when src has ended.
 func pump(dst io.Writer, src io.Reader, count *atomic.Int64, watch *watchdog) error {
-	buffer := copyBuffers.Get().(*[copyBytes]byte)
-	defer copyBuffers.Put(buffer)
+	var buffer copyBuffer
+	defer buffer.free()
 	for {
-		n, err := src.Read(buffer[:])
+		p := buffer.next()
+		n, err := src.Read(p)
 		watch.moved()
 		if n > 0 {
-			written, err := dst.Write(buffer[:n])
+			written, err := dst.Write(p[:n])
 			count.Add(int64(written))
 			if err != nil {
 				return err
 			}
+			buffer.filled(n)
 		}
 		switch {
 		case err == io.EOF:
