@@ -5,6 +5,5 @@ package cli
 // no more rarely than usual where it holds a lot, as with many open WebSockets. GOGC goes on to mean what it means.
 const ballastBytes = 32 << 20
 
-var ballast []byte
-
-func takeBallast() { ballast = make([]byte, ballastBytes) }
+// takeBallast returns what must be kept for as long as it is to work.
+func takeBallast() []byte { return make([]byte, ballastBytes) }

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"runtime"
 	"strings"
 	"time"
 
@@ -58,7 +59,7 @@ func (a *app) serve(ctx context.Context, cmd *cli.Command) error {
 	if err := requireRoot("serve"); err != nil {
 		return err
 	}
-	takeBallast()
+	defer runtime.KeepAlive(takeBallast())
 	s := &server{options: options, log: newLogger(a.stderr, options.logLevel)}
 	// net/http's transport complains there of what programs send out of turn.
 	restore, err := zap.RedirectStdLogAt(s.log.Named("http"), zap.DebugLevel)

@@ -104,7 +104,10 @@ func (t *Transport) connect(ctx context.Context) (net.Conn, error) {
 			return conn, nil
 		case ctx.Err() != nil:
 			return nil, fmt.Errorf("%w: %w", context.Cause(ctx), err)
-		case !errors.Is(err, syscall.EAGAIN):
+		case errors.Is(err, syscall.EAGAIN):
+		case isTimeout(err): // net looks at the context's deadline itself, and may do so first
+			return nil, fmt.Errorf("%w: %w", errConnectTimeout, err)
+		default:
 			return nil, err
 		}
 		timer := time.NewTimer(wait)
@@ -114,6 +117,11 @@ func (t *Transport) connect(ctx context.Context) (net.Conn, error) {
 			timer.Stop()
 		}
 	}
+}
+
+func isTimeout(err error) bool {
+	var network net.Error
+	return errors.As(err, &network) && network.Timeout()
 }
 
 func (t *Transport) take() *programConn {
