@@ -54,6 +54,7 @@ type Config struct {
 	Log   *zap.Logger
 
 	Pythons Pythons
+	Metrics http.Handler // answers GET /metrics; nil: there is none
 }
 
 // Server answers management requests. It may be used concurrently and owns no goroutine.
@@ -71,6 +72,9 @@ func New(st store.Store, deployer Deployer, lifecycle Lifecycle, logs Logs, cfg 
 	s := &Server{store: st, deployer: deployer, lifecycle: lifecycle, logs: logs, cfg: cfg, mux: http.NewServeMux()}
 	for pattern, handle := range s.routes() {
 		s.mux.HandleFunc(pattern, s.handle(handle))
+	}
+	if cfg.Metrics != nil {
+		s.mux.Handle("GET /metrics", cfg.Metrics)
 	}
 	return s
 }

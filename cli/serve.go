@@ -24,6 +24,7 @@ type serveOptions struct {
 	dataDir        string
 	listen         string
 	adminListen    string
+	metricsListen  string
 	publicURL      string
 	host           hostOptions
 	warmMemory     int64
@@ -104,6 +105,7 @@ func serveOptionsOf(cmd *cli.Command) (serveOptions, error) {
 func readServeOptions(s settings) (serveOptions, error) {
 	o := serveOptions{
 		dataDir: s.text("data-dir"), listen: s.text("listen"), adminListen: s.text("admin-listen"),
+		metricsListen: s.text("metrics-listen"),
 		noExample: s.text("no-example") == "true",
 	}
 	var errs [13]error

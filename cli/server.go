@@ -16,6 +16,7 @@ import (
 	"apibuilder/deploy"
 	"apibuilder/gateway"
 	"apibuilder/logs"
+	"apibuilder/metrics"
 	"apibuilder/ratelimit"
 	"apibuilder/sandbox"
 	"apibuilder/store"
@@ -37,6 +38,7 @@ type server struct {
 	manager       *sandbox.Manager
 	deployer      *deploy.Deployer
 	journal       *usage.Journal
+	metrics       *metrics.Metrics
 	listener      net.Listener
 	adminListener net.Listener // nil: none
 	url           string
@@ -60,9 +62,9 @@ func (s *server) onStop(name string, run func(context.Context) error) {
 
 // start brings up the parts in the order in which they need each other. What an error leaves is ended by stop.
 func (s *server) start(ctx context.Context) error {
-	s.startedAt, s.failed = time.Now().UTC(), make(chan error, 3)
+	s.startedAt, s.failed = time.Now().UTC(), make(chan error, 4)
 	for _, step := range []func(context.Context) error{
-		s.openData, s.openListeners, s.openStore, s.openHost, s.openSandboxes, s.openCleaning, s.openUsage, s.openFollowing, s.openDoors,
+		s.openData, s.openListeners, s.openMetrics, s.openStore, s.openHost, s.openSandboxes, s.openCleaning, s.openUsage, s.openFollowing, s.openDoors,
 	} {
 		if err := step(ctx); err != nil {
 			return err
@@ -146,6 +148,7 @@ func (s *server) openSandboxes(ctx context.Context) error {
 		Log:          s.log.Named("sandbox"),
 	})
 	s.deployer = deploy.New(s.store, s.host.builder, sandboxes{s.manager, s.book}, s.options.limits)
+	s.deployer.Observe(s.countDeploy)
 	found, err := s.deployer.Recover(ctx)
 	if err != nil {
 		return err
@@ -173,6 +176,7 @@ func (s *server) openUsage(ctx context.Context) (err error) {
 
 // openDoors lets consumers, operators and authors in.
 func (s *server) openDoors(context.Context) error {
+	s.watchState()
 	local, err := admin.ListenUnix(s.data.path)
 	if err != nil {
 		return err
@@ -184,12 +188,12 @@ func (s *server) openDoors(context.Context) error {
 		Ready:          s.checkReady,
 		Note:           s.note,
 		Log:            s.log.Named("gateway"),
-	}, s.store, lender{s.manager}, ratelimit.New(nil), s.journal)
+	}, s.store, lender{s.manager}, ratelimit.New(nil), s.metrics.Journal(s.journal))
 	s.serveGateway(g)
 
 	management := admin.New(s.store, s.deployer, lender{s.manager}, reader{s.book}, admin.Config{
 		URL: s.apiURL, Info: s.info, Flush: s.journal.Flush, Log: s.log.Named("admin"),
-		Pythons: pythons{s.host.builder, s.deployer},
+		Pythons: pythons{s.host.builder, s.deployer}, Metrics: s.metrics.Handler(),
 	})
 	s.serveAdmin("management socket", local, management.Local())
 	if s.adminListener != nil {
@@ -309,6 +313,7 @@ func (s *server) keepOutput(api string, version int, line sandbox.Line) {
 
 // keepExit records how a sandbox ended, unless we ended it. In the log it stands behind what the program printed last.
 func (s *server) keepExit(e sandbox.Exit) {
+	s.metrics.Exit(e)
 	if e.Reason == sandbox.Draining {
 		return
 	}

@@ -49,12 +49,16 @@ type Deployer struct {
 	policy    Policy
 	turns     turns
 	known     known
+	observe   func(Result, error)
 }
 
 // New returns a Deployer that grants limits by policy.
 func New(st store.Store, builder Builder, sandboxes Sandboxes, policy Policy) *Deployer {
 	return &Deployer{store: st, builder: builder, sandboxes: sandboxes, policy: policy}
 }
+
+// Observe has fn called after every deploy with what Deploy returns. It must be quick. Call Observe before the first deploy.
+func (d *Deployer) Observe(fn func(Result, error)) { d.observe = fn }
 
 // Result is a deploy that succeeded.
 type Result struct {
@@ -72,6 +76,14 @@ type Result struct {
 // Deploy makes r the version that serves and returns once it does. Errors that are the author's to mend are *Error; others
 // are the operator's. When ctx ends first, the deploy fails as any other does.
 func (d *Deployer) Deploy(ctx context.Context, r Request) (Result, error) {
+	result, err := d.carryOut(ctx, r)
+	if d.observe != nil {
+		d.observe(result, err)
+	}
+	return result, err
+}
+
+func (d *Deployer) carryOut(ctx context.Context, r Request) (Result, error) {
 	if err := r.Check(); err != nil {
 		return Result{}, err
 	}
