@@ -6,6 +6,8 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -144,5 +146,41 @@ func BenchmarkRequest(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		m.Request(u)
+	}
+}
+
+// TestMonitoringNamesWhatThereIs reads the alert rules, the dashboard and the documentation.
+func TestMonitoringNamesWhatThereIs(t *testing.T) {
+	m := New("", "")
+	m.Request(store.Usage{APIID: "api_a", Status: 502, Error: "no_room", StartWait: 1})
+	m.Exit(sandbox.Exit{API: "api_a", Reason: sandbox.Crashed})
+	m.Deployed(1, 1)
+	zero := func() int64 { return 0 }
+	m.Watch(State{
+		Running: func(each func(Sandbox)) { each(Sandbox{API: "api_a"}) }, Name: func(string) string { return "a" },
+		Warm: func() int { return 0 }, Pending: zero, JournalBytes: zero, Database: func() bool { return true },
+	})
+	there := page(t, m)
+	used := regexp.MustCompile(`apibuilder_[a-z_]+`)
+	for _, path := range []string{"../docs/monitoring/alerts.yml", "../docs/monitoring/dashboard.json", "../docs/metrics.md"} {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		names := used.FindAllString(string(text), -1)
+		if len(names) == 0 {
+			t.Errorf("%s names no metric", path)
+		}
+		for _, name := range names {
+			if !strings.Contains(there, "\n"+name+" ") && !strings.Contains(there, "\n"+name+"{") && !strings.Contains(there, "# TYPE "+name+" ") {
+				t.Errorf("%s names %s, which there is not", path, name)
+			}
+		}
+	}
+	documented, _ := os.ReadFile("../docs/metrics.md")
+	for _, line := range regexp.MustCompile(`(?m)^# TYPE (apibuilder_\w+) `).FindAllStringSubmatch(there, -1) {
+		if !strings.Contains(string(documented), "`"+line[1]) {
+			t.Errorf("docs/metrics.md does not name %s", line[1])
+		}
 	}
 }
