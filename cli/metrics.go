@@ -66,7 +66,7 @@ func (s *server) countDeploy(r deploy.Result, err error) {
 	case err == nil:
 		s.metrics.Deployed(r.BuildTime, r.StartTime)
 	case errors.As(err, &refused):
-		s.metrics.DeployFailed(string(refused.Reason))
+		s.metrics.DeployFailed(refused.Reason)
 	default:
 		s.metrics.DeployFailed("internal")
 	}

@@ -106,7 +106,7 @@ func readServeOptions(s settings) (serveOptions, error) {
 	o := serveOptions{
 		dataDir: s.text("data-dir"), listen: s.text("listen"), adminListen: s.text("admin-listen"),
 		metricsListen: s.text("metrics-listen"),
-		noExample: s.text("no-example") == "true",
+		noExample:     s.text("no-example") == "true",
 	}
 	var errs [13]error
 	o.publicURL, errs[0] = parse(s, "public-url", parsePublicURL)
