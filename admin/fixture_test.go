@@ -157,7 +157,7 @@ func newFixture(t *testing.T) *fixture {
 		Info: func() admin.ServerInfo { return admin.ServerInfo{Version: "1"} },
 		Log:  zap.NewNop(),
 
-		Pythons: &f.pythons,
+		Pythons: &f.pythons, Metrics: http.NotFoundHandler(),
 	})
 	return f
 }

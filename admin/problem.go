@@ -21,6 +21,7 @@ var kinds = map[string]struct {
 	deploy.AboveCeiling:   {http.StatusForbidden, "More was asked for than the plan allows"},
 	deploy.InvalidRequest: {http.StatusBadRequest, "The request is not valid"},
 	"unauthorized":        {http.StatusUnauthorized, "A management token is needed"},
+	"forbidden":           {http.StatusForbidden, "The token may not do that"},
 	"not_found":           {http.StatusNotFound, "There is no such thing"},
 	"method_not_allowed":  {http.StatusMethodNotAllowed, "The method is not allowed here"},
 	"conflict":            {http.StatusConflict, "It exists already"},

@@ -73,6 +73,9 @@ func (s *Server) readUsage(_ http.ResponseWriter, r *http.Request) (any, error) 
 			return nil, badRequest(fmt.Sprintf("since=%q is no time", since), "give one like 2024-05-01T12:00:00Z")
 		}
 	}
+	if query.Get("api") == "" && !callerOf(r.Context()).seesAll() {
+		return nil, badRequest("this token sees the usage of its own APIs only", "name one with api=NAME")
+	}
 	if name := query.Get("api"); name != "" {
 		api, err := s.api(r.Context(), name)
 		if err != nil {

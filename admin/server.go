@@ -6,10 +6,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
-	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -124,16 +122,21 @@ func (s *Server) routes() map[string]handler {
 }
 
 // Local serves callers who are known to be root: those of ListenUnix.
-func (s *Server) Local() http.Handler { return s.prepare(s.serve) }
+func (s *Server) Local() http.Handler {
+	return s.prepare(func(w http.ResponseWriter, r *http.Request) {
+		s.serve(w, asCaller(r, caller{role: store.RoleOperator}))
+	})
+}
 
 // Remote serves callers who present a token that was not revoked.
 func (s *Server) Remote() http.Handler {
 	return s.prepare(func(w http.ResponseWriter, r *http.Request) {
-		if err := s.checkToken(r); err != nil {
+		c, err := s.checkToken(r)
+		if err != nil {
 			s.fail(w, r, err)
 			return
 		}
-		s.serve(w, r)
+		s.serve(w, asCaller(r, c))
 	})
 }
 
@@ -148,6 +151,12 @@ func (s *Server) prepare(next http.HandlerFunc) http.Handler {
 // serve finds the route. ServeMux would answer a miss in plain text.
 func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	if _, pattern := s.mux.Handler(r); pattern != "" {
+		if !callerOf(r.Context()).may(pattern) {
+			s.fail(w, r, &requestError{
+				"forbidden", "this token may not do that", "ask the operator, or use a token of another role",
+			})
+			return
+		}
 		s.mux.ServeHTTP(w, r)
 		return
 	}
@@ -177,26 +186,6 @@ func (s *Server) handle(h handler) http.HandlerFunc {
 	}
 }
 
-// checkToken looks the token up by its hash, so nothing can be learned from how long a comparison takes.
-func (s *Server) checkToken(r *http.Request) error {
-	scheme, secret, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	denied := &requestError{
-		"unauthorized", "the token is missing, wrong or revoked",
-		"send `Authorization: Bearer abt_...`; make one on the server's machine with `apibuilder tokens create`",
-	}
-	if !strings.EqualFold(scheme, "Bearer") || !strings.HasPrefix(secret, store.TokenSecretPrefix) {
-		return denied
-	}
-	token, err := s.store.TokenByHash(r.Context(), store.HashSecret(secret))
-	switch {
-	case errors.Is(err, store.ErrNotFound), err == nil && !token.RevokedAt.IsZero():
-		return denied
-	case err != nil:
-		return fmt.Errorf("look up a token: %w", err)
-	}
-	return nil
-}
-
 // decode reads a body of one JSON value. Unknown fields are errors, so that a misspelt one is not lost without a word.
 func decode(w http.ResponseWriter, r *http.Request, limit int64, into any) error {
 	control := http.NewResponseController(w)
@@ -223,6 +212,6 @@ func (s *Server) showServer(_ http.ResponseWriter, r *http.Request) (any, error)
 		return nil, err
 	}
 	info := s.cfg.Info()
-	info.APIs = len(apis)
+	info.APIs = len(callerOf(r.Context()).visible(apis))
 	return info, nil
 }

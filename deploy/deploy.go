@@ -142,14 +142,22 @@ func (d *Deployer) owner(ctx context.Context, name string, r Request) (string, e
 	if errors.Is(err, store.ErrNotFound) {
 		return r.owner(), nil
 	}
-	return api.UserID, err
+	return api.UserID, errors.Join(err, r.mayTouch(api))
+}
+
+// mayTouch returns an error for an API of somebody else.
+func (r Request) mayTouch(api store.API) error {
+	if !r.OwnOnly || api.ID == "" || api.UserID == r.owner() {
+		return nil
+	}
+	return fmt.Errorf("%w: the name %q is taken", store.ErrConflict, api.Name)
 }
 
 // claim finds the API of that name or creates it.
 func (d *Deployer) claim(ctx context.Context, name string, r Request) (api store.API, created bool, err error) {
 	api, err = d.store.API(ctx, name)
 	if !errors.Is(err, store.ErrNotFound) {
-		return api, false, err
+		return api, false, errors.Join(err, r.mayTouch(api))
 	}
 	if api, err = r.settle(store.API{ID: store.NewID("api"), Name: name, UserID: r.owner()}); err != nil {
 		return store.API{}, false, err

@@ -121,9 +121,22 @@ type Token struct {
 	Name      string
 	Prefix    string
 	Hash      [32]byte
+	Role      Role   // empty when it is stored: RoleOperator
+	UserID    string // whose APIs it is for; RoleAuthor needs one, RoleOperator has none, RoleReader without one reads everything
 	CreatedAt time.Time
+	ExpiresAt time.Time // zero: never
 	RevokedAt time.Time
 }
+
+// Role is what a token may do.
+type Role string
+
+// The roles.
+const (
+	RoleOperator Role = "operator" // everything
+	RoleAuthor   Role = "author"   // deploy, look at and change the APIs of its user
+	RoleReader   Role = "reader"   // look, and change nothing
+)
 
 // Usage is the record of one consumer's request.
 type Usage struct {
