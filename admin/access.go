@@ -55,6 +55,7 @@ var (
 	// Readers of everything read what belongs to no API too.
 	wideReaderMay = patterns(`
 		GET /metrics
+		GET /api/v1/audit
 		GET /api/v1/users
 		GET /api/v1/plans`)
 )

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -191,6 +192,40 @@ func TestTokensAreChecked(t *testing.T) {
 		time.Sleep(time.Hour)
 		wantProblem(t, try(), http.StatusUnauthorized, "unauthorized")
 	})
+}
+
+// TestWhatIsTriedIsWrittenDown looks at the audit log after a refused, a failed and a successful change.
+func TestWhatIsTriedIsWrittenDown(t *testing.T) {
+	f := newTwo(t)
+	f.bert("DELETE", "/api/v1/apis/of-anna", "")
+	f.bert("POST", "/api/v1/users", `{"name":"carl"}`)
+	f.deployer.do = func(context.Context, deploy.Request) (deploy.Result, error) {
+		return deploy.Result{}, &deploy.Error{Reason: "import_error", Message: "it raised"}
+	}
+	f.anna("POST", "/api/v1/deploys", `{"name":"new","code":"x"}`)
+	f.anna("PATCH", "/api/v1/apis/of-anna", `{"public":true}`)
+	f.anna("GET", "/api/v1/apis", "")
+	type line struct {
+		Method, Path, Error string
+		Status              int
+		API                 bool
+	}
+	var got []line
+	for _, e := range decode[[]admin.AuditEntry](t, f.local(t, "GET", "/api/v1/audit?limit=4", "")) {
+		if e.Role != "author" || e.Token == "" || e.RequestID == "" || e.User == "" {
+			t.Errorf("entry %+v", e)
+		}
+		got = append(got, line{e.Method, e.Path, e.Error, e.Status, e.API != ""})
+	}
+	want := []line{
+		{"PATCH", "/api/v1/apis/of-anna", "", 200, true},
+		{"POST", "/api/v1/deploys new", "import_error", 422, false},
+		{"POST", "/api/v1/users", "forbidden", 403, false},
+		{"DELETE", "/api/v1/apis/of-anna", "not_found", 404, false},
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got  %+v\nwant %+v", got, want)
+	}
 }
 
 func shape(w *httptest.ResponseRecorder, id string) string {

@@ -18,6 +18,7 @@ func (s *Server) api(ctx context.Context, idOrName string) (store.API, error) {
 	if errors.Is(err, store.ErrNotFound) || err == nil && !callerOf(ctx).sees(api) {
 		return store.API{}, notFound(fmt.Sprintf("there is no API %q", idOrName), "see `apibuilder apis list`")
 	}
+	subjectOf(ctx).is(api)
 	return api, err
 }
 

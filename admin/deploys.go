@@ -19,6 +19,7 @@ func (s *Server) deploy(w http.ResponseWriter, r *http.Request) (any, error) {
 	if err := decode(w, r, maxDeployBody, &body); err != nil {
 		return nil, err
 	}
+	subjectOf(r.Context()).called(body.Name)
 	request, err := s.deployRequest(r, body)
 	if err != nil {
 		return nil, err
@@ -31,6 +32,7 @@ func (s *Server) deploy(w http.ResponseWriter, r *http.Request) (any, error) {
 		stream.send(DeployEvent{Error: s.problem(r, err)})
 		return written, nil
 	}
+	subjectOf(r.Context()).is(result.API)
 	stream.send(DeployEvent{Result: s.resultOut(result)})
 	return written, nil
 }

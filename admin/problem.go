@@ -78,6 +78,7 @@ func newProblem(word, detail, remedy, output string) *Problem {
 func (s *Server) problem(r *http.Request, err error) *Problem {
 	p := problemOf(err)
 	p.RequestID = requestID(r)
+	subjectOf(r.Context()).failed(p)
 	if p.Type == deploy.Internal || p.Type == "store_unavailable" {
 		s.cfg.Log.Error("management request", zap.String("request_id", p.RequestID), zap.String("method", r.Method),
 			zap.String("path", r.URL.Path), zap.Error(err))

@@ -117,6 +117,7 @@ func (s *Server) routes() map[string]handler {
 		"POST /api/v1/tokens":           s.createToken,
 		"DELETE /api/v1/tokens/{token}": s.revokeToken,
 		"GET /api/v1/usage":             s.readUsage,
+		"GET /api/v1/audit":             s.readAudit,
 		"GET /api/v1/server":            s.showServer,
 	}
 }
@@ -124,7 +125,7 @@ func (s *Server) routes() map[string]handler {
 // Local serves callers who are known to be root: those of ListenUnix.
 func (s *Server) Local() http.Handler {
 	return s.prepare(func(w http.ResponseWriter, r *http.Request) {
-		s.serve(w, asCaller(r, caller{role: store.RoleOperator}))
+		s.audited(s.serve)(w, asCaller(r, caller{role: store.RoleOperator}))
 	})
 }
 
@@ -136,7 +137,7 @@ func (s *Server) Remote() http.Handler {
 			s.fail(w, r, err)
 			return
 		}
-		s.serve(w, asCaller(r, c))
+		s.audited(s.serve)(w, asCaller(r, c))
 	})
 }
 

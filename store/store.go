@@ -236,7 +236,12 @@ type Store interface {
 	// Exits lists newest first, at most limit.
 	Exits(ctx context.Context, apiID string, limit int) ([]Exit, error)
 
-	// Subscribe calls fn after every commit that changed anything but usage and exits, until cancel is called. fn must be
+	// AddAudit keeps an entry. The newest KeptAudit stay.
+	AddAudit(ctx context.Context, e AuditEntry) error
+	// Audit lists newest first.
+	Audit(ctx context.Context, f AuditFilter) ([]AuditEntry, error)
+
+	// Subscribe calls fn after every commit that changed anything but usage, exits and audit, until cancel is called. fn must be
 	// quick and must not call the store.
 	Subscribe(fn func(Change)) (cancel func())
 	// Ping reports whether the store answers.
