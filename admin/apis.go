@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 
+	"apibuilder/deploy"
 	"apibuilder/store"
 )
 
@@ -77,6 +78,9 @@ func (s *Server) patchAPI(w http.ResponseWriter, r *http.Request) (any, error) {
 		if api.Rate, err = rateIn(patch.Rate); err != nil {
 			return nil, err
 		}
+	}
+	if api.Options, err = deploy.ApplyOptions(api.Options, patch.Options); err != nil {
+		return nil, err
 	}
 	if api, err = s.store.UpdateAPI(r.Context(), api); err != nil {
 		return nil, err

@@ -8,6 +8,7 @@ import (
 
 	"apibuilder/deploy"
 	"apibuilder/store"
+	"apibuilder/store/options"
 )
 
 func rateOut(r store.Rate) *Rate {
@@ -53,7 +54,7 @@ func (s *Server) apiOut(a store.API) API {
 	return API{
 		ID: a.ID, Name: a.Name, URL: url, DocsURL: url + "/docs", State: state, ActiveVersion: a.ActiveVersion,
 		Running: s.lifecycle.Running(a.ID),
-		Public:  a.Public, PublicDocs: a.PublicDocs, User: a.UserID, Rate: rateOut(a.Rate),
+		Public:  a.Public, PublicDocs: a.PublicDocs, User: a.UserID, Rate: rateOut(a.Rate), Options: options.Texts(a.Options),
 		CreatedAt: a.CreatedAt, UpdatedAt: a.UpdatedAt,
 	}
 }

@@ -37,7 +37,7 @@ func (s *Server) deployRequest(r *http.Request, b DeployRequest) (deploy.Request
 	request := deploy.Request{
 		Name: b.Name, Code: b.Code, Requirements: b.Requirements, Python: b.Python, Env: b.Env,
 		Limits:  store.Limits{MemoryBytes: b.Limits.MemoryBytes, CPU: b.Limits.CPU, Pids: b.Limits.Pids},
-		Upgrade: b.Upgrade, Public: b.Public, PublicDocs: b.PublicDocs,
+		Upgrade: b.Upgrade, Public: b.Public, PublicDocs: b.PublicDocs, Options: b.Options,
 	}
 	if b.Rate != nil {
 		rate, err := rateIn(b.Rate)

@@ -29,6 +29,7 @@ type DeployRequest struct {
 	Public       *bool             `json:"public,omitempty"`
 	PublicDocs   *bool             `json:"public_docs,omitempty"`
 	Rate         *Rate             `json:"rate,omitempty"`
+	Options      map[string]string `json:"options,omitempty"` // by name, see package options; an empty text takes one back
 }
 
 // DeployEvent is one line of the answer to a deploy: any number with Progress, then one with Result or Error.
@@ -55,24 +56,25 @@ type DeployResult struct {
 
 // API describes one API. Versions and Exits are there when one is asked for, not in a list.
 type API struct {
-	ID            string    `json:"id"`
-	Name          string    `json:"name"`
-	URL           string    `json:"url"`
-	DocsURL       string    `json:"docs_url"`
-	State         string    `json:"state"` // "serving", or "deploying" while its first version is built
-	ActiveVersion int       `json:"active_version"`
-	Running       bool      `json:"running"` // else the next request starts it
-	Public        bool      `json:"public"`
-	PublicDocs    bool      `json:"public_docs"`
-	User          string    `json:"user"`
-	Plan          string    `json:"plan,omitempty"` // its owner's; with the limits
-	Rate          *Rate     `json:"rate"`
-	Limits        *Limits   `json:"limits,omitempty"` // of the active version
-	LimitOrigins  *Origins  `json:"limit_origins,omitempty"`
-	CreatedAt     time.Time `json:"created_at"`
-	UpdatedAt     time.Time `json:"updated_at"`
-	Versions      []Version `json:"versions,omitempty"`
-	Exits         []Exit    `json:"exits,omitempty"`
+	ID            string            `json:"id"`
+	Name          string            `json:"name"`
+	URL           string            `json:"url"`
+	DocsURL       string            `json:"docs_url"`
+	State         string            `json:"state"` // "serving", or "deploying" while its first version is built
+	ActiveVersion int               `json:"active_version"`
+	Running       bool              `json:"running"` // else the next request starts it
+	Public        bool              `json:"public"`
+	PublicDocs    bool              `json:"public_docs"`
+	User          string            `json:"user"`
+	Plan          string            `json:"plan,omitempty"` // its owner's; with the limits
+	Rate          *Rate             `json:"rate"`
+	Options       map[string]string `json:"options,omitempty"` // those that are set
+	Limits        *Limits           `json:"limits,omitempty"`  // of the active version
+	LimitOrigins  *Origins          `json:"limit_origins,omitempty"`
+	CreatedAt     time.Time         `json:"created_at"`
+	UpdatedAt     time.Time         `json:"updated_at"`
+	Versions      []Version         `json:"versions,omitempty"`
+	Exits         []Exit            `json:"exits,omitempty"`
 }
 
 // Origins say where limits come from, in the words of deploy.Origin: version, plan, default, plan_ceiling, server_ceiling.
@@ -113,9 +115,10 @@ type Exit struct {
 
 // APIPatch is the body of PATCH /api/v1/apis/{api}: what is absent stays.
 type APIPatch struct {
-	Public     *bool `json:"public,omitempty"`
-	PublicDocs *bool `json:"public_docs,omitempty"`
-	Rate       *Rate `json:"rate,omitempty"`
+	Public     *bool             `json:"public,omitempty"`
+	PublicDocs *bool             `json:"public_docs,omitempty"`
+	Rate       *Rate             `json:"rate,omitempty"`
+	Options    map[string]string `json:"options,omitempty"` // an empty text takes one back
 }
 
 // Key describes a key. Secret is there only in the answer that creates it.

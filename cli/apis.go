@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"reflect"
 	"strings"
 
 	"github.com/urfave/cli/v3"
@@ -28,8 +29,10 @@ func (a *app) apisCommand() *cli.Command {
 					&cli.BoolFlag{Name: "public", Usage: "consumers need no key; --public=false takes it back"},
 					&cli.BoolFlag{Name: "public-docs", Usage: "the documentation pages need no key"},
 					&cli.StringFlag{Name: "rate", Usage: "limit over all consumers of the API: `60/m`, 10/30s, unlimited"},
+					setFlag(),
 				},
 			},
+			{Name: "options", Usage: "list the options that --set takes", Action: a.listOptions},
 			a.sleepCommand(), a.wakeCommand(),
 			{
 				Name: "delete", Usage: "delete an API with its versions and keys", ArgsUsage: "NAME", Action: a.deleteAPI,
@@ -84,6 +87,7 @@ func describeAPI(w io.Writer, api admin.API) {
 	row(w, "Public", yesNo(api.Public))
 	row(w, "Public docs", yesNo(api.PublicDocs))
 	row(w, "Rate", rateText(api.Rate))
+	optionRows(w, api)
 	if api.Limits != nil {
 		row(w, "Limits", limitsText(*api.Limits))
 	}
@@ -127,8 +131,11 @@ func (a *app) updateAPI(ctx context.Context, cmd *cli.Command) error {
 	if patch.Rate, err = rateFlag(cmd); err != nil {
 		return err
 	}
-	if patch == (admin.APIPatch{}) {
-		return usagef("apis update changes nothing: give --public, --public-docs or --rate")
+	if patch.Options, err = optionsFlag(cmd); err != nil {
+		return err
+	}
+	if reflect.ValueOf(patch).IsZero() {
+		return usagef("apis update changes nothing: give --public, --public-docs, --rate or --set")
 	}
 	var api admin.API
 	if err := a.call(ctx, cmd, "PATCH", client.Path("apis", args[0]), patch, &api); err != nil {
@@ -142,6 +149,7 @@ func describeAPISettings(w io.Writer, api admin.API) {
 	row(w, "Public", yesNo(api.Public))
 	row(w, "Public docs", yesNo(api.PublicDocs))
 	row(w, "Rate", rateText(api.Rate))
+	optionRows(w, api)
 }
 
 func (a *app) deleteAPI(ctx context.Context, cmd *cli.Command) error {

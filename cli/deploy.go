@@ -21,7 +21,7 @@ func (a *app) deployCommand() *cli.Command {
 		Description: "FILE is the whole program; - reads it from standard input. A deploy says everything about the new\n" +
 			"version: requirements, environment and limits that are left out are those of the plan or the server, not\n" +
 			"those of the version before. Unchanged requirements keep the very packages of the version before, unless\n" +
-			"--upgrade is given. --public, --public-docs and --rate belong to the API and stay when left out.\n" +
+			"--upgrade is given. --public, --public-docs, --rate and --set belong to the API and stay when left out.\n" +
 			"The build is shown on standard error, the result on standard output.",
 		Flags: append(programFlags(),
 			&cli.StringFlag{Name: "name", Usage: "`NAME` of the API: lower-case letters, digits and hyphens"},
@@ -29,6 +29,7 @@ func (a *app) deployCommand() *cli.Command {
 			&cli.BoolFlag{Name: "public-docs", Usage: "the documentation pages need no key, so that a browser can open them"},
 			&cli.StringFlag{Name: "rate", Usage: "limit over all consumers of the API: `60/m`, 10/30s, unlimited"},
 			&cli.StringFlag{Name: "user", Usage: "`USER` who owns a new API"},
+			setFlag(),
 			&cli.BoolFlag{Name: "upgrade", Usage: "look for newer packages, even when the requirements are those of the version before"},
 		),
 		Action: a.deploy,
@@ -58,6 +59,9 @@ func (a *app) deploy(ctx context.Context, cmd *cli.Command) error {
 	request.User, request.Upgrade = cmd.String("user"), cmd.Bool("upgrade")
 	request.Public, request.PublicDocs = boolFlag(cmd, "public"), boolFlag(cmd, "public-docs")
 	if request.Rate, err = rateFlag(cmd); err != nil {
+		return err
+	}
+	if request.Options, err = optionsFlag(cmd); err != nil {
 		return err
 	}
 	c, err := a.client(cmd)

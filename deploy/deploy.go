@@ -13,6 +13,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"time"
 
 	pythonenv "apibuilder/python-env"
@@ -138,7 +139,10 @@ func (d *Deployer) claim(ctx context.Context, name string, r Request) (api store
 	if !errors.Is(err, store.ErrNotFound) {
 		return api, false, err
 	}
-	api, err = d.store.CreateAPI(ctx, r.settle(store.API{ID: store.NewID("api"), Name: name, UserID: r.owner()}))
+	if api, err = r.settle(store.API{ID: store.NewID("api"), Name: name, UserID: r.owner()}); err != nil {
+		return store.API{}, false, err
+	}
+	api, err = d.store.CreateAPI(ctx, api)
 	if err != nil {
 		return store.API{}, false, fmt.Errorf("create API %s: %w", name, err)
 	}
@@ -204,13 +208,16 @@ func (d *Deployer) bring(
 func (d *Deployer) commit(ctx context.Context, before store.API, v store.Version, r Request, result *Result) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitTimeout)
 	defer cancel()
-	after := r.settle(before)
-	if after != before {
+	after, err := r.settle(before)
+	if err != nil {
+		return err
+	}
+	if !reflect.DeepEqual(after, before) { // its options may hold lists
 		if _, err := d.store.UpdateAPI(ctx, after); err != nil {
 			return fmt.Errorf("change the API's settings: %w", err)
 		}
 	}
-	err := d.makeKey(ctx, after, result)
+	err = d.makeKey(ctx, after, result)
 	if err == nil {
 		err = d.store.Activate(ctx, v.APIID, v.Number)
 	}

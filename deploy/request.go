@@ -1,6 +1,7 @@
 package deploy
 
 import (
+	"errors"
 	"fmt"
 	"regexp"
 	"strings"
@@ -8,6 +9,7 @@ import (
 
 	"apibuilder/python-env"
 	"apibuilder/store"
+	"apibuilder/store/options"
 )
 
 // Bounds of a request. Requirements are bounded again, by line, where they are read.
@@ -41,6 +43,7 @@ type Request struct {
 	Public     *bool // consumers need no key
 	PublicDocs *bool // nor do browsers for the documentation pages
 	Rate       *store.Rate
+	Options    map[string]string // see package options; an empty text takes one back
 
 	fromScript bool // the requirements are the script metadata's
 
@@ -61,7 +64,7 @@ func (r Request) owner() string {
 }
 
 // settle returns the API with the request's settings.
-func (r Request) settle(a store.API) store.API {
+func (r Request) settle(a store.API) (store.API, error) {
 	if r.Public != nil {
 		a.Public = *r.Public
 	}
@@ -71,7 +74,18 @@ func (r Request) settle(a store.API) store.API {
 	if r.Rate != nil {
 		a.Rate = *r.Rate
 	}
-	return a
+	var err error
+	a.Options, err = ApplyOptions(a.Options, r.Options)
+	return a, err
+}
+
+// ApplyOptions is options.Apply with an *Error.
+func ApplyOptions(o store.Options, texts map[string]string) (store.Options, error) {
+	changed, err := options.Apply(o, texts)
+	if refused := (*options.Error)(nil); errors.As(err, &refused) {
+		return o, invalid(refused.Message, refused.Remedy)
+	}
+	return changed, err
 }
 
 func (r Request) version(apiID string) store.Version {
@@ -87,6 +101,9 @@ func (r Request) Check() error {
 		if err := check(); err != nil {
 			return err
 		}
+	}
+	if _, err := ApplyOptions(store.Options{}, r.Options); err != nil {
+		return err
 	}
 	return CheckLimits(r.Limits)
 }

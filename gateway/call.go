@@ -159,7 +159,7 @@ func (g *Gateway) call(a *answer, r *http.Request, e *entry, rest string) {
 	}
 	defer lease.Release()
 	a.usage.Version, a.usage.StartWait = lease.Version(), lease.StartWait()
-	newExchange(g, a, r, lease).run(rest)
+	newExchange(g, a, r, lease, e.options).run(rest)
 }
 
 // recordedMethod bounds what a record holds of a method that the consumer made up.

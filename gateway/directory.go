@@ -48,6 +48,7 @@ type entry struct {
 	name       string
 	public     bool
 	publicDocs bool
+	options    store.Options
 	version    int
 	checks     []ratelimit.Check  // of the owner's plan and the API, those that have a limit
 	keys       map[[32]byte]*pass // valid keys of this API; guarded by the directory's mutex
@@ -255,7 +256,7 @@ func (d *directory) readAPI(ctx context.Context, ref string) (*entry, error) {
 		return nil, fmt.Errorf("%w: plan of the owner of %s: %s", errStore, a.ID, err.Error())
 	}
 	e := &entry{
-		id: a.ID, name: a.Name, public: a.Public, publicDocs: a.PublicDocs, version: a.ActiveVersion,
+		id: a.ID, name: a.Name, public: a.Public, publicDocs: a.PublicDocs, options: a.Options, version: a.ActiveVersion,
 		keys: make(map[[32]byte]*pass),
 	}
 	e.checks = appendCheck(e.checks, "plan", user.ID, plan.Rate)

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"apibuilder/sandbox"
+	"apibuilder/store"
 )
 
 const (
@@ -49,10 +50,10 @@ type exchange struct {
 	informed  int
 }
 
-func newExchange(g *Gateway, a *answer, r *http.Request, lease Lease) *exchange {
+func newExchange(g *Gateway, a *answer, r *http.Request, lease Lease, options store.Options) *exchange {
 	x := &exchange{gateway: g, answer: a, in: r, lease: lease}
 	x.ctx, x.cancel = context.WithCancelCause(r.Context())
-	x.watch = newWatchdog(g.config.RequestTimeout, x.expire)
+	x.watch = newWatchdog(cmp.Or(options.RequestTimeout, g.config.RequestTimeout), x.expire)
 	return x
 }
 

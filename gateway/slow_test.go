@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"apibuilder/store"
 )
 
 func TestRequestTimeout(t *testing.T) {
@@ -140,4 +142,11 @@ func TestConsumerGone(t *testing.T) {
 	if d.sandboxes.asked != 0 || d.sandboxes.suspect != 0 {
 		t.Error("the sandbox was blamed")
 	}
+}
+
+// TestRequestTimeoutOfAnAPI shows that an API's own timeout goes before the server's.
+func TestRequestTimeoutOfAnAPI(t *testing.T) {
+	d := newDoor(t, Config{RequestTimeout: time.Hour}, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
+	d.store.updateAPI("api_private", func(a *store.API) { a.Options.RequestTimeout = 50 * time.Millisecond })
+	d.get("/run/private/").wantProblem(t, 504, wordRequestTimeout)
 }

@@ -41,6 +41,7 @@ type API struct {
 	Requirements  string
 	ActiveVersion int // 0 while no version has ever taken traffic
 	Rate          Rate
+	Options       Options
 	CreatedAt     time.Time
 	UpdatedAt     time.Time
 }
@@ -171,7 +172,7 @@ type Store interface {
 	API(ctx context.Context, idOrName string) (API, error)
 	// APIs lists all, by name.
 	APIs(ctx context.Context) ([]API, error)
-	// UpdateAPI writes Public, PublicDocs, Rate and UserID of the API with a.ID.
+	// UpdateAPI writes Public, PublicDocs, Rate, Options and UserID of the API with a.ID.
 	UpdateAPI(ctx context.Context, a API) (API, error)
 	// DeleteAPI removes the API with its versions, keys and exits; usage records stay.
 	DeleteAPI(ctx context.Context, id string) error

@@ -10,14 +10,19 @@ import (
 )
 
 const apiColumns = `id, name, user_id, public, public_docs, code_snapshot, requirements, active_version, rate_requests,
-	rate_per_ns, created_at, updated_at`
+	rate_per_ns, options, created_at, updated_at`
 
 func scanAPI(rows pgx.Rows) (store.API, error) {
 	var a store.API
+	var options []byte
 	var created, updated *int64
 	err := rows.Scan(&a.ID, &a.Name, &a.UserID, &a.Public, &a.PublicDocs, &a.CodeSnapshot, &a.Requirements,
-		&a.ActiveVersion, &a.Rate.Requests, &a.Rate.Per, &created, &updated)
+		&a.ActiveVersion, &a.Rate.Requests, &a.Rate.Per, &options, &created, &updated)
+	if err != nil {
+		return store.API{}, err
+	}
 	a.CreatedAt, a.UpdatedAt = fromMicros(created), fromMicros(updated)
+	a.Options, err = store.DecodeOptions(options)
 	return a, err
 }
 
@@ -26,16 +31,20 @@ func (s *Store) CreateAPI(ctx context.Context, a store.API) (store.API, error) {
 	if err := a.Valid(); err != nil {
 		return store.API{}, fmt.Errorf("create api: %w", err)
 	}
+	options, err := store.EncodeOptions(a.Options)
+	if err != nil {
+		return store.API{}, fmt.Errorf("create api: %w", err)
+	}
 	a.ActiveVersion = 0
 	a.CreatedAt = store.Stamp(a.CreatedAt)
 	a.UpdatedAt = store.Stamp(a.UpdatedAt)
-	err := s.write(ctx, func(u *unit) error {
+	err = s.write(ctx, func(u *unit) error {
 		if err := checkUser(ctx, u, a.UserID); err != nil {
 			return err
 		}
-		_, err := u.Exec(ctx, `INSERT INTO apibuilder_apis (`+apiColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`,
+		_, err := u.Exec(ctx, `INSERT INTO apibuilder_apis (`+apiColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)`,
 			a.ID, a.Name, a.UserID, a.Public, a.PublicDocs, a.CodeSnapshot, a.Requirements, a.ActiveVersion,
-			a.Rate.Requests, int64(a.Rate.Per), micros(a.CreatedAt), micros(a.UpdatedAt))
+			a.Rate.Requests, int64(a.Rate.Per), options, micros(a.CreatedAt), micros(a.UpdatedAt))
 		u.changed(a.ID)
 		return about("api", a.Name, err)
 	})
@@ -73,8 +82,12 @@ func (s *Store) APIs(ctx context.Context) (all []store.API, err error) {
 
 // UpdateAPI is as in store.Store.
 func (s *Store) UpdateAPI(ctx context.Context, a store.API) (store.API, error) {
+	options, err := store.EncodeOptions(a.Options)
+	if err != nil {
+		return store.API{}, fmt.Errorf("update api: %w", err)
+	}
 	var updated store.API
-	err := s.write(ctx, func(u *unit) (err error) {
+	err = s.write(ctx, func(u *unit) (err error) {
 		if updated, err = findAPI(ctx, u, "WHERE id = $1 FOR UPDATE", a.ID); err != nil {
 			return err
 		}
@@ -82,10 +95,11 @@ func (s *Store) UpdateAPI(ctx context.Context, a store.API) (store.API, error) {
 			return err
 		}
 		updated.Public, updated.PublicDocs, updated.Rate, updated.UserID = a.Public, a.PublicDocs, a.Rate, a.UserID
+		updated.Options = a.Options
 		updated.UpdatedAt = store.Stamp(noTime)
 		_, err = u.Exec(ctx, `UPDATE apibuilder_apis SET public = $1, public_docs = $2, rate_requests = $3, rate_per_ns = $4,
-			user_id = $5, updated_at = $6 WHERE id = $7`, updated.Public, updated.PublicDocs, updated.Rate.Requests, int64(updated.Rate.Per), updated.UserID,
-			micros(updated.UpdatedAt), updated.ID)
+			options = $5, user_id = $6, updated_at = $7 WHERE id = $8`, updated.Public, updated.PublicDocs, updated.Rate.Requests,
+			int64(updated.Rate.Per), options, updated.UserID, micros(updated.UpdatedAt), updated.ID)
 		u.changed(a.ID)
 		return about("api", a.ID, err)
 	})

@@ -9,14 +9,19 @@ import (
 )
 
 const apiColumns = `id, name, user_id, public, public_docs, code_snapshot, requirements, active_version, rate_requests,
-	rate_per_ns, created_at, updated_at`
+	rate_per_ns, options, created_at, updated_at`
 
 func scanAPI(rows *sql.Rows) (store.API, error) {
 	var a store.API
+	var options []byte
 	var created, updated sql.NullInt64
 	err := rows.Scan(&a.ID, &a.Name, &a.UserID, &a.Public, &a.PublicDocs, &a.CodeSnapshot, &a.Requirements,
-		&a.ActiveVersion, &a.Rate.Requests, &a.Rate.Per, &created, &updated)
+		&a.ActiveVersion, &a.Rate.Requests, &a.Rate.Per, &options, &created, &updated)
+	if err != nil {
+		return store.API{}, err
+	}
 	a.CreatedAt, a.UpdatedAt = fromMicros(created), fromMicros(updated)
+	a.Options, err = store.DecodeOptions(options)
 	return a, err
 }
 
@@ -25,16 +30,20 @@ func (s *Store) CreateAPI(ctx context.Context, a store.API) (store.API, error) {
 	if err := a.Valid(); err != nil {
 		return store.API{}, fmt.Errorf("create api: %w", err)
 	}
+	options, err := store.EncodeOptions(a.Options)
+	if err != nil {
+		return store.API{}, fmt.Errorf("create api: %w", err)
+	}
 	a.ActiveVersion = 0
 	a.CreatedAt = store.Stamp(a.CreatedAt)
 	a.UpdatedAt = store.Stamp(a.UpdatedAt)
-	err := s.write(ctx, func(u *unit) error {
+	err = s.write(ctx, func(u *unit) error {
 		if err := checkUser(ctx, u, a.UserID); err != nil {
 			return err
 		}
-		_, err := u.ExecContext(ctx, `INSERT INTO apis (`+apiColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+		_, err := u.ExecContext(ctx, `INSERT INTO apis (`+apiColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 			a.ID, a.Name, a.UserID, a.Public, a.PublicDocs, a.CodeSnapshot, a.Requirements, a.ActiveVersion,
-			a.Rate.Requests, a.Rate.Per, micros(a.CreatedAt), micros(a.UpdatedAt))
+			a.Rate.Requests, a.Rate.Per, options, micros(a.CreatedAt), micros(a.UpdatedAt))
 		u.changed(a.ID)
 		return about("api", a.Name, err)
 	})
@@ -69,8 +78,12 @@ func (s *Store) APIs(ctx context.Context) (all []store.API, err error) {
 
 // UpdateAPI is as in store.Store.
 func (s *Store) UpdateAPI(ctx context.Context, a store.API) (store.API, error) {
+	options, err := store.EncodeOptions(a.Options)
+	if err != nil {
+		return store.API{}, fmt.Errorf("update api: %w", err)
+	}
 	var updated store.API
-	err := s.write(ctx, func(u *unit) (err error) {
+	err = s.write(ctx, func(u *unit) (err error) {
 		if updated, err = findAPI(ctx, u, "WHERE id = ?", a.ID); err != nil {
 			return err
 		}
@@ -78,10 +91,11 @@ func (s *Store) UpdateAPI(ctx context.Context, a store.API) (store.API, error) {
 			return err
 		}
 		updated.Public, updated.PublicDocs, updated.Rate, updated.UserID = a.Public, a.PublicDocs, a.Rate, a.UserID
+		updated.Options = a.Options
 		updated.UpdatedAt = store.Stamp(noTime)
 		_, err = u.ExecContext(ctx, `UPDATE apis SET public = ?, public_docs = ?, rate_requests = ?, rate_per_ns = ?,
-			user_id = ?, updated_at = ? WHERE id = ?`, updated.Public, updated.PublicDocs, updated.Rate.Requests, updated.Rate.Per, updated.UserID,
-			micros(updated.UpdatedAt), updated.ID)
+			options = ?, user_id = ?, updated_at = ? WHERE id = ?`, updated.Public, updated.PublicDocs, updated.Rate.Requests,
+			updated.Rate.Per, options, updated.UserID, micros(updated.UpdatedAt), updated.ID)
 		u.changed(a.ID)
 		return about("api", a.ID, err)
 	})

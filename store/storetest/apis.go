@@ -3,6 +3,7 @@ package storetest
 import (
 	"slices"
 	"testing"
+	"time"
 
 	"apibuilder/store"
 )
@@ -95,6 +96,7 @@ func apiUpdate(t *testing.T, s store.Store) {
 	want := get(s.API(t.Context(), a.ID))(t)
 	want.Public, want.PublicDocs, want.UserID = true, true, user.ID
 	want.Rate = store.Rate{Requests: 7, Per: 1234567891}
+	want.Options = store.Options{RequestTimeout: 90 * time.Second}
 	change := want
 	change.Name, change.CodeSnapshot, change.Requirements, change.ActiveVersion = "stray", "stray", "stray", 9
 	got := get(s.UpdateAPI(t.Context(), change))(t)

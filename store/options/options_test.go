@@ -1,0 +1,85 @@
+package options
+
+import (
+	"errors"
+	"flag"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"apibuilder/store"
+)
+
+var update = flag.Bool("update", false, "write docs/options.md")
+
+func TestApplySetsAndTakesBack(t *testing.T) {
+	o, err := Apply(store.Options{}, map[string]string{"request-timeout": " 90s "})
+	if err != nil || o.RequestTimeout != 90*time.Second {
+		t.Fatalf("Apply: %+v, %v", o, err)
+	}
+	if texts := Texts(o); len(texts) != 1 || texts["request-timeout"] != "1m30s" {
+		t.Errorf("Texts: %v", texts)
+	}
+	if o, err = Apply(o, map[string]string{"request-timeout": ""}); err != nil || Texts(o) != nil {
+		t.Errorf("after it was taken back: %v, %v", Texts(o), err)
+	}
+}
+
+func TestApplyRefuses(t *testing.T) {
+	before := store.Options{RequestTimeout: time.Second}
+	for name, text := range map[string]string{"request-timeout": "soon", "reqest-timeout": "1s"} {
+		after, err := Apply(before, map[string]string{name: text})
+		var refused *Error
+		if !errors.As(err, &refused) || refused.Name != name || refused.Remedy == "" {
+			t.Errorf("%s=%s: %v", name, text, err)
+		}
+		if Texts(after)["request-timeout"] != "1s" {
+			t.Errorf("%s=%s changed %v", name, text, Texts(after))
+		}
+	}
+}
+
+// TestEveryOption checks what no option may lack.
+func TestEveryOption(t *testing.T) {
+	validName := regexp.MustCompile(`^[a-z]+(-[a-z]+)*$`)
+	for _, p := range All() {
+		if !validName.MatchString(p.Name) || p.Value == "" || p.Default == "" || p.Usage == "" || strings.HasSuffix(p.Usage, ".") {
+			t.Errorf("%+v is not complete", p)
+		}
+		if p.get(store.Options{}) != "" {
+			t.Errorf("%s is set where nothing is", p.Name)
+		}
+		if _, err := Apply(store.Options{}, map[string]string{p.Name: "\x00 no value of any option"}); err == nil {
+			t.Errorf("%s takes anything", p.Name)
+		}
+	}
+}
+
+// TestDocumentation keeps docs/options.md; run it with -update after a change of the table.
+func TestDocumentation(t *testing.T) {
+	const path, mark = "../../docs/options.md", "| option |"
+	page, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	begin := strings.Index(string(page), mark)
+	if begin < 0 {
+		t.Fatalf("%s has no table", path)
+	}
+	head, rest := string(page[:begin]), string(page[begin:])
+	_, tail, _ := strings.Cut(rest, "\n\n")
+	if tail != "" {
+		tail = "\n" + tail
+	}
+	want := head + Markdown() + tail
+	if *update {
+		if err := os.WriteFile(path, []byte(want), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, _ := os.ReadFile(path); string(got) != want {
+		t.Errorf("%s is not what the table says: go test ./store/options -run TestDocumentation -update", path)
+	}
+}
