@@ -115,6 +115,10 @@ func (d *Deployer) specUnder(
 		Mounts:      environment.Interpreter.Mounts,
 		Env:         v.Env,
 		Limits:      sandboxLimits(d.Grant(plan, v.Limits).Limits),
+		Health: sandbox.Health{
+			Path: api.Options.HealthPath, Interval: api.Options.HealthInterval, Timeout: api.Options.HealthTimeout,
+			Failures: api.Options.HealthFailures,
+		},
 	}
 }
 
