@@ -33,6 +33,7 @@ var rules = map[string]rule{
 	"deploy":     {[]string{"store", "sandbox", "python-env"}, "it orders the steps and leaves each to its package"},
 	"adopt":      {[]string{"store", "deploy", "python-env"}, "it hands other programs' rows to the ordinary deploy path"},
 	"metrics":    {[]string{"store", "sandbox"}, "it counts what it is told, and is told by whoever wires the parts"},
+	"handover":   {nil, "descriptors and a few words, whatever they are of"},
 	"backup":     {[]string{"store"}, "a file of rows, whatever they mean"},
 	"admin":      {[]string{"store", "deploy", "sandbox"}, "it is a door, and reaches the parts through its own interfaces"},
 	"cli":        {[]string{"*"}, "it wires the parts together, and nobody else knows them all"},

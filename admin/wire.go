@@ -63,6 +63,7 @@ type API struct {
 	State         string            `json:"state"` // "serving", or "deploying" while its first version is built
 	ActiveVersion int               `json:"active_version"`
 	Running       bool              `json:"running"` // else the next request starts it
+	Trouble       *Trouble          `json:"trouble,omitempty"`
 	Public        bool              `json:"public"`
 	PublicDocs    bool              `json:"public_docs"`
 	User          string            `json:"user"`
@@ -75,6 +76,14 @@ type API struct {
 	UpdatedAt     time.Time         `json:"updated_at"`
 	Versions      []Version         `json:"versions,omitempty"`
 	Exits         []Exit            `json:"exits,omitempty"`
+}
+
+// Trouble says that the API's program is not started before a time, because it failed again and again.
+type Trouble struct {
+	Reason   string    `json:"reason"` // of the last failure
+	Failures int       `json:"failures"`
+	Until    time.Time `json:"until"`
+	Loop     bool      `json:"loop"` // consumers get crash_loop
 }
 
 // Origins say where limits come from, in the words of deploy.Origin: version, plan, default, plan_ceiling, server_ceiling.

@@ -18,16 +18,26 @@ import (
 // scrapeTimeout bounds what one scrape may wait for the database.
 const scrapeTimeout = 2 * time.Second
 
-// openMetrics makes what counts, and its own door when there is one. It comes before the parts that count.
+// openMetrics makes what counts. It comes before the parts that count.
 func (s *server) openMetrics(ctx context.Context) error {
 	v := version()
 	s.metrics = metrics.New(v.Version, v.Commit)
 	if s.options.metricsListen == "" {
 		return nil
 	}
-	l, err := listenTCP(ctx, "--metrics-listen", s.options.metricsListen)
+	l, err := s.listen(ctx, "metrics-listen", s.options.metricsListen)
 	if err != nil {
 		return err
+	}
+	s.onStop("metrics listener", closer(l))
+	s.metricsListener = l
+	return nil
+}
+
+// serveMetrics lets Prometheus in where there is a door for it.
+func (s *server) serveMetrics() {
+	if s.metricsListener == nil {
+		return
 	}
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", s.metrics.Handler())
@@ -35,13 +45,12 @@ func (s *server) openMetrics(ctx context.Context) error {
 		Handler: mux, ReadHeaderTimeout: 10 * time.Second, WriteTimeout: time.Minute, IdleTimeout: 2 * time.Minute,
 		ErrorLog: zap.NewStdLog(s.log.Named("metrics")),
 	}
-	done := s.run("metrics", func() error { return server.Serve(l) })
+	done := s.run("metrics", func() error { return server.Serve(s.metricsListener) })
 	s.onStop("metrics", func(ctx context.Context) error {
 		err := server.Shutdown(ctx)
 		<-done
 		return err
 	})
-	return nil
 }
 
 // watchState has what is not counted asked for at every scrape.

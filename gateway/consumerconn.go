@@ -25,6 +25,9 @@ type consumerConn struct {
 	word   atomic.Pointer[string] // why the guard stopped the connection; nil: it did not
 	free   atomic.Bool            // HTTP/1 has ended on it: bytes go through unseen
 	inside atomic.Bool            // a handler's answer has not ended: what is written is not net/http's own
+
+	traffic  *traffic
+	isClosed atomic.Bool
 }
 
 type consumerConnKey struct{}
@@ -147,8 +150,9 @@ func (l consumerListener) Accept() (net.Conn, error) {
 		return nil, err
 	}
 	c := l.gateway.config
+	l.gateway.traffic.opened()
 	return &consumerConn{
-		Conn: conn, log: l.gateway.log,
+		Conn: conn, traffic: &l.gateway.traffic, log: l.gateway.log,
 		guard: guard{mostHead: c.MaxHeaderBytes, mostTarget: c.MaxURLBytes},
 	}, nil
 }

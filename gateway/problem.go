@@ -90,6 +90,8 @@ var problems = map[string]problemKind{
 	string(sandbox.StartTimeout):     {502, "Start timeout", "The API did not start in time."},
 	string(sandbox.KilledBySeccomp):  {502, "Forbidden system call", "The API was ended for a forbidden system call."},
 	string(sandbox.Crashed):          {502, "Crashed", "The API crashed."},
+	string(sandbox.Unhealthy):        {502, "Unhealthy", "The API did not answer on its health path."},
+	string(sandbox.CrashLoop):        {502, "Crash loop", "The API failed many times in a row and is not started for a while."},
 	string(sandbox.SandboxFailed):    {502, "Sandbox failed", "The server could not make a sandbox for the API."},
 }
 

@@ -12,6 +12,12 @@ import (
 type Options struct {
 	// RequestTimeout bounds the wait for the beginning of the program's answer.
 	RequestTimeout time.Duration `json:"request_timeout,omitempty"`
+	// HealthPath is asked whether the program is well: every HealthInterval, for HealthTimeout; after HealthFailures failures in
+	// a row the program is replaced. They are those of the program's start.
+	HealthPath     string        `json:"health_path,omitempty"`
+	HealthInterval time.Duration `json:"health_interval,omitempty"`
+	HealthTimeout  time.Duration `json:"health_timeout,omitempty"`
+	HealthFailures int           `json:"health_failures,omitempty"`
 }
 
 // EncodeOptions is what drivers store of an API's options: a JSON object.

@@ -80,6 +80,13 @@ type Version struct {
 	CreatedAt    time.Time
 }
 
+// EnvironmentUse says that a version has an environment.
+type EnvironmentUse struct {
+	Environment string // its key
+	API         string // name
+	Version     int
+}
+
 // Key is what a consumer presents. The secret itself is never stored: Hash is SHA-256 over it (the secret has 160 random
 // bits, so a plain hash cannot be searched).
 type Key struct {
@@ -183,6 +190,8 @@ type Store interface {
 	CreateAPI(ctx context.Context, a API) (API, error)
 	// API finds one by id or by name.
 	API(ctx context.Context, idOrName string) (API, error)
+	// HasAPIs reports whether there is any API.
+	HasAPIs(ctx context.Context) (bool, error)
 	// APIs lists all, by name.
 	APIs(ctx context.Context) ([]API, error)
 	// UpdateAPI writes Public, PublicDocs, Rate, Options and UserID of the API with a.ID.
@@ -198,6 +207,10 @@ type Store interface {
 	Version(ctx context.Context, apiID string, number int) (Version, error)
 	// Versions lists newest first.
 	Versions(ctx context.Context, apiID string) ([]Version, error)
+	// Building lists the versions of all APIs whose State is building, by API and number.
+	Building(ctx context.Context) ([]Version, error)
+	// EnvironmentUses lists the versions of all APIs that have an Environment, by the API's name and number. It reads no code.
+	EnvironmentUses(ctx context.Context) ([]EnvironmentUse, error)
 	// Activate makes a version the one that serves, and copies its code and requirements into the API's row.
 	Activate(ctx context.Context, apiID string, number int) error
 
