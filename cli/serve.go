@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"runtime"
 	"strings"
 	"time"
 
@@ -21,24 +22,23 @@ import (
 
 // serveOptions are the settings of serve, read.
 type serveOptions struct {
-	dataDir        string
-	listen         string
-	adminListen    string
-	metricsListen  string
-	publicURL      string
-	host           hostOptions
-	warmMemory     int64
-	idleTimeout    time.Duration // 0: never
-	limits         deploy.Policy
-	requestTimeout time.Duration
-	startTimeout   time.Duration
-	drainTimeout   time.Duration
-	maxBody        int64
-	maxSandboxes   int
-	logLevel       zapcore.Level
-	noExample      bool
-	takeOver       bool
-	database       secret // a PostgreSQL's URL; empty: SQLite in the data directory
+	dataDir       string
+	listen        string
+	adminListen   string
+	metricsListen string
+	publicURL     string
+	host          hostOptions
+	warmMemory    int64
+	idleTimeout   time.Duration // 0: never
+	limits        deploy.Policy
+	requests      requestOptions
+	startTimeout  time.Duration
+	drainTimeout  time.Duration
+	maxSandboxes  int
+	logLevel      zapcore.Level
+	noExample     bool
+	takeOver      bool
+	database      secret // a PostgreSQL's URL; empty: SQLite in the data directory
 }
 
 func (a *app) serveCommand() *cli.Command {
@@ -63,6 +63,7 @@ func (a *app) serve(ctx context.Context, cmd *cli.Command) error {
 		return err
 	}
 	options.takeOver = cmd.Bool("take-over")
+	defer runtime.KeepAlive(takeBallast())
 	s := &server{options: options, log: newLogger(a.stderr, options.logLevel)}
 	// net/http's transport complains there of what programs send out of turn.
 	restore, err := zap.RedirectStdLogAt(s.log.Named("http"), zap.DebugLevel)
@@ -116,10 +117,9 @@ func readServeOptions(s settings) (serveOptions, error) {
 	var errs [13]error
 	o.publicURL, errs[0] = parse(s, "public-url", parsePublicURL)
 	o.host, errs[1] = readHostOptions(s)
-	o.requestTimeout, errs[2] = parse(s, "request-timeout", parseTimeout)
+	o.requests, errs[2] = readRequestOptions(s)
 	o.startTimeout, errs[3] = parse(s, "start-timeout", parseTimeout)
 	o.drainTimeout, errs[4] = parse(s, "drain-timeout", parseTimeout)
-	o.maxBody, errs[5] = parse(s, "max-body", parseSize)
 	o.logLevel, errs[6] = parse(s, "log-level", zapcore.ParseLevel)
 	o.limits, errs[7] = readPolicy(s)
 	o.maxSandboxes, errs[8] = parse(s, "max-sandboxes", parseCount)

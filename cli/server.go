@@ -199,12 +199,12 @@ func (s *server) openDoors(ctx context.Context) error {
 	s.watchState()
 	s.serveMetrics()
 	g := gateway.New(gateway.Config{
-		RequestTimeout: s.options.requestTimeout,
-		StartTimeout:   s.options.startTimeout + time.Minute, // an environment may have to be built again
-		MaxBodyBytes:   s.options.maxBody,
-		Ready:          s.checkReady,
-		Note:           s.note,
-		Log:            s.log.Named("gateway"),
+		Timeouts:     s.options.requests.times,
+		Limits:       s.options.requests.limits,
+		StartTimeout: s.options.startTimeout + time.Minute, // an environment may have to be built again
+		Ready:        s.checkReady,
+		Note:         s.note,
+		Log:          s.log.Named("gateway"),
 	}, s.store, lender{s.manager}, ratelimit.New(nil), s.metrics.Journal(s.journal))
 	s.serveGateway(g)
 

@@ -101,15 +101,32 @@ func requestHeader(r *http.Request, id string) http.Header {
 			out[name] = values
 		}
 	}
+	own := &ownFields{out, make([]string, 0, mostOwnFields)}
 	if hasToken(in["Te"], "trailers") {
-		out["Te"] = []string{"trailers"}
+		own.set("Te", "trailers")
 	}
 	if isUpgrade(r) {
-		out["Connection"], out["Upgrade"] = []string{"Upgrade"}, []string{"websocket"}
+		own.set("Connection", "Upgrade")
+		own.set("Upgrade", "websocket")
 	}
-	setForwarded(out, r)
-	out["X-Request-Id"] = []string{id}
+	setForwarded(own, r)
+	own.set("X-Request-Id", id)
 	return out
+}
+
+const mostOwnFields = 8
+
+// ownFields sets fields of one value, with one allocation for the values of all.
+type ownFields struct {
+	header http.Header
+	values []string
+}
+
+// set takes a name in canonical form.
+func (f *ownFields) set(name, value string) {
+	f.values = append(f.values, value)
+	at := len(f.values) - 1
+	f.header[name] = f.values[at : at+1 : at+1]
 }
 
 // folded takes underscores for hyphens, because programs that see fields as CGI variables (RFC 3875, 4.1.18) cannot
@@ -135,7 +152,7 @@ func withoutSecrets(name string, values []string) []string {
 	}
 	var kept []string
 	for _, value := range values {
-		if len(secretsOf(name, value)) == 0 {
+		if !hasSecrets(name, value) {
 			kept = append(kept, value)
 		}
 	}
@@ -144,18 +161,18 @@ func withoutSecrets(name string, values []string) []string {
 
 func holdsSecrets(name string) bool { return name == apiKeyField || name == "Authorization" }
 
-func setForwarded(h http.Header, r *http.Request) {
+func setForwarded(h *ownFields, r *http.Request) {
 	if host, _, err := net.SplitHostPort(r.RemoteAddr); err == nil {
 		host, _, _ = strings.Cut(host, "%") // the zone of an IPv6 address means something on this host only
-		h["X-Forwarded-For"] = []string{host}
+		h.set("X-Forwarded-For", host)
 	}
 	proto := "http"
 	if r.TLS != nil {
 		proto = "https"
 	}
-	h["X-Forwarded-Proto"] = []string{proto}
+	h.set("X-Forwarded-Proto", proto)
 	if r.Host != "" {
-		h["X-Forwarded-Host"] = []string{r.Host}
+		h.set("X-Forwarded-Host", r.Host)
 	}
 }
 

@@ -60,7 +60,7 @@ func (g *Gateway) server() *http.Server {
 		Handler:                      g,
 		ReadHeaderTimeout:            headerTimeout,
 		IdleTimeout:                  keepAlive,
-		MaxHeaderBytes:               g.config.MaxHeaderBytes,
+		MaxHeaderBytes:               g.config.Limits.HeaderBytes,
 		DisableGeneralOptionsHandler: true, // its answer to OPTIONS * has no request id
 		ErrorLog:                     errorLog,
 		Protocols:                    protocols,

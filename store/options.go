@@ -18,6 +18,17 @@ type Options struct {
 	HealthInterval time.Duration `json:"health_interval,omitempty"`
 	HealthTimeout  time.Duration `json:"health_timeout,omitempty"`
 	HealthFailures int           `json:"health_failures,omitempty"`
+
+	// What these bound is told where they are used: gateway.Timeouts and gateway.Limits.
+	ConnectTimeout    time.Duration `json:"connect_timeout,omitempty"`
+	UploadTimeout     time.Duration `json:"upload_timeout,omitempty"`
+	StreamTimeout     time.Duration `json:"stream_timeout,omitempty"`
+	TotalTimeout      time.Duration `json:"total_timeout,omitempty"`
+	QueueTimeout      time.Duration `json:"queue_timeout,omitempty"`
+	MaxBody           int64         `json:"max_body,omitempty"` // bytes
+	MaxRequests       int           `json:"max_requests,omitempty"`
+	MaxRequestsPerKey int           `json:"max_requests_per_key,omitempty"`
+	Queue             int           `json:"queue,omitempty"`
 }
 
 // EncodeOptions is what drivers store of an API's options: a JSON object.
