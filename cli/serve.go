@@ -32,6 +32,7 @@ type serveOptions struct {
 	requestTimeout time.Duration
 	startTimeout   time.Duration
 	drainTimeout   time.Duration
+	edge           edgeOptions
 	maxBody        int64
 	maxSandboxes   int
 	logLevel       zapcore.Level
@@ -106,7 +107,7 @@ func readServeOptions(s settings) (serveOptions, error) {
 		dataDir: s.text("data-dir"), listen: s.text("listen"), adminListen: s.text("admin-listen"),
 		noExample: s.text("no-example") == "true",
 	}
-	var errs [13]error
+	var errs [14]error
 	o.publicURL, errs[0] = parse(s, "public-url", parsePublicURL)
 	o.host, errs[1] = readHostOptions(s)
 	o.requestTimeout, errs[2] = parse(s, "request-timeout", parseTimeout)
@@ -120,6 +121,7 @@ func readServeOptions(s settings) (serveOptions, error) {
 	o.idleTimeout, errs[11] = parse(s, "idle-timeout", parseIdleTimeout)
 	o.warmMemory, errs[10] = readWarmMemory(s)
 	o.database, errs[12] = databaseURL(s)
+	o.edge, errs[13] = readEdgeOptions(s)
 	for _, err := range errs {
 		if err != nil {
 			return o, err

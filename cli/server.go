@@ -181,6 +181,9 @@ func (s *server) openDoors(context.Context) error {
 		RequestTimeout: s.options.requestTimeout,
 		StartTimeout:   s.options.startTimeout + time.Minute, // an environment may have to be built again
 		MaxBodyBytes:   s.options.maxBody,
+		TrustedProxies: s.options.edge.trusted,
+		ReadForwarded:  s.options.edge.readForwarded,
+		ProxyProtocol:  s.options.edge.proxyProtocol,
 		Ready:          s.checkReady,
 		Note:           s.note,
 		Log:            s.log.Named("gateway"),

@@ -35,6 +35,7 @@ type answer struct {
 	request *http.Request
 	id      string
 	start   time.Time
+	from    origin
 
 	limits ratelimit.Result
 	usage  *store.Usage // nil: not counted
@@ -154,6 +155,7 @@ func (a *answer) logLine(r *http.Request) {
 		zap.String("api", of.APIID),
 		zap.Int("version", of.Version),
 		zap.String("key", of.KeyID),
+		zap.Stringer("client", a.from.client),
 		zap.String("method", recordedMethod(r.Method)),
 		zap.String("path", recordedPath(originForm(r.RequestURI))),
 		zap.Int("status", a.status),

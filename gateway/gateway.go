@@ -44,6 +44,13 @@ type Config struct {
 	MaxHeaderBytes int
 	// MaxURLBytes bounds the request target. Default 16 KiB.
 	MaxURLBytes int
+	// TrustedProxies are believed about where a consumer's request comes from: what they say in X-Forwarded-For, -Proto and
+	// -Host, and in the PROXY protocol, counts. Default: nobody.
+	TrustedProxies Proxies
+	// ReadForwarded says that the trusted proxies write Forwarded (RFC 7239): it is read in place of the X-Forwarded- fields.
+	ReadForwarded bool
+	// ProxyProtocol says that trusted proxies begin each connection with the PROXY protocol, version 1 or 2.
+	ProxyProtocol bool
 	// Ready says whether requests can be served; nil means always. Its error is logged, not shown. It must honour its
 	// context.
 	Ready func(context.Context) error
@@ -127,8 +134,14 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	a := newAnswer(g, w, r)
 	defer a.finish(r)
+	a.from = originOf(r, &g.config)
+	r.Host = a.from.host
 	// The answer may begin before the upload ends, and net/http must not read what is left of it first.
 	_ = a.control.EnableFullDuplex()
+	if !a.from.possible() {
+		a.problem(wordBadRequest)
+		return
+	}
 	g.router.ServeHTTP(a, r)
 }
 

@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"net"
 	"net/http"
 	"strings"
 )
@@ -13,7 +12,7 @@ var hopByHop = fieldSet(
 )
 
 // fromConnection are the fields about where a request came from. A consumer cannot set them; together with every
-// X-Forwarded- field they are dropped, and those that the gateway knows are set from the connection.
+// X-Forwarded- field they are dropped, and those that the gateway knows are set from the request's origin.
 var fromConnection = fieldSet("Forwarded", "X-Real-Ip", "X-Request-Id")
 
 // ofOrigin are response fields that speak for the whole origin, which an author shares with all others.
@@ -90,9 +89,9 @@ func mayUpgrade(r *http.Request) bool {
 
 // requestHeader returns what the program gets of a consumer's header: neither fields of the connection nor our secrets
 // nor anything that pretends to come from the gateway, then what does come from it. Values are shared with r.
-func requestHeader(r *http.Request, id string) http.Header {
+func requestHeader(r *http.Request, id string, from *origin) http.Header {
 	in, named := r.Header, connectionFields(r.Header)
-	out := make(http.Header, len(in)+6)
+	out := make(http.Header, len(in)+7)
 	for name, values := range in {
 		if named.has(name) || isKept(name) {
 			continue
@@ -107,7 +106,7 @@ func requestHeader(r *http.Request, id string) http.Header {
 	if isUpgrade(r) {
 		out["Connection"], out["Upgrade"] = []string{"Upgrade"}, []string{"websocket"}
 	}
-	setForwarded(out, r)
+	from.set(out)
 	out["X-Request-Id"] = []string{id}
 	return out
 }
@@ -143,21 +142,6 @@ func withoutSecrets(name string, values []string) []string {
 }
 
 func holdsSecrets(name string) bool { return name == apiKeyField || name == "Authorization" }
-
-func setForwarded(h http.Header, r *http.Request) {
-	if host, _, err := net.SplitHostPort(r.RemoteAddr); err == nil {
-		host, _, _ = strings.Cut(host, "%") // the zone of an IPv6 address means something on this host only
-		h["X-Forwarded-For"] = []string{host}
-	}
-	proto := "http"
-	if r.TLS != nil {
-		proto = "https"
-	}
-	h["X-Forwarded-Proto"] = []string{proto}
-	if r.Host != "" {
-		h["X-Forwarded-Host"] = []string{r.Host}
-	}
-}
 
 // copyResponse puts on dst what a consumer gets of a program's header. The fields of limits are the program's own until
 // answer.stamp replaces them.

@@ -28,6 +28,9 @@ var errDraining = errors.New("the server is stopping")
 // Serve takes consumers' connections from l until Drain ends it, HTTP/1 and HTTP/2 without TLS (prior knowledge); with
 // a TLS configuration, both inside TLS. It closes l. It returns http.ErrServerClosed after Drain, or why l broke.
 func (g *Gateway) Serve(l net.Listener, security *tls.Config) error {
+	if g.config.ProxyProtocol {
+		l = proxyListener(l, g.config.TrustedProxies)
+	}
 	if security != nil {
 		security = security.Clone()
 		security.NextProtos = []string{"h2", "http/1.1"}
