@@ -11,6 +11,10 @@ var edgeSettings = []setting{
 	{flag: "trusted-proxies", serve: true, usage: "`ADDRESSES` and CIDR ranges of proxies, apart by commas, that are believed about consumers"},
 	{flag: "proxy-headers", serve: true, value: "x-forwarded", usage: "`KIND` of fields that the trusted proxies write: x-forwarded or forwarded"},
 	{flag: "proxy-protocol", serve: true, toggle: true, usage: "the trusted proxies begin each connection with the PROXY protocol"},
+	{flag: "listen-tls", serve: true, usage: "`ADDRESS` for consumers with TLS; none if empty"},
+	{flag: "listen-redirect", serve: true, usage: "`ADDRESS` whose consumers are sent to the one with TLS; none if empty"},
+	{flag: "tls-cert", serve: true, usage: "`FILE` with the certificate and its chain, PEM; read again when it changes"},
+	{flag: "tls-key", serve: true, usage: "`FILE` with the certificate's key, PEM"},
 }
 
 // edgeOptions are edgeSettings, read.
@@ -18,6 +22,11 @@ type edgeOptions struct {
 	trusted       gateway.Proxies
 	readForwarded bool
 	proxyProtocol bool
+
+	listenTLS      string
+	listenRedirect string
+	certFile       string
+	keyFile        string
 }
 
 func readEdgeOptions(s settings) (o edgeOptions, err error) {
@@ -33,7 +42,26 @@ func readEdgeOptions(s settings) (o edgeOptions, err error) {
 	if o.proxyProtocol && len(o.trusted) == 0 {
 		return o, usagef("--proxy-protocol is for trusted proxies, and there are none: name them with --trusted-proxies")
 	}
-	return o, nil
+	o.listenTLS, o.listenRedirect = s.text("listen-tls"), s.text("listen-redirect")
+	o.certFile, o.keyFile = s.text("tls-cert"), s.text("tls-key")
+	return o, o.checkTLS()
+}
+
+// checkTLS tells of settings for TLS that need others.
+func (o edgeOptions) checkTLS() error {
+	switch {
+	case o.certFile != "" && o.keyFile == "":
+		return usagef("--tls-cert is of no use without its key: name that with --tls-key")
+	case o.certFile == "" && o.keyFile != "":
+		return usagef("--tls-key is of no use without its certificate: name that with --tls-cert")
+	case o.listenTLS == "" && o.certFile != "":
+		return usagef("--tls-cert is of no use without an address for TLS: give one with --listen-tls")
+	case o.listenTLS == "" && o.listenRedirect != "":
+		return usagef("--listen-redirect has nowhere to send consumers: give an address for TLS with --listen-tls")
+	case o.listenTLS != "" && o.certFile == "":
+		return usagef("--listen-tls needs a certificate: name one with --tls-cert and --tls-key")
+	}
+	return nil
 }
 
 // parseProxyHeaders reports whether it is the field Forwarded.

@@ -10,6 +10,11 @@ func TestBadEdgeSettings(t *testing.T) {
 		"its first address is 10.0.0.0/8": {"--trusted-proxies", "10.0.0.1/8"},
 		"neither x-forwarded":             {"--proxy-headers", "both"},
 		"--trusted-proxies":               {"--proxy-protocol"},
+		"name that with --tls-key":        {"--tls-cert", "x", "--listen-tls", ":0"},
+		"name that with --tls-cert":       {"--tls-key", "x", "--listen-tls", ":0"},
+		"give one with --listen-tls":      {"--tls-cert", "x", "--tls-key", "x"},
+		"for TLS with --listen-tls":       {"--listen-redirect", ":0"},
+		"name one with --tls-cert":        {"--listen-tls", ":0"},
 	} {
 		code, _, stderr := run(t, append([]string{"serve"}, args...)...)
 		if code != exitUsage || !strings.Contains(stderr, want) || !strings.Contains(stderr, args[0]) {

@@ -201,6 +201,8 @@ type readyEvent struct {
 	DataDir     string   `json:"data_dir"`
 	PID         int      `json:"pid"`
 	AdminListen string   `json:"admin_listen,omitempty"`
+	ListenTLS   string   `json:"listen_tls,omitempty"`
+	Redirect    string   `json:"listen_redirect,omitempty"`
 	Example     *example `json:"example,omitempty"`
 }
 
@@ -212,9 +214,13 @@ func (a *app) announce(cmd *cli.Command, s *server, hello *example) error {
 	if s.adminListener != nil {
 		event.AdminListen = s.adminListener.Addr().String()
 	}
+	event.ListenTLS, event.Redirect = addressOf(s.edge.secure), addressOf(s.edge.redirect)
 	return a.show(cmd, event, func(w io.Writer) {
 		fmt.Fprint(w, "\napibuilder is ready\n\n")
 		row(w, "  URL", event.URL)
+		if event.ListenTLS != "" {
+			row(w, "  TLS", event.ListenTLS)
+		}
 		row(w, "  Data", event.DataDir)
 		if event.AdminListen != "" {
 			row(w, "  Management", event.AdminListen)

@@ -39,6 +39,7 @@ type server struct {
 	journal       *usage.Journal
 	listener      net.Listener
 	adminListener net.Listener // nil: none
+	edge          edge
 	url           string
 	startedAt     time.Time
 	ready         atomic.Bool
@@ -60,7 +61,7 @@ func (s *server) onStop(name string, run func(context.Context) error) {
 
 // start brings up the parts in the order in which they need each other. What an error leaves is ended by stop.
 func (s *server) start(ctx context.Context) error {
-	s.startedAt, s.failed = time.Now().UTC(), make(chan error, 3)
+	s.startedAt, s.failed = time.Now().UTC(), make(chan error, 5)
 	for _, step := range []func(context.Context) error{
 		s.openData, s.openListeners, s.openStore, s.openHost, s.openSandboxes, s.openCleaning, s.openUsage, s.openFollowing, s.openDoors,
 	} {
@@ -91,6 +92,9 @@ func (s *server) openListeners(ctx context.Context) (err error) {
 		return err
 	}
 	s.onStop("listener", closer(s.listener))
+	if err := s.openEdge(ctx); err != nil {
+		return err
+	}
 	if s.options.adminListen != "" {
 		if s.adminListener, err = listenTCP(ctx, "--admin-listen", s.options.adminListen); err != nil {
 			return err
@@ -222,9 +226,12 @@ func (s *server) serveAdmin(name string, l net.Listener, h http.Handler) {
 
 func (s *server) serveGateway(g *gateway.Gateway) {
 	done := s.run("gateway", func() error { return g.Serve(s.listener, nil) })
+	edge := s.serveEdge(g)
 	s.stops = append(s.stops, stop{"gateway", s.options.drainTimeout, func(ctx context.Context) error {
 		err := g.Drain(ctx)
-		<-done
+		for _, done := range append(edge, done) {
+			<-done
+		}
 		if errors.Is(err, context.DeadlineExceeded) {
 			s.log.Warn("requests were cut off at the end of the drain timeout")
 			return nil
