@@ -158,6 +158,7 @@ func newFixture(t *testing.T) *fixture {
 		Log:  zap.NewNop(),
 
 		Pythons: &f.pythons,
+		MayMap:  func(host string) bool { return host == "api.customer.com" },
 	})
 	return f
 }

@@ -54,6 +54,7 @@ type Config struct {
 	Log   *zap.Logger
 
 	Pythons Pythons
+	MayMap  func(host string) bool // whether an API may have a host name, in lower case; nil: none
 }
 
 // Server answers management requests. It may be used concurrently and owns no goroutine.

@@ -134,13 +134,13 @@ func TestConfigIsModern(t *testing.T) {
 	}
 	server := Config(func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return &pair, nil })
 	for name, c := range map[string]struct {
-		client tls.Config
+		client *tls.Config
 		ok     bool
 	}{
-		"1.3":            {tls.Config{}, true},
-		"1.2":            {tls.Config{MaxVersion: tls.VersionTLS12}, true},
-		"1.1":            {tls.Config{MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11}, false},
-		"1.2 with a CBC": {tls.Config{MaxVersion: tls.VersionTLS12, CipherSuites: []uint16{tls.TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA}}, false},
+		"1.3":            {&tls.Config{}, true},
+		"1.2":            {&tls.Config{MaxVersion: tls.VersionTLS12}, true},
+		"1.1":            {&tls.Config{MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11}, false},
+		"1.2 with a CBC": {&tls.Config{MaxVersion: tls.VersionTLS12, CipherSuites: []uint16{tls.TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA}}, false},
 	} {
 		a, b := net.Pipe()
 		c.client.InsecureSkipVerify = true
@@ -149,7 +149,7 @@ func TestConfigIsModern(t *testing.T) {
 			done <- tls.Server(a, server).Handshake()
 			_ = a.Close()
 		}()
-		err := tls.Client(b, &c.client).Handshake()
+		err := tls.Client(b, c.client).Handshake()
 		_ = b.Close()
 		if serverErr := <-done; (err == nil && serverErr == nil) != c.ok {
 			t.Errorf("%s: %v, %v", name, err, serverErr)

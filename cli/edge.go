@@ -2,6 +2,8 @@ package cli
 
 import (
 	"fmt"
+	"net/url"
+	"strings"
 
 	"apibuilder/gateway"
 )
@@ -14,6 +16,8 @@ var edgeSettings = []setting{
 	{flag: "listen-tls", serve: true, usage: "`ADDRESS` for consumers with TLS; none if empty"},
 	{flag: "listen-redirect", serve: true, usage: "`ADDRESS` whose consumers are sent to the one with TLS; none if empty"},
 	{flag: "tls-cert", serve: true, usage: "`FILE` with the certificate and its chain, PEM; read again when it changes"},
+	{flag: "apps-domain", serve: true, usage: "`DOMAIN` below which each API answers by its name: apps.example.com; none if empty"},
+	{flag: "mapped-hosts", serve: true, usage: "host `NAMES` and *.names, apart by commas, that APIs may have by their option host"},
 	{flag: "tls-key", serve: true, usage: "`FILE` with the certificate's key, PEM"},
 }
 
@@ -22,6 +26,10 @@ type edgeOptions struct {
 	trusted       gateway.Proxies
 	readForwarded bool
 	proxyProtocol bool
+
+	appsDomain  string
+	mappedHosts gateway.Hosts
+	publicHost  string // of --public-url
 
 	listenTLS      string
 	listenRedirect string
@@ -42,9 +50,39 @@ func readEdgeOptions(s settings) (o edgeOptions, err error) {
 	if o.proxyProtocol && len(o.trusted) == 0 {
 		return o, usagef("--proxy-protocol is for trusted proxies, and there are none: name them with --trusted-proxies")
 	}
+	if err := o.readHosts(s); err != nil {
+		return o, err
+	}
 	o.listenTLS, o.listenRedirect = s.text("listen-tls"), s.text("listen-redirect")
 	o.certFile, o.keyFile = s.text("tls-cert"), s.text("tls-key")
 	return o, o.checkTLS()
+}
+
+func (o *edgeOptions) readHosts(s settings) (err error) {
+	if o.appsDomain, err = parse(s, "apps-domain", gateway.ParseDomain); err != nil {
+		return err
+	}
+	if o.mappedHosts, err = parse(s, "mapped-hosts", gateway.ParseHosts); err != nil {
+		return err
+	}
+	public, err := parse(s, "public-url", url.Parse)
+	if err != nil || public == nil {
+		return err
+	}
+	o.publicHost = strings.ToLower(public.Hostname())
+	if o.isOfApps(o.publicHost) {
+		return usagef("--public-url is below --apps-domain %s, where only APIs are: choose another name for the server", o.appsDomain)
+	}
+	return nil
+}
+
+func (o *edgeOptions) isOfApps(host string) bool {
+	return o.appsDomain != "" && strings.HasSuffix(host, "."+o.appsDomain)
+}
+
+// mayMap reports whether the operator lets an API have a host name.
+func (o *edgeOptions) mayMap(host string) bool {
+	return o.mappedHosts.Has(host) && host != o.publicHost && !o.isOfApps(host)
 }
 
 // checkTLS tells of settings for TLS that need others.

@@ -15,6 +15,9 @@ func TestBadEdgeSettings(t *testing.T) {
 		"give one with --listen-tls":      {"--tls-cert", "x", "--tls-key", "x"},
 		"for TLS with --listen-tls":       {"--listen-redirect", ":0"},
 		"name one with --tls-cert":        {"--listen-tls", ":0"},
+		"\"localhost\" is no domain":      {"--apps-domain", "localhost"},
+		"\"*\" is no domain":              {"--mapped-hosts", "*"},
+		"choose another name":             {"--public-url", "https://api.apps.example.com", "--apps-domain", "apps.example.com"},
 	} {
 		code, _, stderr := run(t, append([]string{"serve"}, args...)...)
 		if code != exitUsage || !strings.Contains(stderr, want) || !strings.Contains(stderr, args[0]) {

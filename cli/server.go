@@ -188,6 +188,9 @@ func (s *server) openDoors(context.Context) error {
 		TrustedProxies: s.options.edge.trusted,
 		ReadForwarded:  s.options.edge.readForwarded,
 		ProxyProtocol:  s.options.edge.proxyProtocol,
+		AppsDomain:     s.options.edge.appsDomain,
+		MappedHosts:    s.options.edge.mappedHosts,
+		PublicHost:     s.options.edge.publicHost,
 		Ready:          s.checkReady,
 		Note:           s.note,
 		Log:            s.log.Named("gateway"),
@@ -196,7 +199,7 @@ func (s *server) openDoors(context.Context) error {
 
 	management := admin.New(s.store, s.deployer, lender{s.manager}, reader{s.book}, admin.Config{
 		URL: s.apiURL, Info: s.info, Flush: s.journal.Flush, Log: s.log.Named("admin"),
-		Pythons: pythons{s.host.builder, s.deployer},
+		Pythons: pythons{s.host.builder, s.deployer}, MayMap: s.options.edge.mayMap,
 	})
 	s.serveAdmin("management socket", local, management.Local())
 	if s.adminListener != nil {

@@ -15,10 +15,17 @@ import (
 func (g *Gateway) run(w http.ResponseWriter, r *http.Request) {
 	a := w.(*answer)
 	ref, rest, ok := splitTarget(r.RequestURI)
-	switch {
-	case !ok:
+	if !ok {
 		a.problem(wordNotFound)
 		return
+	}
+	a.from.prefix = runPrefix + ref
+	g.serveAPI(a, r, ref, rest)
+}
+
+// serveAPI serves a request to an API, wherever its address is; rest is the target that the program gets.
+func (g *Gateway) serveAPI(a *answer, r *http.Request, ref, rest string) {
+	switch {
 	case len(rest) > g.config.MaxURLBytes: // by HTTP/2: in HTTP/1 the guard sees it first
 		a.problem(wordURLTooLong)
 		return

@@ -21,6 +21,7 @@ type Store interface {
 	KeyByHash(ctx context.Context, hash [32]byte) (store.Key, error)
 	User(ctx context.Context, idOrName string) (store.User, error)
 	Plan(ctx context.Context, name string) (store.Plan, error)
+	Hosts(ctx context.Context) (map[string]string, error)
 	Subscribe(fn func(store.Change)) (cancel func())
 }
 

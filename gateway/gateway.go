@@ -51,6 +51,14 @@ type Config struct {
 	ReadForwarded bool
 	// ProxyProtocol says that trusted proxies begin each connection with the PROXY protocol, version 1 or 2.
 	ProxyProtocol bool
+	// AppsDomain is a domain below which each API has an address of its own: apps.example.com gives the API hello all of
+	// hello.apps.example.com. In lower case; empty: none.
+	AppsDomain string
+	// MappedHosts are the names that may be addresses of APIs by their option host. Who sees to it that they belong to the
+	// APIs' owners is the operator.
+	MappedHosts Hosts
+	// PublicHost is the gateway's own name, in lower case: never an API's, whatever MappedHosts are. It may be empty.
+	PublicHost string
 	// Ready says whether requests can be served; nil means always. Its error is logged, not shown. It must honour its
 	// context.
 	Ready func(context.Context) error
@@ -101,6 +109,10 @@ type Gateway struct {
 	log       *zap.Logger
 	router    *mux.Router
 	directory *directory
+
+	appsSuffix string     // of AppsDomain, with the dot
+	mapped     *hostTable // nil: no name may be mapped
+
 	traffic   traffic
 }
 
@@ -119,6 +131,12 @@ func New(c Config, st Store, sandboxes Sandboxes, limiter Limiter, journal Journ
 	g.router.PathPrefix("/run/").HandlerFunc(g.run)
 	g.router.HandleFunc("/healthz", g.healthz)
 	g.router.HandleFunc("/readyz", g.readyz)
+	if c.AppsDomain != "" {
+		g.appsSuffix = "." + c.AppsDomain
+	}
+	if !c.MappedHosts.empty() {
+		g.mapped = newHostTable(st)
+	}
 	g.router.NotFoundHandler = http.HandlerFunc(notFound)
 	return g
 }
@@ -142,7 +160,9 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		a.problem(wordBadRequest)
 		return
 	}
-	g.router.ServeHTTP(a, r)
+	if !g.answerOwn(a) {
+		g.router.ServeHTTP(a, r)
+	}
 }
 
 func notFound(w http.ResponseWriter, _ *http.Request) { w.(*answer).problem(wordNotFound) }

@@ -50,12 +50,12 @@ func TestRequestHeader(t *testing.T) {
 				"X-Forwarded-Port: 1\r\nForwarded: for=6.6.6.6\r\nX-Real-IP: 6.6.6.6\r\nX-Request-ID: mine\r\n" +
 				"X_Forwarded_For: 6.6.6.6\r\nX-Forwarded_Proto: https\r\nX_Real_Ip: 6.6.6.6\r\nx_request_id: mine\r\n",
 			[]string{
-				"X-Forwarded-Prefix", "X-Forwarded-Port", "X-Real-IP", "X_Forwarded_For", "X-Forwarded_Proto",
+				"X-Forwarded-Port", "X-Real-IP", "X_Forwarded_For", "X-Forwarded_Proto",
 				"X_Real_Ip", "X_Request_Id",
 			},
 			map[string][]string{
 				"X-Forwarded-For": {"127.0.0.1"}, "X-Forwarded-Proto": {"http"}, "X-Forwarded-Host": {"a.example:81"},
-				"Forwarded": {`for=127.0.0.1;host="a.example:81";proto=http`},
+				"X-Forwarded-Prefix": {"/run/public"}, "Forwarded": {`for=127.0.0.1;host="a.example:81";proto=http`},
 			},
 		},
 		{

@@ -7,11 +7,13 @@ import (
 )
 
 // origin is where a request comes from, as far as it can be believed: from the connection, and from what trusted proxies
-// say. A consumer's own words are in none of it but the host.
+// say, and at which of an API's addresses it has arrived. A consumer's own words are in none of it but the host.
 type origin struct {
 	client netip.Addr // invalid: unknown
 	proto  string     // http or https
 	host   string     // as the consumer wrote it; empty: HTTP/1.0 without one
+	prefix string     // below which the API is at this address; a slash alone at its own
+	sub    bool       // the address is below the domain that APIs share
 	broken bool       // a consumer wrote into the proxies' field what keeps them from being read
 }
 
@@ -124,6 +126,7 @@ func (o *origin) set(h http.Header) {
 		h["X-Forwarded-Host"] = []string{o.host}
 		forwarded = append(append(append(forwarded, `host="`...), o.host...), `";`...)
 	}
+	h["X-Forwarded-Prefix"] = []string{o.prefix}
 	h["X-Forwarded-Proto"] = []string{o.proto}
 	forwarded = append(append(forwarded, "proto="...), o.proto...)
 	h["Forwarded"] = []string{string(forwarded)}

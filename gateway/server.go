@@ -106,6 +106,7 @@ func (g *Gateway) Drain(ctx context.Context) error {
 		err = errors.Join(err, g.traffic.wait(cutCtx))
 	}
 	g.directory.close()
+	g.mapped.close()
 	return err
 }
 

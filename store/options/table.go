@@ -8,10 +8,10 @@ import (
 )
 
 // table has every setting; a new one is a field of store.Options and an entry here.
-var table = []Option{
+var table = append([]Option{
 	duration("request-timeout", "`--request-timeout` of the server", "time that the program may take to begin its answer",
 		time.Millisecond, 24*time.Hour, func(o *store.Options) *time.Duration { return &o.RequestTimeout }),
-}
+}, edge...)
 
 // duration is a setting that is a time between least and most.
 func duration(name, standard, usage string, least, most time.Duration, field func(*store.Options) *time.Duration) Option {
