@@ -48,6 +48,9 @@ type answer struct {
 	word    string
 	cause   error // for the log
 	abort   bool  // the answer broke off
+
+	cors      *corsPolicy // of the API; nil: the program's own
+	preflight bool        // the answer says what pages may do
 }
 
 func newAnswer(g *Gateway, w http.ResponseWriter, r *http.Request) *answer {
@@ -72,6 +75,8 @@ func (a *answer) WriteHeader(status int) {
 		if mayUpgrade(a.request) {
 			a.Header()["Connection"] = []string{"close"}
 		}
+	} else {
+		a.confine(a.Header())
 	}
 	a.w.WriteHeader(status)
 }
@@ -80,6 +85,7 @@ func (a *answer) WriteHeader(status int) {
 func (a *answer) stamp(h http.Header) {
 	h["X-Request-Id"] = []string{a.id}
 	a.limits.SetHeaders(h)
+	a.protect(h)
 }
 
 // Write sends a piece of the body.

@@ -38,6 +38,11 @@ func (g *Gateway) serveAPI(a *answer, r *http.Request, ref, rest string) {
 		a.fail(err)
 		return
 	}
+	a.cors = e.cors
+	if word := a.from.unwelcome(r); word != "" {
+		a.problem(word)
+		return
+	}
 	p, word, err := g.admit(r, rest, e)
 	switch {
 	case err != nil:
@@ -55,7 +60,9 @@ func (g *Gateway) serveAPI(a *answer, r *http.Request, ref, rest string) {
 		a.problem(word)
 		return
 	}
-	g.call(a, r, e, rest)
+	if !a.answerPreflight(r) {
+		g.call(a, r, e, rest)
+	}
 }
 
 // fail answers with what an error of the directory or of Acquire stands for.
@@ -87,7 +94,7 @@ func (g *Gateway) goneWord() string {
 // admit checks the key. It returns whom the request is counted to, or the word why it is refused.
 func (g *Gateway) admit(r *http.Request, rest string, e *entry) (*pass, string, error) {
 	secrets := secretsIn(r.Header)
-	keyless := e.public || isPreflight(r, secrets) || e.publicDocs && isDocs(r, rest)
+	keyless := e.public || isPreflight(r, secrets) || e.publicDocs && isDocs(r, rest) || e.opens(r, rest)
 	switch {
 	case len(secrets) == 0 && keyless:
 		return &pass{}, "", nil

@@ -10,8 +10,8 @@
 // is written where it is prevented.
 //
 // Some requests need no key although the API is private: the preflight of CORS, in which browsers cannot send one
-// (Fetch standard, 3.3.8), and the interactive documentation when the API's PublicDocs says so. They are counted to the
-// limits of the API and of its owner's plan.
+// (Fetch standard, 3.3.8), the interactive documentation when the API's PublicDocs says so, and what its option public-paths
+// names. They are counted to the limits of the API and of its owner's plan.
 package gateway
 
 import (
@@ -113,7 +113,7 @@ type Gateway struct {
 	appsSuffix string     // of AppsDomain, with the dot
 	mapped     *hostTable // nil: no name may be mapped
 
-	traffic   traffic
+	traffic traffic
 }
 
 // New returns a Gateway that reads what it needs to know from st, and subscribes to its changes until Drain.

@@ -15,9 +15,6 @@ var hopByHop = fieldSet(
 // X-Forwarded- field they are dropped, and those that the gateway knows are set from the request's origin.
 var fromConnection = fieldSet("Forwarded", "X-Real-Ip", "X-Request-Id")
 
-// ofOrigin are response fields that speak for the whole origin, which an author shares with all others.
-var ofOrigin = fieldSet("Alt-Svc", "Clear-Site-Data", "Nel", "Service-Worker-Allowed", "Strict-Transport-Security")
-
 type fields map[string]struct{}
 
 func fieldSet(names ...string) fields {
@@ -157,5 +154,5 @@ func copyResponse(dst, src http.Header) {
 
 // isOurs reports whether a program's field is dropped.
 func isOurs(name string) bool {
-	return hopByHop.has(name) || ofOrigin.has(name) || name == "X-Request-Id"
+	return hopByHop.has(name) || name == "X-Request-Id"
 }

@@ -148,7 +148,7 @@ func TestResponseHeader(t *testing.T) {
 		}
 	}
 	for name, want := range map[string][]string{
-		"Date": {"Mon, 01 Jan 2001 00:00:00 GMT"}, "Server": {"uvicorn"}, "Set-Cookie": {"a=1", "b=2"}, "Content-Encoding": {"gzip"},
+		"Date": {"Mon, 01 Jan 2001 00:00:00 GMT"}, "Server": {"uvicorn"}, "Set-Cookie": {"a=1; Path=/run/private/", "b=2; Path=/run/private/"}, "Content-Encoding": {"gzip"},
 		"Ratelimit": {"theirs"}, "Content-Length": {"6"},
 	} {
 		if !slices.Equal(res.Header[name], want) {
