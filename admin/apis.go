@@ -80,6 +80,9 @@ func (s *Server) patchAPI(w http.ResponseWriter, r *http.Request) (any, error) {
 			return nil, err
 		}
 	}
+	if err := s.checkHost(patch.Options); err != nil {
+		return nil, err
+	}
 	if api.Options, err = deploy.ApplyOptions(api.Options, patch.Options); err != nil {
 		return nil, err
 	}

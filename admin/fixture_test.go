@@ -165,6 +165,7 @@ func newFixture(t *testing.T) *fixture {
 		Log:  zap.NewNop(),
 
 		Pythons: &f.pythons, Metrics: http.NotFoundHandler(),
+		MayMap: func(host string) bool { return host == "api.customer.com" },
 	})
 	return f
 }

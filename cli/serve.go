@@ -34,6 +34,7 @@ type serveOptions struct {
 	requests      requestOptions
 	startTimeout  time.Duration
 	drainTimeout  time.Duration
+	edge          edgeOptions
 	maxSandboxes  int
 	logLevel      zapcore.Level
 	noExample     bool
@@ -114,7 +115,7 @@ func readServeOptions(s settings) (serveOptions, error) {
 		metricsListen: s.text("metrics-listen"),
 		noExample:     s.text("no-example") == "true",
 	}
-	var errs [13]error
+	var errs [14]error
 	o.publicURL, errs[0] = parse(s, "public-url", parsePublicURL)
 	o.host, errs[1] = readHostOptions(s)
 	o.requests, errs[2] = readRequestOptions(s)
@@ -127,6 +128,7 @@ func readServeOptions(s settings) (serveOptions, error) {
 	o.idleTimeout, errs[11] = parse(s, "idle-timeout", parseIdleTimeout)
 	o.warmMemory, errs[10] = readWarmMemory(s)
 	o.database, errs[12] = databaseURL(s)
+	o.edge, errs[13] = readEdgeOptions(s)
 	for _, err := range errs {
 		if err != nil {
 			return o, err
@@ -206,6 +208,8 @@ type readyEvent struct {
 	DataDir     string   `json:"data_dir"`
 	PID         int      `json:"pid"`
 	AdminListen string   `json:"admin_listen,omitempty"`
+	ListenTLS   string   `json:"listen_tls,omitempty"`
+	Redirect    string   `json:"listen_redirect,omitempty"`
 	Example     *example `json:"example,omitempty"`
 }
 
@@ -217,9 +221,13 @@ func (a *app) announce(cmd *cli.Command, s *server, hello *example) error {
 	if s.adminListener != nil {
 		event.AdminListen = s.adminListener.Addr().String()
 	}
+	event.ListenTLS, event.Redirect = addressOf(s.edge.secure), addressOf(s.edge.redirect)
 	return a.show(cmd, event, func(w io.Writer) {
 		fmt.Fprint(w, "\napibuilder is ready\n\n")
 		row(w, "  URL", event.URL)
+		if event.ListenTLS != "" {
+			row(w, "  TLS", event.ListenTLS)
+		}
 		row(w, "  Data", event.DataDir)
 		if event.AdminListen != "" {
 			row(w, "  Management", event.AdminListen)

@@ -42,6 +42,7 @@ type server struct {
 	metricsListener net.Listener // nil: none
 	listener        net.Listener
 	adminListener   net.Listener // nil: none
+	edge            edge
 	url             string
 	startedAt       time.Time
 	ready           atomic.Bool
@@ -107,6 +108,9 @@ func (s *server) openListeners(ctx context.Context) (err error) {
 		return err
 	}
 	s.onStop("listener", closer(s.listener))
+	if err := s.openEdge(ctx); err != nil {
+		return err
+	}
 	if s.options.adminListen != "" {
 		if s.adminListener, err = s.listen(ctx, "admin-listen", s.options.adminListen); err != nil {
 			return err
@@ -199,12 +203,18 @@ func (s *server) openDoors(ctx context.Context) error {
 	s.watchState()
 	s.serveMetrics()
 	g := gateway.New(gateway.Config{
-		Timeouts:     s.options.requests.times,
-		Limits:       s.options.requests.limits,
-		StartTimeout: s.options.startTimeout + time.Minute, // an environment may have to be built again
-		Ready:        s.checkReady,
-		Note:         s.note,
-		Log:          s.log.Named("gateway"),
+		Timeouts:       s.options.requests.times,
+		Limits:         s.options.requests.limits,
+		StartTimeout:   s.options.startTimeout + time.Minute, // an environment may have to be built again
+		TrustedProxies: s.options.edge.trusted,
+		ReadForwarded:  s.options.edge.readForwarded,
+		ProxyProtocol:  s.options.edge.proxyProtocol,
+		AppsDomain:     s.options.edge.appsDomain,
+		MappedHosts:    s.options.edge.mappedHosts,
+		PublicHost:     s.options.edge.publicHost,
+		Ready:          s.checkReady,
+		Note:           s.note,
+		Log:            s.log.Named("gateway"),
 	}, s.store, lender{s.manager}, ratelimit.New(nil), s.metrics.Journal(s.journal))
 	s.serveGateway(g)
 
@@ -214,12 +224,15 @@ func (s *server) openDoors(ctx context.Context) error {
 
 func (s *server) serveGateway(g *gateway.Gateway) {
 	done := s.run("gateway", func() error { return g.Serve(s.listener, nil) })
+	edge := s.serveEdge(g)
 	s.stops = append(s.stops, stop{"gateway", s.options.drainTimeout, func(ctx context.Context) error {
 		if s.hasSuccessor() {
 			g.Retire(ctx)
 		}
 		err := g.Drain(ctx)
-		<-done
+		for _, done := range append(edge, done) {
+			<-done
+		}
 		if errors.Is(err, context.DeadlineExceeded) {
 			s.log.Warn("requests were cut off at the end of the drain timeout")
 			return nil

@@ -32,6 +32,8 @@ const (
 	wordBodyTimeout        = "body_timeout"
 	wordBodyTooLarge       = "body_too_large"
 	wordNotDeployed        = "not_deployed"
+	wordCORSRefused        = "cors_refused"
+	wordServiceWorker      = "service_worker_refused"
 	wordBadResponse        = "bad_response"
 	wordNoRoom             = "no_room"
 	wordNotReady           = "not_ready"
@@ -79,6 +81,8 @@ var problems = map[string]problemKind{
 	wordBodyTimeout:        {408, "Request body too slow", "The request body did not arrive in time."},
 	wordBodyTooLarge:       {413, "Request body too large", "The request body is larger than this server accepts."},
 	wordNotDeployed:        {502, "API not deployed", "No version of this API was deployed successfully yet."},
+	wordCORSRefused:        {403, "Origin not allowed", "The API's owner does not let pages of this origin call it."},
+	wordServiceWorker:      {403, "No service workers", "Addresses below /run/ are shared: serve the API at a host name of its own."},
 	wordBadResponse:        {502, "Bad response", "The API's answer was not valid HTTP, or broke off."},
 	wordNoRoom:             {503, "No room", "All places for running APIs are busy. Try again soon."},
 	wordNotReady:           {503, "Not ready", "The server cannot take requests now."},

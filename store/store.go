@@ -186,7 +186,7 @@ type Change struct{ APIID string }
 // Store keeps the nouns. All methods may be called concurrently, honour their context, and return errors that wrap the
 // neutral ones above. Times are stored in UTC with microseconds. What a method writes is written whole or not at all.
 type Store interface {
-	// CreateAPI adds a with its zero times set to now; ErrConflict when the id or name is taken.
+	// CreateAPI adds a with its zero times set to now; ErrConflict when the id, name or host is taken.
 	CreateAPI(ctx context.Context, a API) (API, error)
 	// API finds one by id or by name.
 	API(ctx context.Context, idOrName string) (API, error)
@@ -194,8 +194,10 @@ type Store interface {
 	HasAPIs(ctx context.Context) (bool, error)
 	// APIs lists all, by name.
 	APIs(ctx context.Context) ([]API, error)
-	// UpdateAPI writes Public, PublicDocs, Rate, Options and UserID of the API with a.ID.
+	// UpdateAPI writes Public, PublicDocs, Rate, Options and UserID of the API with a.ID; ErrConflict when its host is taken.
 	UpdateAPI(ctx context.Context, a API) (API, error)
+	// Hosts are the host names of all APIs that have one, with the ids of their APIs.
+	Hosts(ctx context.Context) (map[string]string, error)
 	// DeleteAPI removes the API with its versions, keys and exits; usage records stay.
 	DeleteAPI(ctx context.Context, id string) error
 

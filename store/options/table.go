@@ -15,7 +15,7 @@ import (
 var table = slices.Concat([]Option{
 	duration("request-timeout", "`--request-timeout` of the server", "time that the program may take to begin its answer",
 		time.Millisecond, 24*time.Hour, func(o *store.Options) *time.Duration { return &o.RequestTimeout }),
-}, requestSettings, healthSettings)
+}, requestSettings, healthSettings, edge)
 
 var healthSettings = []Option{
 	of("health-path", "PATH", "none", "path that answers a GET with a status from 200 to 399 while the program is well, from its next start on",

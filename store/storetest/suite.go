@@ -122,6 +122,8 @@ func fillField(name string, v reflect.Value, n int64) {
 		v.SetInt(n)
 	case reflect.Float64:
 		v.SetFloat(float64(n) + 0.25)
+	case reflect.Slice:
+		v.Set(reflect.ValueOf([]string{name, "some value"}))
 	case reflect.Map:
 		v.Set(reflect.ValueOf(map[string]string{name: "some value"}))
 	case reflect.Array:
