@@ -12,6 +12,8 @@ import (
 type Options struct {
 	// RequestTimeout bounds the wait for the beginning of the program's answer.
 	RequestTimeout time.Duration `json:"request_timeout,omitempty"`
+	// Sdists are names of packages to build from source, apart by commas, or "all". It acts at the next deploy.
+	Sdists string `json:"sdists,omitempty"`
 }
 
 // EncodeOptions is what drivers store of an API's options: a JSON object.

@@ -2,6 +2,8 @@ package options
 
 import (
 	"fmt"
+	"regexp"
+	"strings"
 	"time"
 
 	"apibuilder/store"
@@ -11,6 +13,20 @@ import (
 var table = []Option{
 	duration("request-timeout", "`--request-timeout` of the server", "time that the program may take to begin its answer",
 		time.Millisecond, 24*time.Hour, func(o *store.Options) *time.Duration { return &o.RequestTimeout }),
+	of("sdists", "NAMES", "wheels only", "packages to build from source, apart by commas, or all that have no wheel: all; where the operator "+
+		"allows it, from the next deploy on", func(o *store.Options) *string { return &o.Sdists }, parseNames,
+		func(s string) string { return s }),
+}
+
+var projectNames = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?(,[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?)*$`)
+
+// parseNames reads names of packages apart by commas.
+func parseNames(text string) (string, error) {
+	text = strings.ReplaceAll(text, " ", "")
+	if len(text) > 2000 || !projectNames.MatchString(text) {
+		return "", fmt.Errorf("%q are not names of packages apart by commas", text)
+	}
+	return text, nil
 }
 
 // duration is a setting that is a time between least and most.
