@@ -175,12 +175,18 @@ func (d *Deployer) bring(
 ) (Result, error) {
 	begin := time.Now()
 	r.progress("building the environment of %s version %d", api.Name, v.Number)
-	lock, err := d.keptLock(ctx, api, r)
+	settled, err := r.settle(api)
+	if err != nil {
+		return Result{}, err
+	}
+	source := sdists(settled)
+	lock, err := d.keptLock(ctx, api, r, source)
 	if err != nil {
 		return Result{}, err
 	}
 	environment, err := d.builder.Ensure(ctx, pythonenv.Request{
 		Requirements: v.Requirements, Python: v.Python, Lock: lock, Upgrade: r.Upgrade, Progress: r.Progress,
+		Sdists: source,
 	})
 	if build, ok := errors.AsType[*pythonenv.BuildError](err); ok {
 		return Result{}, r.explainBuild(build)

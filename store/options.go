@@ -46,6 +46,9 @@ type Options struct {
 	CORSCredentials bool `json:"cors_credentials,omitempty"`
 	// CORSMaxAge is how long browsers may remember the answer.
 	CORSMaxAge time.Duration `json:"cors_max_age,omitempty"`
+
+	// Sdists are names of packages to build from source, apart by commas, or "all". It acts at the next deploy.
+	Sdists string `json:"sdists,omitempty"`
 }
 
 // EncodeOptions is what drivers store of an API's options: a JSON object.
