@@ -35,6 +35,7 @@ type answer struct {
 	request *http.Request
 	id      string
 	start   time.Time
+	from    origin
 
 	limits  ratelimit.Result
 	usage   *store.Usage // nil: not counted
@@ -48,6 +49,9 @@ type answer struct {
 	word    string
 	cause   error // for the log
 	abort   bool  // the answer broke off
+
+	cors      *corsPolicy // of the API; nil: the program's own
+	preflight bool        // the answer says what pages may do
 }
 
 func newAnswer(g *Gateway, w http.ResponseWriter, r *http.Request) *answer {
@@ -69,9 +73,11 @@ func (a *answer) WriteHeader(status int) {
 	if status >= 200 {
 		a.status = status
 		a.stamp(a.Header())
-		if mayUpgrade(a.request) {
+		if mayUpgrade(a.request) || a.gateway.traffic.isRetiring() {
 			a.Header()["Connection"] = []string{"close"}
 		}
+	} else {
+		a.confine(a.Header())
 	}
 	a.w.WriteHeader(status)
 }
@@ -80,6 +86,7 @@ func (a *answer) WriteHeader(status int) {
 func (a *answer) stamp(h http.Header) {
 	h["X-Request-Id"] = []string{a.id}
 	a.limits.SetHeaders(h)
+	a.protect(h)
 }
 
 // Write sends a piece of the body.
@@ -155,6 +162,7 @@ func (a *answer) logLine(r *http.Request) {
 		zap.String("api", of.APIID),
 		zap.Int("version", of.Version),
 		zap.String("key", of.KeyID),
+		zap.Stringer("client", a.from.client),
 		zap.String("method", recordedMethod(r.Method)),
 		zap.String("path", recordedPath(originForm(r.RequestURI))),
 		zap.Int("status", a.status),

@@ -14,10 +14,17 @@ import (
 func (g *Gateway) run(w http.ResponseWriter, r *http.Request) {
 	a := w.(*answer)
 	ref, rest, ok := splitTarget(r.RequestURI)
-	switch {
-	case !ok:
+	if !ok {
 		a.problem(wordNotFound)
 		return
+	}
+	a.from.prefix = runPrefix + ref
+	g.serveAPI(a, r, ref, rest)
+}
+
+// serveAPI serves a request to an API, wherever its address is; rest is the target that the program gets.
+func (g *Gateway) serveAPI(a *answer, r *http.Request, ref, rest string) {
+	switch {
 	case len(rest) > g.config.Limits.URLBytes: // by HTTP/2: in HTTP/1 the guard sees it first
 		a.problem(wordURLTooLong)
 		return
@@ -28,6 +35,11 @@ func (g *Gateway) run(w http.ResponseWriter, r *http.Request) {
 	e, err := g.directory.api(r.Context(), ref)
 	if err != nil {
 		a.fail(err)
+		return
+	}
+	a.cors = e.cors
+	if word := a.from.unwelcome(r); word != "" {
+		a.problem(word)
 		return
 	}
 	p, word, err := g.admit(r, rest, e)
@@ -47,6 +59,9 @@ func (g *Gateway) run(w http.ResponseWriter, r *http.Request) {
 	limits := g.config.Limits.of(&e.options)
 	if word = g.refuse(a, r, e, p, limits); word != "" {
 		a.problem(word)
+		return
+	}
+	if a.answerPreflight(r) {
 		return
 	}
 	times := g.config.Timeouts.of(&e.options)
@@ -91,7 +106,7 @@ func (g *Gateway) goneWord() string {
 // admit checks the key. It returns whom the request is counted to, or the word why it is refused.
 func (g *Gateway) admit(r *http.Request, rest string, e *entry) (*pass, string, error) {
 	secrets := secretsIn(r.Header)
-	keyless := e.public || isPreflight(r, secrets) || e.publicDocs && isDocs(r, rest)
+	keyless := e.public || isPreflight(r, secrets) || e.publicDocs && isDocs(r, rest) || e.opens(r, rest)
 	switch {
 	case len(secrets) == 0 && keyless:
 		return &pass{}, "", nil

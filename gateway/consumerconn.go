@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/pires/go-proxyproto"
 	"go.uber.org/zap"
 )
 
@@ -27,12 +28,15 @@ type consumerConn struct {
 	free   atomic.Bool            // HTTP/1 has ended on it: bytes go through unseen
 	inside atomic.Bool            // a handler's answer has not ended: what is written is not net/http's own
 
+	traffic  *traffic
+	isClosed atomic.Bool
+
 	readDeadline, writeDeadline deadline
 }
 
 func newConsumerConn(conn net.Conn, g *Gateway) *consumerConn {
 	return &consumerConn{
-		Conn: conn, log: g.log,
+		Conn: conn, traffic: &g.traffic, log: g.log,
 		guard:         guard{mostHead: g.config.Limits.HeaderBytes, mostTarget: g.config.Limits.URLBytes},
 		readDeadline:  deadline{set: conn.SetReadDeadline},
 		writeDeadline: deadline{set: conn.SetWriteDeadline, eager: !isPlainSocket(conn)},
@@ -163,7 +167,11 @@ func wordOfStatus(own []byte) string {
 
 // CloseWrite lets net/http end an answer without a reset when the consumer still sends.
 func (c *consumerConn) CloseWrite() error {
-	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+	conn := c.Conn
+	if proxied, ok := conn.(*proxyproto.Conn); ok {
+		conn = proxied.Raw()
+	}
+	if half, ok := conn.(interface{ CloseWrite() error }); ok {
 		return half.CloseWrite()
 	}
 	return errors.ErrUnsupported
@@ -191,5 +199,6 @@ func (l consumerListener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
+	l.gateway.traffic.opened()
 	return newConsumerConn(conn, l.gateway), nil
 }

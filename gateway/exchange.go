@@ -118,7 +118,7 @@ func (x *exchange) request(rest string) *http.Request {
 	out := &http.Request{
 		Method: r.Method, URL: &x.url, Host: host,
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-		Header: requestHeader(r, x.answer.id),
+		Header: requestHeader(r, x.answer.id, &x.answer.from),
 	}
 	if r.ContentLength != 0 {
 		out.ContentLength = r.ContentLength

@@ -32,6 +32,8 @@ const (
 	wordBodyTimeout        = "body_timeout"
 	wordBodyTooLarge       = "body_too_large"
 	wordNotDeployed        = "not_deployed"
+	wordCORSRefused        = "cors_refused"
+	wordServiceWorker      = "service_worker_refused"
 	wordBadResponse        = "bad_response"
 	wordNoRoom             = "no_room"
 	wordNotReady           = "not_ready"
@@ -79,6 +81,8 @@ var problems = map[string]problemKind{
 	wordBodyTimeout:        {408, "Request body too slow", "The request body did not arrive in time."},
 	wordBodyTooLarge:       {413, "Request body too large", "The request body is larger than this server accepts."},
 	wordNotDeployed:        {502, "API not deployed", "No version of this API was deployed successfully yet."},
+	wordCORSRefused:        {403, "Origin not allowed", "The API's owner does not let pages of this origin call it."},
+	wordServiceWorker:      {403, "No service workers", "Addresses below /run/ are shared: serve the API at a host name of its own."},
 	wordBadResponse:        {502, "Bad response", "The API's answer was not valid HTTP, or broke off."},
 	wordNoRoom:             {503, "No room", "All places for running APIs are busy. Try again soon."},
 	wordNotReady:           {503, "Not ready", "The server cannot take requests now."},
@@ -102,6 +106,8 @@ var problems = map[string]problemKind{
 	string(sandbox.StartTimeout):     {502, "Start timeout", "The API did not start in time."},
 	string(sandbox.KilledBySeccomp):  {502, "Forbidden system call", "The API was ended for a forbidden system call."},
 	string(sandbox.Crashed):          {502, "Crashed", "The API crashed."},
+	string(sandbox.Unhealthy):        {502, "Unhealthy", "The API did not answer on its health path."},
+	string(sandbox.CrashLoop):        {502, "Crash loop", "The API failed many times in a row and is not started for a while."},
 	string(sandbox.SandboxFailed):    {502, "Sandbox failed", "The server could not make a sandbox for the API."},
 }
 
