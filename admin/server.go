@@ -64,11 +64,13 @@ type Server struct {
 	lifecycle Lifecycle
 	cfg       Config
 	mux       *http.ServeMux
+	openapi   []byte
 }
 
 // New returns a Server. Config.Flush brings usage records that are still on their way into the store; nil: there are none.
 func New(st store.Store, deployer Deployer, lifecycle Lifecycle, logs Logs, cfg Config) *Server {
 	s := &Server{store: st, deployer: deployer, lifecycle: lifecycle, logs: logs, cfg: cfg, mux: http.NewServeMux()}
+	s.makeDocument()
 	for pattern, handle := range s.routes() {
 		s.mux.HandleFunc(pattern, s.handle(handle))
 	}
@@ -120,6 +122,7 @@ func (s *Server) routes() map[string]handler {
 		"GET /api/v1/usage":             s.readUsage,
 		"GET /api/v1/audit":             s.readAudit,
 		"GET /api/v1/server":            s.showServer,
+		"GET /api/v1/openapi.json":      s.showDocument,
 	}
 }
 
