@@ -22,15 +22,6 @@ func (l lender) Acquire(ctx context.Context, apiID string) (gateway.Lease, error
 	return lease, nil
 }
 
-// Wake implements admin.Lifecycle.
-func (l lender) Wake(ctx context.Context, apiID string) error {
-	lease, err := l.Manager.Acquire(ctx, apiID)
-	if err == nil {
-		lease.Release()
-	}
-	return err
-}
-
 // sandboxes run versions for the deployer. What an API's programs printed goes when the API goes.
 type sandboxes struct {
 	*sandbox.Manager
