@@ -93,6 +93,7 @@ func (d *deployer) Promote(ctx context.Context, idOrName string, number int) (st
 // lifecycle is a fake that remembers what was asked for.
 type lifecycle struct {
 	running map[string]bool
+	trouble map[string]sandbox.Trouble
 	err     error
 }
 
@@ -105,6 +106,11 @@ func (l *lifecycle) Sleep(apiID string) bool {
 func (l *lifecycle) Wake(_ context.Context, apiID string) error {
 	l.running[apiID] = l.err == nil
 	return l.err
+}
+
+func (l *lifecycle) Trouble(apiID string) (sandbox.Trouble, bool) {
+	t, ok := l.trouble[apiID]
+	return t, ok
 }
 
 func (l *lifecycle) Running(apiID string) bool { return l.running[apiID] }
@@ -179,7 +185,8 @@ func newFixture(t *testing.T) *fixture {
 		Info: func() admin.ServerInfo { return admin.ServerInfo{Version: "1"} },
 		Log:  zap.NewNop(),
 
-		Pythons: &f.pythons,
+		Pythons: &f.pythons, Metrics: http.NotFoundHandler(),
+		MayMap: func(host string) bool { return host == "api.customer.com" },
 	})
 	return f
 }

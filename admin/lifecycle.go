@@ -20,6 +20,8 @@ type Lifecycle interface {
 	Running(apiID string) bool
 	// Instances describes what exists of an API.
 	Instances(apiID string) []sandbox.InstanceInfo
+	// Trouble says why an API's program is not started when somebody calls it; false when it is.
+	Trouble(apiID string) (sandbox.Trouble, bool)
 }
 
 func (s *Server) sleepAPI(_ http.ResponseWriter, r *http.Request) (any, error) {

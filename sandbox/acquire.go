@@ -226,7 +226,7 @@ func (m *Manager) startedLocked(f *fleet, i *Instance, err error) {
 	case f.retired: // it was given up for that
 		err = nil
 	default:
-		f.backoff.failed(time.Now(), err)
+		m.tellLocked(f.backoff.failed(time.Now(), err))
 	}
 	f.settleLocked(err)
 	if err != nil && f.starts == 0 && len(f.line) > 0 {
@@ -238,6 +238,7 @@ func (m *Manager) startedLocked(f *fleet, i *Instance, err error) {
 // serveLocked puts an instance into service until it ends or is taken out.
 func (m *Manager) serveLocked(f *fleet, i *Instance) {
 	f.instances = append(f.instances, i)
+	m.keepHealthyLocked(f, i)
 	m.work.Go(func() { m.watch(f, i) })
 }
 
@@ -248,7 +249,7 @@ func (m *Manager) watch(f *fleet, i *Instance) {
 	defer m.mu.Unlock()
 	switch {
 	case f.dropLocked(i):
-		f.backoff.died(time.Now(), i.started, i.exit)
+		m.tellLocked(f.backoff.died(time.Now(), i.started, i.exit))
 	case f.dropUsedLocked(i): // by its one request: no reason to hold off the next
 	default: // it was taken out, and is counted by whoever drains it
 		return

@@ -2,49 +2,48 @@ package options
 
 import (
 	"fmt"
+	"net/url"
+	"regexp"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"apibuilder/store"
 )
 
 // table has every setting; a new one is a field of store.Options and an entry here.
-var table = []Option{
+var table = slices.Concat([]Option{
 	duration("request-timeout", "`--request-timeout` of the server", "time that the program may take to begin its answer",
 		time.Millisecond, 24*time.Hour, func(o *store.Options) *time.Duration { return &o.RequestTimeout }),
-	count("min-instances", "0", "instances that run although nobody calls; with isolation, sandboxes that are ready",
-		0, mostInstances, func(o *store.Options) *int { return &o.MinInstances }),
-	count("max-instances", "1, or 8 with isolation", "instances that run at most; a split gives each version its share, at least one",
-		1, mostInstances, func(o *store.Options) *int { return &o.MaxInstances }),
-	count("concurrency-target", "0, none", "requests in flight for each instance, above which one more is started",
-		0, 10_000, func(o *store.Options) *int { return &o.ConcurrencyTarget }),
-	of("isolation", "`none` or `request`", "`none`", "with `request` every request gets a fresh sandbox, which ends after it",
-		func(o *store.Options) *store.Isolation { return &o.Isolation }, isolation,
-		func(i store.Isolation) string { return string(i) }),
+}, requestSettings, instanceSettings, healthSettings, buildSettings, edge)
+
+var buildSettings = []Option{
+	of("sdists", "NAMES", "wheels only", "packages to build from source, apart by commas, or all that have no wheel: all; where the operator "+
+		"allows it, from the next deploy on", func(o *store.Options) *string { return &o.Sdists }, parseNames,
+		func(s string) string { return s }),
 }
 
-// mostInstances bounds what one owner may ask for; the node's places and memory bound all of them.
-const mostInstances = 100
+var healthSettings = []Option{
+	of("health-path", "PATH", "none", "path that answers a GET with a status from 200 to 399 while the program is well, from its next start on",
+		func(o *store.Options) *string { return &o.HealthPath }, parsePath, func(s string) string { return s }),
+	duration("health-interval", "10s", "time between two looks at `health-path`",
+		100*time.Millisecond, time.Hour, func(o *store.Options) *time.Duration { return &o.HealthInterval }),
+	duration("health-timeout", "5s", "time that `health-path` may take to answer",
+		10*time.Millisecond, 5*time.Minute, func(o *store.Options) *time.Duration { return &o.HealthTimeout }),
+	number("health-failures", "3", "failed looks in a row after which the program is replaced as `unhealthy`", 1, 100,
+		func(o *store.Options) *int { return &o.HealthFailures }),
+}
 
-func isolation(text string) (store.Isolation, error) {
-	switch text {
-	case "none":
-		return "", nil
-	case string(store.IsolateRequests):
-		return store.IsolateRequests, nil
+var projectNames = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?(,[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?)*$`)
+
+// parseNames reads names of packages apart by commas.
+func parseNames(text string) (string, error) {
+	text = strings.ReplaceAll(text, " ", "")
+	if len(text) > 2000 || !projectNames.MatchString(text) {
+		return "", fmt.Errorf("%q are not names of packages apart by commas", text)
 	}
-	return "", fmt.Errorf("%q is neither none nor request", text)
-}
-
-// count is a setting that is a number between least and most.
-func count(name, standard, usage string, least, most int, field func(*store.Options) *int) Option {
-	return of(name, "N", standard, usage, field, func(text string) (int, error) {
-		n, err := strconv.Atoi(text)
-		if err != nil || n < least || n > most {
-			return 0, fmt.Errorf("%q is no number from %d to %d", text, least, most)
-		}
-		return n, nil
-	}, strconv.Itoa)
+	return text, nil
 }
 
 // duration is a setting that is a time between least and most.
@@ -56,6 +55,26 @@ func duration(name, standard, usage string, least, most time.Duration, field fun
 		}
 		return d, nil
 	}, time.Duration.String)
+}
+
+// number is a setting that is a whole number from least to most, which are not 0.
+func number(name, standard, usage string, least, most int, field func(*store.Options) *int) Option {
+	return of(name, "NUMBER", standard, usage, field, func(text string) (int, error) {
+		n, err := strconv.Atoi(text)
+		if err != nil || n < least || n > most {
+			return 0, fmt.Errorf("%q is no number from %d to %d", text, least, most)
+		}
+		return n, nil
+	}, strconv.Itoa)
+}
+
+// parsePath reads the path of an address, with a query where one is wanted.
+func parsePath(text string) (string, error) {
+	u, err := url.ParseRequestURI(text)
+	if err != nil || !strings.HasPrefix(text, "/") || strings.HasPrefix(text, "//") || strings.ContainsAny(text, "#\\") || len(text) > 1024 {
+		return "", fmt.Errorf("%q is no path: write for example /health", text)
+	}
+	return u.RequestURI(), nil
 }
 
 // of is a setting of any comparable type whose zero value means that it is not made.
