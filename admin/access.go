@@ -52,6 +52,8 @@ var (
 		DELETE /api/v1/apis/{api}/keys/{key}
 		POST /api/v1/apis/{api}/sleep
 		POST /api/v1/apis/{api}/wake
+		PUT /api/v1/apis/{api}/traffic
+		POST /api/v1/apis/{api}/promote
 		POST /api/v1/apis/{api}/rollback`)
 	// Readers of everything read what belongs to no API too.
 	wideReaderMay = patterns(`

@@ -45,6 +45,8 @@ var operations = map[string]operation{
 	"POST /api/v1/apis/{api}/sleep":    {summary: "End an API's program once its requests are answered; the next request starts it", answer: API{}},
 	"POST /api/v1/apis/{api}/wake":     {summary: "Start an API's program", answer: API{}},
 	"POST /api/v1/apis/{api}/rollback": {summary: "Make an older version serve again", body: Rollback{}, answer: API{}},
+	"PUT /api/v1/apis/{api}/traffic":   {summary: "Split an API's requests among versions", body: Traffic{}, answer: API{}},
+	"POST /api/v1/apis/{api}/promote":  {summary: "Give all requests to one version of a split", body: Promotion{}, answer: API{}},
 	"GET /api/v1/apis/{api}/versions/{version}/environment": {
 		summary: "Show what a version is built from; the version is a number, or active", answer: VersionEnvironment{},
 	},
