@@ -90,9 +90,19 @@ func (s *Server) routes() map[string]handler {
 		"PATCH /api/v1/apis/{api}":  s.patchAPI,
 		"DELETE /api/v1/apis/{api}": s.deleteAPI,
 
-		"GET /api/v1/apis/{api}/keys":          s.listKeys,
-		"POST /api/v1/apis/{api}/keys":         s.createKey,
+		"GET /api/v1/apis/{api}/keys":  s.listKeys,
+		"POST /api/v1/apis/{api}/keys": s.createKey,
+
+		"DELETE /api/v1/users/{user}/keys/{key}":      s.revokeKey,
+		"POST /api/v1/users/{user}/keys/{key}/rotate": s.rotateKey,
+		"POST /api/v1/apis/{api}/keys/{key}/rotate":   s.rotateKey,
+
 		"DELETE /api/v1/apis/{api}/keys/{key}": s.revokeKey,
+		"GET /api/v1/users/{user}/keys":        s.listKeys,
+		"POST /api/v1/users/{user}/keys":       s.createKey,
+		"GET /api/v1/keys":                     s.listKeys,
+		"POST /api/v1/keys/{key}/rotate":       s.rotateKey,
+		"DELETE /api/v1/keys/{key}":            s.revokeKey,
 		"GET /api/v1/apis/{api}/logs":          s.readLogs,
 		"POST /api/v1/apis/{api}/sleep":        s.sleepAPI,
 		"POST /api/v1/apis/{api}/wake":         s.wakeAPI,
@@ -115,6 +125,8 @@ func (s *Server) routes() map[string]handler {
 		"POST /api/v1/tokens":           s.createToken,
 		"DELETE /api/v1/tokens/{token}": s.revokeToken,
 		"GET /api/v1/usage":             s.readUsage,
+		"GET /api/v1/usage/sums":        s.sumUsage,
+		"GET /api/v1/quotas":            s.listQuotas,
 		"GET /api/v1/server":            s.showServer,
 	}
 }

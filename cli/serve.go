@@ -36,7 +36,9 @@ type serveOptions struct {
 	maxSandboxes   int
 	logLevel       zapcore.Level
 	noExample      bool
-	database       secret // a PostgreSQL's URL; empty: SQLite in the data directory
+	node           string
+	usageRetention time.Duration // 0: for ever
+	database       secret        // a PostgreSQL's URL; empty: SQLite in the data directory
 }
 
 func (a *app) serveCommand() *cli.Command {
@@ -106,7 +108,7 @@ func readServeOptions(s settings) (serveOptions, error) {
 		dataDir: s.text("data-dir"), listen: s.text("listen"), adminListen: s.text("admin-listen"),
 		noExample: s.text("no-example") == "true",
 	}
-	var errs [13]error
+	var errs [15]error
 	o.publicURL, errs[0] = parse(s, "public-url", parsePublicURL)
 	o.host, errs[1] = readHostOptions(s)
 	o.requestTimeout, errs[2] = parse(s, "request-timeout", parseTimeout)
@@ -120,6 +122,8 @@ func readServeOptions(s settings) (serveOptions, error) {
 	o.idleTimeout, errs[11] = parse(s, "idle-timeout", parseIdleTimeout)
 	o.warmMemory, errs[10] = readWarmMemory(s)
 	o.database, errs[12] = databaseURL(s)
+	o.node, errs[13] = nodeName(s)
+	o.usageRetention, errs[14] = parse(s, "usage-retention", parseRetention)
 	for _, err := range errs {
 		if err != nil {
 			return o, err

@@ -168,6 +168,9 @@ func (s *server) openUsage(ctx context.Context) (err error) {
 		return err
 	}
 	s.onStop("usage journal", s.journal.Stop)
+	pruner := usage.NewPruner(s.store, s.options.usageRetention, s.log.Named("usage"))
+	pruner.Start()
+	s.onStop("removal of old usage", pruner.Stop)
 	return nil
 }
 
@@ -181,6 +184,8 @@ func (s *server) openDoors(context.Context) error {
 		RequestTimeout: s.options.requestTimeout,
 		StartTimeout:   s.options.startTimeout + time.Minute, // an environment may have to be built again
 		MaxBodyBytes:   s.options.maxBody,
+		Quotas:         ratelimit.NewMonthly(s.usedQuota),
+		Node:           s.options.node,
 		Ready:          s.checkReady,
 		Note:           s.note,
 		Log:            s.log.Named("gateway"),

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"io"
+	"time"
 
 	"github.com/urfave/cli/v3"
 
@@ -66,4 +67,11 @@ func (a *app) revokeToken(ctx context.Context, cmd *cli.Command) error {
 		return err
 	}
 	return a.show(cmd, token, func(w io.Writer) { row(w, "token", token.ID, "is revoked") })
+}
+
+func revokedText(at *time.Time) string {
+	if at == nil {
+		return "valid"
+	}
+	return "revoked " + timeText(*at)
 }

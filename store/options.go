@@ -12,6 +12,10 @@ import (
 type Options struct {
 	// RequestTimeout bounds the wait for the beginning of the program's answer.
 	RequestTimeout time.Duration `json:"request_timeout,omitempty"`
+	// Quota is how many requests a calendar month (UTC) all consumers together may make; zero: no limit.
+	Quota int64 `json:"quota,omitempty"`
+	// RatePerAddress limits each client's address that calls without a key, an IPv6 one by its /64; zero: no limit.
+	RatePerAddress Rate `json:"rate_per_address,omitzero"`
 }
 
 // EncodeOptions is what drivers store of an API's options: a JSON object.
