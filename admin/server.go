@@ -54,6 +54,7 @@ type Config struct {
 	Log   *zap.Logger
 
 	Pythons Pythons
+	Secrets Secrets
 }
 
 // Server answers management requests. It may be used concurrently and owns no goroutine.
@@ -126,6 +127,7 @@ func (s *Server) routes() map[string]handler {
 		"DELETE /api/v1/tokens/{token}": s.revokeToken,
 		"GET /api/v1/usage":             s.readUsage,
 		"GET /api/v1/usage/sums":        s.sumUsage,
+		"POST /api/v1/secrets/rotate":   s.rotateSecrets,
 		"GET /api/v1/quotas":            s.listQuotas,
 		"GET /api/v1/server":            s.showServer,
 	}

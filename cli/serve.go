@@ -37,6 +37,7 @@ type serveOptions struct {
 	logLevel       zapcore.Level
 	noExample      bool
 	node           string
+	secretsKey     string        // empty: in the data directory
 	usageRetention time.Duration // 0: for ever
 	database       secret        // a PostgreSQL's URL; empty: SQLite in the data directory
 }
@@ -106,7 +107,7 @@ func serveOptionsOf(cmd *cli.Command) (serveOptions, error) {
 func readServeOptions(s settings) (serveOptions, error) {
 	o := serveOptions{
 		dataDir: s.text("data-dir"), listen: s.text("listen"), adminListen: s.text("admin-listen"),
-		noExample: s.text("no-example") == "true",
+		noExample: s.text("no-example") == "true", secretsKey: s.text("secrets-key"),
 	}
 	var errs [15]error
 	o.publicURL, errs[0] = parse(s, "public-url", parsePublicURL)

@@ -19,6 +19,7 @@ import (
 	"apibuilder/ratelimit"
 	"apibuilder/sandbox"
 	"apibuilder/store"
+	"apibuilder/store/sealed"
 	"apibuilder/usage"
 )
 
@@ -31,7 +32,9 @@ type server struct {
 	log     *zap.Logger
 
 	data          *dataDir
+	database      keeper // below store
 	store         store.Store
+	secrets       *sealed.Store
 	book          *logs.Book
 	host          *host
 	manager       *sandbox.Manager
@@ -194,7 +197,7 @@ func (s *server) openDoors(context.Context) error {
 
 	management := admin.New(s.store, s.deployer, lender{s.manager}, reader{s.book}, admin.Config{
 		URL: s.apiURL, Info: s.info, Flush: s.journal.Flush, Log: s.log.Named("admin"),
-		Pythons: pythons{s.host.builder, s.deployer},
+		Pythons: pythons{s.host.builder, s.deployer}, Secrets: vault{s.secrets, s.secretsPath()},
 	})
 	s.serveAdmin("management socket", local, management.Local())
 	if s.adminListener != nil {

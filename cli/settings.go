@@ -57,7 +57,7 @@ var allSettings = append([]setting{
 	{flag: "warm-memory", serve: true, usage: "memory `SIZE` for sandboxes that wait for a program, or none; an eighth of the machine's if empty"},
 	{flag: "log-level", serve: true, value: "info", usage: "debug, info, warn or error: `LEVEL` of the server's own log"},
 	{flag: "no-example", serve: true, toggle: true, usage: "do not deploy the example when there are no APIs"},
-}, append(usageSettings, buildSettings...)...)
+}, slices.Concat(usageSettings, secretsSettings, buildSettings)...)
 
 func (s setting) env() string { return "APIBUILDER_" + strings.ToUpper(s.key()) }
 func (s setting) key() string { return strings.ReplaceAll(s.flag, "-", "_") }

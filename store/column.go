@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 )
 
@@ -42,4 +43,17 @@ func DecodeHash(b []byte) (hash [32]byte, err error) {
 		return hash, fmt.Errorf("read hash: %d bytes instead of %d", len(b), len(hash))
 	}
 	return hash, nil
+}
+
+// RewrittenEnv is what drivers store in place of a stored environment after fn has changed it; the same text when it did not.
+func RewrittenEnv(text string, fn func(map[string]string) (map[string]string, error)) (string, error) {
+	env, err := DecodeEnv([]byte(text))
+	if err != nil {
+		return "", err
+	}
+	changed, err := fn(maps.Clone(env))
+	if err != nil || maps.Equal(changed, env) {
+		return text, err
+	}
+	return EncodeEnv(changed)
 }
