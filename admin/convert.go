@@ -88,7 +88,10 @@ func planOut(p store.Plan) Plan {
 }
 
 func tokenOut(t store.Token) Token {
-	return Token{ID: t.ID, Name: t.Name, Prefix: t.Prefix, CreatedAt: t.CreatedAt, RevokedAt: timeOut(t.RevokedAt)}
+	return Token{
+		ID: t.ID, Name: t.Name, Prefix: t.Prefix, Role: string(t.Role), User: t.UserID,
+		CreatedAt: t.CreatedAt, ExpiresAt: timeOut(t.ExpiresAt), RevokedAt: timeOut(t.RevokedAt),
+	}
 }
 
 func usageOut(u store.Usage) UsageRecord {

@@ -164,7 +164,8 @@ func newFixture(t *testing.T) *fixture {
 		Info: func() admin.ServerInfo { return admin.ServerInfo{Version: "1"} },
 		Log:  zap.NewNop(),
 
-		Pythons: &f.pythons,
+		Pythons: &f.pythons, Metrics: http.NotFoundHandler(),
+		MayMap: func(host string) bool { return host == "api.customer.com" },
 	})
 	return f
 }

@@ -185,14 +185,20 @@ type Token struct {
 	ID        string     `json:"id"`
 	Name      string     `json:"name"`
 	Prefix    string     `json:"prefix"`
+	Role      string     `json:"role"`           // operator, author or reader
+	User      string     `json:"user,omitempty"` // id of the user whose APIs it is for
 	CreatedAt time.Time  `json:"created_at"`
+	ExpiresAt *time.Time `json:"expires_at"` // null: never
 	RevokedAt *time.Time `json:"revoked_at"`
 	Secret    string     `json:"secret,omitempty"`
 }
 
 // TokenRequest is the body of POST /api/v1/tokens.
 type TokenRequest struct {
-	Name string `json:"name,omitempty"`
+	Name      string     `json:"name,omitempty"`
+	Role      string     `json:"role,omitempty"` // empty: operator
+	User      string     `json:"user,omitempty"` // name or id
+	ExpiresAt *time.Time `json:"expires_at,omitempty"`
 }
 
 // LogLine is one line of GET /api/v1/apis/{api}/logs. Text is untrusted.

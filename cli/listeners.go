@@ -95,7 +95,7 @@ func (s *server) openActivated(context.Context) error {
 	s.activated = map[string]net.Listener{}
 	for name, all := range named {
 		for i, l := range all {
-			known := name == "listen" || name == "admin-listen"
+			known := slices.Contains([]string{"listen", "admin-listen", "metrics-listen", "listen-tls", "listen-redirect"}, name)
 			if !known && len(named) == 1 {
 				name, known = "listen", true
 			}

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"runtime"
 	"strings"
 	"time"
 
@@ -21,23 +22,24 @@ import (
 
 // serveOptions are the settings of serve, read.
 type serveOptions struct {
-	dataDir        string
-	listen         string
-	adminListen    string
-	publicURL      string
-	host           hostOptions
-	warmMemory     int64
-	idleTimeout    time.Duration // 0: never
-	limits         deploy.Policy
-	requestTimeout time.Duration
-	startTimeout   time.Duration
-	drainTimeout   time.Duration
-	maxBody        int64
-	maxSandboxes   int
-	logLevel       zapcore.Level
-	noExample      bool
-	takeOver       bool
-	database       secret // a PostgreSQL's URL; empty: SQLite in the data directory
+	dataDir       string
+	listen        string
+	adminListen   string
+	metricsListen string
+	publicURL     string
+	host          hostOptions
+	warmMemory    int64
+	idleTimeout   time.Duration // 0: never
+	limits        deploy.Policy
+	requests      requestOptions
+	startTimeout  time.Duration
+	drainTimeout  time.Duration
+	edge          edgeOptions
+	maxSandboxes  int
+	logLevel      zapcore.Level
+	noExample     bool
+	takeOver      bool
+	database      secret // a PostgreSQL's URL; empty: SQLite in the data directory
 }
 
 func (a *app) serveCommand() *cli.Command {
@@ -62,6 +64,7 @@ func (a *app) serve(ctx context.Context, cmd *cli.Command) error {
 		return err
 	}
 	options.takeOver = cmd.Bool("take-over")
+	defer runtime.KeepAlive(takeBallast())
 	s := &server{options: options, log: newLogger(a.stderr, options.logLevel)}
 	// net/http's transport complains there of what programs send out of turn.
 	restore, err := zap.RedirectStdLogAt(s.log.Named("http"), zap.DebugLevel)
@@ -109,15 +112,15 @@ func serveOptionsOf(cmd *cli.Command) (serveOptions, error) {
 func readServeOptions(s settings) (serveOptions, error) {
 	o := serveOptions{
 		dataDir: s.text("data-dir"), listen: s.text("listen"), adminListen: s.text("admin-listen"),
-		noExample: s.text("no-example") == "true",
+		metricsListen: s.text("metrics-listen"),
+		noExample:     s.text("no-example") == "true",
 	}
-	var errs [13]error
+	var errs [14]error
 	o.publicURL, errs[0] = parse(s, "public-url", parsePublicURL)
 	o.host, errs[1] = readHostOptions(s)
-	o.requestTimeout, errs[2] = parse(s, "request-timeout", parseTimeout)
+	o.requests, errs[2] = readRequestOptions(s)
 	o.startTimeout, errs[3] = parse(s, "start-timeout", parseTimeout)
 	o.drainTimeout, errs[4] = parse(s, "drain-timeout", parseTimeout)
-	o.maxBody, errs[5] = parse(s, "max-body", parseSize)
 	o.logLevel, errs[6] = parse(s, "log-level", zapcore.ParseLevel)
 	o.limits, errs[7] = readPolicy(s)
 	o.maxSandboxes, errs[8] = parse(s, "max-sandboxes", parseCount)
@@ -125,6 +128,7 @@ func readServeOptions(s settings) (serveOptions, error) {
 	o.idleTimeout, errs[11] = parse(s, "idle-timeout", parseIdleTimeout)
 	o.warmMemory, errs[10] = readWarmMemory(s)
 	o.database, errs[12] = databaseURL(s)
+	o.edge, errs[13] = readEdgeOptions(s)
 	for _, err := range errs {
 		if err != nil {
 			return o, err
@@ -204,6 +208,8 @@ type readyEvent struct {
 	DataDir     string   `json:"data_dir"`
 	PID         int      `json:"pid"`
 	AdminListen string   `json:"admin_listen,omitempty"`
+	ListenTLS   string   `json:"listen_tls,omitempty"`
+	Redirect    string   `json:"listen_redirect,omitempty"`
 	Example     *example `json:"example,omitempty"`
 }
 
@@ -215,9 +221,13 @@ func (a *app) announce(cmd *cli.Command, s *server, hello *example) error {
 	if s.adminListener != nil {
 		event.AdminListen = s.adminListener.Addr().String()
 	}
+	event.ListenTLS, event.Redirect = addressOf(s.edge.secure), addressOf(s.edge.redirect)
 	return a.show(cmd, event, func(w io.Writer) {
 		fmt.Fprint(w, "\napibuilder is ready\n\n")
 		row(w, "  URL", event.URL)
+		if event.ListenTLS != "" {
+			row(w, "  TLS", event.ListenTLS)
+		}
 		row(w, "  Data", event.DataDir)
 		if event.AdminListen != "" {
 			row(w, "  Management", event.AdminListen)

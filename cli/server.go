@@ -16,6 +16,7 @@ import (
 	"apibuilder/deploy"
 	"apibuilder/gateway"
 	"apibuilder/logs"
+	"apibuilder/metrics"
 	"apibuilder/ratelimit"
 	"apibuilder/sandbox"
 	"apibuilder/store"
@@ -30,18 +31,21 @@ type server struct {
 	options serveOptions
 	log     *zap.Logger
 
-	data          *dataDir
-	store         store.Store
-	book          *logs.Book
-	host          *host
-	manager       *sandbox.Manager
-	deployer      *deploy.Deployer
-	journal       *usage.Journal
-	listener      net.Listener
-	adminListener net.Listener // nil: none
-	url           string
-	startedAt     time.Time
-	ready         atomic.Bool
+	data            *dataDir
+	store           store.Store
+	book            *logs.Book
+	host            *host
+	manager         *sandbox.Manager
+	deployer        *deploy.Deployer
+	journal         *usage.Journal
+	metrics         *metrics.Metrics
+	metricsListener net.Listener // nil: none
+	listener        net.Listener
+	adminListener   net.Listener // nil: none
+	edge            edge
+	url             string
+	startedAt       time.Time
+	ready           atomic.Bool
 
 	seat        seat
 	predecessor predecessor
@@ -71,7 +75,7 @@ func (s *server) onStop(name string, run func(context.Context) error) {
 func (s *server) start(ctx context.Context) error {
 	s.startedAt, s.failed, s.succeeded = time.Now().UTC(), make(chan error, 8), make(chan struct{})
 	for _, step := range []func(context.Context) error{
-		s.openData, s.openActivated, s.openListeners, s.openStore, s.openHost, s.openSandboxes, s.openUsage, s.freezePredecessor,
+		s.openData, s.openActivated, s.openListeners, s.openMetrics, s.openStore, s.openHost, s.openSandboxes, s.openUsage, s.freezePredecessor,
 		s.recover, s.openCleaning, s.openLeft, s.openDoors, s.leavePredecessor, s.openSuccessor,
 	} {
 		if err := step(ctx); err != nil {
@@ -104,6 +108,9 @@ func (s *server) openListeners(ctx context.Context) (err error) {
 		return err
 	}
 	s.onStop("listener", closer(s.listener))
+	if err := s.openEdge(ctx); err != nil {
+		return err
+	}
 	if s.options.adminListen != "" {
 		if s.adminListener, err = s.listen(ctx, "admin-listen", s.options.adminListen); err != nil {
 			return err
@@ -163,6 +170,7 @@ func (s *server) openSandboxes(ctx context.Context) error {
 		Log:          s.log.Named("sandbox"),
 	})
 	s.deployer = deploy.New(s.store, s.host.builder, sandboxes{s.manager, s.book}, s.options.limits)
+	s.deployer.Observe(s.countDeploy)
 	if err := s.manager.Start(ctx); err != nil {
 		return err
 	}
@@ -192,14 +200,22 @@ func (s *server) openUsage(ctx context.Context) (err error) {
 
 // openDoors lets consumers, operators and authors in.
 func (s *server) openDoors(ctx context.Context) error {
+	s.watchState()
+	s.serveMetrics()
 	g := gateway.New(gateway.Config{
-		RequestTimeout: s.options.requestTimeout,
+		Timeouts:       s.options.requests.times,
+		Limits:         s.options.requests.limits,
 		StartTimeout:   s.options.startTimeout + time.Minute, // an environment may have to be built again
-		MaxBodyBytes:   s.options.maxBody,
+		TrustedProxies: s.options.edge.trusted,
+		ReadForwarded:  s.options.edge.readForwarded,
+		ProxyProtocol:  s.options.edge.proxyProtocol,
+		AppsDomain:     s.options.edge.appsDomain,
+		MappedHosts:    s.options.edge.mappedHosts,
+		PublicHost:     s.options.edge.publicHost,
 		Ready:          s.checkReady,
 		Note:           s.note,
 		Log:            s.log.Named("gateway"),
-	}, s.store, lender{s.manager}, ratelimit.New(nil), s.journal)
+	}, s.store, lender{s.manager}, ratelimit.New(nil), s.metrics.Journal(s.journal))
 	s.serveGateway(g)
 
 	s.onStop("control", s.closeControl)
@@ -208,12 +224,15 @@ func (s *server) openDoors(ctx context.Context) error {
 
 func (s *server) serveGateway(g *gateway.Gateway) {
 	done := s.run("gateway", func() error { return g.Serve(s.listener, nil) })
+	edge := s.serveEdge(g)
 	s.stops = append(s.stops, stop{"gateway", s.options.drainTimeout, func(ctx context.Context) error {
 		if s.hasSuccessor() {
 			g.Retire(ctx)
 		}
 		err := g.Drain(ctx)
-		<-done
+		for _, done := range append(edge, done) {
+			<-done
+		}
 		if errors.Is(err, context.DeadlineExceeded) {
 			s.log.Warn("requests were cut off at the end of the drain timeout")
 			return nil
@@ -313,6 +332,7 @@ func (s *server) keepOutput(api string, version int, line sandbox.Line) {
 
 // keepExit records how a sandbox ended, unless we ended it. In the log it stands behind what the program printed last.
 func (s *server) keepExit(e sandbox.Exit) {
+	s.metrics.Exit(e)
 	if e.Reason == sandbox.Draining {
 		return
 	}

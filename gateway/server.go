@@ -26,14 +26,23 @@ const (
 var errDraining = errors.New("the server is stopping")
 
 // Serve takes consumers' connections from l until Drain ends it, HTTP/1 and HTTP/2 without TLS (prior knowledge); with
-// a TLS configuration, both inside TLS. It closes l. It returns http.ErrServerClosed after Drain, or why l broke.
+// a TLS configuration, both inside TLS, besides the protocols that it names. It closes l. It returns http.ErrServerClosed after Drain, or why l broke.
 func (g *Gateway) Serve(l net.Listener, security *tls.Config) error {
 	if security != nil {
 		security = security.Clone()
-		security.NextProtos = []string{"h2", "http/1.1"}
+		security.NextProtos = append([]string{"h2", "http/1.1"}, security.NextProtos...)
+	}
+	return g.serve(g.server(), l, security)
+}
+
+// serve runs a server until Drain.
+func (g *Gateway) serve(s *http.Server, l net.Listener, security *tls.Config) error {
+	if g.config.ProxyProtocol {
+		l = proxyListener(l, g.config.TrustedProxies)
+	}
+	if security != nil {
 		l = tls.NewListener(l, security)
 	}
-	s := g.server()
 	if !g.traffic.add(s, l) {
 		_ = l.Close()
 		return http.ErrServerClosed
@@ -60,7 +69,7 @@ func (g *Gateway) server() *http.Server {
 		Handler:                      g,
 		ReadHeaderTimeout:            headerTimeout,
 		IdleTimeout:                  keepAlive,
-		MaxHeaderBytes:               g.config.MaxHeaderBytes,
+		MaxHeaderBytes:               g.config.Limits.HeaderBytes,
 		DisableGeneralOptionsHandler: true, // its answer to OPTIONS * has no request id
 		ErrorLog:                     errorLog,
 		Protocols:                    protocols,
@@ -103,6 +112,7 @@ func (g *Gateway) Drain(ctx context.Context) error {
 		err = errors.Join(err, g.traffic.wait(cutCtx))
 	}
 	g.directory.close()
+	g.mapped.close()
 	return err
 }
 

@@ -56,12 +56,22 @@ func (x *exchange) tunnel(res *http.Response) {
 func (x *exchange) join(bye *farewell, consumer io.Reader, program io.ReadWriter, end func()) {
 	a := x.answer
 	var in, out atomic.Int64
-	watch := newWatchdog(x.gateway.config.IdleTimeout, func() {
-		x.cancel(errIdle)
-		bye.say(closeGoingAway, wordIdleTimeout)
-		end()
-	})
 	x.watch.stop()
+	watch, rest := &watchdog{}, time.Duration(0)
+	if x.times.Total > 0 {
+		rest = max(x.times.Total-time.Since(x.watch.begin), 1)
+	}
+	watch.start(x.times.Stream, rest, func(idle time.Duration) time.Duration {
+		if idle < x.times.Stream {
+			x.cancel(errTotalTimeout)
+			bye.say(closeGoingAway, wordTotalTimeout)
+		} else {
+			x.cancel(errIdle)
+			bye.say(closeGoingAway, wordIdleTimeout)
+		}
+		end()
+		return 0
+	})
 	var left atomic.Bool // the consumer ended it
 	up := make(chan struct{})
 	go func() {
@@ -86,6 +96,8 @@ func (x *exchange) join(bye *farewell, consumer io.Reader, program io.ReadWriter
 	switch {
 	case errors.Is(context.Cause(x.ctx), errIdle):
 		a.word = wordIdleTimeout
+	case errors.Is(context.Cause(x.ctx), errTotalTimeout):
+		a.word = wordTotalTimeout
 	case x.gateway.traffic.wasCut():
 		a.word = wordDraining
 	}
@@ -108,17 +120,19 @@ var errSink = errors.New("write what was read")
 
 // pump copies from src to dst and counts; nil when src has ended.
 func pump(dst io.Writer, src io.Reader, count *atomic.Int64, watch *watchdog) error {
-	buffer := copyBuffers.Get().(*[copyBytes]byte)
-	defer copyBuffers.Put(buffer)
+	var buffer copyBuffer
+	defer buffer.free()
 	for {
-		n, err := src.Read(buffer[:])
+		p := buffer.next()
+		n, err := src.Read(p)
 		watch.moved()
 		if n > 0 {
-			written, err := dst.Write(buffer[:n])
+			written, err := dst.Write(p[:n])
 			count.Add(int64(written))
 			if err != nil {
 				return errors.Join(errSink, err)
 			}
+			buffer.filled(n)
 		}
 		switch {
 		case err == io.EOF:

@@ -87,7 +87,7 @@ func TestWebSocketConsumerLeaves(t *testing.T) {
 }
 
 func TestIdleWebSocketIsCut(t *testing.T) {
-	d := newRawDoor(t, Config{IdleTimeout: 50 * time.Millisecond}, echoSwitch)
+	d := newRawDoor(t, Config{Timeouts: Timeouts{Stream: 50 * time.Millisecond}}, echoSwitch)
 	c := d.upgrade("")
 	c.head("GET")
 	if got, err := io.ReadAll(c.r); err != nil || string(got) != "\x88\x0e\x03\xe9idle_timeout" {

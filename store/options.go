@@ -18,6 +18,34 @@ type Options struct {
 	HealthInterval time.Duration `json:"health_interval,omitempty"`
 	HealthTimeout  time.Duration `json:"health_timeout,omitempty"`
 	HealthFailures int           `json:"health_failures,omitempty"`
+
+	// What these bound is told where they are used: gateway.Timeouts and gateway.Limits.
+	ConnectTimeout    time.Duration `json:"connect_timeout,omitempty"`
+	UploadTimeout     time.Duration `json:"upload_timeout,omitempty"`
+	StreamTimeout     time.Duration `json:"stream_timeout,omitempty"`
+	TotalTimeout      time.Duration `json:"total_timeout,omitempty"`
+	QueueTimeout      time.Duration `json:"queue_timeout,omitempty"`
+	MaxBody           int64         `json:"max_body,omitempty"` // bytes
+	MaxRequests       int           `json:"max_requests,omitempty"`
+	MaxRequestsPerKey int           `json:"max_requests_per_key,omitempty"`
+	Queue             int           `json:"queue,omitempty"`
+
+	// Host is a name at which the API answers by itself, in lower case. No two APIs have the same: CreateAPI and UpdateAPI
+	// return ErrConflict.
+	Host string `json:"host,omitempty"`
+	// PublicPaths are the requests that need no key: a path, or a method, a space and a path; a star at its end stands for
+	// anything.
+	PublicPaths []string `json:"public_paths,omitempty"`
+	// CORSOrigins are the origins whose pages may call the API, or a star; while there are any, the gateway answers for the
+	// program.
+	CORSOrigins []string `json:"cors_origins,omitempty"`
+	// CORSMethods and CORSHeaders are what those pages may use; none: whatever they ask for.
+	CORSMethods []string `json:"cors_methods,omitempty"`
+	CORSHeaders []string `json:"cors_headers,omitempty"`
+	// CORSCredentials lets those pages send cookies.
+	CORSCredentials bool `json:"cors_credentials,omitempty"`
+	// CORSMaxAge is how long browsers may remember the answer.
+	CORSMaxAge time.Duration `json:"cors_max_age,omitempty"`
 }
 
 // EncodeOptions is what drivers store of an API's options: a JSON object.

@@ -128,9 +128,22 @@ type Token struct {
 	Name      string
 	Prefix    string
 	Hash      [32]byte
+	Role      Role   // empty when it is stored: RoleOperator
+	UserID    string // whose APIs it is for; RoleAuthor needs one, RoleOperator has none, RoleReader without one reads everything
 	CreatedAt time.Time
+	ExpiresAt time.Time // zero: never
 	RevokedAt time.Time
 }
+
+// Role is what a token may do.
+type Role string
+
+// The roles.
+const (
+	RoleOperator Role = "operator" // everything
+	RoleAuthor   Role = "author"   // deploy, look at and change the APIs of its user
+	RoleReader   Role = "reader"   // look, and change nothing
+)
 
 // Usage is the record of one consumer's request.
 type Usage struct {
@@ -173,7 +186,7 @@ type Change struct{ APIID string }
 // Store keeps the nouns. All methods may be called concurrently, honour their context, and return errors that wrap the
 // neutral ones above. Times are stored in UTC with microseconds. What a method writes is written whole or not at all.
 type Store interface {
-	// CreateAPI adds a with its zero times set to now; ErrConflict when the id or name is taken.
+	// CreateAPI adds a with its zero times set to now; ErrConflict when the id, name or host is taken.
 	CreateAPI(ctx context.Context, a API) (API, error)
 	// API finds one by id or by name.
 	API(ctx context.Context, idOrName string) (API, error)
@@ -181,8 +194,10 @@ type Store interface {
 	HasAPIs(ctx context.Context) (bool, error)
 	// APIs lists all, by name.
 	APIs(ctx context.Context) ([]API, error)
-	// UpdateAPI writes Public, PublicDocs, Rate, Options and UserID of the API with a.ID.
+	// UpdateAPI writes Public, PublicDocs, Rate, Options and UserID of the API with a.ID; ErrConflict when its host is taken.
 	UpdateAPI(ctx context.Context, a API) (API, error)
+	// Hosts are the host names of all APIs that have one, with the ids of their APIs.
+	Hosts(ctx context.Context) (map[string]string, error)
 	// DeleteAPI removes the API with its versions, keys and exits; usage records stay.
 	DeleteAPI(ctx context.Context, id string) error
 
@@ -236,7 +251,12 @@ type Store interface {
 	// Exits lists newest first, at most limit.
 	Exits(ctx context.Context, apiID string, limit int) ([]Exit, error)
 
-	// Subscribe calls fn after every commit that changed anything but usage and exits, until cancel is called. fn must be
+	// AddAudit keeps an entry. The newest KeptAudit stay.
+	AddAudit(ctx context.Context, e AuditEntry) error
+	// Audit lists newest first.
+	Audit(ctx context.Context, f AuditFilter) ([]AuditEntry, error)
+
+	// Subscribe calls fn after every commit that changed anything but usage, exits and audit, until cancel is called. fn must be
 	// quick and must not call the store.
 	Subscribe(fn func(Change)) (cancel func())
 	// Ping reports whether the store answers.

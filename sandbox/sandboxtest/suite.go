@@ -27,6 +27,7 @@ type Host struct {
 func Run(t *testing.T, h Host) {
 	for name, test := range map[string]func(*testing.T, *bench){
 		"ServesRequests":               servesRequests,
+		"ServesByPrefix":               servesByPrefix,
 		"EnvironmentArrives":           environmentArrives,
 		"OutputArrivesInLines":         outputArrives,
 		"FailuresToStartHaveTheirType": failuresToStart,

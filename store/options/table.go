@@ -3,6 +3,7 @@ package options
 import (
 	"fmt"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -11,9 +12,12 @@ import (
 )
 
 // table has every setting; a new one is a field of store.Options and an entry here.
-var table = []Option{
+var table = slices.Concat([]Option{
 	duration("request-timeout", "`--request-timeout` of the server", "time that the program may take to begin its answer",
 		time.Millisecond, 24*time.Hour, func(o *store.Options) *time.Duration { return &o.RequestTimeout }),
+}, requestSettings, healthSettings, edge)
+
+var healthSettings = []Option{
 	of("health-path", "PATH", "none", "path that answers a GET with a status from 200 to 399 while the program is well, from its next start on",
 		func(o *store.Options) *string { return &o.HealthPath }, parsePath, func(s string) string { return s }),
 	duration("health-interval", "10s", "time between two looks at `health-path`",

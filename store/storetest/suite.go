@@ -20,7 +20,8 @@ type Opener func(t *testing.T) store.Store
 func Run(t *testing.T, open Opener) {
 	groups := map[string]map[string]func(*testing.T, store.Store){
 		"apis": apiTests, "versions": versionTests, "keys": keyTests, "users": userTests, "tokens": tokenTests,
-		"usage": usageTests, "exits": exitTests, "changes": changeTests, "text": textTests, "calls": callTests, "fleet": fleetTests,
+		"usage": usageTests, "exits": exitTests, "audit": auditTests, "changes": changeTests, "text": textTests, "calls": callTests,
+		"fleet": fleetTests,
 	}
 	for group, tests := range groups {
 		for name, test := range tests {
@@ -121,6 +122,8 @@ func fillField(name string, v reflect.Value, n int64) {
 		v.SetInt(n)
 	case reflect.Float64:
 		v.SetFloat(float64(n) + 0.25)
+	case reflect.Slice:
+		v.Set(reflect.ValueOf([]string{name, "some value"}))
 	case reflect.Map:
 		v.Set(reflect.ValueOf(map[string]string{name: "some value"}))
 	case reflect.Array:
