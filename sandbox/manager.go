@@ -171,6 +171,9 @@ func (m *Manager) tryAcquire(api string) (*Lease, *start, error) {
 		return nil, nil, ErrStopped
 	}
 	s := m.slotLocked(api)
+	if i := s.current; i != nil && i.Exit() != nil {
+		m.buryLocked(s, i)
+	}
 	if s.current != nil {
 		return s.current.lease(m), nil, nil
 	}
@@ -229,13 +232,18 @@ func (m *Manager) watchLocked(s *slot, i *Instance) {
 		<-i.done
 		m.mu.Lock()
 		defer m.mu.Unlock()
-		if s.current != i { // it was taken out and is counted by whoever drains it
-			return
-		}
-		s.current = nil
-		m.live--
-		m.tellLocked(s.backoff.died(time.Now(), i.started, i.exit))
+		m.buryLocked(s, i)
 	}()
+}
+
+// buryLocked takes out an instance that has ended by itself. Requests that come before its goroutine call it too.
+func (m *Manager) buryLocked(s *slot, i *Instance) {
+	if s.current != i { // it was taken out and is counted by whoever drains it
+		return
+	}
+	s.current = nil
+	m.live--
+	m.tellLocked(s.backoff.died(time.Now(), i.started, i.Exit()))
 }
 
 // reserveLocked takes a place for one more instance, at the cost of the longest idle one when all are taken.
