@@ -41,7 +41,8 @@ var (
 		GET /api/v1/apis/{api}/versions/{version}/environment
 		GET /api/v1/pythons
 		GET /api/v1/usage
-		GET /api/v1/server`)
+		GET /api/v1/server
+		GET /api/v1/openapi.json`)
 	authorMay = patterns(`
 		POST /api/v1/deploys
 		POST /api/v1/locks

@@ -3,6 +3,7 @@ package options
 import (
 	"fmt"
 	"net/url"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,7 +16,13 @@ import (
 var table = slices.Concat([]Option{
 	duration("request-timeout", "`--request-timeout` of the server", "time that the program may take to begin its answer",
 		time.Millisecond, 24*time.Hour, func(o *store.Options) *time.Duration { return &o.RequestTimeout }),
-}, requestSettings, healthSettings, edge)
+}, requestSettings, instanceSettings, healthSettings, buildSettings, edge)
+
+var buildSettings = []Option{
+	of("sdists", "NAMES", "wheels only", "packages to build from source, apart by commas, or all that have no wheel: all; where the operator "+
+		"allows it, from the next deploy on", func(o *store.Options) *string { return &o.Sdists }, parseNames,
+		func(s string) string { return s }),
+}
 
 var healthSettings = []Option{
 	of("health-path", "PATH", "none", "path that answers a GET with a status from 200 to 399 while the program is well, from its next start on",
@@ -26,6 +33,17 @@ var healthSettings = []Option{
 		10*time.Millisecond, 5*time.Minute, func(o *store.Options) *time.Duration { return &o.HealthTimeout }),
 	number("health-failures", "3", "failed looks in a row after which the program is replaced as `unhealthy`", 1, 100,
 		func(o *store.Options) *int { return &o.HealthFailures }),
+}
+
+var projectNames = regexp.MustCompile(`^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?(,[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?)*$`)
+
+// parseNames reads names of packages apart by commas.
+func parseNames(text string) (string, error) {
+	text = strings.ReplaceAll(text, " ", "")
+	if len(text) > 2000 || !projectNames.MatchString(text) {
+		return "", fmt.Errorf("%q are not names of packages apart by commas", text)
+	}
+	return text, nil
 }
 
 // duration is a setting that is a time between least and most.
