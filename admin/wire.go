@@ -231,6 +231,7 @@ type ServerInfo struct {
 	PID         int       `json:"pid"`
 	StartedAt   time.Time `json:"started_at"`
 	APIs        int       `json:"apis"`
+	Goroutines  int       `json:"goroutines"` // one that only ever grows is a leak
 	Defaults    Limits    `json:"default_limits"`
 	Ceiling     Limits    `json:"max_limits,omitzero"` // what is absent has no bound
 }

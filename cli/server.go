@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"runtime"
 	"sync/atomic"
 	"time"
 
@@ -336,7 +337,7 @@ func (s *server) info() admin.ServerInfo {
 	defaults := s.options.limits.Grant(store.Plan{}, store.Limits{}).Limits
 	return admin.ServerInfo{
 		Version: version().Version, URL: s.url, Listen: s.listener.Addr().String(), AdminListen: adminListen,
-		PID: os.Getpid(), StartedAt: s.startedAt,
+		PID: os.Getpid(), StartedAt: s.startedAt, Goroutines: runtime.NumGoroutine(),
 		Defaults: admin.Limits(defaults), Ceiling: admin.Limits(s.options.limits.Ceiling),
 	}
 }
