@@ -27,16 +27,18 @@ var rules = map[string]rule{
 	"python-env":  {nil, "environments are built from text, whoever it belongs to"},
 	"ratelimit":   {nil, "one algorithm, for whatever is counted"},
 	"toolchain":   {nil, "executables are obtained before there is anything else"},
-	"certificate": {nil, "certificates of names, whatever is served below them"},
 	"logs":        {nil, "lines of text, whoever printed them"},
 	"usage":       {[]string{"store"}, "the journal carries the store's records and knows no request"},
 	"doctor":      {nil, "it looks at a host, and is told what other packages know of it"},
 	"gateway":     {[]string{"store", "ratelimit", "sandbox"}, "it borrows sandboxes through its own interface"},
 	"deploy":      {[]string{"store", "sandbox", "python-env"}, "it orders the steps and leaves each to its package"},
 	"adopt":       {[]string{"store", "deploy", "python-env"}, "it hands other programs' rows to the ordinary deploy path"},
+	"metrics":     {[]string{"store", "sandbox"}, "it counts what it is told, and is told by whoever wires the parts"},
+	"handover":    {nil, "descriptors and a few words, whatever they are of"},
 	"backup":      {[]string{"store"}, "a file of rows, whatever they mean"},
 	"admin":       {[]string{"store", "deploy", "sandbox"}, "it is a door, and reaches the parts through its own interfaces"},
 	"cli":         {[]string{"*"}, "it wires the parts together, and nobody else knows them all"},
+	"certificate": {nil, "certificates of names, whatever is served below them"},
 }
 
 // lower are packages that may be imported from their own top directory and by cli alone: they are one of several ways.

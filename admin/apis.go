@@ -15,15 +15,16 @@ const shownExits = 10
 // api finds the API that a request's path names.
 func (s *Server) api(ctx context.Context, idOrName string) (store.API, error) {
 	api, err := s.store.API(ctx, idOrName)
-	if errors.Is(err, store.ErrNotFound) {
-		return api, notFound(fmt.Sprintf("there is no API %q", idOrName), "see `apibuilder apis list`")
+	if errors.Is(err, store.ErrNotFound) || err == nil && !callerOf(ctx).sees(api) {
+		return store.API{}, notFound(fmt.Sprintf("there is no API %q", idOrName), "see `apibuilder apis list`")
 	}
+	subjectOf(ctx).is(api)
 	return api, err
 }
 
 func (s *Server) listAPIs(_ http.ResponseWriter, r *http.Request) (any, error) {
 	apis, err := s.store.APIs(r.Context())
-	return each(apis, s.apiOut), err
+	return each(callerOf(r.Context()).visible(apis), s.apiOut), err
 }
 
 func (s *Server) showAPI(_ http.ResponseWriter, r *http.Request) (any, error) {

@@ -13,6 +13,7 @@ import (
 
 	"apibuilder/admin"
 	"apibuilder/deploy"
+	"apibuilder/sandbox"
 	"apibuilder/store"
 	"apibuilder/store/sqlite"
 )
@@ -78,6 +79,7 @@ func (d *deployer) Rollback(ctx context.Context, idOrName string, number int) (s
 // lifecycle is a fake that remembers what was asked for.
 type lifecycle struct {
 	running map[string]bool
+	trouble map[string]sandbox.Trouble
 	err     error
 }
 
@@ -90,6 +92,11 @@ func (l *lifecycle) Sleep(apiID string) bool {
 func (l *lifecycle) Wake(_ context.Context, apiID string) error {
 	l.running[apiID] = l.err == nil
 	return l.err
+}
+
+func (l *lifecycle) Trouble(apiID string) (sandbox.Trouble, bool) {
+	t, ok := l.trouble[apiID]
+	return t, ok
 }
 
 func (l *lifecycle) Running(apiID string) bool { return l.running[apiID] }
@@ -157,8 +164,8 @@ func newFixture(t *testing.T) *fixture {
 		Info: func() admin.ServerInfo { return admin.ServerInfo{Version: "1"} },
 		Log:  zap.NewNop(),
 
-		Pythons: &f.pythons,
-		MayMap:  func(host string) bool { return host == "api.customer.com" },
+		Pythons: &f.pythons, Metrics: http.NotFoundHandler(),
+		MayMap: func(host string) bool { return host == "api.customer.com" },
 	})
 	return f
 }

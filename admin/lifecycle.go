@@ -18,6 +18,8 @@ type Lifecycle interface {
 	Wake(ctx context.Context, apiID string) error
 	// Running reports whether an API's program runs.
 	Running(apiID string) bool
+	// Trouble says why an API's program is not started when somebody calls it; false when it is.
+	Trouble(apiID string) (sandbox.Trouble, bool)
 }
 
 func (s *Server) sleepAPI(_ http.ResponseWriter, r *http.Request) (any, error) {

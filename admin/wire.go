@@ -63,6 +63,7 @@ type API struct {
 	State         string            `json:"state"` // "serving", or "deploying" while its first version is built
 	ActiveVersion int               `json:"active_version"`
 	Running       bool              `json:"running"` // else the next request starts it
+	Trouble       *Trouble          `json:"trouble,omitempty"`
 	Public        bool              `json:"public"`
 	PublicDocs    bool              `json:"public_docs"`
 	User          string            `json:"user"`
@@ -75,6 +76,14 @@ type API struct {
 	UpdatedAt     time.Time         `json:"updated_at"`
 	Versions      []Version         `json:"versions,omitempty"`
 	Exits         []Exit            `json:"exits,omitempty"`
+}
+
+// Trouble says that the API's program is not started before a time, because it failed again and again.
+type Trouble struct {
+	Reason   string    `json:"reason"` // of the last failure
+	Failures int       `json:"failures"`
+	Until    time.Time `json:"until"`
+	Loop     bool      `json:"loop"` // consumers get crash_loop
 }
 
 // Origins say where limits come from, in the words of deploy.Origin: version, plan, default, plan_ceiling, server_ceiling.
@@ -176,14 +185,20 @@ type Token struct {
 	ID        string     `json:"id"`
 	Name      string     `json:"name"`
 	Prefix    string     `json:"prefix"`
+	Role      string     `json:"role"`           // operator, author or reader
+	User      string     `json:"user,omitempty"` // id of the user whose APIs it is for
 	CreatedAt time.Time  `json:"created_at"`
+	ExpiresAt *time.Time `json:"expires_at"` // null: never
 	RevokedAt *time.Time `json:"revoked_at"`
 	Secret    string     `json:"secret,omitempty"`
 }
 
 // TokenRequest is the body of POST /api/v1/tokens.
 type TokenRequest struct {
-	Name string `json:"name,omitempty"`
+	Name      string     `json:"name,omitempty"`
+	Role      string     `json:"role,omitempty"` // empty: operator
+	User      string     `json:"user,omitempty"` // name or id
+	ExpiresAt *time.Time `json:"expires_at,omitempty"`
 }
 
 // LogLine is one line of GET /api/v1/apis/{api}/logs. Text is untrusted.

@@ -22,8 +22,9 @@ func (l lender) Acquire(ctx context.Context, apiID string) (gateway.Lease, error
 	return lease, nil
 }
 
-// Wake implements admin.Lifecycle.
+// Wake implements admin.Lifecycle. Whoever asks for it by hand is not held off.
 func (l lender) Wake(ctx context.Context, apiID string) error {
+	l.Forgive(apiID)
 	lease, err := l.Manager.Acquire(ctx, apiID)
 	if err == nil {
 		lease.Release()

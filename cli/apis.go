@@ -83,6 +83,9 @@ func describeAPI(w io.Writer, api admin.API) {
 	row(w, "URL", api.URL)
 	row(w, "Docs", api.DocsURL)
 	row(w, "State", api.State)
+	if t := api.Trouble; t != nil {
+		row(w, "Trouble", troubleText(*t))
+	}
 	row(w, "Owner", api.User)
 	row(w, "Public", yesNo(api.Public))
 	row(w, "Public docs", yesNo(api.PublicDocs))
@@ -106,6 +109,15 @@ func describeAPI(w io.Writer, api admin.API) {
 		indent(w, e.Detail)
 		indent(w, e.Output)
 	}
+}
+
+func troubleText(t admin.Trouble) string {
+	kind := "held off"
+	if t.Loop {
+		kind = "crash_loop: not started"
+	}
+	return fmt.Sprintf("%s until %s after %d failures in a row, the last one %s; `apis wake` or a deploy starts it at once",
+		kind, timeText(t.Until), t.Failures, printable(t.Reason))
 }
 
 func versionRows(w io.Writer, api admin.API) {

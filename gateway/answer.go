@@ -31,16 +31,17 @@ const (
 type answer struct {
 	gateway *Gateway
 	w       http.ResponseWriter
-	control *http.ResponseController // of w
+	control http.ResponseController // of w
 	request *http.Request
 	id      string
 	start   time.Time
 	from    origin
 
-	limits ratelimit.Result
-	usage  *store.Usage // nil: not counted
-	kept   bool         // usage is with the journal
-	upload *upload      // nil: no body, or nobody read it
+	limits  ratelimit.Result
+	usage   *store.Usage // nil: not counted
+	counted store.Usage  // what usage points to
+	kept    bool         // usage is with the journal
+	upload  *upload      // nil: no body, or nobody read it
 
 	status  int   // 0: no header yet
 	length  int64 // of the body as declared, -1: not declared
@@ -56,7 +57,7 @@ type answer struct {
 func newAnswer(g *Gateway, w http.ResponseWriter, r *http.Request) *answer {
 	now := time.Now()
 	return &answer{
-		gateway: g, w: w, control: http.NewResponseController(w), request: r,
+		gateway: g, w: w, control: *http.NewResponseController(w), request: r,
 		id: newRequestID(now), start: now, length: -1,
 	}
 }
@@ -72,7 +73,7 @@ func (a *answer) WriteHeader(status int) {
 	if status >= 200 {
 		a.status = status
 		a.stamp(a.Header())
-		if mayUpgrade(a.request) {
+		if mayUpgrade(a.request) || a.gateway.traffic.isRetiring() {
 			a.Header()["Connection"] = []string{"close"}
 		}
 	} else {

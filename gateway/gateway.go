@@ -18,6 +18,7 @@ import (
 	"cmp"
 	"context"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/gorilla/mux"
@@ -29,21 +30,13 @@ import (
 
 // Config is how a Gateway behaves. The zero value is usable: each zero field means its default.
 type Config struct {
-	// RequestTimeout bounds the wait for the program's response header. While a body is being uploaded it starts again
-	// with each piece. Default 60s.
-	RequestTimeout time.Duration
+	// Timeouts and Limits hold for every API whose owner has set no others.
+	Timeouts Timeouts
+	Limits   Limits
 	// StartTimeout bounds the wait for a sandbox; the sandboxes' own start timeout should be shorter. Default 2m.
 	StartTimeout time.Duration
-	// IdleTimeout ends an answer or an upgraded connection on which nothing moved for so long. Default 5m.
-	IdleTimeout time.Duration
 	// ExitWait is how long a broken exchange waits to learn how the sandbox ended. Default 2s.
 	ExitWait time.Duration
-	// MaxBodyBytes is the largest request body; 0 means no bound.
-	MaxBodyBytes int64
-	// MaxHeaderBytes bounds the request line and the header fields of a request, together. Default 64 KiB.
-	MaxHeaderBytes int
-	// MaxURLBytes bounds the request target. Default 16 KiB.
-	MaxURLBytes int
 	// TrustedProxies are believed about where a consumer's request comes from: what they say in X-Forwarded-For, -Proto and
 	// -Host, and in the PROXY protocol, counts. Default: nobody.
 	TrustedProxies Proxies
@@ -71,17 +64,8 @@ type Config struct {
 }
 
 func (c Config) withDefaults() Config {
-	for field, value := range map[*time.Duration]time.Duration{
-		&c.RequestTimeout: 60 * time.Second,
-		&c.StartTimeout:   2 * time.Minute,
-		&c.IdleTimeout:    5 * time.Minute,
-		&c.ExitWait:       2 * time.Second,
-	} {
-		if *field <= 0 {
-			*field = value
-		}
-	}
-	c.MaxHeaderBytes, c.MaxURLBytes = cmp.Or(c.MaxHeaderBytes, headerBytes), cmp.Or(c.MaxURLBytes, urlBytes)
+	c.Timeouts, c.Limits = c.Timeouts.withDefaults(), c.Limits.withDefaults()
+	c.StartTimeout, c.ExitWait = cmp.Or(c.StartTimeout, 2*time.Minute), cmp.Or(c.ExitWait, 2*time.Second)
 	if c.Log == nil {
 		c.Log = zap.NewNop()
 	}
@@ -113,7 +97,8 @@ type Gateway struct {
 	appsSuffix string     // of AppsDomain, with the dot
 	mapped     *hostTable // nil: no name may be mapped
 
-	traffic traffic
+	traffic   traffic
+	admission admission
 }
 
 // New returns a Gateway that reads what it needs to know from st, and subscribes to its changes until Drain.
@@ -160,7 +145,11 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		a.problem(wordBadRequest)
 		return
 	}
-	if !g.answerOwn(a) {
+	switch {
+	case g.answerOwn(a):
+	case strings.HasPrefix(r.RequestURI, runPrefix): // what the router would find too, with two copies of the request
+		g.run(a, r)
+	default:
 		g.router.ServeHTTP(a, r)
 	}
 }

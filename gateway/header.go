@@ -97,15 +97,32 @@ func requestHeader(r *http.Request, id string, from *origin) http.Header {
 			out[name] = values
 		}
 	}
+	own := &ownFields{out, make([]string, 0, mostOwnFields)}
 	if hasToken(in["Te"], "trailers") {
-		out["Te"] = []string{"trailers"}
+		own.set("Te", "trailers")
 	}
 	if isUpgrade(r) {
-		out["Connection"], out["Upgrade"] = []string{"Upgrade"}, []string{"websocket"}
+		own.set("Connection", "Upgrade")
+		own.set("Upgrade", "websocket")
 	}
-	from.set(out)
-	out["X-Request-Id"] = []string{id}
+	from.set(own)
+	own.set("X-Request-Id", id)
 	return out
+}
+
+const mostOwnFields = 9
+
+// ownFields sets fields of one value, with one allocation for the values of all.
+type ownFields struct {
+	header http.Header
+	values []string
+}
+
+// set takes a name in canonical form.
+func (f *ownFields) set(name, value string) {
+	f.values = append(f.values, value)
+	at := len(f.values) - 1
+	f.header[name] = f.values[at : at+1 : at+1]
 }
 
 // folded takes underscores for hyphens, because programs that see fields as CGI variables (RFC 3875, 4.1.18) cannot
@@ -131,7 +148,7 @@ func withoutSecrets(name string, values []string) []string {
 	}
 	var kept []string
 	for _, value := range values {
-		if len(secretsOf(name, value)) == 0 {
+		if !hasSecrets(name, value) {
 			kept = append(kept, value)
 		}
 	}

@@ -111,11 +111,11 @@ func (o *origin) possible() bool {
 
 // set puts on a program's request where it comes from. Of the addresses on its way the consumer's alone is told: programs
 // believe the first, wherever it stands.
-func (o *origin) set(h http.Header) {
+func (o *origin) set(h *ownFields) {
 	forwarded := make([]byte, 0, 64)
 	if o.client.IsValid() {
 		client := o.client.String()
-		h["X-Forwarded-For"] = []string{client}
+		h.set("X-Forwarded-For", client)
 		forwarded = append(forwarded, "for="...)
 		if o.client.Is6() {
 			client = `"[` + client + `]"`
@@ -123,11 +123,11 @@ func (o *origin) set(h http.Header) {
 		forwarded = append(append(forwarded, client...), ';')
 	}
 	if o.host != "" {
-		h["X-Forwarded-Host"] = []string{o.host}
+		h.set("X-Forwarded-Host", o.host)
 		forwarded = append(append(append(forwarded, `host="`...), o.host...), `";`...)
 	}
-	h["X-Forwarded-Prefix"] = []string{o.prefix}
-	h["X-Forwarded-Proto"] = []string{o.proto}
+	h.set("X-Forwarded-Prefix", o.prefix)
+	h.set("X-Forwarded-Proto", o.proto)
 	forwarded = append(append(forwarded, "proto="...), o.proto...)
-	h["Forwarded"] = []string{string(forwarded)}
+	h.set("Forwarded", string(forwarded))
 }

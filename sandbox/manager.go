@@ -212,7 +212,7 @@ func (m *Manager) run(api string, s *slot, st *start) {
 	switch {
 	case err != nil:
 		m.live--
-		s.backoff.failed(time.Now(), err)
+		m.tellLocked(s.backoff.failed(time.Now(), err))
 	case m.apis[api] != s || s.current != nil || m.stopped: // removed, replaced or stopped meanwhile
 		m.drainLocked(m.life, i)
 	default:
@@ -224,6 +224,7 @@ func (m *Manager) run(api string, s *slot, st *start) {
 
 // watchLocked clears the slot when its instance ends by itself.
 func (m *Manager) watchLocked(s *slot, i *Instance) {
+	m.keepHealthyLocked(i)
 	go func() {
 		<-i.done
 		m.mu.Lock()
@@ -233,7 +234,7 @@ func (m *Manager) watchLocked(s *slot, i *Instance) {
 		}
 		s.current = nil
 		m.live--
-		s.backoff.died(time.Now(), i.started, i.exit)
+		m.tellLocked(s.backoff.died(time.Now(), i.started, i.exit))
 	}()
 }
 

@@ -159,7 +159,7 @@ func (p *pool) fill(ctx context.Context) bool {
 	switch {
 	case err != nil:
 		if s != nil {
-			s.backoff.failed(time.Now(), err)
+			_ = s.backoff.failed(time.Now(), err) // nobody waits for it
 		}
 		if ctx.Err() == nil {
 			p.log.Warn("a warm sandbox did not start", zap.String("environment", at.environment), zap.Error(err))

@@ -12,6 +12,24 @@ import (
 type Options struct {
 	// RequestTimeout bounds the wait for the beginning of the program's answer.
 	RequestTimeout time.Duration `json:"request_timeout,omitempty"`
+	// HealthPath is asked whether the program is well: every HealthInterval, for HealthTimeout; after HealthFailures failures in
+	// a row the program is replaced. They are those of the program's start.
+	HealthPath     string        `json:"health_path,omitempty"`
+	HealthInterval time.Duration `json:"health_interval,omitempty"`
+	HealthTimeout  time.Duration `json:"health_timeout,omitempty"`
+	HealthFailures int           `json:"health_failures,omitempty"`
+
+	// What these bound is told where they are used: gateway.Timeouts and gateway.Limits.
+	ConnectTimeout    time.Duration `json:"connect_timeout,omitempty"`
+	UploadTimeout     time.Duration `json:"upload_timeout,omitempty"`
+	StreamTimeout     time.Duration `json:"stream_timeout,omitempty"`
+	TotalTimeout      time.Duration `json:"total_timeout,omitempty"`
+	QueueTimeout      time.Duration `json:"queue_timeout,omitempty"`
+	MaxBody           int64         `json:"max_body,omitempty"` // bytes
+	MaxRequests       int           `json:"max_requests,omitempty"`
+	MaxRequestsPerKey int           `json:"max_requests_per_key,omitempty"`
+	Queue             int           `json:"queue,omitempty"`
+
 	// Host is a name at which the API answers by itself, in lower case. No two APIs have the same: CreateAPI and UpdateAPI
 	// return ErrConflict.
 	Host string `json:"host,omitempty"`
@@ -28,6 +46,9 @@ type Options struct {
 	CORSCredentials bool `json:"cors_credentials,omitempty"`
 	// CORSMaxAge is how long browsers may remember the answer.
 	CORSMaxAge time.Duration `json:"cors_max_age,omitempty"`
+
+	// Sdists are names of packages to build from source, apart by commas, or "all". It acts at the next deploy.
+	Sdists string `json:"sdists,omitempty"`
 }
 
 // EncodeOptions is what drivers store of an API's options: a JSON object.
