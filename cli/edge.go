@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"net"
 	"net/mail"
 	"net/url"
 	"strings"
@@ -84,7 +85,9 @@ func (o *edgeOptions) readHosts(s settings) (err error) {
 	if err != nil || public == nil {
 		return err
 	}
-	o.publicHost = strings.ToLower(public.Hostname())
+	if o.publicHost = strings.ToLower(public.Hostname()); net.ParseIP(o.publicHost) != nil {
+		o.publicHost = "" // no API has it, and no certificate
+	}
 	if o.isOfApps(o.publicHost) {
 		return usagef("--public-url is below --apps-domain %s, where only APIs are: choose another name for the server", o.appsDomain)
 	}

@@ -11,6 +11,7 @@ import (
 
 	"apibuilder/certificate"
 	"apibuilder/gateway"
+	"apibuilder/store"
 )
 
 // edge are the listeners for consumers besides the one without TLS; each may be nil.
@@ -93,6 +94,26 @@ func (s *server) serveEdge(g *gateway.Gateway) (done []chan struct{}) {
 		done = append(done, s.run("redirect", func() error { return g.ServeRedirect(s.edge.redirect, port, s.edge.first) }))
 	}
 	return done
+}
+
+// addresses are an API's own: below the domain of APIs, and the one that it is mapped to.
+func (s *server) addresses(a store.API) []string {
+	scheme, port := "http", s.listener.Addr().(*net.TCPAddr).Port
+	if s.edge.secure != nil {
+		scheme, port = "https", s.securePort()
+	}
+	suffix := ":" + strconv.Itoa(port)
+	if scheme == "http" && port == 80 || scheme == "https" && port == 443 {
+		suffix = ""
+	}
+	var all []string
+	if domain := s.options.edge.appsDomain; domain != "" {
+		all = append(all, scheme+"://"+a.Name+"."+domain+suffix)
+	}
+	if host := a.Options.Host; host != "" && s.options.edge.mayMap(host) {
+		all = append(all, scheme+"://"+host+suffix)
+	}
+	return all
 }
 
 // securePort is the port at which consumers reach the listener with TLS: that of the public URL, because there may be another

@@ -131,8 +131,9 @@ func TestTheEdge(t *testing.T) {
 			t.Errorf("%s: another spelling of the public path: status %d", prefix, res.StatusCode)
 		}
 	}
-	if out, err := s.command("apis", "list", "--json"); err != nil || strings.Count(out, `"name"`) != 1 {
-		t.Errorf("APIs %s, %v", out, err)
+	out, err := s.command("apis", "show", "edge")
+	if err != nil || !strings.Contains(out, "https://edge.apps.example.com\n") || !strings.Contains(out, "https://api.customer.com\n") {
+		t.Errorf("apis show: %s, %v", out, err)
 	}
 	if res, _ := n.call("GET", "https://edge.apps.example.com/healthz", d.Key); res.StatusCode != 404 || res.Header.Get("Content-Type") != "application/json" {
 		t.Errorf("/healthz at the API's address: %d %v", res.StatusCode, res.Header)
