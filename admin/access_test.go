@@ -56,6 +56,8 @@ var operations = map[string]string{
 	"GET /api/v1/apis/%s/logs":                        "",
 	"POST /api/v1/apis/%s/sleep":                      "",
 	"POST /api/v1/apis/%s/wake":                       "",
+	"PUT /api/v1/apis/%s/traffic":                     `{"shares":[{"version":1,"weight":1}]}`,
+	"POST /api/v1/apis/%s/promote":                    `{}`,
 	"POST /api/v1/apis/%s/rollback":                   `{}`,
 	"GET /api/v1/apis/%s/versions/active/environment": "",
 	"GET /api/v1/usage?api=%s":                        "",

@@ -64,6 +64,7 @@ func (s *Server) apiOut(a store.API) API {
 		ID: a.ID, Name: a.Name, URL: url, DocsURL: url + "/docs", State: state, ActiveVersion: a.ActiveVersion,
 		Running: s.lifecycle.Running(a.ID),
 		Public:  a.Public, PublicDocs: a.PublicDocs, User: a.UserID, Rate: rateOut(a.Rate), Options: options.Texts(a.Options),
+		Traffic:   each(a.Split(), func(s store.Share) Share { return Share(s) }),
 		CreatedAt: a.CreatedAt, UpdatedAt: a.UpdatedAt,
 	}
 }

@@ -29,6 +29,10 @@ type Deployer interface {
 	Delete(ctx context.Context, idOrName string) (store.API, error)
 	// Rollback makes a version that was ready before serve again; number 0 means the newest before the active one.
 	Rollback(ctx context.Context, idOrName string, number int) (store.API, error)
+	// Traffic splits requests among versions by weight; one alone is promoted.
+	Traffic(ctx context.Context, idOrName string, shares []store.Share) (store.API, error)
+	// Promote gives all requests to a version; number 0 means the newest of the split.
+	Promote(ctx context.Context, idOrName string, number int) (store.API, error)
 	// Packages tells what a version is built from; number 0 is the version that serves.
 	Packages(ctx context.Context, idOrName string, number int) (deploy.Packages, error)
 	// Lock resolves requirements and builds nothing.
@@ -67,11 +71,13 @@ type Server struct {
 	lifecycle Lifecycle
 	cfg       Config
 	mux       *http.ServeMux
+	openapi   []byte
 }
 
 // New returns a Server. Config.Flush brings usage records that are still on their way into the store; nil: there are none.
 func New(st store.Store, deployer Deployer, lifecycle Lifecycle, logs Logs, cfg Config) *Server {
 	s := &Server{store: st, deployer: deployer, lifecycle: lifecycle, logs: logs, cfg: cfg, mux: http.NewServeMux()}
+	s.makeDocument()
 	for pattern, handle := range s.routes() {
 		s.mux.HandleFunc(pattern, s.handle(handle))
 	}
@@ -103,6 +109,8 @@ func (s *Server) routes() map[string]handler {
 		"POST /api/v1/apis/{api}/sleep":        s.sleepAPI,
 		"POST /api/v1/apis/{api}/wake":         s.wakeAPI,
 		"POST /api/v1/apis/{api}/rollback":     s.rollbackAPI,
+		"POST /api/v1/apis/{api}/promote":      s.promoteAPI,
+		"PUT /api/v1/apis/{api}/traffic":       s.setTraffic,
 
 		"GET /api/v1/apis/{api}/versions/{version}/environment": s.showEnvironment,
 		"POST /api/v1/locks": s.makeLock,
@@ -123,6 +131,7 @@ func (s *Server) routes() map[string]handler {
 		"GET /api/v1/usage":             s.readUsage,
 		"GET /api/v1/audit":             s.readAudit,
 		"GET /api/v1/server":            s.showServer,
+		"GET /api/v1/openapi.json":      s.showDocument,
 	}
 }
 

@@ -71,12 +71,41 @@ type API struct {
 	Plan          string            `json:"plan,omitempty"` // its owner's; with the limits
 	Rate          *Rate             `json:"rate"`
 	Options       map[string]string `json:"options,omitempty"` // those that are set
-	Limits        *Limits           `json:"limits,omitempty"`  // of the active version
+	Traffic       []Share           `json:"traffic,omitempty"` // of a split; else the active version gets all requests
+	Notice        string            `json:"notice,omitempty"`  // what a call did besides what it was asked for
+	Instances     []Instance        `json:"instances,omitempty"`
+	Limits        *Limits           `json:"limits,omitempty"` // of the active version
 	LimitOrigins  *Origins          `json:"limit_origins,omitempty"`
 	CreatedAt     time.Time         `json:"created_at"`
 	UpdatedAt     time.Time         `json:"updated_at"`
 	Versions      []Version         `json:"versions,omitempty"`
 	Exits         []Exit            `json:"exits,omitempty"`
+}
+
+// Share is the part of an API's requests that a version gets: its weight of the sum of all weights.
+type Share struct {
+	Version int `json:"version"`
+	Weight  int `json:"weight"`
+}
+
+// Traffic is the body of PUT /api/v1/apis/{api}/traffic: two or more versions, the active one among them, or one, which is
+// promoted. A weight of 0 takes a version out.
+type Traffic struct {
+	Shares []Share `json:"shares"`
+}
+
+// Promotion is the body of POST /api/v1/apis/{api}/promote; version 0 is the newest of the split.
+type Promotion struct {
+	Version int `json:"version,omitempty"`
+}
+
+// Instance describes one of an API's sandboxes.
+type Instance struct {
+	Version     int        `json:"version"`
+	State       string     `json:"state"` // "starting", "serving", "draining", or "alone": it ends after its one request
+	InFlight    int        `json:"in_flight"`
+	MemoryBytes int64      `json:"memory_bytes,omitempty"`
+	Started     *time.Time `json:"started,omitempty"`
 }
 
 // Trouble says that the API's program is not started before a time, because it failed again and again.

@@ -29,6 +29,7 @@ type serveOptions struct {
 	publicURL     string
 	host          hostOptions
 	warmMemory    int64
+	memoryReserve int64         // bytes; 0: memory is not looked at
 	idleTimeout   time.Duration // 0: never
 	limits        deploy.Policy
 	requests      requestOptions
@@ -115,7 +116,7 @@ func readServeOptions(s settings) (serveOptions, error) {
 		metricsListen: s.text("metrics-listen"),
 		noExample:     s.text("no-example") == "true",
 	}
-	var errs [14]error
+	var errs [15]error
 	o.publicURL, errs[0] = parse(s, "public-url", parsePublicURL)
 	o.host, errs[1] = readHostOptions(s)
 	o.requests, errs[2] = readRequestOptions(s)
@@ -126,7 +127,8 @@ func readServeOptions(s settings) (serveOptions, error) {
 	o.maxSandboxes, errs[8] = parse(s, "max-sandboxes", parseCount)
 	_, errs[9] = parse(s, "no-example", parseToggle)
 	o.idleTimeout, errs[11] = parse(s, "idle-timeout", parseIdleTimeout)
-	o.warmMemory, errs[10] = readWarmMemory(s)
+	o.warmMemory, errs[10] = readMemory(s, "warm-memory", 8)
+	o.memoryReserve, errs[14] = readMemory(s, "memory-reserve", 32)
 	o.database, errs[12] = databaseURL(s)
 	o.edge, errs[13] = readEdgeOptions(s)
 	for _, err := range errs {
@@ -137,9 +139,9 @@ func readServeOptions(s settings) (serveOptions, error) {
 	return o, nil
 }
 
-// readWarmMemory returns bytes, 0 for none.
-func readWarmMemory(s settings) (int64, error) {
-	switch s.text("warm-memory") {
+// readMemory reads a size in bytes, 0 for none; its default is a part of the machine's memory.
+func readMemory(s settings, flag string, part int64) (int64, error) {
+	switch s.text(flag) {
 	case "none":
 		return 0, nil
 	case "":
@@ -147,9 +149,9 @@ func readWarmMemory(s settings) (int64, error) {
 		if err := unix.Sysinfo(&info); err != nil {
 			return 0, fmt.Errorf("ask for the machine's memory: %w", err)
 		}
-		return int64(info.Totalram) * int64(info.Unit) / 8, nil
+		return int64(info.Totalram) * int64(info.Unit) / part, nil
 	}
-	return parse(s, "warm-memory", parseSize)
+	return parse(s, flag, parseSize)
 }
 
 func parsePublicURL(text string) (string, error) {

@@ -156,18 +156,27 @@ func (s *server) openHost(ctx context.Context) (err error) {
 }
 
 func (s *server) openSandboxes(ctx context.Context) error {
+	memory, err := hostMemory(s.options.memoryReserve)
+	if err != nil {
+		return err
+	}
 	s.manager = sandbox.NewManager(sandbox.ManagerConfig{
-		Driver:       s.host.driver(s.data.path),
-		Source:       func(ctx context.Context, api string) (sandbox.Spec, error) { return s.deployer.Source(ctx, api) },
-		StartTimeout: s.options.startTimeout,
-		IdleTimeout:  s.options.idleTimeout,
-		WarmMemory:   s.options.warmMemory,
-		DrainTimeout: s.options.drainTimeout,
-		MaxSandboxes: s.options.maxSandboxes,
-		Transport:    func(dial sandbox.Dialer) sandbox.Transport { return gateway.NewTransport(dial) },
-		OnOutput:     s.keepOutput,
-		OnExit:       s.keepExit,
-		Log:          s.log.Named("sandbox"),
+		Driver: s.host.driver(s.data.path),
+		Source: func(ctx context.Context, api string, version int) (sandbox.Spec, error) {
+			return s.deployer.Source(ctx, api, version)
+		},
+		Plan:          func(ctx context.Context, api string) (sandbox.Plan, error) { return s.deployer.Plan(ctx, api) },
+		StartTimeout:  s.options.startTimeout,
+		IdleTimeout:   s.options.idleTimeout,
+		WarmMemory:    s.options.warmMemory,
+		DrainTimeout:  s.options.drainTimeout,
+		Memory:        memory,
+		MemoryReserve: s.options.memoryReserve,
+		MaxSandboxes:  s.options.maxSandboxes,
+		Transport:     func(dial sandbox.Dialer) sandbox.Transport { return gateway.NewTransport(dial) },
+		OnOutput:      s.keepOutput,
+		OnExit:        s.keepExit,
+		Log:           s.log.Named("sandbox"),
 	})
 	s.deployer = deploy.New(s.store, s.host.builder, sandboxes{s.manager, s.book}, s.options.limits)
 	s.deployer.Observe(s.countDeploy)
@@ -175,6 +184,7 @@ func (s *server) openSandboxes(ctx context.Context) error {
 		return err
 	}
 	s.stops = append(s.stops, stop{"sandboxes", s.options.drainTimeout + stopTimeout, s.manager.Stop})
+	s.followPlans()
 	return nil
 }
 

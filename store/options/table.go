@@ -16,7 +16,7 @@ import (
 var table = slices.Concat([]Option{
 	duration("request-timeout", "`--request-timeout` of the server", "time that the program may take to begin its answer",
 		time.Millisecond, 24*time.Hour, func(o *store.Options) *time.Duration { return &o.RequestTimeout }),
-}, requestSettings, healthSettings, buildSettings, edge)
+}, requestSettings, instanceSettings, healthSettings, buildSettings, edge)
 
 var buildSettings = []Option{
 	of("sdists", "NAMES", "wheels only", "packages to build from source, apart by commas, or all that have no wheel: all; where the operator "+

@@ -122,12 +122,15 @@ func fillField(name string, v reflect.Value, n int64) {
 		v.SetInt(n)
 	case reflect.Float64:
 		v.SetFloat(float64(n) + 0.25)
-	case reflect.Slice:
-		v.Set(reflect.ValueOf([]string{name, "some value"}))
 	case reflect.Map:
 		v.Set(reflect.ValueOf(map[string]string{name: "some value"}))
 	case reflect.Array:
 		reflect.Copy(v, reflect.ValueOf([]byte(name+" "+store.NewID("x"))))
+	case reflect.Slice:
+		v.Set(reflect.MakeSlice(v.Type(), 2, 2))
+		for i := range v.Len() {
+			fillField(name, v.Index(i), n*10+int64(i))
+		}
 	case reflect.Struct:
 		for i := range v.NumField() {
 			fillField(v.Type().Field(i).Name, v.Field(i), n*10+int64(i))
