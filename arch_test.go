@@ -4,6 +4,7 @@ import (
 	"go/parser"
 	"go/token"
 	"io/fs"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -21,7 +22,7 @@ type rule struct {
 
 var rules = map[string]rule{
 	".":           {[]string{"cli"}, "main knows exit codes and signals, the commands know the rest"},
-	"store":       {nil, "it holds the nouns that every other package speaks"},
+	"store":       {[]string{"ratelimit"}, "it holds the nouns that every other package speaks; its options are written as limits are read"},
 	"sandbox":     {nil, "it may take an environment's path but never know its builder, nor who asks"},
 	"python-env":  {nil, "environments are built from text, whoever it belongs to"},
 	"ratelimit":   {nil, "one algorithm, for whatever is counted"},
@@ -41,7 +42,7 @@ var rules = map[string]rule{
 }
 
 // lower are packages that may be imported from their own top directory and by cli alone: they are one of several ways.
-var lower = []string{"store/sqlite", "store/postgres", "sandbox/nsjail", "sandbox/cgroup", "sandbox/runner", "admin/client"}
+var lower = []string{"store/sqlite", "store/postgres", "store/sealed", "sandbox/nsjail", "sandbox/cgroup", "sandbox/runner", "admin/client"}
 
 // TestImportsPointOneWay reads the imports of all shipped files.
 func TestImportsPointOneWay(t *testing.T) {
@@ -123,6 +124,19 @@ func eachFile(t *testing.T, fn func(dir, path string, imports []string)) {
 	})
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestTheBinaryHasNoTestMachinery looks at everything that is linked, whoever imports it.
+func TestTheBinaryHasNoTestMachinery(t *testing.T) {
+	out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", ".").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name := range strings.SplitSeq(string(out), "\n") {
+		if name == "testing" || strings.HasPrefix(name, "github.com/letsencrypt/") || strings.HasPrefix(name, "go.uber.org/goleak") {
+			t.Errorf("the binary has %s", name)
+		}
 	}
 }
 

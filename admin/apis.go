@@ -45,7 +45,7 @@ func (s *Server) showAPI(_ http.ResponseWriter, r *http.Request) (any, error) {
 		return nil, err
 	}
 	out := s.apiOut(api)
-	out.Plan = plan.Name
+	out.Plan, out.Instances = plan.Name, each(s.lifecycle.Instances(api.ID), instanceOut)
 	out.Versions = each(versions, func(v store.Version) Version { return s.versionOut(v, plan) })
 	out.Exits = each(exits, func(e store.Exit) Exit {
 		return Exit{Version: e.Version, Reason: e.Reason, Detail: e.Detail, Output: e.Output, Time: e.Time}

@@ -29,6 +29,10 @@ type Deployer interface {
 	Delete(ctx context.Context, idOrName string) (store.API, error)
 	// Rollback makes a version that was ready before serve again; number 0 means the newest before the active one.
 	Rollback(ctx context.Context, idOrName string, number int) (store.API, error)
+	// Traffic splits requests among versions by weight; one alone is promoted.
+	Traffic(ctx context.Context, idOrName string, shares []store.Share) (store.API, error)
+	// Promote gives all requests to a version; number 0 means the newest of the split.
+	Promote(ctx context.Context, idOrName string, number int) (store.API, error)
 	// Packages tells what a version is built from; number 0 is the version that serves.
 	Packages(ctx context.Context, idOrName string, number int) (deploy.Packages, error)
 	// Lock resolves requirements and builds nothing.
@@ -52,8 +56,11 @@ type Config struct {
 	Log   *zap.Logger
 
 	Pythons Pythons
+	Secrets Secrets
 	Metrics http.Handler           // answers GET /metrics; nil: there is none
 	MayMap  func(host string) bool // whether an API may have a host name, in lower case; nil: none
+	// Addresses are an API's own addresses besides URL; nil: it has none.
+	Addresses func(store.API) []string
 }
 
 // Server answers management requests. It may be used concurrently and owns no goroutine.
@@ -64,11 +71,13 @@ type Server struct {
 	lifecycle Lifecycle
 	cfg       Config
 	mux       *http.ServeMux
+	openapi   []byte
 }
 
 // New returns a Server. Config.Flush brings usage records that are still on their way into the store; nil: there are none.
 func New(st store.Store, deployer Deployer, lifecycle Lifecycle, logs Logs, cfg Config) *Server {
 	s := &Server{store: st, deployer: deployer, lifecycle: lifecycle, logs: logs, cfg: cfg, mux: http.NewServeMux()}
+	s.makeDocument()
 	for pattern, handle := range s.routes() {
 		s.mux.HandleFunc(pattern, s.handle(handle))
 	}
@@ -93,13 +102,25 @@ func (s *Server) routes() map[string]handler {
 		"PATCH /api/v1/apis/{api}":  s.patchAPI,
 		"DELETE /api/v1/apis/{api}": s.deleteAPI,
 
-		"GET /api/v1/apis/{api}/keys":          s.listKeys,
-		"POST /api/v1/apis/{api}/keys":         s.createKey,
+		"GET /api/v1/apis/{api}/keys":  s.listKeys,
+		"POST /api/v1/apis/{api}/keys": s.createKey,
+
+		"DELETE /api/v1/users/{user}/keys/{key}":      s.revokeKey,
+		"POST /api/v1/users/{user}/keys/{key}/rotate": s.rotateKey,
+		"POST /api/v1/apis/{api}/keys/{key}/rotate":   s.rotateKey,
+
 		"DELETE /api/v1/apis/{api}/keys/{key}": s.revokeKey,
+		"GET /api/v1/users/{user}/keys":        s.listKeys,
+		"POST /api/v1/users/{user}/keys":       s.createKey,
+		"GET /api/v1/keys":                     s.listKeys,
+		"POST /api/v1/keys/{key}/rotate":       s.rotateKey,
+		"DELETE /api/v1/keys/{key}":            s.revokeKey,
 		"GET /api/v1/apis/{api}/logs":          s.readLogs,
 		"POST /api/v1/apis/{api}/sleep":        s.sleepAPI,
 		"POST /api/v1/apis/{api}/wake":         s.wakeAPI,
 		"POST /api/v1/apis/{api}/rollback":     s.rollbackAPI,
+		"POST /api/v1/apis/{api}/promote":      s.promoteAPI,
+		"PUT /api/v1/apis/{api}/traffic":       s.setTraffic,
 
 		"GET /api/v1/apis/{api}/versions/{version}/environment": s.showEnvironment,
 		"POST /api/v1/locks": s.makeLock,
@@ -119,7 +140,11 @@ func (s *Server) routes() map[string]handler {
 		"DELETE /api/v1/tokens/{token}": s.revokeToken,
 		"GET /api/v1/usage":             s.readUsage,
 		"GET /api/v1/audit":             s.readAudit,
+		"GET /api/v1/usage/sums":        s.sumUsage,
+		"POST /api/v1/secrets/rotate":   s.rotateSecrets,
+		"GET /api/v1/quotas":            s.listQuotas,
 		"GET /api/v1/server":            s.showServer,
+		"GET /api/v1/openapi.json":      s.showDocument,
 	}
 }
 

@@ -25,11 +25,7 @@ func (l lender) Acquire(ctx context.Context, apiID string) (gateway.Lease, error
 // Wake implements admin.Lifecycle. Whoever asks for it by hand is not held off.
 func (l lender) Wake(ctx context.Context, apiID string) error {
 	l.Forgive(apiID)
-	lease, err := l.Manager.Acquire(ctx, apiID)
-	if err == nil {
-		lease.Release()
-	}
-	return err
+	return l.Manager.Wake(ctx, apiID)
 }
 
 // sandboxes run versions for the deployer. What an API's programs printed goes when the API goes.

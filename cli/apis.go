@@ -81,6 +81,9 @@ func describeAPI(w io.Writer, api admin.API) {
 	row(w, "Name", api.Name)
 	row(w, "ID", api.ID)
 	row(w, "URL", api.URL)
+	for _, address := range api.Addresses {
+		row(w, "Address", address)
+	}
 	row(w, "Docs", api.DocsURL)
 	row(w, "State", api.State)
 	if t := api.Trouble; t != nil {
@@ -97,6 +100,7 @@ func describeAPI(w io.Writer, api admin.API) {
 	if api.LimitOrigins != nil {
 		row(w, "Limits from", originsText(*api.LimitOrigins, api.Plan))
 	}
+	instanceRows(w, api)
 	fmt.Fprintln(w)
 	versionRows(w, api)
 	if len(api.Exits) == 0 {
@@ -121,13 +125,13 @@ func troubleText(t admin.Trouble) string {
 }
 
 func versionRows(w io.Writer, api admin.API) {
-	row(w, "VERSION", "STATE", "PYTHON", "CREATED", "LIMITS", "REASON")
+	row(w, "VERSION", "STATE", "REQUESTS", "PYTHON", "CREATED", "LIMITS", "REASON")
 	for _, v := range api.Versions {
 		state := v.State
 		if v.Number == api.ActiveVersion {
 			state = "active"
 		}
-		row(w, v.Number, state, v.Python, timeText(v.CreatedAt), limitsText(v.Limits), v.Reason)
+		row(w, v.Number, state, trafficText(api, v.Number), v.Python, timeText(v.CreatedAt), limitsText(v.Limits), v.Reason)
 		if v.Detail != "" {
 			indent(w, v.Detail)
 		}

@@ -22,24 +22,28 @@ import (
 
 // serveOptions are the settings of serve, read.
 type serveOptions struct {
-	dataDir       string
-	listen        string
-	adminListen   string
-	metricsListen string
-	publicURL     string
-	host          hostOptions
-	warmMemory    int64
-	idleTimeout   time.Duration // 0: never
-	limits        deploy.Policy
-	requests      requestOptions
-	startTimeout  time.Duration
-	drainTimeout  time.Duration
-	edge          edgeOptions
-	maxSandboxes  int
-	logLevel      zapcore.Level
-	noExample     bool
-	takeOver      bool
-	database      secret // a PostgreSQL's URL; empty: SQLite in the data directory
+	dataDir        string
+	listen         string
+	adminListen    string
+	metricsListen  string
+	publicURL      string
+	host           hostOptions
+	warmMemory     int64
+	memoryReserve  int64         // bytes; 0: memory is not looked at
+	idleTimeout    time.Duration // 0: never
+	limits         deploy.Policy
+	requests       requestOptions
+	startTimeout   time.Duration
+	drainTimeout   time.Duration
+	edge           edgeOptions
+	maxSandboxes   int
+	logLevel       zapcore.Level
+	noExample      bool
+	takeOver       bool
+	database       secret // a PostgreSQL's URL; empty: SQLite in the data directory
+	node           string
+	secretsKey     string        // empty: in the data directory
+	usageRetention time.Duration // 0: for ever
 }
 
 func (a *app) serveCommand() *cli.Command {
@@ -113,9 +117,9 @@ func readServeOptions(s settings) (serveOptions, error) {
 	o := serveOptions{
 		dataDir: s.text("data-dir"), listen: s.text("listen"), adminListen: s.text("admin-listen"),
 		metricsListen: s.text("metrics-listen"),
-		noExample:     s.text("no-example") == "true",
+		noExample:     s.text("no-example") == "true", secretsKey: s.text("secrets-key"),
 	}
-	var errs [14]error
+	var errs [17]error
 	o.publicURL, errs[0] = parse(s, "public-url", parsePublicURL)
 	o.host, errs[1] = readHostOptions(s)
 	o.requests, errs[2] = readRequestOptions(s)
@@ -126,9 +130,12 @@ func readServeOptions(s settings) (serveOptions, error) {
 	o.maxSandboxes, errs[8] = parse(s, "max-sandboxes", parseCount)
 	_, errs[9] = parse(s, "no-example", parseToggle)
 	o.idleTimeout, errs[11] = parse(s, "idle-timeout", parseIdleTimeout)
-	o.warmMemory, errs[10] = readWarmMemory(s)
+	o.warmMemory, errs[10] = readMemory(s, "warm-memory", 8)
+	o.memoryReserve, errs[14] = readMemory(s, "memory-reserve", 32)
 	o.database, errs[12] = databaseURL(s)
 	o.edge, errs[13] = readEdgeOptions(s)
+	o.node, errs[15] = nodeName(s)
+	o.usageRetention, errs[16] = parse(s, "usage-retention", parseRetention)
 	for _, err := range errs {
 		if err != nil {
 			return o, err
@@ -137,9 +144,9 @@ func readServeOptions(s settings) (serveOptions, error) {
 	return o, nil
 }
 
-// readWarmMemory returns bytes, 0 for none.
-func readWarmMemory(s settings) (int64, error) {
-	switch s.text("warm-memory") {
+// readMemory reads a size in bytes, 0 for none; its default is a part of the machine's memory.
+func readMemory(s settings, flag string, part int64) (int64, error) {
+	switch s.text(flag) {
 	case "none":
 		return 0, nil
 	case "":
@@ -147,9 +154,9 @@ func readWarmMemory(s settings) (int64, error) {
 		if err := unix.Sysinfo(&info); err != nil {
 			return 0, fmt.Errorf("ask for the machine's memory: %w", err)
 		}
-		return int64(info.Totalram) * int64(info.Unit) / 8, nil
+		return int64(info.Totalram) * int64(info.Unit) / part, nil
 	}
-	return parse(s, "warm-memory", parseSize)
+	return parse(s, flag, parseSize)
 }
 
 func parsePublicURL(text string) (string, error) {

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"runtime"
 	"sync/atomic"
 	"time"
 
@@ -20,6 +21,7 @@ import (
 	"apibuilder/ratelimit"
 	"apibuilder/sandbox"
 	"apibuilder/store"
+	"apibuilder/store/sealed"
 	"apibuilder/usage"
 )
 
@@ -32,6 +34,8 @@ type server struct {
 	log     *zap.Logger
 
 	data            *dataDir
+	database        keeper // below store
+	secrets         *sealed.Store
 	store           store.Store
 	book            *logs.Book
 	host            *host
@@ -156,18 +160,27 @@ func (s *server) openHost(ctx context.Context) (err error) {
 }
 
 func (s *server) openSandboxes(ctx context.Context) error {
+	memory, err := hostMemory(s.options.memoryReserve)
+	if err != nil {
+		return err
+	}
 	s.manager = sandbox.NewManager(sandbox.ManagerConfig{
-		Driver:       s.host.driver(s.data.path),
-		Source:       func(ctx context.Context, api string) (sandbox.Spec, error) { return s.deployer.Source(ctx, api) },
-		StartTimeout: s.options.startTimeout,
-		IdleTimeout:  s.options.idleTimeout,
-		WarmMemory:   s.options.warmMemory,
-		DrainTimeout: s.options.drainTimeout,
-		MaxSandboxes: s.options.maxSandboxes,
-		Transport:    func(dial sandbox.Dialer) sandbox.Transport { return gateway.NewTransport(dial) },
-		OnOutput:     s.keepOutput,
-		OnExit:       s.keepExit,
-		Log:          s.log.Named("sandbox"),
+		Driver: s.host.driver(s.data.path),
+		Source: func(ctx context.Context, api string, version int) (sandbox.Spec, error) {
+			return s.deployer.Source(ctx, api, version)
+		},
+		Plan:          func(ctx context.Context, api string) (sandbox.Plan, error) { return s.deployer.Plan(ctx, api) },
+		StartTimeout:  s.options.startTimeout,
+		IdleTimeout:   s.options.idleTimeout,
+		WarmMemory:    s.options.warmMemory,
+		DrainTimeout:  s.options.drainTimeout,
+		Memory:        memory,
+		MemoryReserve: s.options.memoryReserve,
+		MaxSandboxes:  s.options.maxSandboxes,
+		Transport:     func(dial sandbox.Dialer) sandbox.Transport { return gateway.NewTransport(dial) },
+		OnOutput:      s.keepOutput,
+		OnExit:        s.keepExit,
+		Log:           s.log.Named("sandbox"),
 	})
 	s.deployer = deploy.New(s.store, s.host.builder, sandboxes{s.manager, s.book}, s.options.limits)
 	s.deployer.Observe(s.countDeploy)
@@ -175,6 +188,7 @@ func (s *server) openSandboxes(ctx context.Context) error {
 		return err
 	}
 	s.stops = append(s.stops, stop{"sandboxes", s.options.drainTimeout + stopTimeout, s.manager.Stop})
+	s.followPlans()
 	return nil
 }
 
@@ -195,6 +209,9 @@ func (s *server) openUsage(ctx context.Context) (err error) {
 		return err
 	}
 	s.onStop("usage journal", s.journal.Stop)
+	pruner := usage.NewPruner(s.store, s.options.usageRetention, s.log.Named("usage"))
+	pruner.Start()
+	s.onStop("removal of old usage", pruner.Stop)
 	return nil
 }
 
@@ -212,6 +229,8 @@ func (s *server) openDoors(ctx context.Context) error {
 		AppsDomain:     s.options.edge.appsDomain,
 		MappedHosts:    s.options.edge.mappedHosts,
 		PublicHost:     s.options.edge.publicHost,
+		Quotas:         ratelimit.NewMonthly(s.usedQuota),
+		Node:           s.options.node,
 		Ready:          s.checkReady,
 		Note:           s.note,
 		Log:            s.log.Named("gateway"),
@@ -318,7 +337,7 @@ func (s *server) info() admin.ServerInfo {
 	defaults := s.options.limits.Grant(store.Plan{}, store.Limits{}).Limits
 	return admin.ServerInfo{
 		Version: version().Version, URL: s.url, Listen: s.listener.Addr().String(), AdminListen: adminListen,
-		PID: os.Getpid(), StartedAt: s.startedAt,
+		PID: os.Getpid(), StartedAt: s.startedAt, Goroutines: runtime.NumGoroutine(),
 		Defaults: admin.Limits(defaults), Ceiling: admin.Limits(s.options.limits.Ceiling),
 	}
 }

@@ -56,9 +56,11 @@ var allSettings = append([]setting{
 	{flag: "max-body", serve: true, usage: "largest request body, a `SIZE`; no bound if empty"},
 	{flag: "max-sandboxes", serve: true, value: "500", usage: "most programs that run at a time, a `NUMBER`"},
 	{flag: "warm-memory", serve: true, usage: "memory `SIZE` for sandboxes that wait for a program, or none; an eighth of the machine's if empty"},
+	{flag: "memory-reserve", serve: true, usage: "memory `SIZE` that programs leave free, at the cost of those that are idle, or none; a thirty-second of " +
+		"the machine's if empty"},
 	{flag: "log-level", serve: true, value: "info", usage: "debug, info, warn or error: `LEVEL` of the server's own log"},
 	{flag: "no-example", serve: true, toggle: true, usage: "do not deploy the example when there are no APIs"},
-}, slices.Concat(requestSettings, edgeSettings, buildSettings)...)
+}, slices.Concat(requestSettings, edgeSettings, usageSettings, secretsSettings, buildSettings)...)
 
 func (s setting) env() string { return "APIBUILDER_" + strings.ToUpper(s.key()) }
 func (s setting) key() string { return strings.ReplaceAll(s.flag, "-", "_") }

@@ -36,6 +36,9 @@ type Sandboxes interface {
 	// Replace starts spec beside what runs of its API, calls commit once it answers, and then moves traffic to it. On any
 	// error, a *sandbox.Exit when it does not start or what commit returned, what ran before goes on.
 	Replace(ctx context.Context, spec sandbox.Spec, commit func(context.Context) error) (*sandbox.Instance, error)
+	// Shift spreads requests over shares, starting versions of which nothing runs and calling commit once they answer.
+	// Errors are those of Replace, and on any nothing has changed.
+	Shift(ctx context.Context, apiID string, shares []sandbox.Share, commit func(context.Context) error) error
 	// Remove ends what runs of an API that is gone and forgets about it; nil when nothing does.
 	Remove(ctx context.Context, apiID string) error
 }
@@ -226,6 +229,9 @@ func (d *Deployer) bring(
 		return result, nil
 	}
 	r.progress("version %d answers", v.Number)
+	if split := api.Split(); split != nil {
+		r.progress("the split %s has ended: all requests go to version %d", store.SharesText(split), v.Number)
+	}
 	return result, nil
 }
 
@@ -245,7 +251,7 @@ func (d *Deployer) commit(ctx context.Context, before store.API, v store.Version
 	}
 	err = d.makeKey(ctx, after, result)
 	if err == nil {
-		err = d.store.Activate(ctx, v.APIID, v.Number)
+		err = d.activate(ctx, after, v.Number)
 	}
 	if err == nil {
 		err = d.store.UpdateVersion(ctx, v)

@@ -69,7 +69,7 @@ func TestAnOlderVersionIsBuiltFromItsOwnLock(t *testing.T) {
 		t.Fatal(err)
 	}
 	clear(f.builder.known)
-	if _, err := f.Source(t.Context(), api.ID); err != nil || f.builder.last.Lock != first {
+	if _, err := f.Source(t.Context(), api.ID, 0); err != nil || f.builder.last.Lock != first {
 		t.Errorf("asked for %+v, %v", f.builder.last, err)
 	}
 	if v, err := f.store.Version(t.Context(), api.ID, 1); err != nil || v.Lock != first {

@@ -88,12 +88,21 @@ func (b *backoff) died(now, started time.Time, exit *Exit) *Exit {
 	return b.failed(now, exit)
 }
 
-// Trouble says why an API is held off; false when it is not.
+// Trouble says why an API is held off, in a split why the first version of it is that is; false when none is.
 func (m *Manager) Trouble(api string) (Trouble, bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if s := m.apis[api]; s != nil && s.current == nil {
-		return s.backoff.trouble(time.Now())
+	s := m.apis[api]
+	if s == nil {
+		return Trouble{}, false
+	}
+	for _, f := range s.fleets {
+		if len(f.instances)+len(f.used) > 0 {
+			continue
+		}
+		if trouble, held := f.backoff.trouble(time.Now()); held {
+			return trouble, true
+		}
 	}
 	return Trouble{}, false
 }
@@ -103,13 +112,15 @@ func (m *Manager) Forgive(api string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if s := m.apis[api]; s != nil {
-		s.backoff = backoff{}
+		for _, f := range s.fleets {
+			f.backoff = backoff{}
+		}
 	}
 }
 
 // tellLocked says that a program is in a loop, as it says how one ended.
 func (m *Manager) tellLocked(loop *Exit) {
 	if loop != nil && !m.stopped {
-		m.draining.Go(func() { m.exited(*loop) })
+		m.work.Go(func() { m.exited(*loop) })
 	}
 }

@@ -1,5 +1,7 @@
 package sandbox
 
+import "slices"
+
 // Each calls fn for every sandbox that serves, with the id of its API and the number of requests under way in it.
 func (m *Manager) Each(fn func(api string, i *Instance, inflight int64)) {
 	type running struct {
@@ -9,8 +11,10 @@ func (m *Manager) Each(fn func(api string, i *Instance, inflight int64)) {
 	var all []running
 	m.mu.Lock()
 	for api, s := range m.apis {
-		if s.current != nil {
-			all = append(all, running{api, s.current})
+		for _, f := range s.fleets {
+			for _, i := range slices.Concat(f.instances, f.used) {
+				all = append(all, running{api, i})
+			}
 		}
 	}
 	m.mu.Unlock()

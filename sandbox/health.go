@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"time"
 )
 
@@ -108,47 +109,45 @@ func (i *Instance) watchHealth(ctx context.Context, h Health) *Exit {
 
 // keepHealthyLocked has an instance that has begun to serve asked for its health, and replaced when it is not well: its
 // successor starts beside it and takes the requests before it ends, where it can start.
-func (m *Manager) keepHealthyLocked(i *Instance) {
+func (m *Manager) keepHealthyLocked(f *fleet, i *Instance) {
 	h := i.spec.Health.withDefaults()
 	if h.Path == "" || m.stopped {
 		return
 	}
-	m.draining.Go(func() {
+	m.work.Go(func() {
 		why := i.watchHealth(m.life, h)
-		if why == nil || !m.serves(i) {
+		if why == nil || !m.serves(f, i) {
 			return
 		}
 		i.endWith(why)
-		if err := m.succeed(i); err != nil {
+		if err := m.succeed(f, i); err != nil {
 			i.kill(why)
 		}
 	})
 }
 
-var errSucceeded = errors.New("another one serves already")
-
-// succeed starts what the API is now in the place of an instance that serves.
-func (m *Manager) succeed(i *Instance) error {
-	spec, err := m.cfg.Source(m.life, i.spec.API)
+// succeed starts another instance of the same version in the place of one that serves, unless that is taken out meanwhile.
+func (m *Manager) succeed(f *fleet, i *Instance) error {
+	next, err := m.make(f, false)
 	if err != nil {
 		return err
 	}
-	_, err = m.Replace(m.life, spec, func(context.Context) error {
-		if !m.serves(i) {
-			return errSucceeded
-		}
-		return nil
-	})
-	if errors.Is(err, errSucceeded) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if f.retired {
+		m.work.Go(func() { m.abandon([]*Instance{next}) })
 		return nil
 	}
-	return err
+	m.serveLocked(f, next)
+	m.drainLocked(f, i)
+	f.settleLocked(nil)
+	m.serveLineLocked(f)
+	return nil
 }
 
 // serves reports whether an instance gets requests.
-func (m *Manager) serves(i *Instance) bool {
+func (m *Manager) serves(f *fleet, i *Instance) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	s := m.apis[i.spec.API]
-	return s != nil && s.current == i
+	return slices.Contains(f.instances, i)
 }

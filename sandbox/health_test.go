@@ -39,7 +39,7 @@ func (e *exits) keep(c *ManagerConfig) { c.OnExit = e.add }
 
 // asked has every API asked for its health.
 func asked(c *ManagerConfig) {
-	c.Source = func(_ context.Context, api string) (Spec, error) {
+	c.Source = func(_ context.Context, api string, _ int) (Spec, error) {
 		return Spec{API: api, Version: 1, Health: Health{Path: "/health", Interval: time.Second, Timeout: 500 * time.Millisecond}}, nil
 	}
 }
@@ -126,7 +126,7 @@ func TestAStartWaitsForHealth(t *testing.T) {
 			t.Errorf("it took requests after %v", lease.StartWait())
 		}
 		wellAfter = time.Hour
-		spec, _ := m.cfg.Source(t.Context(), "api_a")
+		spec, _ := m.cfg.Source(t.Context(), "api_a", 1)
 		_, err := m.Replace(t.Context(), spec, func(context.Context) error {
 			t.Error("it was committed")
 			return nil

@@ -12,6 +12,17 @@ import (
 type Options struct {
 	// RequestTimeout bounds the wait for the beginning of the program's answer.
 	RequestTimeout time.Duration `json:"request_timeout,omitempty"`
+
+	// MinInstances run although nobody calls, MaxInstances bound how many there are, and ConcurrencyTarget is how many requests
+	// in flight for each instance start one more.
+	MinInstances      int `json:"min_instances,omitempty"`
+	MaxInstances      int `json:"max_instances,omitempty"`
+	ConcurrencyTarget int `json:"concurrency_target,omitempty"`
+	// Isolation says what is never shared among requests.
+	Isolation Isolation `json:"isolation,omitempty"`
+
+	// Traffic is not set by name: deploys, rollbacks and whoever splits requests keep it.
+	Traffic Traffic `json:"traffic,omitzero"`
 	// HealthPath is asked whether the program is well: every HealthInterval, for HealthTimeout; after HealthFailures failures in
 	// a row the program is replaced. They are those of the program's start.
 	HealthPath     string        `json:"health_path,omitempty"`
@@ -49,7 +60,18 @@ type Options struct {
 
 	// Sdists are names of packages to build from source, apart by commas, or "all". It acts at the next deploy.
 	Sdists string `json:"sdists,omitempty"`
+
+	// Quota is how many requests a calendar month (UTC) all consumers together may make; zero: no limit.
+	Quota int64 `json:"quota,omitempty"`
+	// RatePerAddress limits each client's address that calls without a key, an IPv6 one by its /64; zero: no limit.
+	RatePerAddress Rate `json:"rate_per_address,omitzero"`
 }
+
+// Isolation says what requests to one API do not share.
+type Isolation string
+
+// IsolateRequests gives each request a sandbox of its own. The zero value shares an instance among requests.
+const IsolateRequests Isolation = "request"
 
 // EncodeOptions is what drivers store of an API's options: a JSON object.
 func EncodeOptions(o Options) (string, error) {
