@@ -30,6 +30,7 @@ type consumerConn struct {
 
 	traffic  *traffic
 	isClosed atomic.Bool
+	isUsed   atomic.Bool // a request has come
 
 	replay []byte // was read already, and looked at; is read again before anything else
 

@@ -94,7 +94,7 @@ func connState(c net.Conn, state http.ConnState) {
 // then it is cut, WebSockets too, and Drain returns the context's error. In both cases the usage records of all
 // requests were kept when it returns. It may be called more than once.
 func (g *Gateway) Drain(ctx context.Context) error {
-	g.traffic.retire()
+	g.settle(ctx, g.traffic.retire())
 	servers := g.traffic.close()
 	var group sync.WaitGroup
 	for _, s := range servers {
@@ -133,6 +133,7 @@ type traffic struct {
 	handedOn  bool
 	listeners []net.Listener
 	conns     int           // consumers' connections
+	fresh     int           // of them, those on which no request has come yet
 	none      chan struct{} // closed when conns comes to 0; nil when nobody waits
 }
 
