@@ -41,7 +41,9 @@ var (
 		GET /api/v1/apis/{api}/versions/{version}/environment
 		GET /api/v1/pythons
 		GET /api/v1/usage
-		GET /api/v1/server`)
+		GET /api/v1/usage/sums
+		GET /api/v1/server
+		GET /api/v1/openapi.json`)
 	authorMay = patterns(`
 		POST /api/v1/deploys
 		POST /api/v1/locks
@@ -49,13 +51,17 @@ var (
 		DELETE /api/v1/apis/{api}
 		POST /api/v1/apis/{api}/keys
 		DELETE /api/v1/apis/{api}/keys/{key}
+		POST /api/v1/apis/{api}/keys/{key}/rotate
 		POST /api/v1/apis/{api}/sleep
 		POST /api/v1/apis/{api}/wake
+		PUT /api/v1/apis/{api}/traffic
+		POST /api/v1/apis/{api}/promote
 		POST /api/v1/apis/{api}/rollback`)
 	// Readers of everything read what belongs to no API too.
 	wideReaderMay = patterns(`
 		GET /metrics
 		GET /api/v1/audit
+		GET /api/v1/quotas
 		GET /api/v1/users
 		GET /api/v1/plans`)
 )

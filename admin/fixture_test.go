@@ -185,7 +185,7 @@ func newFixture(t *testing.T) *fixture {
 		Info: func() admin.ServerInfo { return admin.ServerInfo{Version: "1"} },
 		Log:  zap.NewNop(),
 
-		Pythons: &f.pythons, Metrics: http.NotFoundHandler(),
+		Pythons: &f.pythons, Metrics: http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}),
 		MayMap: func(host string) bool { return host == "api.customer.com" },
 	})
 	return f
@@ -211,6 +211,7 @@ func call(t *testing.T, h http.Handler, method, path, body string, header ...str
 	if w.Header().Get("X-Request-ID") == "" {
 		t.Error("an answer without a request id")
 	}
+	keepsTo(t, method, path, w)
 	return w
 }
 

@@ -58,6 +58,7 @@ type Config struct {
 	Pythons Pythons
 	Metrics http.Handler           // answers GET /metrics; nil: there is none
 	MayMap  func(host string) bool // whether an API may have a host name, in lower case; nil: none
+	Secrets Secrets
 }
 
 // Server answers management requests. It may be used concurrently and owns no goroutine.
@@ -68,11 +69,13 @@ type Server struct {
 	lifecycle Lifecycle
 	cfg       Config
 	mux       *http.ServeMux
+	openapi   []byte
 }
 
 // New returns a Server. Config.Flush brings usage records that are still on their way into the store; nil: there are none.
 func New(st store.Store, deployer Deployer, lifecycle Lifecycle, logs Logs, cfg Config) *Server {
 	s := &Server{store: st, deployer: deployer, lifecycle: lifecycle, logs: logs, cfg: cfg, mux: http.NewServeMux()}
+	s.makeDocument()
 	for pattern, handle := range s.routes() {
 		s.mux.HandleFunc(pattern, s.handle(handle))
 	}
@@ -97,9 +100,19 @@ func (s *Server) routes() map[string]handler {
 		"PATCH /api/v1/apis/{api}":  s.patchAPI,
 		"DELETE /api/v1/apis/{api}": s.deleteAPI,
 
-		"GET /api/v1/apis/{api}/keys":          s.listKeys,
-		"POST /api/v1/apis/{api}/keys":         s.createKey,
+		"GET /api/v1/apis/{api}/keys":  s.listKeys,
+		"POST /api/v1/apis/{api}/keys": s.createKey,
+
+		"DELETE /api/v1/users/{user}/keys/{key}":      s.revokeKey,
+		"POST /api/v1/users/{user}/keys/{key}/rotate": s.rotateKey,
+		"POST /api/v1/apis/{api}/keys/{key}/rotate":   s.rotateKey,
+
 		"DELETE /api/v1/apis/{api}/keys/{key}": s.revokeKey,
+		"GET /api/v1/users/{user}/keys":        s.listKeys,
+		"POST /api/v1/users/{user}/keys":       s.createKey,
+		"GET /api/v1/keys":                     s.listKeys,
+		"POST /api/v1/keys/{key}/rotate":       s.rotateKey,
+		"DELETE /api/v1/keys/{key}":            s.revokeKey,
 		"GET /api/v1/apis/{api}/logs":          s.readLogs,
 		"POST /api/v1/apis/{api}/sleep":        s.sleepAPI,
 		"POST /api/v1/apis/{api}/wake":         s.wakeAPI,
@@ -125,7 +138,11 @@ func (s *Server) routes() map[string]handler {
 		"DELETE /api/v1/tokens/{token}": s.revokeToken,
 		"GET /api/v1/usage":             s.readUsage,
 		"GET /api/v1/audit":             s.readAudit,
+		"GET /api/v1/usage/sums":        s.sumUsage,
+		"POST /api/v1/secrets/rotate":   s.rotateSecrets,
+		"GET /api/v1/quotas":            s.listQuotas,
 		"GET /api/v1/server":            s.showServer,
+		"GET /api/v1/openapi.json":      s.showDocument,
 	}
 }
 

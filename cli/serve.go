@@ -22,25 +22,28 @@ import (
 
 // serveOptions are the settings of serve, read.
 type serveOptions struct {
-	dataDir       string
-	listen        string
-	adminListen   string
-	metricsListen string
-	publicURL     string
-	host          hostOptions
-	warmMemory    int64
-	memoryReserve int64         // bytes; 0: memory is not looked at
-	idleTimeout   time.Duration // 0: never
-	limits        deploy.Policy
-	requests      requestOptions
-	startTimeout  time.Duration
-	drainTimeout  time.Duration
-	edge          edgeOptions
-	maxSandboxes  int
-	logLevel      zapcore.Level
-	noExample     bool
-	takeOver      bool
-	database      secret // a PostgreSQL's URL; empty: SQLite in the data directory
+	dataDir        string
+	listen         string
+	adminListen    string
+	metricsListen  string
+	publicURL      string
+	host           hostOptions
+	warmMemory     int64
+	memoryReserve  int64         // bytes; 0: memory is not looked at
+	idleTimeout    time.Duration // 0: never
+	limits         deploy.Policy
+	requests       requestOptions
+	startTimeout   time.Duration
+	drainTimeout   time.Duration
+	edge           edgeOptions
+	maxSandboxes   int
+	logLevel       zapcore.Level
+	noExample      bool
+	takeOver       bool
+	database       secret // a PostgreSQL's URL; empty: SQLite in the data directory
+	node           string
+	secretsKey     string        // empty: in the data directory
+	usageRetention time.Duration // 0: for ever
 }
 
 func (a *app) serveCommand() *cli.Command {
@@ -114,9 +117,9 @@ func readServeOptions(s settings) (serveOptions, error) {
 	o := serveOptions{
 		dataDir: s.text("data-dir"), listen: s.text("listen"), adminListen: s.text("admin-listen"),
 		metricsListen: s.text("metrics-listen"),
-		noExample:     s.text("no-example") == "true",
+		noExample:     s.text("no-example") == "true", secretsKey: s.text("secrets-key"),
 	}
-	var errs [15]error
+	var errs [17]error
 	o.publicURL, errs[0] = parse(s, "public-url", parsePublicURL)
 	o.host, errs[1] = readHostOptions(s)
 	o.requests, errs[2] = readRequestOptions(s)
@@ -131,6 +134,8 @@ func readServeOptions(s settings) (serveOptions, error) {
 	o.memoryReserve, errs[14] = readMemory(s, "memory-reserve", 32)
 	o.database, errs[12] = databaseURL(s)
 	o.edge, errs[13] = readEdgeOptions(s)
+	o.node, errs[15] = nodeName(s)
+	o.usageRetention, errs[16] = parse(s, "usage-retention", parseRetention)
 	for _, err := range errs {
 		if err != nil {
 			return o, err

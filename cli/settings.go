@@ -60,7 +60,7 @@ var allSettings = append([]setting{
 		"the machine's if empty"},
 	{flag: "log-level", serve: true, value: "info", usage: "debug, info, warn or error: `LEVEL` of the server's own log"},
 	{flag: "no-example", serve: true, toggle: true, usage: "do not deploy the example when there are no APIs"},
-}, slices.Concat(requestSettings, edgeSettings, buildSettings)...)
+}, slices.Concat(requestSettings, edgeSettings, usageSettings, secretsSettings, buildSettings)...)
 
 func (s setting) env() string { return "APIBUILDER_" + strings.ToUpper(s.key()) }
 func (s setting) key() string { return strings.ReplaceAll(s.flag, "-", "_") }
