@@ -111,10 +111,10 @@ func (m *Manager) follow(ctx context.Context, s *slot) {
 	defer m.mu.Unlock()
 	switch {
 	case m.stopped || m.apis[s.api] != s:
-		m.work.Go(func() { m.abandon(fresh) })
+		m.abandonLocked(fresh)
 		return
 	case plan.Shares == nil:
-		m.work.Go(func() { m.abandon(fresh) })
+		m.abandonLocked(fresh)
 		fresh, plan.Shares = nil, s.sharesLocked()
 	}
 	if len(plan.Shares) == 0 {
