@@ -1,9 +1,9 @@
 # `make` alone lists the targets. Nothing here is needed to run the server: scripts/serve.sh does that.
 .DEFAULT_GOAL := help
-.PHONY: help build run test race lint vuln fuzz bench bench-env bench-wake bench-egress vm
+.PHONY: help build run test race lint vuln fuzz bench bench-env bench-egress bench-gateway bench-wake vm
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## build bin/apibuilder
 	@bash -c '. scripts/lib.sh && find_go && build'
@@ -15,7 +15,7 @@ test: ## run all tests (root)
 	scripts/test.sh
 
 race: ## run the tests of the Go code under the race detector (root)
-	scripts/test.sh -race ./...
+	scripts/race.sh
 
 lint: ## check style and common faults
 	scripts/lint.sh
@@ -35,8 +35,14 @@ bench-wake: ## wake sleeping APIs beside starting plain uvicorn, and print the r
 bench-egress: ## a sandbox's network beside a veth pair with NAT, and the ratios (root; apt-get install iperf3 nftables)
 	@bash -c '. scripts/lib.sh && find_go && packages iperf3 nftables && go test -run "^$$" -bench BenchmarkEgress -benchtime 1x ./bench/egress'
 
+bench-gateway: ## load the gateway beside nginx, HAProxy, Caddy and others, and print the ratios (root)
+	@bash -c '. scripts/lib.sh && packages nginx-light haproxy wrk && find_go && go test -timeout 30m -run "^$$" -bench . -benchtime 1x ./bench/gateway'
+
 bench-env: ## build environments beside uv and pip alone, and print the ratios (root)
 	@bash -c '. scripts/lib.sh && find_go && go test -run "^$$" -bench BenchmarkEnvironment -benchtime 5x ./bench/environment'
+
+bench-fleet: ## start a server with 10,000 APIs, run 300, wake 200 at once, beside plain uvicorn (root)
+	@bash -c '. scripts/lib.sh && find_go && go test -run "^$$" -bench . -benchtime 1x -timeout 60m ./bench/fleet'
 
 vm: ## build the cgroup v2 test machine and check it (root)
 	testdata/vm/build.sh && testdata/vm/check.sh

@@ -4,6 +4,7 @@ import (
 	"go/parser"
 	"go/token"
 	"io/fs"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -20,26 +21,29 @@ type rule struct {
 }
 
 var rules = map[string]rule{
-	".":          {[]string{"cli"}, "main knows exit codes and signals, the commands know the rest"},
-	"egress":     {nil, "it decides about names and addresses, whoever asks"},
-	"store":      {[]string{"egress"}, "it holds the nouns that every other package speaks; what an option's text means its package knows"},
-	"sandbox":    {[]string{"egress"}, "it may take an environment's path but never know its builder, nor who asks"},
-	"python-env": {nil, "environments are built from text, whoever it belongs to"},
-	"ratelimit":  {nil, "one algorithm, for whatever is counted"},
-	"toolchain":  {nil, "executables are obtained before there is anything else"},
-	"logs":       {nil, "lines of text, whoever printed them"},
-	"usage":      {[]string{"store"}, "the journal carries the store's records and knows no request"},
-	"doctor":     {nil, "it looks at a host, and is told what other packages know of it"},
-	"gateway":    {[]string{"store", "ratelimit", "sandbox"}, "it borrows sandboxes through its own interface"},
-	"deploy":     {[]string{"store", "sandbox", "python-env", "egress"}, "it orders the steps and leaves each to its package"},
-	"adopt":      {[]string{"store", "deploy", "python-env"}, "it hands other programs' rows to the ordinary deploy path"},
-	"backup":     {[]string{"store"}, "a file of rows, whatever they mean"},
-	"admin":      {[]string{"store", "deploy", "sandbox", "egress"}, "it is a door, and reaches the parts through its own interfaces"},
-	"cli":        {[]string{"*"}, "it wires the parts together, and nobody else knows them all"},
+	".":           {[]string{"cli"}, "main knows exit codes and signals, the commands know the rest"},
+	"store":       {[]string{"ratelimit", "egress"}, "it holds the nouns that every other package speaks; what an option's text means its package knows"},
+	"sandbox":     {[]string{"egress"}, "it may take an environment's path but never know its builder, nor who asks"},
+	"python-env":  {nil, "environments are built from text, whoever it belongs to"},
+	"ratelimit":   {nil, "one algorithm, for whatever is counted"},
+	"toolchain":   {nil, "executables are obtained before there is anything else"},
+	"logs":        {nil, "lines of text, whoever printed them"},
+	"usage":       {[]string{"store"}, "the journal carries the store's records and knows no request"},
+	"doctor":      {nil, "it looks at a host, and is told what other packages know of it"},
+	"gateway":     {[]string{"store", "ratelimit", "sandbox"}, "it borrows sandboxes through its own interface"},
+	"deploy":      {[]string{"store", "sandbox", "python-env", "egress"}, "it orders the steps and leaves each to its package"},
+	"adopt":       {[]string{"store", "deploy", "python-env"}, "it hands other programs' rows to the ordinary deploy path"},
+	"metrics":     {[]string{"store", "sandbox"}, "it counts what it is told, and is told by whoever wires the parts"},
+	"handover":    {nil, "descriptors and a few words, whatever they are of"},
+	"backup":      {[]string{"store"}, "a file of rows, whatever they mean"},
+	"admin":       {[]string{"store", "deploy", "sandbox", "egress"}, "it is a door, and reaches the parts through its own interfaces"},
+	"cli":         {[]string{"*"}, "it wires the parts together, and nobody else knows them all"},
+	"certificate": {nil, "certificates of names, whatever is served below them"},
+	"egress":      {nil, "it decides about names and addresses, whoever asks"},
 }
 
 // lower are packages that may be imported from their own top directory and by cli alone: they are one of several ways.
-var lower = []string{"store/sqlite", "store/postgres", "sandbox/nsjail", "sandbox/cgroup", "sandbox/runner", "admin/client"}
+var lower = []string{"store/sqlite", "store/postgres", "store/sealed", "sandbox/nsjail", "sandbox/cgroup", "sandbox/runner", "admin/client"}
 
 // TestImportsPointOneWay reads the imports of all shipped files.
 func TestImportsPointOneWay(t *testing.T) {
@@ -121,6 +125,19 @@ func eachFile(t *testing.T, fn func(dir, path string, imports []string)) {
 	})
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestTheBinaryHasNoTestMachinery looks at everything that is linked, whoever imports it.
+func TestTheBinaryHasNoTestMachinery(t *testing.T) {
+	out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", ".").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name := range strings.SplitSeq(string(out), "\n") {
+		if name == "testing" || strings.HasPrefix(name, "github.com/letsencrypt/") || strings.HasPrefix(name, "go.uber.org/goleak") {
+			t.Errorf("the binary has %s", name)
+		}
 	}
 }
 

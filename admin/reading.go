@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
-	"time"
 
 	"apibuilder/store"
 )
@@ -59,38 +58,6 @@ func (s *Server) followLogs(w http.ResponseWriter, r *http.Request, api store.AP
 			return written, nil
 		}
 	}
-}
-
-func (s *Server) readUsage(_ http.ResponseWriter, r *http.Request) (any, error) {
-	query := r.URL.Query()
-	filter := store.UsageFilter{ID: query.Get("id")}
-	var err error
-	if filter.Limit, err = number(r, "limit", defaultUsage, maxUsage); err != nil {
-		return nil, err
-	}
-	if since := query.Get("since"); since != "" {
-		if filter.Since, err = time.Parse(time.RFC3339Nano, since); err != nil {
-			return nil, badRequest(fmt.Sprintf("since=%q is no time", since), "give one like 2024-05-01T12:00:00Z")
-		}
-	}
-	if name := query.Get("api"); name != "" {
-		api, err := s.api(r.Context(), name)
-		if err != nil {
-			return nil, err
-		}
-		filter.APIID = api.ID
-	}
-	if s.cfg.Flush != nil {
-		if err := s.cfg.Flush(r.Context()); err != nil {
-			return nil, fmt.Errorf("bring usage records into the store: %w", err)
-		}
-	}
-	records, err := s.store.Usage(r.Context(), filter)
-	if err != nil {
-		return nil, err
-	}
-	total, err := s.store.CountUsage(r.Context(), filter.APIID, filter.Since)
-	return Usage{Total: total, Records: each(records, usageOut)}, err
 }
 
 func number(r *http.Request, name string, otherwise, most int) (int, error) {

@@ -64,22 +64,61 @@ type API struct {
 	Name          string            `json:"name"`
 	URL           string            `json:"url"`
 	DocsURL       string            `json:"docs_url"`
-	State         string            `json:"state"` // "serving", or "deploying" while its first version is built
+	Addresses     []string          `json:"addresses,omitempty"` // absolute, of its own
+	State         string            `json:"state"`               // "serving", or "deploying" while its first version is built
 	ActiveVersion int               `json:"active_version"`
 	Running       bool              `json:"running"` // else the next request starts it
+	Trouble       *Trouble          `json:"trouble,omitempty"`
 	Public        bool              `json:"public"`
 	PublicDocs    bool              `json:"public_docs"`
 	User          string            `json:"user"`
 	Plan          string            `json:"plan,omitempty"` // its owner's; with the limits
 	Rate          *Rate             `json:"rate"`
 	Options       map[string]string `json:"options,omitempty"` // those that are set
-	Limits        *Limits           `json:"limits,omitempty"`  // of the active version
+	Traffic       []Share           `json:"traffic,omitempty"` // of a split; else the active version gets all requests
+	Notice        string            `json:"notice,omitempty"`  // what a call did besides what it was asked for
+	Instances     []Instance        `json:"instances,omitempty"`
+	Limits        *Limits           `json:"limits,omitempty"` // of the active version
 	LimitOrigins  *Origins          `json:"limit_origins,omitempty"`
 	Egress        *egress.Report    `json:"egress,omitempty"` // when anything outside was reached or refused, on this node since its start
 	CreatedAt     time.Time         `json:"created_at"`
 	UpdatedAt     time.Time         `json:"updated_at"`
 	Versions      []Version         `json:"versions,omitempty"`
 	Exits         []Exit            `json:"exits,omitempty"`
+}
+
+// Share is the part of an API's requests that a version gets: its weight of the sum of all weights.
+type Share struct {
+	Version int `json:"version"`
+	Weight  int `json:"weight"`
+}
+
+// Traffic is the body of PUT /api/v1/apis/{api}/traffic: two or more versions, the active one among them, or one, which is
+// promoted. A weight of 0 takes a version out.
+type Traffic struct {
+	Shares []Share `json:"shares"`
+}
+
+// Promotion is the body of POST /api/v1/apis/{api}/promote; version 0 is the newest of the split.
+type Promotion struct {
+	Version int `json:"version,omitempty"`
+}
+
+// Instance describes one of an API's sandboxes.
+type Instance struct {
+	Version     int        `json:"version"`
+	State       string     `json:"state"` // "starting", "serving", "draining", or "alone": it ends after its one request
+	InFlight    int        `json:"in_flight"`
+	MemoryBytes int64      `json:"memory_bytes,omitempty"`
+	Started     *time.Time `json:"started,omitempty"`
+}
+
+// Trouble says that the API's program is not started before a time, because it failed again and again.
+type Trouble struct {
+	Reason   string    `json:"reason"` // of the last failure
+	Failures int       `json:"failures"`
+	Until    time.Time `json:"until"`
+	Loop     bool      `json:"loop"` // consumers get crash_loop
 }
 
 // Origins say where limits come from, in the words of deploy.Origin: version, plan, default, plan_ceiling, server_ceiling.
@@ -126,24 +165,6 @@ type APIPatch struct {
 	Options    map[string]string `json:"options,omitempty"` // an empty text takes one back
 }
 
-// Key describes a key. Secret is there only in the answer that creates it.
-type Key struct {
-	ID        string     `json:"id"`
-	API       string     `json:"api"`
-	Name      string     `json:"name"`
-	Prefix    string     `json:"prefix"`
-	Rate      *Rate      `json:"rate"`
-	CreatedAt time.Time  `json:"created_at"`
-	RevokedAt *time.Time `json:"revoked_at"`
-	Secret    string     `json:"secret,omitempty"`
-}
-
-// KeyRequest is the body of POST /api/v1/apis/{api}/keys.
-type KeyRequest struct {
-	Name string `json:"name,omitempty"`
-	Rate *Rate  `json:"rate,omitempty"`
-}
-
 // User describes a user; in POST /api/v1/users Name and Plan are read, in PATCH /api/v1/users/{user} Plan.
 type User struct {
 	ID        string    `json:"id,omitempty"`
@@ -157,6 +178,7 @@ type User struct {
 type Plan struct {
 	Name    string `json:"name"`
 	Rate    *Rate  `json:"rate"`
+	Quota   int64  `json:"quota,omitempty"` // requests a calendar month, UTC; absent: no limit
 	Limits  Limits `json:"limits,omitzero"`
 	Ceiling Limits `json:"ceiling,omitzero"`
 }
@@ -165,6 +187,7 @@ type Plan struct {
 // unlimited or the server's. Both add the plan when there is none.
 type PlanPatch struct {
 	Rate    *Rate       `json:"rate,omitempty"`
+	Quota   *int64      `json:"quota,omitempty"` // 0: no limit
 	Limits  LimitsPatch `json:"limits,omitzero"`
 	Ceiling LimitsPatch `json:"ceiling,omitzero"`
 }
@@ -181,14 +204,20 @@ type Token struct {
 	ID        string     `json:"id"`
 	Name      string     `json:"name"`
 	Prefix    string     `json:"prefix"`
+	Role      string     `json:"role"`           // operator, author or reader
+	User      string     `json:"user,omitempty"` // id of the user whose APIs it is for
 	CreatedAt time.Time  `json:"created_at"`
+	ExpiresAt *time.Time `json:"expires_at"` // null: never
 	RevokedAt *time.Time `json:"revoked_at"`
 	Secret    string     `json:"secret,omitempty"`
 }
 
 // TokenRequest is the body of POST /api/v1/tokens.
 type TokenRequest struct {
-	Name string `json:"name,omitempty"`
+	Name      string     `json:"name,omitempty"`
+	Role      string     `json:"role,omitempty"` // empty: operator
+	User      string     `json:"user,omitempty"` // name or id
+	ExpiresAt *time.Time `json:"expires_at,omitempty"`
 }
 
 // LogLine is one line of GET /api/v1/apis/{api}/logs. Text is untrusted.
@@ -197,29 +226,6 @@ type LogLine struct {
 	Version int       `json:"version"`
 	Stream  string    `json:"stream"`
 	Text    string    `json:"text"`
-}
-
-// Usage is the answer of GET /api/v1/usage: how many records there are, and the newest of them.
-type Usage struct {
-	Total   int64         `json:"total"`
-	Records []UsageRecord `json:"records"`
-}
-
-// UsageRecord is one consumer's request.
-type UsageRecord struct {
-	ID               string    `json:"id"`
-	API              string    `json:"api"`
-	Version          int       `json:"version"`
-	Key              string    `json:"key,omitempty"`
-	Time             time.Time `json:"time"`
-	Method           string    `json:"method"`
-	Path             string    `json:"path"`
-	Status           int       `json:"status"`
-	Error            string    `json:"error,omitempty"`
-	BytesIn          int64     `json:"bytes_in"`
-	BytesOut         int64     `json:"bytes_out"`
-	Seconds          float64   `json:"seconds"`
-	StartWaitSeconds float64   `json:"start_wait_seconds,omitempty"`
 }
 
 // ServerInfo is the answer of GET /api/v1/server.
@@ -231,6 +237,7 @@ type ServerInfo struct {
 	PID         int       `json:"pid"`
 	StartedAt   time.Time `json:"started_at"`
 	APIs        int       `json:"apis"`
+	Goroutines  int       `json:"goroutines"` // one that only ever grows is a leak
 	Defaults    Limits    `json:"default_limits"`
 	Ceiling     Limits    `json:"max_limits,omitzero"` // what is absent has no bound
 }

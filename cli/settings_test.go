@@ -105,6 +105,7 @@ func TestBadSettingsNameWhereTheyComeFrom(t *testing.T) {
 		{"--default-memory", "x"},
 		{"--log-level", "loud"},
 		{"--max-body", "0"},
+		{"--allow-requirements", "url,editable"},
 	} {
 		code, _, stderr := run(t, append([]string{"serve"}, args...)...)
 		if code != exitUsage || !strings.Contains(stderr, args[0]+":") {
@@ -141,7 +142,7 @@ func TestUsageErrorsExit2AndSayWhereHelpIs(t *testing.T) {
 		{"deploy"},
 		{"deploy", app},
 		{"deploy", app, "--name"},
-		{"keys", "list"},
+		{"keys", "create"},
 		{"keys", "create"},
 		{"deploy", app, "--name", "a", "--memory", "much"},
 		{"deploy", app, "--name", "a", "--cpu", "-1"},

@@ -69,6 +69,7 @@ type sandboxes struct {
 	err     error
 	late    error // returned after a commit that worked
 	serving map[string]sandbox.Spec
+	shares  []sandbox.Share // of the last shift
 	removed []string
 }
 
@@ -88,6 +89,21 @@ func (s *sandboxes) Replace(
 	defer s.mu.Unlock()
 	s.serving[spec.API] = spec
 	return &sandbox.Instance{}, nil
+}
+
+func (s *sandboxes) Shift(
+	ctx context.Context, api string, shares []sandbox.Share, commit func(context.Context) error,
+) error {
+	if s.err != nil {
+		return s.err
+	}
+	if err := commit(ctx); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.shares = shares
+	return nil
 }
 
 func (s *sandboxes) Remove(_ context.Context, api string) error {

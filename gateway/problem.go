@@ -21,7 +21,10 @@ const (
 	wordInvalidKey         = "invalid_key"
 	wordConflictingKeys    = "conflicting_keys"
 	wordWrongAPI           = "wrong_api"
+	wordExpiredKey         = "expired_key"
+	wordOutOfScope         = "out_of_scope"
 	wordRateLimited        = "rate_limited"
+	wordOverQuota          = "over_quota"
 	wordMethodNotAllowed   = "method_not_allowed"
 	wordMethodNotSupported = "method_not_supported"
 	wordBadRequest         = "bad_request"
@@ -32,11 +35,19 @@ const (
 	wordBodyTimeout        = "body_timeout"
 	wordBodyTooLarge       = "body_too_large"
 	wordNotDeployed        = "not_deployed"
+	wordCORSRefused        = "cors_refused"
+	wordServiceWorker      = "service_worker_refused"
 	wordBadResponse        = "bad_response"
 	wordNoRoom             = "no_room"
 	wordNotReady           = "not_ready"
 	wordStoreUnavailable   = "store_unavailable"
 	wordRequestTimeout     = string(sandbox.RequestTimeout)
+	wordConnectTimeout     = "connect_timeout"
+	wordTotalTimeout       = "total_timeout"
+	wordQueueTimeout       = "queue_timeout"
+	wordQueueFull          = "queue_full"
+	wordOverloaded         = "overloaded"
+	wordTooManyAtOnce      = "too_many_at_once"
 	wordDraining           = string(sandbox.Draining)
 	wordInternal           = "internal"
 
@@ -62,7 +73,10 @@ var problems = map[string]problemKind{
 	wordInvalidKey:         {401, "API key not valid", "The key is unknown or was revoked. Ask the API's owner for a new one."},
 	wordConflictingKeys:    {401, "More than one API key", "Send exactly one key, in one header field."},
 	wordWrongAPI:           {403, "API key of another API", "The key is valid, but not for this API."},
+	wordExpiredKey:         {401, "Expired key", "The API key was good until a time that is over. Ask for another one."},
+	wordOutOfScope:         {403, "Out of scope", "The API key is for other methods and paths of this API."},
 	wordRateLimited:        {429, "Too many requests", "Wait for the seconds in Retry-After. The RateLimit fields name the limit."},
+	wordOverQuota:          {429, "Over quota", "The requests of this month are used up. They begin anew on the first of the next month, UTC."},
 	wordMethodNotAllowed:   {405, "Method not allowed", "This address takes GET and HEAD."},
 	wordMethodNotSupported: {501, "Method not supported", "The gateway opens no tunnels."},
 	wordBadRequest:         {400, "Bad request", "The request is not valid HTTP, or could be understood in two ways."},
@@ -73,11 +87,19 @@ var problems = map[string]problemKind{
 	wordBodyTimeout:        {408, "Request body too slow", "The request body did not arrive in time."},
 	wordBodyTooLarge:       {413, "Request body too large", "The request body is larger than this server accepts."},
 	wordNotDeployed:        {502, "API not deployed", "No version of this API was deployed successfully yet."},
+	wordCORSRefused:        {403, "Origin not allowed", "The API's owner does not let pages of this origin call it."},
+	wordServiceWorker:      {403, "No service workers", "Addresses below /run/ are shared: serve the API at a host name of its own."},
 	wordBadResponse:        {502, "Bad response", "The API's answer was not valid HTTP, or broke off."},
 	wordNoRoom:             {503, "No room", "All places for running APIs are busy. Try again soon."},
 	wordNotReady:           {503, "Not ready", "The server cannot take requests now."},
 	wordStoreUnavailable:   {503, "Store unavailable", "The server cannot look up this API now. Try again soon."},
 	wordRequestTimeout:     {504, "Too slow", "The API did not answer in time."},
+	wordConnectTimeout:     {504, "No connection", "The API took no connection in time: too many wait for it already."},
+	wordTotalTimeout:       {504, "Too long", "The API did not finish its answer in the time that its owner allows."},
+	wordQueueTimeout:       {503, "Busy", "The API is busy, and no place became free in time. Try again soon."},
+	wordQueueFull:          {503, "Busy", "The API is busy, and as many requests as may wait for it do. Try again soon."},
+	wordOverloaded:         {503, "Overloaded", "The server has as many requests for this API as it can hold. Try again soon."},
+	wordTooManyAtOnce:      {429, "Too many requests at once", "This key has as many requests under way as it may. Wait for their answers."},
 	wordDraining:           {503, "Restarting", "The API is being replaced. Try again."},
 	wordInternal:           {500, "Internal error", "The server failed. Its log has the details under the request id."},
 
@@ -90,6 +112,8 @@ var problems = map[string]problemKind{
 	string(sandbox.StartTimeout):     {502, "Start timeout", "The API did not start in time."},
 	string(sandbox.KilledBySeccomp):  {502, "Forbidden system call", "The API was ended for a forbidden system call."},
 	string(sandbox.Crashed):          {502, "Crashed", "The API crashed."},
+	string(sandbox.Unhealthy):        {502, "Unhealthy", "The API did not answer on its health path."},
+	string(sandbox.CrashLoop):        {502, "Crash loop", "The API failed many times in a row and is not started for a while."},
 	string(sandbox.SandboxFailed):    {502, "Sandbox failed", "The server could not make a sandbox for the API."},
 }
 
@@ -151,13 +175,13 @@ func problemFields(word string, status int) map[string]string {
 	switch status {
 	case http.StatusUnauthorized:
 		challenge := `Bearer realm="apibuilder"`
-		if word == wordInvalidKey {
+		if word == wordInvalidKey || word == wordExpiredKey {
 			challenge += `, error="invalid_token"`
 		}
 		return map[string]string{"WWW-Authenticate": challenge}
 	case http.StatusMethodNotAllowed:
 		return map[string]string{"Allow": "GET, HEAD"}
-	case http.StatusServiceUnavailable:
+	case http.StatusServiceUnavailable, http.StatusTooManyRequests: // a rate limit puts its own time there
 		return map[string]string{"Retry-After": "1"}
 	}
 	return nil

@@ -17,6 +17,7 @@ type State struct {
 
 	key           string
 	used, charged int64 // nanoseconds ahead of now, before and after this request
+	transient     bool
 }
 
 // settle fills in what the caller sees of a quota that is used up for the time given.
@@ -82,8 +83,9 @@ func (r *Result) SetHeaders(h http.Header) {
 		policy = appendItem(policy, s.Policy, 'q', s.Limit.Requests, 'w', s.Limit.Per)
 		limit = appendItem(limit, s.Policy, 'r', s.Remaining, 't', s.Reset)
 	}
-	h.Set("RateLimit-Policy", string(policy))
-	h.Set("RateLimit", string(limit))
+	// In canonical form, which Header.Set would have to make for each answer.
+	h["Ratelimit-Policy"] = []string{string(policy)}
+	h["Ratelimit"] = []string{string(limit)}
 	if !r.Allowed {
 		h.Set("Retry-After", strconv.FormatInt(max(seconds(r.RetryAfter), 1), 10))
 	}

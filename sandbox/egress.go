@@ -1,6 +1,8 @@
 package sandbox
 
 import (
+	"context"
+	"slices"
 	"time"
 
 	"apibuilder/egress"
@@ -32,18 +34,18 @@ func (i *Instance) disconnect() {
 	}
 }
 
-// source reads what to run for an API, and remembers that a policy which was set meanwhile is newer.
-func (m *Manager) source(api string) (Spec, error) {
+// source reads what to run for a version, and remembers that a policy which was set meanwhile is newer.
+func (m *Manager) source(ctx context.Context, api string, version int) (Spec, error) {
 	var turn uint64
 	if m.cfg.Egress != nil {
 		turn = m.cfg.Egress.Turn()
 	}
-	spec, err := m.cfg.Source(m.life, api)
+	spec, err := m.cfg.Source(ctx, api, version)
 	spec.turn = turn
 	return spec, err
 }
 
-// SetEgress gives what runs of an API another policy at once: connections that it does not allow are ended, and a sandbox
+// SetEgress gives what runs of an API another policy at once: connections that it does not allow are ended, and an instance
 // without a network that needs one now is replaced before the next request, once its requests are answered.
 func (m *Manager) SetEgress(api string, p egress.Policy) {
 	if m.cfg.Egress == nil {
@@ -55,24 +57,37 @@ func (m *Manager) SetEgress(api string, p egress.Policy) {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	s := m.apis[api]
-	switch {
-	case s == nil || m.stopped:
-	case s.current != nil && s.current.guard == nil:
-		m.retireLocked(m.life, s)
-	case s.current == nil && s.starting != nil:
-		m.draining.Go(func() { m.setEgressAfter(s.starting, api, p) })
+	if s := m.apis[api]; s != nil && !m.stopped {
+		for _, f := range s.fleets {
+			m.connectLocked(f)
+		}
 	}
 }
 
-// setEgressAfter sets a policy again when a start that may have read an older one is over.
-func (m *Manager) setEgressAfter(st *start, api string, p egress.Policy) {
-	<-st.done
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if s := m.apis[api]; s != nil && s.current != nil && s.current.guard == nil && !m.stopped && m.cfg.Egress.Policy(api).String() == p.String() {
-		m.retireLocked(m.life, s)
+// connectLocked takes out of service what of a fleet has no network though its API may reach something. A start that is under
+// way, which may have read an older policy, is looked at when it is over.
+func (m *Manager) connectLocked(f *fleet) {
+	if f.retired || m.stopped || m.cfg.Egress.Policy(f.slot.api).None() {
+		return
 	}
+	for _, i := range slices.Clone(f.instances) {
+		if i.guard == nil {
+			m.drainLocked(f, i)
+		}
+	}
+	if f.starts == 0 {
+		return
+	}
+	start := f.waitLocked()
+	m.work.Go(func() {
+		select {
+		case <-start.done:
+		case <-f.life.Done():
+		}
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.connectLocked(f)
+	})
 }
 
 // Egress tells what an API's sandboxes reached since the server started.

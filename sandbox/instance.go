@@ -29,6 +29,7 @@ type Instance struct {
 	idleC    chan struct{} // receives when inflight falls to zero
 	lastUsed atomic.Int64  // unix nanoseconds
 	suspect  atomic.Bool   // a probe after a timeout is under way
+	lent     atomic.Bool   // some request had it
 
 	guard *egress.Guard // nil: it has no network
 	tell  func(string)  // says something about its network to the author

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sync/semaphore"
+
 	"apibuilder/egress"
 )
 
@@ -24,6 +26,7 @@ type launcher struct {
 	onExit       func(Exit)
 	pool         *pool // nil: every sandbox is started when it is needed
 	learned      learned
+	turns        *semaphore.Weighted // for the first half of starts that somebody waits for
 }
 
 // place is everything about a sandbox that is decided before its program is known.
@@ -93,6 +96,11 @@ func (l *launcher) launchWarm(ctx context.Context, spec Spec) (*Instance, error)
 
 func (l *launcher) launchCold(ctx context.Context, spec Spec) (*Instance, error) {
 	outer := ctx
+	end, err := l.turn(outer)
+	if err != nil {
+		return nil, err
+	}
+	defer end()
 	ctx, cancel := context.WithTimeout(ctx, l.startTimeout)
 	defer cancel()
 	i, err := l.begin(ctx, placeOf(spec, ""), &spec)
@@ -105,6 +113,7 @@ func (l *launcher) launchCold(ctx context.Context, spec Spec) (*Instance, error)
 	if err := l.await(ctx, i, ""); err != nil {
 		return nil, l.startFailure(ctx, i, err)
 	}
+	end() // the author's code has no say in how long others wait
 	return i, l.bring(ctx, i)
 }
 
@@ -185,7 +194,9 @@ func (l *launcher) bring(ctx context.Context, i *Instance) error {
 		if learn {
 			l.learned.learn(i.spec, e)
 		}
-		err = i.Probe(ctx)
+		if err = i.Probe(ctx); err == nil {
+			err = i.awaitHealth(ctx)
+		}
 	case err == nil:
 		err = fmt.Errorf("the runner says %q out of turn", e.Event)
 	}

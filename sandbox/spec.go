@@ -52,6 +52,7 @@ type Spec struct {
 	Limits Limits
 	// Egress is what its owner lets it reach outside; the operator's ceiling is the manager's to apply.
 	Egress egress.Policy
+	Health Health
 	// Describe asks for the program's routes in Instance.Routes, which costs some milliseconds.
 	Describe bool
 

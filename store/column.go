@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"math"
 	"time"
 )
 
@@ -42,4 +44,25 @@ func DecodeHash(b []byte) (hash [32]byte, err error) {
 		return hash, fmt.Errorf("read hash: %d bytes instead of %d", len(b), len(hash))
 	}
 	return hash, nil
+}
+
+// SinceMicros is where a selection since t begins, as drivers store times; a zero t is before everything.
+func SinceMicros(t time.Time) int64 {
+	if t.IsZero() {
+		return math.MinInt64
+	}
+	return t.UnixMicro()
+}
+
+// RewrittenEnv is what drivers store in place of a stored environment after fn has changed it; the same text when it did not.
+func RewrittenEnv(text string, fn func(map[string]string) (map[string]string, error)) (string, error) {
+	env, err := DecodeEnv([]byte(text))
+	if err != nil {
+		return "", err
+	}
+	changed, err := fn(maps.Clone(env))
+	if err != nil || maps.Equal(changed, env) {
+		return text, err
+	}
+	return EncodeEnv(changed)
 }

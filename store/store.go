@@ -80,17 +80,11 @@ type Version struct {
 	CreatedAt    time.Time
 }
 
-// Key is what a consumer presents. The secret itself is never stored: Hash is SHA-256 over it (the secret has 160 random
-// bits, so a plain hash cannot be searched).
-type Key struct {
-	ID        string // "key_" and 16 characters
-	APIID     string
-	Name      string // a label for people, may be empty
-	Prefix    string // the secret's first characters, to recognise it by
-	Hash      [32]byte
-	Rate      Rate
-	CreatedAt time.Time
-	RevokedAt time.Time // zero: valid
+// EnvironmentUse says that a version has an environment.
+type EnvironmentUse struct {
+	Environment string // its key
+	API         string // name
+	Version     int
 }
 
 // User owns APIs and belongs to a plan.
@@ -111,6 +105,7 @@ const DefaultPlan = "default"
 type Plan struct {
 	Name    string
 	Rate    Rate   // over all requests to all APIs of one user
+	Quota   int64  // requests a calendar month (UTC) to all APIs of one user; 0: no limit
 	Limits  Limits // of an API whose version asks for nothing; a zero field is the server's default
 	Ceiling Limits // the most that a version may ask for and get; a zero field is the server's ceiling
 }
@@ -121,9 +116,22 @@ type Token struct {
 	Name      string
 	Prefix    string
 	Hash      [32]byte
+	Role      Role   // empty when it is stored: RoleOperator
+	UserID    string // whose APIs it is for; RoleAuthor needs one, RoleOperator has none, RoleReader without one reads everything
 	CreatedAt time.Time
+	ExpiresAt time.Time // zero: never
 	RevokedAt time.Time
 }
+
+// Role is what a token may do.
+type Role string
+
+// The roles.
+const (
+	RoleOperator Role = "operator" // everything
+	RoleAuthor   Role = "author"   // deploy, look at and change the APIs of its user
+	RoleReader   Role = "reader"   // look, and change nothing
+)
 
 // Usage is the record of one consumer's request.
 type Usage struct {
@@ -134,12 +142,15 @@ type Usage struct {
 	Time      time.Time
 	Method    string
 	Path      string // without the query
+	Route     string // the program's route template; empty where it is not known
+	Node      string // which server answered
 	Status    int    // 499 when the consumer went away before an answer
 	Error     string // reason word when the gateway answered with an error
 	BytesIn   int64
 	BytesOut  int64
 	Duration  time.Duration
 	StartWait time.Duration // how long it waited for a sandbox to start
+	CPU       time.Duration // its share of what the program used; zero where it is not known
 }
 
 // UsageFilter selects usage records; zero fields select everything.
@@ -160,20 +171,25 @@ type Exit struct {
 	Time    time.Time
 }
 
-// Change says that something about one API (APIID set) or about users, plans or tokens (APIID empty) was committed.
+// Change says that something about one API (APIID set) or about users, plans or tokens (APIID empty) was committed. A key
+// of a user is told of as a change of each of its APIs.
 type Change struct{ APIID string }
 
 // Store keeps the nouns. All methods may be called concurrently, honour their context, and return errors that wrap the
 // neutral ones above. Times are stored in UTC with microseconds. What a method writes is written whole or not at all.
 type Store interface {
-	// CreateAPI adds a with its zero times set to now; ErrConflict when the id or name is taken.
+	// CreateAPI adds a with its zero times set to now; ErrConflict when the id, name or host is taken.
 	CreateAPI(ctx context.Context, a API) (API, error)
 	// API finds one by id or by name.
 	API(ctx context.Context, idOrName string) (API, error)
+	// HasAPIs reports whether there is any API.
+	HasAPIs(ctx context.Context) (bool, error)
 	// APIs lists all, by name.
 	APIs(ctx context.Context) ([]API, error)
-	// UpdateAPI writes Public, PublicDocs, Rate, Options and UserID of the API with a.ID.
+	// UpdateAPI writes Public, PublicDocs, Rate, Options and UserID of the API with a.ID; ErrConflict when its host is taken.
 	UpdateAPI(ctx context.Context, a API) (API, error)
+	// Hosts are the host names of all APIs that have one, with the ids of their APIs.
+	Hosts(ctx context.Context) (map[string]string, error)
 	// DeleteAPI removes the API with its versions, keys and exits; usage records stay.
 	DeleteAPI(ctx context.Context, id string) error
 
@@ -185,14 +201,24 @@ type Store interface {
 	Version(ctx context.Context, apiID string, number int) (Version, error)
 	// Versions lists newest first.
 	Versions(ctx context.Context, apiID string) ([]Version, error)
+	// Building lists the versions of all APIs whose State is building, by API and number.
+	Building(ctx context.Context) ([]Version, error)
+	// EnvironmentUses lists the versions of all APIs that have an Environment, by the API's name and number. It reads no code.
+	EnvironmentUses(ctx context.Context) ([]EnvironmentUse, error)
 	// Activate makes a version the one that serves, and copies its code and requirements into the API's row.
 	Activate(ctx context.Context, apiID string, number int) error
 
+	// CreateKey adds a key of an API or of a user; LastUsedAt and what is of a rotation are not written.
 	CreateKey(ctx context.Context, k Key) (Key, error)
-	// Keys lists an API's keys, revoked ones too, oldest first.
+	// Keys lists an API's keys, revoked ones too, oldest first; those of its owner are not among them.
 	Keys(ctx context.Context, apiID string) ([]Key, error)
-	// KeyByHash finds revoked keys too; the caller looks at RevokedAt.
+	// UserKeys lists a user's keys in the same way.
+	UserKeys(ctx context.Context, userID string) ([]Key, error)
+	// KeyByHash finds a key by its secret or by the one before its rotation, ended keys too; see Key.Ends.
 	KeyByHash(ctx context.Context, hash [32]byte) (Key, error)
+	// RotateKey gives a key another secret; the one it has is good until a time, and one that it had before ends. A revoked key
+	// is an ErrInvalid, a hash that is taken an ErrConflict.
+	RotateKey(ctx context.Context, id, prefix string, hash [32]byte, until time.Time) (Key, error)
 	// RevokeKey ends a key; revoking again keeps the first time.
 	RevokeKey(ctx context.Context, id string) (Key, error)
 
@@ -212,18 +238,29 @@ type Store interface {
 	TokenByHash(ctx context.Context, hash [32]byte) (Token, error)
 	RevokeToken(ctx context.Context, id string) (Token, error)
 
-	// AddUsage stores records exactly once by ID, in one transaction: sending a batch again changes nothing.
+	// AddUsage stores records exactly once by ID, in one transaction with the sums and with Key.LastUsedAt: sending a batch again
+	// changes nothing.
 	AddUsage(ctx context.Context, records []Usage) error
 	Usage(ctx context.Context, f UsageFilter) ([]Usage, error)
-	// CountUsage counts an API's records since a time; apiID empty: of all.
+	// CountUsage counts an API's requests since a time, those whose records were removed too; apiID empty: of all.
 	CountUsage(ctx context.Context, apiID string, since time.Time) (int64, error)
+	// SumUsage returns sums by what the filter says, in the order of time, API, key and user.
+	SumUsage(ctx context.Context, f SumFilter) ([]Sum, error)
+	// PruneUsage removes records from before one time and hourly sums from before another, at most so many of each, the oldest
+	// first, and returns how many of both that were. Daily sums stay.
+	PruneUsage(ctx context.Context, records, hours time.Time, most int) (int64, error)
 
 	// AddExit keeps the newest 50 of an API.
 	AddExit(ctx context.Context, e Exit) error
 	// Exits lists newest first, at most limit.
 	Exits(ctx context.Context, apiID string, limit int) ([]Exit, error)
 
-	// Subscribe calls fn after every commit that changed anything but usage and exits, until cancel is called. fn must be
+	// AddAudit keeps an entry. The newest KeptAudit stay.
+	AddAudit(ctx context.Context, e AuditEntry) error
+	// Audit lists newest first.
+	Audit(ctx context.Context, f AuditFilter) ([]AuditEntry, error)
+
+	// Subscribe calls fn after every commit that changed anything but usage, exits and audit, until cancel is called. fn must be
 	// quick and must not call the store.
 	Subscribe(fn func(Change)) (cancel func())
 	// Ping reports whether the store answers.

@@ -69,9 +69,27 @@ func (l Limits) valid() error {
 	return nil
 }
 
-// Valid returns nil, or an ErrInvalid that names the field.
-func (k Key) Valid() error {
-	return errors.Join(required("key id", k.ID), checkText("key name", k.Name), checkText("key prefix", k.Prefix))
+// Or is r, or RoleOperator when it is empty.
+func (r Role) Or() Role {
+	if r == "" {
+		return RoleOperator
+	}
+	return r
+}
+
+func (t Token) validRole() error {
+	switch t.Role {
+	case "", RoleOperator:
+		if t.UserID == "" {
+			return nil
+		}
+		return fmt.Errorf("%w: a token of role operator is for no user: leave the user out", ErrInvalid)
+	case RoleAuthor:
+		return required("user of a token of role author", t.UserID)
+	case RoleReader:
+		return nil
+	}
+	return fmt.Errorf("%w: token role %q: use operator, author or reader", ErrInvalid, t.Role)
 }
 
 // Valid returns nil, or an ErrInvalid that names the field.
@@ -81,24 +99,30 @@ func (u User) Valid() error {
 
 // Valid returns nil, or an ErrInvalid that names the field.
 func (p Plan) Valid() error {
-	return errors.Join(required("plan name", p.Name), p.Limits.valid(), p.Ceiling.valid())
+	err := errors.Join(required("plan name", p.Name), p.Limits.valid(), p.Ceiling.valid())
+	if p.Quota < 0 {
+		err = errors.Join(err, fmt.Errorf("%w: quota of %d requests: use a positive number, or zero for none", ErrInvalid, p.Quota))
+	}
+	return err
 }
 
 // Valid returns nil, or an ErrInvalid that names the field.
 func (t Token) Valid() error {
-	return errors.Join(required("token id", t.ID), required("token name", t.Name), checkText("token prefix", t.Prefix))
+	return errors.Join(required("token id", t.ID), required("token name", t.Name), checkText("token prefix", t.Prefix),
+		checkText("token user", t.UserID), t.validRole())
 }
 
 // Clean returns u as it is stored: the time in UTC, times and durations cut to microseconds, and U+FFFD for bytes in its
 // text that cannot be stored. What was observed is never refused, because a batch would be stuck for ever on one
 // request's path.
 func (u Usage) Clean() Usage {
-	for _, s := range []*string{&u.ID, &u.APIID, &u.KeyID, &u.Method, &u.Path, &u.Error} {
+	for _, s := range []*string{&u.ID, &u.APIID, &u.KeyID, &u.Method, &u.Path, &u.Route, &u.Node, &u.Error} {
 		*s = CleanText(*s)
 	}
 	u.Time = u.Time.UTC().Truncate(time.Microsecond)
 	u.Duration = u.Duration.Truncate(time.Microsecond)
 	u.StartWait = u.StartWait.Truncate(time.Microsecond)
+	u.CPU = u.CPU.Truncate(time.Microsecond)
 	return u
 }
 

@@ -76,8 +76,13 @@ func dataDir(t *testing.T) string {
 // serve starts a server and waits for its line. It is stopped with SIGTERM at the test's end and must end well.
 func serve(t *testing.T, dir string, args ...string) *server {
 	t.Helper()
-	s := &server{t: t, dataDir: dir, stderr: &bytes.Buffer{}}
-	s.cmd = exec.Command(binary, append([]string{"serve", "--json", "--listen", "127.0.0.1:0", "--data-dir", dir}, args...)...)
+	return serveBy(t, dir, exec.Command(binary, append([]string{"serve", "--json", "--listen", "127.0.0.1:0", "--data-dir", dir}, args...)...))
+}
+
+// serveBy starts a server by a command of the test's own.
+func serveBy(t *testing.T, dir string, cmd *exec.Cmd) *server {
+	t.Helper()
+	s := &server{t: t, dataDir: dir, stderr: &bytes.Buffer{}, cmd: cmd}
 	s.cmd.Stderr = s.stderr
 	out, err := s.cmd.StdoutPipe()
 	if err != nil {
@@ -142,6 +147,20 @@ func (s *server) command(args ...string) (string, error) {
 		err = fmt.Errorf("apibuilder %s: %w\n%s%s", strings.Join(args, " "), err, out, stderr.String())
 	}
 	return string(out), err
+}
+
+// usageTotal is how many usage records there are.
+func (s *server) usageTotal() int64 {
+	s.t.Helper()
+	out, err := s.command("usage", "--json")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	var usage struct{ Total int64 }
+	if err := json.Unmarshal([]byte(out), &usage); err != nil {
+		s.t.Fatalf("%q: %v", out, err)
+	}
+	return usage.Total
 }
 
 // deployed is the answer of `apibuilder deploy --json`.

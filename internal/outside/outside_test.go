@@ -33,7 +33,10 @@ func newServer(t *testing.T, spec sandbox.Spec, cfg egress.Config) *server {
 	driver.Network = true
 	s.manager = sandbox.NewManager(sandbox.ManagerConfig{
 		Driver: nsjail.New(driver), Egress: egress.NewGate(cfg), StartTimeout: time.Minute, WarmMemory: 1 << 30,
-		Source: func(context.Context, string) (sandbox.Spec, error) { return s.spec, nil },
+		Source: func(context.Context, string, int) (sandbox.Spec, error) { return s.spec, nil },
+		Plan: func(context.Context, string) (sandbox.Plan, error) {
+			return sandbox.Plan{Shares: []sandbox.Share{{Version: 1, Weight: 1}}}, nil
+		},
 		OnOutput: func(_ string, _ int, line sandbox.Line) {
 			select {
 			case s.lines <- line.Text:

@@ -2,6 +2,8 @@ package postgres
 
 import (
 	"errors"
+	"fmt"
+	"reflect"
 	"strings"
 	"sync"
 	"testing"
@@ -11,6 +13,7 @@ import (
 	"apibuilder/internal/pgtest"
 	"apibuilder/store"
 	"apibuilder/store/schema"
+	"apibuilder/store/storetest"
 )
 
 func isErr(err, target error) bool { return errors.Is(err, target) }
@@ -61,6 +64,17 @@ func TestNodesThatStartAtOnceMigrateOnce(t *testing.T) {
 	}
 }
 
+// TestKeysAndUsageAreUpgraded has a database from before keys of users and sums.
+func TestKeysAndUsageAreUpgraded(t *testing.T) {
+	url := pgtest.Database(t)
+	if err := migrate(t.Context(), rawPool(t, url), schema.Migrations(files)[:4]); err != nil {
+		t.Fatal(err)
+	}
+	hash := store.HashSecret("old")
+	pgtest.Exec(t, url, strings.ReplaceAll(storetest.OldRows("apibuilder_", "true", "false"), "HASH", fmt.Sprintf(`'\x%x'`, hash)))
+	storetest.Upgraded(t, openAt(t, url), func(t *testing.T) store.Store { return openAt(t, pgtest.Database(t)) })
+}
+
 func TestFailedMigrationLeavesNothing(t *testing.T) {
 	url := pgtest.Database(t)
 	broken := []schema.Migration{{Version: 1, Name: "a", SQL: "CREATE TABLE t (n INTEGER)"}, {Version: 2, Name: "b", SQL: "CREATE TABLE u (n INTEGER); CREATE TABLE t (n INTEGER)"}}
@@ -92,7 +106,7 @@ func TestOlderNodeGoesOn(t *testing.T) {
 		if _, err := node.AddVersion(t.Context(), store.Version{APIID: a.ID, Code: "x"}); err != nil {
 			t.Error(err)
 		}
-		if got, err := node.API(t.Context(), a.ID); err != nil || got != a {
+		if got, err := node.API(t.Context(), a.ID); err != nil || !reflect.DeepEqual(got, a) {
 			t.Errorf("%+v, %v", got, err)
 		}
 	}
