@@ -73,8 +73,12 @@ func TestSumsAndQuotas(t *testing.T) {
 	key := decode[admin.Key](t, f.local(t, "POST", "/api/v1/apis/resize/keys", `{"name":"few","quota":5}`))
 	decode[admin.Plan](t, f.local(t, "PATCH", "/api/v1/plans/default", `{"quota":100}`))
 	now := time.Now()
-	records := []store.Usage{{ID: "1", APIID: api.ID, KeyID: key.ID, Time: now, Status: 200}, {ID: "2", APIID: api.ID, Time: now, Status: 200},
-		{ID: "3", APIID: api.ID, KeyID: key.ID, Time: now, Status: 429, Error: "over_quota"}, {ID: "4", APIID: api.ID, Time: now.AddDate(0, -2, 0), Status: 200}}
+	records := []store.Usage{
+		{ID: "1", APIID: api.ID, KeyID: key.ID, Time: now, Status: 200},
+		{ID: "2", APIID: api.ID, Time: now, Status: 200},
+		{ID: "3", APIID: api.ID, KeyID: key.ID, Time: now, Status: 429, Error: "over_quota"},
+		{ID: "4", APIID: api.ID, Time: now.AddDate(0, -2, 0), Status: 200},
+	}
 	if err := f.store.AddUsage(context.Background(), records); err != nil {
 		t.Fatal(err)
 	}

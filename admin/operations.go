@@ -80,14 +80,18 @@ var operations = map[string]operation{
 	"GET /api/v1/usage": {
 		summary: "Read the newest usage records", answer: Usage{},
 		query: []parameter{
-			apiParameter, {name: "id", usage: "of the request with this id"}, sinceParameter,
+			apiParameter,
+			{name: "id", usage: "of the request with this id"},
+			sinceParameter,
 			{name: "limit", usage: "records at most", kind: "integer", most: maxUsage},
 		},
 	},
 	"GET /api/v1/usage/sums": {
 		summary: "Sum the usage up", answer: UsageSums{},
 		query: []parameter{
-			{name: "by", usage: "hour, day, api, key or user"}, apiParameter, sinceParameter, {name: "key", usage: "id of a key"},
+			{name: "by", usage: "hour, day, api, key or user"},
+			apiParameter, sinceParameter,
+			{name: "key", usage: "id of a key"},
 			{name: "user", usage: "name or id of a user"},
 		},
 	},
@@ -96,7 +100,8 @@ var operations = map[string]operation{
 	"GET /api/v1/audit": {
 		summary: "Read what was changed, by whom, and what came of it", answer: []AuditEntry{},
 		query: []parameter{
-			{name: "api", usage: "name or id of an API; the id of a deleted one is good too"}, sinceParameter,
+			{name: "api", usage: "name or id of an API; the id of a deleted one is good too"},
+			sinceParameter,
 			{name: "limit", usage: "entries at most", kind: "integer", most: maxAudit},
 		},
 	},

@@ -54,7 +54,7 @@ func (w *lineWriter) text(name, s string, always bool) {
 		w.b = append(append(append(w.b, '"'), s...), '"')
 		return
 	}
-	quoted, _ := json.Marshal(s) // of a string it does not fail
+	quoted, _ := json.Marshal(store.CleanText(s)) // of a string it does not fail; what is plain is clean
 	w.b = append(w.b, quoted...)
 }
 
