@@ -9,7 +9,6 @@ import (
 	"log"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -17,72 +16,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/letsencrypt/pebble/v2/ca"
-	"github.com/letsencrypt/pebble/v2/db"
-	"github.com/letsencrypt/pebble/v2/va"
-	"github.com/letsencrypt/pebble/v2/wfe"
-	"github.com/miekg/dns"
 	"go.uber.org/zap"
+
+	"apibuilder/internal/acmetest"
 )
 
-// authority is an ACME server that finds every name on this machine.
-type authority struct {
-	url    string
-	own    *x509.CertPool // of its HTTPS
-	issued *x509.CertPool // of what it issues
-}
-
-func newAuthority(t *testing.T, plain, secure net.Addr) *authority {
-	t.Helper()
-	t.Setenv("PEBBLE_VA_NOSLEEP", "1")
-	t.Setenv("PEBBLE_WFE_NONCEREJECT", "0")
-	logger := log.New(io.Discard, "", 0)
-	memory := db.NewMemoryStore()
-	issuer := ca.New(logger, memory, "", "ecdsa", 0, 1, map[string]ca.Profile{"default": {Description: "default"}})
-	validator := va.New(logger, portOf(plain), portOf(secure), false, resolver(t), memory)
-	front := wfe.New(logger, memory, validator, issuer, []string{"pebble.letsencrypt.org"}, false, false, 1, 1)
-	s := httptest.NewTLSServer(front.Handler())
-	t.Cleanup(s.Close)
-	a := &authority{url: s.URL + wfe.DirectoryPath, own: x509.NewCertPool(), issued: x509.NewCertPool()}
-	a.own.AddCert(s.Certificate())
-	a.issued.AddCert(issuer.GetRootCert(0).Cert)
-	return a
-}
-
-func portOf(addr net.Addr) int {
-	if addr == nil {
-		return 1 // where nobody is
-	}
-	return addr.(*net.TCPAddr).Port
-}
-
-// resolver answers that every name is this machine, and returns its address.
-func resolver(t *testing.T) string {
-	t.Helper()
-	l := listen(t) // the authority asks over TCP
-	started := make(chan struct{})
-	s := &dns.Server{Listener: l, NotifyStartedFunc: func() { close(started) }, Handler: dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) {
-		answer := new(dns.Msg)
-		answer.SetReply(q)
-		if q.Question[0].Qtype == dns.TypeA {
-			answer.Answer = []dns.RR{&dns.A{
-				Hdr: dns.RR_Header{Name: q.Question[0].Name, Rrtype: dns.TypeA, Class: dns.ClassINET}, A: net.IPv4(127, 0, 0, 1),
-			}}
-		}
-		_ = w.WriteMsg(answer)
-	})}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		_ = s.ActivateAndServe()
-	}()
-	<-started
-	t.Cleanup(func() {
-		_ = s.Shutdown()
-		<-done
-	})
-	return l.Addr().String()
-}
+func portOf(addr net.Addr) int { return addr.(*net.TCPAddr).Port }
 
 // site serves with an ACME's certificates, and answers challenges without TLS.
 type site struct {
@@ -131,17 +70,17 @@ func serveHTTP(t *testing.T, l net.Listener, h http.HandlerFunc) {
 }
 
 // newSite returns a site whose authority may look at it over HTTP or over TLS alone.
-func newSite(t *testing.T, storage string, overHTTP bool) (*site, *authority) {
+func newSite(t *testing.T, storage string, overHTTP bool) (*site, *acmetest.Authority) {
 	t.Helper()
 	secure, plain := listen(t), listen(t)
 	s := &site{secure: secure.Addr(), plain: plain.Addr(), asked: &names{}}
-	a := newAuthority(t, nil, s.secure)
+	a := acmetest.New(t, 1, portOf(s.secure))
 	config := ACMEConfig{Email: "operator@example.com", Storage: storage, Known: s.asked.known, TLS: s.secure, Log: zap.NewNop()}
 	if overHTTP {
-		a = newAuthority(t, s.plain, nil)
+		a = acmetest.New(t, portOf(s.plain), 1)
 		config.Plain = s.plain
 	}
-	config.Directory, config.Roots = a.url, a.own
+	config.Directory, config.Roots = a.URL, a.Own
 	s.acme = NewACME(config)
 	t.Cleanup(s.acme.Stop)
 	security := Config(s.acme.Certificate)
@@ -172,12 +111,12 @@ func TestACME(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			storage := filepath.Join(t.TempDir(), "certificates")
 			s, a := newSite(t, storage, overHTTP)
-			serial, err := s.get("hello.apps.test", a.issued)
+			serial, err := s.get("hello.apps.test", a.Issued)
 			if err != nil {
 				t.Fatal(err)
 			}
 			for _, unknown := range []string{"nobody.apps.test", "127.0.0.1", ""} {
-				if _, err := s.get(unknown, a.issued); err == nil {
+				if _, err := s.get(unknown, a.Issued); err == nil {
 					t.Errorf("a certificate for %q", unknown)
 				}
 			}
@@ -188,7 +127,7 @@ func TestACME(t *testing.T) {
 
 			again, _ := newSite(t, storage, overHTTP)
 			again.acme.config.Issuers = s.acme.config.Issuers // files are kept by authority
-			if same, err := again.get("hello.apps.test", a.issued); err != nil || same != serial {
+			if same, err := again.get("hello.apps.test", a.Issued); err != nil || same != serial {
 				t.Errorf("after a start: %s, not %s: %v", same, serial, err)
 			}
 		})

@@ -18,6 +18,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"apibuilder/internal/acmetest"
 )
 
 // certificateFiles makes a certificate for names, and returns its files and what trusts it.
@@ -102,6 +104,45 @@ func (n *names) want(url, key, want string, header ...string) {
 	n.t.Helper()
 	if res, body := n.call("GET", url, key, header...); res.StatusCode != 200 || !strings.Contains(body, want) {
 		n.t.Errorf("GET %s: status %d, %s; want %s", url, res.StatusCode, body, want)
+	}
+}
+
+// freePort is one that nobody listens at now.
+func freePort(t *testing.T) int {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port
+}
+
+// TestCertificatesByACME obtains a certificate for the name of an API from an authority on this machine, by either challenge.
+func TestCertificatesByACME(t *testing.T) {
+	for name, overHTTP := range map[string]bool{"HTTP-01": true, "TLS-ALPN-01": false} {
+		t.Run(name, func(t *testing.T) {
+			plain, secure := freePort(t), freePort(t)
+			roots := filepath.Join(t.TempDir(), "roots.pem")
+			args := []string{
+				"--listen-tls", fmt.Sprint("127.0.0.1:", secure), "--apps-domain", "apps.test", "--acme-email", "operator@example.com", "--acme-roots", roots,
+			}
+			authority := acmetest.New(t, 1, secure)
+			if overHTTP {
+				authority = acmetest.New(t, plain, 1)
+				args = append(args, "--listen-redirect", fmt.Sprint("127.0.0.1:", plain))
+			}
+			if err := os.WriteFile(roots, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: authority.Root.Raw}), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			s := serve(t, dataDir(t), append(args, "--acme-directory", authority.URL)...)
+			example, _ := s.ready["example"].(map[string]any)
+			n := newNames(t, fmt.Sprint(s.ready["listen_tls"]), authority.Issued)
+			n.want(fmt.Sprintf("https://%s.apps.test/docs", example["name"]), fmt.Sprint(example["key"]), "openapi.json")
+			if _, err := n.client.Get("https://nobody.apps.test/"); err == nil {
+				t.Error("a certificate for a name that no API has")
+			}
+		})
 	}
 }
 
