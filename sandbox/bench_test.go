@@ -16,8 +16,10 @@ func BenchmarkAcquire(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			m := NewManager(ManagerConfig{
 				Driver: &fakeDriver{program: serveOK},
-				Source: func(_ context.Context, api string, version int) (Spec, error) { return Spec{API: api, Version: version}, nil },
-				Plan:   func(context.Context, string) (Plan, error) { return plan, nil },
+				Source: func(_ context.Context, api string, version int) (Spec, error) {
+					return Spec{API: api, Version: version}, nil
+				},
+				Plan: func(context.Context, string) (Plan, error) { return plan, nil },
 			})
 			if err := m.Start(b.Context()); err != nil {
 				b.Fatal(err)
