@@ -27,13 +27,11 @@ func (s *server) followPlans() {
 
 // wakeKept starts the APIs that have instances although nobody calls.
 func (s *server) wakeKept(ctx context.Context) {
-	apis, err := s.store.APIs(ctx)
+	ids, err := s.store.AlwaysRunning(ctx)
 	if err != nil && ctx.Err() == nil {
 		s.log.Warn("find the APIs that always run: they start when they are called", zap.Error(err))
 	}
-	for _, api := range apis {
-		if api.Options.MinInstances > 0 && api.ActiveVersion != 0 {
-			s.manager.Changed(api.ID)
-		}
+	for _, id := range ids {
+		s.manager.Changed(id)
 	}
 }

@@ -203,6 +203,8 @@ type Store interface {
 	Versions(ctx context.Context, apiID string) ([]Version, error)
 	// Building lists the versions of all APIs whose State is building, by API and number.
 	Building(ctx context.Context) ([]Version, error)
+	// AlwaysRunning lists the ids of APIs with an active version and MinInstances, in order. It reads no code.
+	AlwaysRunning(ctx context.Context) ([]string, error)
 	// EnvironmentUses lists the versions of all APIs that have an Environment, by the API's name and number. It reads no code.
 	EnvironmentUses(ctx context.Context) ([]EnvironmentUse, error)
 	// Activate makes a version the one that serves, and copies its code and requirements into the API's row.

@@ -39,3 +39,15 @@ func (s *Store) EnvironmentUses(ctx context.Context) (all []store.EnvironmentUse
 func scanUse(rows pgx.Rows) (u store.EnvironmentUse, err error) {
 	return u, rows.Scan(&u.Environment, &u.API, &u.Version)
 }
+
+// AlwaysRunning is as in store.Store.
+func (s *Store) AlwaysRunning(ctx context.Context) (ids []string, err error) {
+	err = s.read(ctx, func() error {
+		ids, err = list(ctx, s.pool, scanID, `SELECT id FROM apibuilder_apis
+			WHERE active_version > 0 AND (options::json ->> 'min_instances')::int > 0 ORDER BY id`)
+		return err
+	})
+	return ids, err
+}
+
+func scanID(rows pgx.Rows) (id string, err error) { return id, rows.Scan(&id) }

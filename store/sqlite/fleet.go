@@ -38,3 +38,15 @@ func (s *Store) EnvironmentUses(ctx context.Context) (all []store.EnvironmentUse
 func scanUse(rows *sql.Rows) (u store.EnvironmentUse, err error) {
 	return u, rows.Scan(&u.Environment, &u.API, &u.Version)
 }
+
+// AlwaysRunning is as in store.Store.
+func (s *Store) AlwaysRunning(ctx context.Context) (ids []string, err error) {
+	err = s.read(func() error {
+		ids, err = list(ctx, s.reader, scanID, `SELECT id FROM apis
+			WHERE active_version > 0 AND json_extract(options, '$.min_instances') > 0 ORDER BY id`)
+		return err
+	})
+	return ids, err
+}
+
+func scanID(rows *sql.Rows) (id string, err error) { return id, rows.Scan(&id) }

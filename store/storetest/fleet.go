@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"slices"
 	"testing"
 
 	"apibuilder/store"
@@ -10,6 +11,7 @@ var fleetTests = map[string]func(*testing.T, store.Store){
 	"has apis":         fleetHasAPIs,
 	"building":         fleetBuilding,
 	"environment uses": fleetEnvironmentUses,
+	"always running":   fleetAlwaysRunning,
 }
 
 func fleetHasAPIs(t *testing.T, s store.Store) {
@@ -54,4 +56,25 @@ func fleetEnvironmentUses(t *testing.T, s store.Store) {
 	same(t, "EnvironmentUses after a deletion", get(s.EnvironmentUses(t.Context()))(t), []store.EnvironmentUse{
 		{Environment: "one", API: "b", Version: 1},
 	})
+}
+
+func fleetAlwaysRunning(t *testing.T, s store.Store) {
+	same(t, "AlwaysRunning of a new store", get(s.AlwaysRunning(t.Context()))(t), []string{})
+	var want []string
+	for i, name := range []string{"kept", "sleeps", "kept-too", "never-deployed"} {
+		a := makeAPI(t, s, name)
+		if i != 3 {
+			makeVersion(t, s, a.ID)
+			check(t, s.Activate(t.Context(), a.ID, 1))
+		}
+		if i != 1 {
+			a.Options.MinInstances = i + 1
+			get(s.UpdateAPI(t.Context(), a))(t)
+		}
+		if i == 0 || i == 2 {
+			want = append(want, a.ID)
+		}
+	}
+	slices.Sort(want)
+	same(t, "AlwaysRunning", get(s.AlwaysRunning(t.Context()))(t), want)
 }
