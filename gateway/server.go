@@ -43,12 +43,13 @@ func (g *Gateway) serve(s *http.Server, l net.Listener, security *tls.Config) er
 	if security != nil {
 		l = tls.NewListener(l, security)
 	}
-	if !g.traffic.add(s, l) {
+	server := newConsumerServer(g, s)
+	if !g.traffic.add(server, l) {
 		_ = l.Close()
 		return http.ErrServerClosed
 	}
 	defer g.traffic.accepting.Done()
-	err := s.Serve(consumerListener{l, g})
+	err := server.Serve(consumerListener{l, g})
 	if g.traffic.isRetiring() {
 		return http.ErrServerClosed
 	}
@@ -124,7 +125,7 @@ type traffic struct {
 	closing bool
 	isCut   bool
 	idle    chan struct{} // closed when count comes to 0; nil when nobody waits
-	servers []*http.Server
+	servers []*consumerServer
 	tunnels map[*func()]struct{}
 
 	accepting sync.WaitGroup // loops
@@ -137,7 +138,7 @@ type traffic struct {
 }
 
 // add registers a server; false when it is too late for one.
-func (t *traffic) add(s *http.Server, l net.Listener) bool {
+func (t *traffic) add(s *consumerServer, l net.Listener) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.closing || t.retiring {
@@ -176,7 +177,7 @@ func (t *traffic) wasCut() bool {
 	return t.isCut
 }
 
-func (t *traffic) close() []*http.Server {
+func (t *traffic) close() []*consumerServer {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.closing = true
