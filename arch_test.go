@@ -31,6 +31,7 @@ var rules = map[string]rule{
 	"doctor":     {nil, "it looks at a host, and is told what other packages know of it"},
 	"gateway":    {[]string{"store", "ratelimit", "sandbox"}, "it borrows sandboxes through its own interface"},
 	"deploy":     {[]string{"store", "sandbox", "python-env"}, "it orders the steps and leaves each to its package"},
+	"node":       {[]string{"store"}, "who a server is, and that it lives"},
 	"adopt":      {[]string{"store", "deploy", "python-env"}, "it hands other programs' rows to the ordinary deploy path"},
 	"backup":     {[]string{"store"}, "a file of rows, whatever they mean"},
 	"admin":      {[]string{"store", "deploy", "sandbox"}, "it is a door, and reaches the parts through its own interfaces"},

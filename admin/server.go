@@ -116,6 +116,7 @@ func (s *Server) routes() map[string]handler {
 		"DELETE /api/v1/tokens/{token}": s.revokeToken,
 		"GET /api/v1/usage":             s.readUsage,
 		"GET /api/v1/server":            s.showServer,
+		"GET /api/v1/nodes":             s.listNodes,
 	}
 }
 

@@ -34,6 +34,7 @@ type serveOptions struct {
 	drainTimeout   time.Duration
 	maxBody        int64
 	maxSandboxes   int
+	nodeName       string // empty: the host's
 	logLevel       zapcore.Level
 	noExample      bool
 	database       secret // a PostgreSQL's URL; empty: SQLite in the data directory
@@ -106,7 +107,7 @@ func readServeOptions(s settings) (serveOptions, error) {
 		dataDir: s.text("data-dir"), listen: s.text("listen"), adminListen: s.text("admin-listen"),
 		noExample: s.text("no-example") == "true",
 	}
-	var errs [13]error
+	var errs [14]error
 	o.publicURL, errs[0] = parse(s, "public-url", parsePublicURL)
 	o.host, errs[1] = readHostOptions(s)
 	o.requestTimeout, errs[2] = parse(s, "request-timeout", parseTimeout)
@@ -120,6 +121,7 @@ func readServeOptions(s settings) (serveOptions, error) {
 	o.idleTimeout, errs[11] = parse(s, "idle-timeout", parseIdleTimeout)
 	o.warmMemory, errs[10] = readWarmMemory(s)
 	o.database, errs[12] = databaseURL(s)
+	o.nodeName, errs[13] = parse(s, "node-name", parseNodeName)
 	for _, err := range errs {
 		if err != nil {
 			return o, err

@@ -32,6 +32,7 @@ type server struct {
 
 	data          *dataDir
 	store         store.Store
+	node          store.Node // this server
 	book          *logs.Book
 	host          *host
 	manager       *sandbox.Manager
@@ -62,7 +63,8 @@ func (s *server) onStop(name string, run func(context.Context) error) {
 func (s *server) start(ctx context.Context) error {
 	s.startedAt, s.failed = time.Now().UTC(), make(chan error, 3)
 	for _, step := range []func(context.Context) error{
-		s.openData, s.openListeners, s.openStore, s.openHost, s.openSandboxes, s.openCleaning, s.openUsage, s.openFollowing, s.openDoors,
+		s.openData, s.openListeners, s.openStore, s.openNode, s.openHost, s.openSandboxes, s.openFollower, s.openCleaning, s.openUsage,
+		s.openFollowing, s.openDoors,
 	} {
 		if err := step(ctx); err != nil {
 			return err
@@ -146,6 +148,7 @@ func (s *server) openSandboxes(ctx context.Context) error {
 		Log:          s.log.Named("sandbox"),
 	})
 	s.deployer = deploy.New(s.store, s.host.builder, sandboxes{s.manager, s.book}, s.options.limits)
+	s.deployer.SetNode(s.node.ID)
 	found, err := s.deployer.Recover(ctx)
 	if err != nil {
 		return err

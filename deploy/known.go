@@ -11,6 +11,23 @@ import (
 type known struct {
 	mu    sync.Mutex
 	specs map[string]sandbox.Spec
+	told  func(apiID string) // of what begins to run; nil: nobody
+}
+
+// tell says that an API begins to run.
+func (k *known) tell(apiID string) {
+	k.mu.Lock()
+	told := k.told
+	k.mu.Unlock()
+	if told != nil {
+		told(apiID)
+	}
+}
+
+func (k *known) onStart(told func(apiID string)) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.told = told
 }
 
 func (k *known) keep(s sandbox.Spec) {
@@ -20,6 +37,15 @@ func (k *known) keep(s sandbox.Spec) {
 		k.specs = map[string]sandbox.Spec{}
 	}
 	k.specs[s.API] = s
+}
+
+// renew replaces what is known of the same version.
+func (k *known) renew(s sandbox.Spec) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if old, ok := k.specs[s.API]; ok && old.Version == s.Version {
+		k.specs[s.API] = s
+	}
 }
 
 func (k *known) find(apiID string) (sandbox.Spec, bool) {

@@ -36,7 +36,11 @@ func (d *Deployer) Rollback(ctx context.Context, idOrName string, number int) (s
 	_, err = d.sandboxes.Replace(ctx, spec, func(ctx context.Context) error {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitTimeout)
 		defer cancel()
-		return d.store.Activate(ctx, api.ID, version.Number)
+		err := d.store.Activate(ctx, api.ID, version.Number)
+		if err == nil {
+			d.known.keep(spec)
+		}
+		return err
 	})
 	if err != nil && !errors.Is(err, sandbox.ErrStopped) {
 		return store.API{}, d.explain(ctx, fmt.Errorf("start version %d: %w", version.Number, err), version.Limits)

@@ -22,6 +22,7 @@ func (d *Deployer) Source(ctx context.Context, apiID string) (sandbox.Spec, erro
 	switch {
 	case err == nil:
 		d.known.keep(spec)
+		d.known.tell(apiID)
 	case errors.Is(err, store.ErrNotFound):
 		d.known.forget(apiID)
 	case errors.Is(err, store.ErrUnavailable) && ctx.Err() == nil:
@@ -86,7 +87,7 @@ func (d *Deployer) environment(ctx context.Context, v store.Version) (pythonenv.
 	if err != nil {
 		return environment, fmt.Errorf("build the environment of %s version %d again: %w", v.APIID, v.Number, err)
 	}
-	v.Environment, v.Lock = environment.Key, environment.Lock
+	v.Environment, v.Lock, v.State = environment.Key, environment.Lock, "" // whatever it is by now
 	return environment, d.store.UpdateVersion(ctx, v)
 }
 
@@ -116,48 +117,4 @@ func (d *Deployer) specUnder(
 		Env:         v.Env,
 		Limits:      sandboxLimits(d.Grant(plan, v.Limits).Limits),
 	}
-}
-
-// Recover puts in order what a server that was killed left half done: a version that was being built is marked failed,
-// and an API whose first deploy that was is taken away, as if the deploy had failed. Call it before the first Deploy. It
-// returns how many deploys it ended.
-func (d *Deployer) Recover(ctx context.Context) (int, error) {
-	apis, err := d.store.APIs(ctx)
-	if err != nil {
-		return 0, fmt.Errorf("list the APIs: %w", err)
-	}
-	count := 0
-	for _, api := range apis {
-		ended, err := d.recoverAPI(ctx, api)
-		if err != nil {
-			return count, fmt.Errorf("put API %s in order: %w", api.Name, err)
-		}
-		count += ended
-	}
-	return count, nil
-}
-
-func (d *Deployer) recoverAPI(ctx context.Context, api store.API) (ended int, err error) {
-	versions, err := d.store.Versions(ctx, api.ID)
-	if err != nil {
-		return 0, err
-	}
-	for _, v := range versions {
-		if v.State != store.VersionBuilding {
-			continue
-		}
-		if v.Number == api.ActiveVersion { // killed in the last step of a deploy
-			v.State = store.VersionReady
-		} else {
-			v.State, v.Failure, v.Detail = store.VersionFailed, Interrupted, "the server stopped during the build"
-			ended++
-		}
-		if err := d.store.UpdateVersion(ctx, v); err != nil {
-			return ended, err
-		}
-	}
-	if ended > 0 && api.ActiveVersion == 0 {
-		return ended, errors.Join(d.store.DeleteAPI(ctx, api.ID), d.sandboxes.Remove(ctx, api.ID))
-	}
-	return ended, nil
 }

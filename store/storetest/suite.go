@@ -20,7 +20,7 @@ type Opener func(t *testing.T) store.Store
 func Run(t *testing.T, open Opener) {
 	groups := map[string]map[string]func(*testing.T, store.Store){
 		"apis": apiTests, "versions": versionTests, "keys": keyTests, "users": userTests, "tokens": tokenTests,
-		"usage": usageTests, "exits": exitTests, "changes": changeTests, "text": textTests, "calls": callTests,
+		"usage": usageTests, "exits": exitTests, "changes": changeTests, "text": textTests, "calls": callTests, "nodes": nodeTests,
 	}
 	for group, tests := range groups {
 		for name, test := range tests {

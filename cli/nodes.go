@@ -1,0 +1,91 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/urfave/cli/v3"
+	"go.uber.org/zap"
+
+	"apibuilder/admin"
+	"apibuilder/admin/client"
+	"apibuilder/deploy"
+	"apibuilder/node"
+	"apibuilder/store"
+)
+
+func (a *app) nodesCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "nodes",
+		Usage: "look at the servers that share a store",
+		Commands: []*cli.Command{
+			{
+				Name: "list", Usage: "list nodes, and how long ago each was heard of", Action: a.listNodes,
+				Description: "A node says every five seconds that it lives. One that stops in order is taken off the list, one that\n" +
+					"died is silent, and forgotten after a week.",
+			},
+		},
+	}
+}
+
+func (a *app) listNodes(ctx context.Context, cmd *cli.Command) error {
+	if _, err := arguments(cmd); err != nil {
+		return err
+	}
+	var nodes []admin.Node
+	if err := a.call(ctx, cmd, "GET", client.Path("nodes"), nil, &nodes); err != nil {
+		return err
+	}
+	return a.show(cmd, nodes, func(w io.Writer) {
+		row(w, "NAME", "ID", "VERSION", "ADDRESS", "STARTED", "SEEN", "STATE")
+		for _, n := range nodes {
+			state := "lives"
+			if n.Silent {
+				state = "silent"
+			}
+			row(w, n.Name, n.ID, n.Version, n.Address, timeText(n.StartedAt), fmt.Sprintf("%.0f s ago", n.SecondsSilent), state)
+		}
+	})
+}
+
+// openNode makes this server known to the others before it does anything that they could see.
+func (s *server) openNode(ctx context.Context) error {
+	id, err := node.Identity(s.data.join("node"))
+	if err != nil {
+		return err
+	}
+	name := s.options.nodeName
+	if name == "" {
+		if name, err = os.Hostname(); err != nil {
+			return fmt.Errorf("find the host's name, after which the node is called: %w: give it one with --node-name", err)
+		}
+	}
+	s.node = store.Node{ID: id, Name: name, Version: version().Version, Address: s.listener.Addr().String()}
+	beat := node.NewHeartbeat(s.node, s.store, s.log.Named("node"))
+	if err := beat.Start(ctx); err != nil {
+		return err
+	}
+	s.onStop("heartbeat", beat.Stop)
+	return nil
+}
+
+// openFollower keeps what runs here at what other nodes activate.
+func (s *server) openFollower(ctx context.Context) error {
+	follower := deploy.NewFollower(s.deployer, deploy.Own{Running: s.manager.Running, End: s.manager.Remove}, s.log.Named("follow"))
+	if err := follower.Start(ctx); err != nil {
+		return err
+	}
+	s.onStop("following of other nodes", follower.Stop)
+	s.log.Debug("this node", zap.String("id", s.node.ID), zap.String("name", s.node.Name))
+	return nil
+}
+
+func parseNodeName(text string) (string, error) {
+	const longest = 253 // of a host name, RFC 1035
+	if len(text) > longest || store.CleanText(text) != text || printable(text) != text {
+		return "", fmt.Errorf("%.40q is no name of a node: use letters, digits, dots and hyphens, %d bytes at most", text, longest)
+	}
+	return text, nil
+}
