@@ -21,23 +21,24 @@ import (
 
 // serveOptions are the settings of serve, read.
 type serveOptions struct {
-	dataDir        string
-	listen         string
-	adminListen    string
-	publicURL      string
-	host           hostOptions
-	warmMemory     int64
-	idleTimeout    time.Duration // 0: never
-	limits         deploy.Policy
-	requestTimeout time.Duration
-	startTimeout   time.Duration
-	drainTimeout   time.Duration
-	maxBody        int64
-	maxSandboxes   int
-	nodeName       string // empty: the host's
-	logLevel       zapcore.Level
-	noExample      bool
-	database       secret // a PostgreSQL's URL; empty: SQLite in the data directory
+	dataDir         string
+	listen          string
+	adminListen     string
+	publicURL       string
+	host            hostOptions
+	warmMemory      int64
+	idleTimeout     time.Duration // 0: never
+	limits          deploy.Policy
+	requestTimeout  time.Duration
+	startTimeout    time.Duration
+	drainTimeout    time.Duration
+	maxBody         int64
+	maxSandboxes    int
+	refuseUncounted bool   // what no limit can be counted for, because the database is away
+	nodeName        string // empty: the host's
+	logLevel        zapcore.Level
+	noExample       bool
+	database        secret // a PostgreSQL's URL; empty: SQLite in the data directory
 }
 
 func (a *app) serveCommand() *cli.Command {
@@ -107,7 +108,7 @@ func readServeOptions(s settings) (serveOptions, error) {
 		dataDir: s.text("data-dir"), listen: s.text("listen"), adminListen: s.text("admin-listen"),
 		noExample: s.text("no-example") == "true",
 	}
-	var errs [14]error
+	var errs [15]error
 	o.publicURL, errs[0] = parse(s, "public-url", parsePublicURL)
 	o.host, errs[1] = readHostOptions(s)
 	o.requestTimeout, errs[2] = parse(s, "request-timeout", parseTimeout)
@@ -121,6 +122,7 @@ func readServeOptions(s settings) (serveOptions, error) {
 	o.idleTimeout, errs[11] = parse(s, "idle-timeout", parseIdleTimeout)
 	o.warmMemory, errs[10] = readWarmMemory(s)
 	o.database, errs[12] = databaseURL(s)
+	o.refuseUncounted, errs[14] = parse(s, "limits-without-database", parseWithoutDatabase)
 	o.nodeName, errs[13] = parse(s, "node-name", parseNodeName)
 	for _, err := range errs {
 		if err != nil {

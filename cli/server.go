@@ -16,7 +16,6 @@ import (
 	"apibuilder/deploy"
 	"apibuilder/gateway"
 	"apibuilder/logs"
-	"apibuilder/ratelimit"
 	"apibuilder/sandbox"
 	"apibuilder/store"
 	"apibuilder/usage"
@@ -38,6 +37,7 @@ type server struct {
 	manager       *sandbox.Manager
 	deployer      *deploy.Deployer
 	journal       *usage.Journal
+	limiter       gateway.Limiter
 	listener      net.Listener
 	adminListener net.Listener // nil: none
 	url           string
@@ -64,7 +64,7 @@ func (s *server) start(ctx context.Context) error {
 	s.startedAt, s.failed = time.Now().UTC(), make(chan error, 3)
 	for _, step := range []func(context.Context) error{
 		s.openData, s.openListeners, s.openStore, s.openNode, s.openHost, s.openSandboxes, s.openFollower, s.openCleaning, s.openUsage,
-		s.openFollowing, s.openDoors,
+		s.openFollowing, s.openLimits, s.openDoors,
 	} {
 		if err := step(ctx); err != nil {
 			return err
@@ -187,7 +187,7 @@ func (s *server) openDoors(context.Context) error {
 		Ready:          s.checkReady,
 		Note:           s.note,
 		Log:            s.log.Named("gateway"),
-	}, s.store, lender{s.manager}, ratelimit.New(nil), s.journal)
+	}, s.store, lender{s.manager}, s.limiter, s.journal)
 	s.serveGateway(g)
 
 	management := admin.New(s.store, s.deployer, lender{s.manager}, reader{s.book}, admin.Config{

@@ -55,6 +55,8 @@ var allSettings = append([]setting{
 	{flag: "max-body", serve: true, usage: "largest request body, a `SIZE`; no bound if empty"},
 	{flag: "max-sandboxes", serve: true, value: "500", usage: "most programs that run at a time, a `NUMBER`"},
 	{flag: "warm-memory", serve: true, usage: "memory `SIZE` for sandboxes that wait for a program, or none; an eighth of the machine's if empty"},
+	{flag: "limits-without-database", serve: true, value: "local", usage: "what becomes of rate limits while a shared database is away: local, " +
+		"each server enforces them by itself, or refuse, requests that have one get 503; `WORD`"},
 	{flag: "node-name", serve: true, usage: "`NAME` of this server among those that share a database; the host's if empty"},
 	{flag: "log-level", serve: true, value: "info", usage: "debug, info, warn or error: `LEVEL` of the server's own log"},
 	{flag: "no-example", serve: true, toggle: true, usage: "do not deploy the example when there are no APIs"},

@@ -133,7 +133,10 @@ func (g *Gateway) refuse(a *answer, r *http.Request, e *entry, p *pass) string {
 	if n := len(p.checks) + len(e.checks); n > 0 {
 		checks := make([]ratelimit.Check, 0, 3)
 		a.limits = g.limiter.Allow(append(append(checks, p.checks...), e.checks...)...)
-		if !a.limits.Allowed {
+		switch {
+		case a.limits.Unavailable:
+			return wordStoreUnavailable
+		case !a.limits.Allowed:
 			return wordRateLimited
 		}
 	}
