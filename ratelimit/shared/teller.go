@@ -42,7 +42,9 @@ func (l *Limiter) tell(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
-			l.bankIsAway("the limiter stops")
+			l.mu.Lock()
+			l.giveUpLocked()
+			l.mu.Unlock()
 			return
 		case <-sweep.C:
 			l.sweep()
@@ -115,13 +117,18 @@ func (l *Limiter) bankIsAwayLocked(why string) {
 	if l.away {
 		return
 	}
-	l.away = true
+	l.giveUpLocked()
 	instead := "this node enforces limits by itself"
 	if l.refuse {
 		instead = "requests with a limit are refused"
 	}
 	l.log.Warn("limits cannot be counted over all nodes; until they can, "+instead, zap.String("reason", why))
-	for _, p := range l.asking { // nobody waits for them any more, and the next request asks again
+}
+
+// giveUpLocked wakes who waits. The next request asks again.
+func (l *Limiter) giveUpLocked() {
+	l.away = true
+	for _, p := range l.asking {
 		p.answer()
 	}
 	l.asking = nil
