@@ -3,6 +3,7 @@ package deploy_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -120,6 +121,40 @@ func TestANodeFollowsDeploysAndRollbacksOfAnother(t *testing.T) {
 		settle()
 		if v := n.serving(api.ID); v != 0 {
 			t.Fatalf("version %d serves after the deletion", v)
+		}
+	})
+}
+
+// TestAnAPIThatIsTakenOutOfServiceEnds keeps what is not the program's, and starts it when it is back.
+func TestAnAPIThatIsTakenOutOfServiceEnds(t *testing.T) {
+	following(t, func(t *testing.T, f *fixture, n *node) {
+		api := f.mustDeploy(t, request("resize", "one")).API
+		n.wake(t, api.ID)
+		if _, err := f.store.Reactivate(t.Context(), api.ID, 1, 0); err != nil {
+			t.Fatal(err)
+		}
+		settle()
+		if !slices.Equal(n.ended, []string{api.ID}) || len(n.sandboxes.removed) != 0 {
+			t.Fatalf("ended %q, removed %q", n.ended, n.sandboxes.removed)
+		}
+	})
+}
+
+// TestWithoutTheStoreNothingChanges and what changed meanwhile is followed when it is back.
+func TestWithoutTheStoreNothingChanges(t *testing.T) {
+	following(t, func(t *testing.T, f *fixture, n *node) {
+		api := f.mustDeploy(t, request("resize", "one")).API
+		n.wake(t, api.ID)
+		away := &awayStore{Store: f.store.Store}
+		f.store.Store = away
+		f.mustDeploy(t, request("resize", "two"))
+		away.away = true
+		settle()
+		time.Sleep(10 * time.Minute)
+		away.away = false
+		time.Sleep(2 * time.Minute)
+		if v := n.serving(api.ID); v != 2 {
+			t.Fatalf("version %d serves", v)
 		}
 	})
 }
