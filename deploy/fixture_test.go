@@ -75,8 +75,8 @@ type sandboxes struct {
 func (s *sandboxes) Replace(
 	ctx context.Context, spec sandbox.Spec, commit func(context.Context) error,
 ) (*sandbox.Instance, error) {
-	if s.err != nil {
-		return nil, s.err
+	if err := s.failure(); err != nil {
+		return nil, err
 	}
 	if err := commit(ctx); err != nil {
 		return nil, err
@@ -88,6 +88,19 @@ func (s *sandboxes) Replace(
 	defer s.mu.Unlock()
 	s.serving[spec.API] = spec
 	return &sandbox.Instance{}, nil
+}
+
+func (s *sandboxes) failure() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.err
+}
+
+// fail has programs not start from now on, for that reason.
+func (s *sandboxes) fail(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.err = err
 }
 
 func (s *sandboxes) Remove(_ context.Context, api string) error {

@@ -3,8 +3,10 @@ package deploy_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -44,6 +46,19 @@ func (n *node) serving(api string) int {
 	n.sandboxes.mu.Lock()
 	defer n.sandboxes.mu.Unlock()
 	return n.sandboxes.serving[api].Version
+}
+
+// gatedStore cannot be read while it is closed.
+type gatedStore struct {
+	store.Store
+	closed atomic.Bool
+}
+
+func (s *gatedStore) API(ctx context.Context, ref string) (store.API, error) {
+	if s.closed.Load() {
+		return store.API{}, fmt.Errorf("read: %w", store.ErrUnavailable)
+	}
+	return s.Store.API(ctx, ref)
 }
 
 // secondNode follows the store of f and runs what it is asked for.
@@ -142,16 +157,19 @@ func TestAnAPIThatIsTakenOutOfServiceEnds(t *testing.T) {
 
 // TestWithoutTheStoreNothingChanges and what changed meanwhile is followed when it is back.
 func TestWithoutTheStoreNothingChanges(t *testing.T) {
-	following(t, func(t *testing.T, f *fixture, n *node) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t)
+		gate := &gatedStore{Store: f.store.Store}
+		n := secondNode(t, &fixture{store: &brokenStore{Store: gate}}, "node_b")
 		api := f.mustDeploy(t, request("resize", "one")).API
 		n.wake(t, api.ID)
-		away := &awayStore{Store: f.store.Store}
-		f.store.Store = away
+		gate.closed.Store(true) // for the second node alone, which sees the change and cannot read it
 		f.mustDeploy(t, request("resize", "two"))
-		away.away = true
-		settle()
 		time.Sleep(10 * time.Minute)
-		away.away = false
+		if v := n.serving(api.ID); v != 1 {
+			t.Fatalf("version %d serves", v)
+		}
+		gate.closed.Store(false)
 		time.Sleep(2 * time.Minute)
 		if v := n.serving(api.ID); v != 2 {
 			t.Fatalf("version %d serves", v)
@@ -164,13 +182,13 @@ func TestWhatDoesNotStartHereIsTriedAgain(t *testing.T) {
 	following(t, func(t *testing.T, f *fixture, n *node) {
 		api := f.mustDeploy(t, request("resize", "one")).API
 		n.wake(t, api.ID)
-		n.sandboxes.err = sandbox.ErrNoRoom
+		n.sandboxes.fail(sandbox.ErrNoRoom)
 		f.mustDeploy(t, request("resize", "two"))
 		settle()
 		if v := n.serving(api.ID); v != 1 {
 			t.Fatalf("version %d serves", v)
 		}
-		n.sandboxes.err = nil
+		n.sandboxes.fail(nil)
 		time.Sleep(2 * time.Minute)
 		if v := n.serving(api.ID); v != 2 {
 			t.Fatalf("version %d serves", v)

@@ -66,8 +66,8 @@ func TestHeartbeat(t *testing.T) {
 		if err := h.Stop(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if err := h.Start(t.Context()); err != nil || r.beats != 1 {
-			t.Fatalf("%d beats, %v", r.beats, err)
+		if err := h.Start(t.Context()); err != nil {
+			t.Fatal(err)
 		}
 		time.Sleep(21 * time.Second)
 		r.mu.Lock()

@@ -33,7 +33,6 @@ type Limiter struct {
 	now    func() time.Duration
 	refuse bool
 	log    *zap.Logger
-	alone  *ratelimit.Limiter // counts while the bank is away
 	cancel context.CancelFunc
 	work   sync.WaitGroup
 	wake   chan struct{}
@@ -43,6 +42,8 @@ type Limiter struct {
 	asking  []*pool // in the order in which they are to be asked for
 	away    bool    // the bank did not answer
 	nextTry time.Duration
+	backAt  time.Duration      // when it was away last
+	alone   *ratelimit.Limiter // counts meanwhile
 }
 
 type name struct{ policy, key string }
@@ -92,28 +93,23 @@ func (l *Limiter) try(checks []ratelimit.Check) (r ratelimit.Result, wait chan s
 	now := l.now()
 	pools := l.poolsLocked(inline[:0], checks, now)
 	r.Allowed = true
-	var empty *pool
+	var lacking, tight bool
 	for i, p := range pools {
-		if p == nil || p.holds(now) >= before(pools, i)+1 {
+		if !lacks(pools, i, now) {
 			continue
 		}
+		lacking, tight = true, tight || p.tight
 		if wait := p.deniedUntil - now; wait > 0 {
 			r.Deny(checks[i], wait)
-			continue
 		}
-		if !l.away {
-			p.waiting++
-		}
-		l.askLocked(p)
-		empty = p
 	}
-	switch {
-	case r.Allowed && empty != nil && l.away:
+	if r.Allowed && lacking {
+		wait = l.askForLocked(pools, now, tight)
+		away := l.away
 		l.mu.Unlock()
-		return l.without(checks), nil
-	case r.Allowed && empty != nil:
-		wait = empty.answered
-		l.mu.Unlock()
+		if away {
+			return l.without(checks), nil
+		}
 		return r, wait
 	}
 	for i, p := range pools {
@@ -129,14 +125,34 @@ func (l *Limiter) try(checks []ratelimit.Check) (r ratelimit.Result, wait chan s
 	return r, nil
 }
 
-// before counts how often one call named a pool before its i-th check.
-func before(pools []*pool, i int) (n int64) {
+// lacks reports whether the pool of the i-th check has no permit left for it. One call may name a pool twice.
+func lacks(pools []*pool, i int, now time.Duration) bool {
+	if pools[i] == nil {
+		return false
+	}
+	need := int64(1)
 	for _, p := range pools[:i] {
 		if p == pools[i] {
-			n++
+			need++
 		}
 	}
-	return n
+	return pools[i].holds(now) < need
+}
+
+// askForLocked has permits asked for where a request lacks them, and returns what it waits for. Where the bank had no more of one
+// the last time, that one alone is asked for: if it has none, permits of the others would be lost.
+func (l *Limiter) askForLocked(pools []*pool, now time.Duration, tight bool) (wait chan struct{}) {
+	for i, p := range pools {
+		if !lacks(pools, i, now) || tight && !p.tight {
+			continue
+		}
+		if !l.away {
+			p.waiting++
+		}
+		l.askLocked(p)
+		wait = p.answered
+	}
+	return wait
 }
 
 // poolsLocked finds the pool of each check, nil where there is no limit.
@@ -165,7 +181,10 @@ func (l *Limiter) poolsLocked(pools []*pool, checks []ratelimit.Check, now time.
 // without decides a request that the bank cannot be asked about.
 func (l *Limiter) without(checks []ratelimit.Check) (r ratelimit.Result) {
 	if !l.refuse {
-		return l.alone.Allow(checks...)
+		l.mu.Lock()
+		alone := l.alone
+		l.mu.Unlock()
+		return alone.Allow(checks...)
 	}
 	r.Unavailable = true
 	r.Deny(checks[0], time.Second)

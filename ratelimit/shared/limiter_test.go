@@ -196,8 +196,8 @@ func TestPermitsComeBeforeTheyAreNeeded(t *testing.T) {
 			}
 			time.Sleep(time.Millisecond)
 		}
-		if admitted != 10_000 || waited > 12 || b.asks > 80 {
-			t.Errorf("%d admitted, %d waited, the bank was asked %d times", admitted, waited, b.asks)
+		if admitted != 10_000 || waited > 12 || b.asked() > 80 {
+			t.Errorf("%d admitted, %d waited, the bank was asked %d times", admitted, waited, b.asked())
 		}
 		if lost := b.given - int64(admitted); lost > 3000 {
 			t.Errorf("%d permits were lost", lost)
@@ -224,6 +224,33 @@ func TestAllOrNoneIsCharged(t *testing.T) {
 		}
 		if r := l.Allow(ratelimit.Check{Key: "k2", Policy: "key", Limit: hour}, ratelimit.Check{Key: "k2", Policy: "key", Limit: hour}); !r.Allowed {
 			t.Fatalf("a key that is named twice: %+v", r)
+		}
+	})
+}
+
+// TestADeniedKeyTakesNothingOfTheAPI has a consumer go on beyond the key's limit, on two nodes: the API's permits are not lost.
+func TestADeniedKeyTakesNothingOfTheAPI(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBank()
+		key := ratelimit.Check{Key: "k", Policy: "key", Limit: ratelimit.Limit{Requests: 10, Per: 10 * time.Second}}
+		api := ratelimit.Check{Key: "a", Policy: "api", Limit: ratelimit.Limit{Requests: 60, Per: time.Minute}}
+		nodes := []*shared.Limiter{}
+		for range 2 {
+			l, stop := start(t, shared.Config{Bank: b})
+			defer stop()
+			nodes = append(nodes, l)
+		}
+		admitted := int64(0)
+		for i := range 60 * 100 {
+			if nodes[i%2].Allow(key, api).Allowed {
+				admitted++
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+		now := b.now()
+		taken := (max(b.full["api a"], now) - now) / int64(time.Second)
+		if admitted < 65 || taken > 25 {
+			t.Errorf("%d were admitted in a minute, and the API lacks %d of 60", admitted, taken)
 		}
 	})
 }
@@ -260,8 +287,8 @@ func TestWithoutTheBank(t *testing.T) {
 			time.Sleep(2 * time.Second)
 			l.Allow(check(limit))
 			time.Sleep(2 * time.Second)
-			asks := b.asks
-			if r := l.Allow(check(limit)); !r.Allowed || r.Unavailable || b.asks == asks {
+			asks := b.asked()
+			if r := l.Allow(check(limit)); !r.Allowed || r.Unavailable || b.asked() == asks {
 				t.Errorf("the bank is back: %+v", r)
 			}
 		})

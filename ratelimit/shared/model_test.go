@@ -107,3 +107,9 @@ func badNetwork(rng *rand.Rand) func() (before, after time.Duration, lost, down 
 		return before, after, lost, down
 	}
 }
+
+func (b *bank) asked() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.asks
+}

@@ -33,6 +33,7 @@ type pool struct {
 	usedOf   int64         // in as much time before that
 	usedFrom time.Duration
 	size     int64 // of the last grant
+	tight    bool  // the bank had no more
 	lastUse  time.Duration
 }
 
@@ -117,7 +118,7 @@ func (p *pool) ask(now time.Duration) Ask {
 
 // grant takes an answer in.
 func (p *pool) grant(a Ask, g Grant, sent, now time.Duration) {
-	p.left, p.full, p.size = g.Left, now+g.Full, g.Granted
+	p.left, p.full, p.size, p.tight = g.Left, now+g.Full, g.Granted, g.Left == 0
 	until := sent + a.Valid - a.Valid/margin
 	switch {
 	case g.Granted > 0 && until > now:

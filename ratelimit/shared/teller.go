@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"apibuilder/ratelimit"
 )
 
 const (
@@ -12,7 +14,8 @@ const (
 	askTimeout = 5 * time.Second // longer than anybody waits: a late answer says that the bank is back
 	retryEvery = time.Second     // while the bank is away
 	sweepEvery = 10 * time.Second
-	sweepMost  = 1000 // pools that are looked at while everybody waits
+	sweepMost  = 1000             // pools that are looked at while everybody waits
+	aloneKept  = 10 * time.Minute // what was counted without the bank, in case it goes away again
 )
 
 // Start begins to ask the bank. It does no I/O itself.
@@ -99,7 +102,7 @@ func (l *Limiter) askBank(ctx context.Context) bool {
 	case err != nil && ctx.Err() == nil:
 		l.bankIsAwayLocked(err.Error())
 	case err == nil && l.away:
-		l.away = false
+		l.away, l.backAt = false, now
 		l.log.Info("limits are counted over all nodes again")
 	}
 	return len(l.asking) > 0 && ctx.Err() == nil
@@ -140,6 +143,9 @@ func (l *Limiter) sweep() {
 		dropped = 0
 		l.mu.Lock()
 		now, looked := l.now(), 0
+		if !l.away && now-l.backAt > aloneKept && l.alone.Len() > 0 {
+			l.alone = ratelimit.New(nil)
+		}
 		for n, p := range l.pools { // in an order that differs each time
 			if p.idle(now) {
 				delete(l.pools, n)
