@@ -1,9 +1,9 @@
 # `make` alone lists the targets. Nothing here is needed to run the server: scripts/serve.sh does that.
 .DEFAULT_GOAL := help
-.PHONY: help build run test race lint vuln fuzz bench bench-env bench-wake vm
+.PHONY: help build run test race lint vuln fuzz bench bench-env bench-gateway bench-wake vm
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## build bin/apibuilder
 	@bash -c '. scripts/lib.sh && find_go && build'
@@ -31,6 +31,9 @@ bench: ## run the benchmarks; the gateway's prints its ratio to a bare reverse p
 
 bench-wake: ## wake sleeping APIs beside starting plain uvicorn, and print the ratios (root)
 	@bash -c '. scripts/lib.sh && find_go && go test -run "^$$" -bench BenchmarkWake -benchtime 20x ./bench/wake'
+
+bench-gateway: ## load the gateway beside nginx, HAProxy, Caddy and others, and print the ratios (root)
+	@bash -c '. scripts/lib.sh && packages nginx-light haproxy wrk && find_go && go test -timeout 30m -run "^$$" -bench . -benchtime 1x ./bench/gateway'
 
 bench-env: ## build environments beside uv and pip alone, and print the ratios (root)
 	@bash -c '. scripts/lib.sh && find_go && go test -run "^$$" -bench BenchmarkEnvironment -benchtime 5x ./bench/environment'

@@ -66,39 +66,3 @@ func (s *Server) patchUser(w http.ResponseWriter, r *http.Request) (any, error) 
 	user.Plan = body.Plan
 	return userOut(user), nil
 }
-
-func (s *Server) listTokens(_ http.ResponseWriter, r *http.Request) (any, error) {
-	tokens, err := s.store.Tokens(r.Context())
-	return each(tokens, tokenOut), err
-}
-
-func (s *Server) createToken(w http.ResponseWriter, r *http.Request) (any, error) {
-	var body TokenRequest
-	if err := decode(w, r, maxBody, &body); err != nil {
-		return nil, err
-	}
-	if err := checkLabel(body.Name); err != nil {
-		return nil, err
-	}
-	if body.Name == "" {
-		body.Name = "unnamed"
-	}
-	secret, prefix, hash := store.NewSecret(store.TokenSecretPrefix)
-	token, err := s.store.CreateToken(r.Context(), store.Token{
-		ID: store.NewID("tok"), Name: body.Name, Prefix: prefix, Hash: hash,
-	})
-	if err != nil {
-		return nil, err
-	}
-	out := tokenOut(token)
-	out.Secret = secret
-	return out, nil
-}
-
-func (s *Server) revokeToken(_ http.ResponseWriter, r *http.Request) (any, error) {
-	token, err := s.store.RevokeToken(r.Context(), r.PathValue("token"))
-	if errors.Is(err, store.ErrNotFound) {
-		return nil, notFound(fmt.Sprintf("there is no token %q", r.PathValue("token")), "see `apibuilder tokens list`")
-	}
-	return tokenOut(token), err
-}

@@ -15,15 +15,16 @@ const shownExits = 10
 // api finds the API that a request's path names.
 func (s *Server) api(ctx context.Context, idOrName string) (store.API, error) {
 	api, err := s.store.API(ctx, idOrName)
-	if errors.Is(err, store.ErrNotFound) {
-		return api, notFound(fmt.Sprintf("there is no API %q", idOrName), "see `apibuilder apis list`")
+	if errors.Is(err, store.ErrNotFound) || err == nil && !callerOf(ctx).sees(api) {
+		return store.API{}, notFound(fmt.Sprintf("there is no API %q", idOrName), "see `apibuilder apis list`")
 	}
+	subjectOf(ctx).is(api)
 	return api, err
 }
 
 func (s *Server) listAPIs(_ http.ResponseWriter, r *http.Request) (any, error) {
 	apis, err := s.store.APIs(r.Context())
-	return each(apis, s.apiOut), err
+	return each(callerOf(r.Context()).visible(apis), s.apiOut), err
 }
 
 func (s *Server) showAPI(_ http.ResponseWriter, r *http.Request) (any, error) {
@@ -44,7 +45,7 @@ func (s *Server) showAPI(_ http.ResponseWriter, r *http.Request) (any, error) {
 		return nil, err
 	}
 	out := s.apiOut(api)
-	out.Plan = plan.Name
+	out.Plan, out.Instances = plan.Name, each(s.lifecycle.Instances(api.ID), instanceOut)
 	out.Versions = each(versions, func(v store.Version) Version { return s.versionOut(v, plan) })
 	out.Exits = each(exits, func(e store.Exit) Exit {
 		return Exit{Version: e.Version, Reason: e.Reason, Detail: e.Detail, Output: e.Output, Time: e.Time}
@@ -78,6 +79,9 @@ func (s *Server) patchAPI(w http.ResponseWriter, r *http.Request) (any, error) {
 		if api.Rate, err = rateIn(patch.Rate); err != nil {
 			return nil, err
 		}
+	}
+	if err := s.checkHost(patch.Options); err != nil {
+		return nil, err
 	}
 	if api.Options, err = deploy.ApplyOptions(api.Options, patch.Options); err != nil {
 		return nil, err

@@ -51,10 +51,16 @@ func (s *Server) apiOut(a store.API) API {
 		state = "deploying"
 	}
 	url := s.cfg.URL(a.ID)
+	var trouble *Trouble
+	if t, ok := s.lifecycle.Trouble(a.ID); ok {
+		trouble = &Trouble{Reason: string(t.Reason), Failures: t.Failures, Until: t.Until.UTC(), Loop: t.Loop}
+	}
 	return API{
-		ID: a.ID, Name: a.Name, URL: url, DocsURL: url + "/docs", State: state, ActiveVersion: a.ActiveVersion,
+		Trouble: trouble,
+		ID:      a.ID, Name: a.Name, URL: url, DocsURL: url + "/docs", State: state, ActiveVersion: a.ActiveVersion,
 		Running: s.lifecycle.Running(a.ID),
 		Public:  a.Public, PublicDocs: a.PublicDocs, User: a.UserID, Rate: rateOut(a.Rate), Options: options.Texts(a.Options),
+		Traffic:   each(a.Split(), func(s store.Share) Share { return Share(s) }),
 		CreatedAt: a.CreatedAt, UpdatedAt: a.UpdatedAt,
 	}
 }
@@ -83,7 +89,10 @@ func planOut(p store.Plan) Plan {
 }
 
 func tokenOut(t store.Token) Token {
-	return Token{ID: t.ID, Name: t.Name, Prefix: t.Prefix, CreatedAt: t.CreatedAt, RevokedAt: timeOut(t.RevokedAt)}
+	return Token{
+		ID: t.ID, Name: t.Name, Prefix: t.Prefix, Role: string(t.Role), User: t.UserID,
+		CreatedAt: t.CreatedAt, ExpiresAt: timeOut(t.ExpiresAt), RevokedAt: timeOut(t.RevokedAt),
+	}
 }
 
 func usageOut(u store.Usage) UsageRecord {

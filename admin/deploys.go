@@ -1,7 +1,9 @@
 package admin
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"sync"
 
@@ -17,6 +19,7 @@ func (s *Server) deploy(w http.ResponseWriter, r *http.Request) (any, error) {
 	if err := decode(w, r, maxDeployBody, &body); err != nil {
 		return nil, err
 	}
+	subjectOf(r.Context()).called(body.Name)
 	request, err := s.deployRequest(r, body)
 	if err != nil {
 		return nil, err
@@ -29,6 +32,7 @@ func (s *Server) deploy(w http.ResponseWriter, r *http.Request) (any, error) {
 		stream.send(DeployEvent{Error: s.problem(r, err)})
 		return written, nil
 	}
+	subjectOf(r.Context()).is(result.API)
 	stream.send(DeployEvent{Result: s.resultOut(result)})
 	return written, nil
 }
@@ -39,12 +43,23 @@ func (s *Server) deployRequest(r *http.Request, b DeployRequest) (deploy.Request
 		Limits:  store.Limits{MemoryBytes: b.Limits.MemoryBytes, CPU: b.Limits.CPU, Pids: b.Limits.Pids},
 		Upgrade: b.Upgrade, Public: b.Public, PublicDocs: b.PublicDocs, Options: b.Options,
 	}
+	if err := s.checkHost(b.Options); err != nil {
+		return request, err
+	}
 	if b.Rate != nil {
 		rate, err := rateIn(b.Rate)
 		if err != nil {
 			return request, err
 		}
 		request.Rate = &rate
+	}
+	c := callerOf(r.Context())
+	if !c.seesAll() {
+		if err := s.checkOwn(r.Context(), c, b); err != nil {
+			return request, err
+		}
+		request.UserID, request.OwnOnly = c.userID, true
+		return request, nil
 	}
 	if b.User != "" {
 		user, err := s.user(r.Context(), b.User)
@@ -88,4 +103,22 @@ func (s *stream) send(v any) bool {
 		return false
 	}
 	return http.NewResponseController(s.w).Flush() == nil
+}
+
+// checkOwn refuses a deploy that an author may not make. Whether a name is taken is told by the deploy itself.
+func (s *Server) checkOwn(ctx context.Context, c caller, b DeployRequest) error {
+	if b.User != "" {
+		user, err := s.store.User(ctx, b.User)
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
+			return err
+		}
+		if user.ID != c.userID || err != nil {
+			return &requestError{"forbidden", "this token deploys for its own user only", "leave the user out"}
+		}
+	}
+	if store.ValidName(b.Name) == nil {
+		return nil
+	}
+	_, err := s.api(ctx, b.Name) // an id stands for an API that is there
+	return err
 }

@@ -8,11 +8,13 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"go.uber.org/zap"
 
 	"apibuilder/admin"
 	"apibuilder/deploy"
+	"apibuilder/sandbox"
 	"apibuilder/store"
 	"apibuilder/store/sqlite"
 )
@@ -75,9 +77,23 @@ func (d *deployer) Rollback(ctx context.Context, idOrName string, number int) (s
 	return d.store.API(ctx, api.ID)
 }
 
+func (d *deployer) Traffic(ctx context.Context, idOrName string, shares []store.Share) (store.API, error) {
+	api, err := d.store.API(ctx, idOrName)
+	if err != nil {
+		return store.API{}, err
+	}
+	api.Options.Traffic = store.Traffic{Active: api.ActiveVersion, Shares: shares}
+	return d.store.UpdateAPI(ctx, api)
+}
+
+func (d *deployer) Promote(ctx context.Context, idOrName string, number int) (store.API, error) {
+	return d.Rollback(ctx, idOrName, number)
+}
+
 // lifecycle is a fake that remembers what was asked for.
 type lifecycle struct {
 	running map[string]bool
+	trouble map[string]sandbox.Trouble
 	err     error
 }
 
@@ -92,7 +108,19 @@ func (l *lifecycle) Wake(_ context.Context, apiID string) error {
 	return l.err
 }
 
+func (l *lifecycle) Trouble(apiID string) (sandbox.Trouble, bool) {
+	t, ok := l.trouble[apiID]
+	return t, ok
+}
+
 func (l *lifecycle) Running(apiID string) bool { return l.running[apiID] }
+
+func (l *lifecycle) Instances(apiID string) []sandbox.InstanceInfo {
+	if !l.running[apiID] {
+		return nil
+	}
+	return []sandbox.InstanceInfo{{Version: 1, State: sandbox.Serving, InFlight: 3, MemoryBytes: 1 << 20, Started: time.Now()}}
+}
 
 // book is a fake of the logs.
 type book struct {
@@ -157,7 +185,8 @@ func newFixture(t *testing.T) *fixture {
 		Info: func() admin.ServerInfo { return admin.ServerInfo{Version: "1"} },
 		Log:  zap.NewNop(),
 
-		Pythons: &f.pythons,
+		Pythons: &f.pythons, Metrics: http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}),
+		MayMap: func(host string) bool { return host == "api.customer.com" },
 	})
 	return f
 }
@@ -182,6 +211,7 @@ func call(t *testing.T, h http.Handler, method, path, body string, header ...str
 	if w.Header().Get("X-Request-ID") == "" {
 		t.Error("an answer without a request id")
 	}
+	keepsTo(t, method, path, w)
 	return w
 }
 

@@ -18,6 +18,10 @@ type Lifecycle interface {
 	Wake(ctx context.Context, apiID string) error
 	// Running reports whether an API's program runs.
 	Running(apiID string) bool
+	// Instances describes what exists of an API.
+	Instances(apiID string) []sandbox.InstanceInfo
+	// Trouble says why an API's program is not started when somebody calls it; false when it is.
+	Trouble(apiID string) (sandbox.Trouble, bool)
 }
 
 func (s *Server) sleepAPI(_ http.ResponseWriter, r *http.Request) (any, error) {
@@ -50,16 +54,7 @@ func (s *Server) rollbackAPI(w http.ResponseWriter, r *http.Request) (any, error
 	if err := decode(w, r, maxBody, &body); err != nil {
 		return nil, err
 	}
-	api, err := s.api(r.Context(), r.PathValue("api"))
-	if err != nil {
-		return nil, err
-	}
-	api, err = s.deployer.Rollback(r.Context(), api.ID, body.Version)
-	if errors.Is(err, store.ErrNotFound) {
-		return nil, notFound("there is no such version", "see `apibuilder versions NAME`")
-	}
-	if err != nil {
-		return nil, err
-	}
-	return s.apiOut(api), nil
+	return s.moveTraffic(r, func(api store.API) (store.API, error) {
+		return s.deployer.Rollback(r.Context(), api.ID, body.Version)
+	})
 }

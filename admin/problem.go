@@ -21,6 +21,7 @@ var kinds = map[string]struct {
 	deploy.AboveCeiling:   {http.StatusForbidden, "More was asked for than the plan allows"},
 	deploy.InvalidRequest: {http.StatusBadRequest, "The request is not valid"},
 	"unauthorized":        {http.StatusUnauthorized, "A management token is needed"},
+	"forbidden":           {http.StatusForbidden, "The token may not do that"},
 	"not_found":           {http.StatusNotFound, "There is no such thing"},
 	"method_not_allowed":  {http.StatusMethodNotAllowed, "The method is not allowed here"},
 	"conflict":            {http.StatusConflict, "It exists already"},
@@ -77,6 +78,7 @@ func newProblem(word, detail, remedy, output string) *Problem {
 func (s *Server) problem(r *http.Request, err error) *Problem {
 	p := problemOf(err)
 	p.RequestID = requestID(r)
+	subjectOf(r.Context()).failed(p)
 	if p.Type == deploy.Internal || p.Type == "store_unavailable" {
 		s.cfg.Log.Error("management request", zap.String("request_id", p.RequestID), zap.String("method", r.Method),
 			zap.String("path", r.URL.Path), zap.Error(err))

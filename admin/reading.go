@@ -68,10 +68,11 @@ func (s *Server) readUsage(_ http.ResponseWriter, r *http.Request) (any, error) 
 	if filter.Limit, err = number(r, "limit", defaultUsage, maxUsage); err != nil {
 		return nil, err
 	}
-	if since := query.Get("since"); since != "" {
-		if filter.Since, err = time.Parse(time.RFC3339Nano, since); err != nil {
-			return nil, badRequest(fmt.Sprintf("since=%q is no time", since), "give one like 2024-05-01T12:00:00Z")
-		}
+	if filter.Since, err = sinceIn(r); err != nil {
+		return nil, err
+	}
+	if query.Get("api") == "" && !callerOf(r.Context()).seesAll() {
+		return nil, badRequest("this token sees the usage of its own APIs only", "name one with api=NAME")
 	}
 	if name := query.Get("api"); name != "" {
 		api, err := s.api(r.Context(), name)
@@ -91,6 +92,19 @@ func (s *Server) readUsage(_ http.ResponseWriter, r *http.Request) (any, error) 
 	}
 	total, err := s.store.CountUsage(r.Context(), filter.APIID, filter.Since)
 	return Usage{Total: total, Records: each(records, usageOut)}, err
+}
+
+// sinceIn reads the time from which on something is asked for; zero: from the beginning.
+func sinceIn(r *http.Request) (time.Time, error) {
+	text := r.URL.Query().Get("since")
+	if text == "" {
+		return time.Time{}, nil
+	}
+	at, err := time.Parse(time.RFC3339Nano, text)
+	if err != nil {
+		return at, badRequest(fmt.Sprintf("since=%q is no time", text), "give one like 2024-05-01T12:00:00Z")
+	}
+	return at, nil
 }
 
 func number(r *http.Request, name string, otherwise, most int) (int, error) {

@@ -6,10 +6,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
-	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -31,6 +29,10 @@ type Deployer interface {
 	Delete(ctx context.Context, idOrName string) (store.API, error)
 	// Rollback makes a version that was ready before serve again; number 0 means the newest before the active one.
 	Rollback(ctx context.Context, idOrName string, number int) (store.API, error)
+	// Traffic splits requests among versions by weight; one alone is promoted.
+	Traffic(ctx context.Context, idOrName string, shares []store.Share) (store.API, error)
+	// Promote gives all requests to a version; number 0 means the newest of the split.
+	Promote(ctx context.Context, idOrName string, number int) (store.API, error)
 	// Packages tells what a version is built from; number 0 is the version that serves.
 	Packages(ctx context.Context, idOrName string, number int) (deploy.Packages, error)
 	// Lock resolves requirements and builds nothing.
@@ -54,6 +56,8 @@ type Config struct {
 	Log   *zap.Logger
 
 	Pythons Pythons
+	Metrics http.Handler           // answers GET /metrics; nil: there is none
+	MayMap  func(host string) bool // whether an API may have a host name, in lower case; nil: none
 }
 
 // Server answers management requests. It may be used concurrently and owns no goroutine.
@@ -64,13 +68,18 @@ type Server struct {
 	lifecycle Lifecycle
 	cfg       Config
 	mux       *http.ServeMux
+	openapi   []byte
 }
 
 // New returns a Server. Config.Flush brings usage records that are still on their way into the store; nil: there are none.
 func New(st store.Store, deployer Deployer, lifecycle Lifecycle, logs Logs, cfg Config) *Server {
 	s := &Server{store: st, deployer: deployer, lifecycle: lifecycle, logs: logs, cfg: cfg, mux: http.NewServeMux()}
+	s.makeDocument()
 	for pattern, handle := range s.routes() {
 		s.mux.HandleFunc(pattern, s.handle(handle))
+	}
+	if cfg.Metrics != nil {
+		s.mux.Handle("GET /metrics", cfg.Metrics)
 	}
 	return s
 }
@@ -97,6 +106,8 @@ func (s *Server) routes() map[string]handler {
 		"POST /api/v1/apis/{api}/sleep":        s.sleepAPI,
 		"POST /api/v1/apis/{api}/wake":         s.wakeAPI,
 		"POST /api/v1/apis/{api}/rollback":     s.rollbackAPI,
+		"POST /api/v1/apis/{api}/promote":      s.promoteAPI,
+		"PUT /api/v1/apis/{api}/traffic":       s.setTraffic,
 
 		"GET /api/v1/apis/{api}/versions/{version}/environment": s.showEnvironment,
 		"POST /api/v1/locks": s.makeLock,
@@ -115,22 +126,29 @@ func (s *Server) routes() map[string]handler {
 		"POST /api/v1/tokens":           s.createToken,
 		"DELETE /api/v1/tokens/{token}": s.revokeToken,
 		"GET /api/v1/usage":             s.readUsage,
+		"GET /api/v1/audit":             s.readAudit,
 		"GET /api/v1/server":            s.showServer,
 		"GET /api/v1/nodes":             s.listNodes,
+		"GET /api/v1/openapi.json":      s.showDocument,
 	}
 }
 
 // Local serves callers who are known to be root: those of ListenUnix.
-func (s *Server) Local() http.Handler { return s.prepare(s.serve) }
+func (s *Server) Local() http.Handler {
+	return s.prepare(func(w http.ResponseWriter, r *http.Request) {
+		s.audited(s.serve)(w, asCaller(r, caller{role: store.RoleOperator}))
+	})
+}
 
 // Remote serves callers who present a token that was not revoked.
 func (s *Server) Remote() http.Handler {
 	return s.prepare(func(w http.ResponseWriter, r *http.Request) {
-		if err := s.checkToken(r); err != nil {
+		c, err := s.checkToken(r)
+		if err != nil {
 			s.fail(w, r, err)
 			return
 		}
-		s.serve(w, r)
+		s.audited(s.serve)(w, asCaller(r, c))
 	})
 }
 
@@ -145,6 +163,12 @@ func (s *Server) prepare(next http.HandlerFunc) http.Handler {
 // serve finds the route. ServeMux would answer a miss in plain text.
 func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	if _, pattern := s.mux.Handler(r); pattern != "" {
+		if !callerOf(r.Context()).may(pattern) {
+			s.fail(w, r, &requestError{
+				"forbidden", "this token may not do that", "ask the operator, or use a token of another role",
+			})
+			return
+		}
 		s.mux.ServeHTTP(w, r)
 		return
 	}
@@ -174,26 +198,6 @@ func (s *Server) handle(h handler) http.HandlerFunc {
 	}
 }
 
-// checkToken looks the token up by its hash, so nothing can be learned from how long a comparison takes.
-func (s *Server) checkToken(r *http.Request) error {
-	scheme, secret, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	denied := &requestError{
-		"unauthorized", "the token is missing, wrong or revoked",
-		"send `Authorization: Bearer abt_...`; make one on the server's machine with `apibuilder tokens create`",
-	}
-	if !strings.EqualFold(scheme, "Bearer") || !strings.HasPrefix(secret, store.TokenSecretPrefix) {
-		return denied
-	}
-	token, err := s.store.TokenByHash(r.Context(), store.HashSecret(secret))
-	switch {
-	case errors.Is(err, store.ErrNotFound), err == nil && !token.RevokedAt.IsZero():
-		return denied
-	case err != nil:
-		return fmt.Errorf("look up a token: %w", err)
-	}
-	return nil
-}
-
 // decode reads a body of one JSON value. Unknown fields are errors, so that a misspelt one is not lost without a word.
 func decode(w http.ResponseWriter, r *http.Request, limit int64, into any) error {
 	control := http.NewResponseController(w)
@@ -220,6 +224,6 @@ func (s *Server) showServer(_ http.ResponseWriter, r *http.Request) (any, error)
 		return nil, err
 	}
 	info := s.cfg.Info()
-	info.APIs = len(apis)
+	info.APIs = len(callerOf(r.Context()).visible(apis))
 	return info, nil
 }

@@ -63,18 +63,56 @@ type API struct {
 	State         string            `json:"state"` // "serving", or "deploying" while its first version is built
 	ActiveVersion int               `json:"active_version"`
 	Running       bool              `json:"running"` // else the next request starts it
+	Trouble       *Trouble          `json:"trouble,omitempty"`
 	Public        bool              `json:"public"`
 	PublicDocs    bool              `json:"public_docs"`
 	User          string            `json:"user"`
 	Plan          string            `json:"plan,omitempty"` // its owner's; with the limits
 	Rate          *Rate             `json:"rate"`
 	Options       map[string]string `json:"options,omitempty"` // those that are set
-	Limits        *Limits           `json:"limits,omitempty"`  // of the active version
+	Traffic       []Share           `json:"traffic,omitempty"` // of a split; else the active version gets all requests
+	Notice        string            `json:"notice,omitempty"`  // what a call did besides what it was asked for
+	Instances     []Instance        `json:"instances,omitempty"`
+	Limits        *Limits           `json:"limits,omitempty"` // of the active version
 	LimitOrigins  *Origins          `json:"limit_origins,omitempty"`
 	CreatedAt     time.Time         `json:"created_at"`
 	UpdatedAt     time.Time         `json:"updated_at"`
 	Versions      []Version         `json:"versions,omitempty"`
 	Exits         []Exit            `json:"exits,omitempty"`
+}
+
+// Share is the part of an API's requests that a version gets: its weight of the sum of all weights.
+type Share struct {
+	Version int `json:"version"`
+	Weight  int `json:"weight"`
+}
+
+// Traffic is the body of PUT /api/v1/apis/{api}/traffic: two or more versions, the active one among them, or one, which is
+// promoted. A weight of 0 takes a version out.
+type Traffic struct {
+	Shares []Share `json:"shares"`
+}
+
+// Promotion is the body of POST /api/v1/apis/{api}/promote; version 0 is the newest of the split.
+type Promotion struct {
+	Version int `json:"version,omitempty"`
+}
+
+// Instance describes one of an API's sandboxes.
+type Instance struct {
+	Version     int        `json:"version"`
+	State       string     `json:"state"` // "starting", "serving", "draining", or "alone": it ends after its one request
+	InFlight    int        `json:"in_flight"`
+	MemoryBytes int64      `json:"memory_bytes,omitempty"`
+	Started     *time.Time `json:"started,omitempty"`
+}
+
+// Trouble says that the API's program is not started before a time, because it failed again and again.
+type Trouble struct {
+	Reason   string    `json:"reason"` // of the last failure
+	Failures int       `json:"failures"`
+	Until    time.Time `json:"until"`
+	Loop     bool      `json:"loop"` // consumers get crash_loop
 }
 
 // Origins say where limits come from, in the words of deploy.Origin: version, plan, default, plan_ceiling, server_ceiling.
@@ -176,14 +214,20 @@ type Token struct {
 	ID        string     `json:"id"`
 	Name      string     `json:"name"`
 	Prefix    string     `json:"prefix"`
+	Role      string     `json:"role"`           // operator, author or reader
+	User      string     `json:"user,omitempty"` // id of the user whose APIs it is for
 	CreatedAt time.Time  `json:"created_at"`
+	ExpiresAt *time.Time `json:"expires_at"` // null: never
 	RevokedAt *time.Time `json:"revoked_at"`
 	Secret    string     `json:"secret,omitempty"`
 }
 
 // TokenRequest is the body of POST /api/v1/tokens.
 type TokenRequest struct {
-	Name string `json:"name,omitempty"`
+	Name      string     `json:"name,omitempty"`
+	Role      string     `json:"role,omitempty"` // empty: operator
+	User      string     `json:"user,omitempty"` // name or id
+	ExpiresAt *time.Time `json:"expires_at,omitempty"`
 }
 
 // LogLine is one line of GET /api/v1/apis/{api}/logs. Text is untrusted.

@@ -22,13 +22,10 @@ func (l lender) Acquire(ctx context.Context, apiID string) (gateway.Lease, error
 	return lease, nil
 }
 
-// Wake implements admin.Lifecycle.
+// Wake implements admin.Lifecycle. Whoever asks for it by hand is not held off.
 func (l lender) Wake(ctx context.Context, apiID string) error {
-	lease, err := l.Manager.Acquire(ctx, apiID)
-	if err == nil {
-		lease.Release()
-	}
-	return err
+	l.Forgive(apiID)
+	return l.Manager.Wake(ctx, apiID)
 }
 
 // sandboxes run versions for the deployer. What an API's programs printed goes when the API goes.

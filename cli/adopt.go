@@ -16,6 +16,6 @@ func (s *server) openFollowing(ctx context.Context) error {
 	follower := adopt.New(adopt.Config{
 		Rows: database.Rows(), Store: s.store, Deployer: s.deployer, End: s.manager.Remove, Log: s.log.Named("adopt"),
 	})
-	s.onStop("following of table apis", follower.Stop)
+	s.control.onStop("following of table apis", follower.Stop)
 	return follower.Start(ctx)
 }

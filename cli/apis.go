@@ -83,6 +83,9 @@ func describeAPI(w io.Writer, api admin.API) {
 	row(w, "URL", api.URL)
 	row(w, "Docs", api.DocsURL)
 	row(w, "State", api.State)
+	if t := api.Trouble; t != nil {
+		row(w, "Trouble", troubleText(*t))
+	}
 	row(w, "Owner", api.User)
 	row(w, "Public", yesNo(api.Public))
 	row(w, "Public docs", yesNo(api.PublicDocs))
@@ -94,6 +97,7 @@ func describeAPI(w io.Writer, api admin.API) {
 	if api.LimitOrigins != nil {
 		row(w, "Limits from", originsText(*api.LimitOrigins, api.Plan))
 	}
+	instanceRows(w, api)
 	fmt.Fprintln(w)
 	versionRows(w, api)
 	if len(api.Exits) == 0 {
@@ -108,14 +112,23 @@ func describeAPI(w io.Writer, api admin.API) {
 	}
 }
 
+func troubleText(t admin.Trouble) string {
+	kind := "held off"
+	if t.Loop {
+		kind = "crash_loop: not started"
+	}
+	return fmt.Sprintf("%s until %s after %d failures in a row, the last one %s; `apis wake` or a deploy starts it at once",
+		kind, timeText(t.Until), t.Failures, printable(t.Reason))
+}
+
 func versionRows(w io.Writer, api admin.API) {
-	row(w, "VERSION", "STATE", "PYTHON", "CREATED", "LIMITS", "REASON")
+	row(w, "VERSION", "STATE", "REQUESTS", "PYTHON", "CREATED", "LIMITS", "REASON")
 	for _, v := range api.Versions {
 		state := v.State
 		if v.Number == api.ActiveVersion {
 			state = "active"
 		}
-		row(w, v.Number, state, v.Python, timeText(v.CreatedAt), limitsText(v.Limits), v.Reason)
+		row(w, v.Number, state, trafficText(api, v.Number), v.Python, timeText(v.CreatedAt), limitsText(v.Limits), v.Reason)
 		if v.Detail != "" {
 			indent(w, v.Detail)
 		}

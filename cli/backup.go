@@ -146,7 +146,7 @@ func writeBackup(ctx context.Context, path string, st store.Dumper, files []back
 
 // readJournal returns what waits in the journal. A file that goes meanwhile was delivered.
 func readJournal(data *dataDir) ([]backup.File, error) {
-	paths, err := filepath.Glob(data.join("usage/usage-*.log"))
+	paths, err := filepath.Glob(data.join("usage*/usage-*.log")) // of both seats
 	if err != nil {
 		return nil, err
 	}
@@ -159,7 +159,7 @@ func readJournal(data *dataDir) ([]backup.File, error) {
 		case err != nil:
 			return nil, fmt.Errorf("read the usage journal: %w", err)
 		}
-		files = append(files, backup.File{Name: "usage/" + filepath.Base(path), Data: raw})
+		files = append(files, backup.File{Name: fmt.Sprintf("usage/usage-%08d.log", len(files)+1), Data: raw})
 	}
 	return files, nil
 }

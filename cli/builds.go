@@ -19,6 +19,7 @@ type buildOptions struct {
 	download   int64
 	extra      []string // indexes, may hold credentials
 	allowSdist bool
+	allow      pythonenv.Allow
 	offline    bool
 	keep       time.Duration
 	maxSize    int64
@@ -29,6 +30,8 @@ type buildOptions struct {
 var buildSettings = []setting{
 	{flag: "extra-index-url", serve: true, usage: "further package `INDEXES`, separated by spaces: each is asked before the next and the configured one"},
 	{flag: "allow-sdist", serve: true, toggle: true, usage: "build packages that have no wheel from source, which runs their code in the build jail"},
+	{flag: "allow-requirements", serve: true, usage: "what authors may require besides packages of the index, `KINDS` apart by commas: " +
+		"url, url:HOST, git, git:HOST, path:FOLDER, sdist; nothing if empty"},
 	{flag: "build-offline", serve: true, toggle: true, usage: "install only from the cache and from folders of wheels (UV_FIND_LINKS)"},
 	{flag: "build-timeout", serve: true, value: "10m", usage: "`TIME` that a build may take"},
 	{flag: "build-workers", serve: true, value: "2", usage: "builds at a time, a `NUMBER`; the others wait"},
@@ -42,7 +45,7 @@ var buildSettings = []setting{
 
 func readBuildOptions(s settings) (o buildOptions, err error) {
 	o.allowSdist, o.offline = s.text("allow-sdist") == "true", s.text("build-offline") == "true"
-	var errs [11]error
+	var errs [12]error
 	o.timeout, errs[0] = parse(s, "build-timeout", parseTimeout)
 	o.workers, errs[1] = parse(s, "build-workers", parseCount)
 	o.memory, errs[2] = parse(s, "build-memory", parseSize)
@@ -56,6 +59,7 @@ func readBuildOptions(s settings) (o buildOptions, err error) {
 	o.extra, errs[10] = parse(s, "extra-index-url", func(text string) ([]string, error) {
 		return parseIndexes(text, s["extra-index-url"].origin == fromFlag)
 	})
+	o.allow, errs[11] = parse(s, "allow-requirements", pythonenv.ParseAllow)
 	for _, err := range errs {
 		if err != nil {
 			return o, err
@@ -84,6 +88,7 @@ func parseIndexes(text string, onCommandLine bool) ([]string, error) {
 func (o buildOptions) apply(cfg pythonenv.Config) pythonenv.Config {
 	cfg.Timeout, cfg.Workers, cfg.MaxBytes, cfg.MaxDownload = o.timeout, o.workers, o.disk, o.download
 	cfg.ExtraIndexes, cfg.AllowSdist, cfg.Offline = append(o.extra, cfg.ExtraIndexes...), o.allowSdist, o.offline
+	cfg.Allow = o.allow
 	return cfg
 }
 

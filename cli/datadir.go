@@ -72,6 +72,15 @@ func (d *dataDir) lock() error {
 	return nil
 }
 
+// share duplicates the descriptor that carries the lock, which must be held.
+func (d *dataDir) share() (*os.File, error) {
+	fd, err := unix.FcntlInt(d.file.Fd(), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("share the data directory's lock: %w", err)
+	}
+	return os.NewFile(uintptr(fd), d.path), nil
+}
+
 func (d *dataDir) close() error {
 	if d.file == nil {
 		return nil

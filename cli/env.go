@@ -79,21 +79,13 @@ func usersIn(ctx context.Context, settings settings, dir string) (map[string][]s
 
 // environmentUsers lists the versions that use each environment, by its key. All of them count: each may be served again.
 func environmentUsers(ctx context.Context, st store.Store) (map[string][]string, error) {
-	apis, err := st.APIs(ctx)
+	uses, err := st.EnvironmentUses(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("find out which environments are in use: %w", err)
 	}
 	users := map[string][]string{}
-	for _, api := range apis {
-		versions, err := st.Versions(ctx, api.ID)
-		if err != nil && !errors.Is(err, store.ErrNotFound) { // deleted just now
-			return nil, fmt.Errorf("find out which environments are in use: %w", err)
-		}
-		for _, v := range versions {
-			if v.Environment != "" {
-				users[v.Environment] = append(users[v.Environment], fmt.Sprintf("%s@%d", api.Name, v.Number))
-			}
-		}
+	for _, u := range uses {
+		users[u.Environment] = append(users[u.Environment], fmt.Sprintf("%s@%d", u.API, u.Version))
 	}
 	return users, nil
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 
 	"apibuilder/python-env"
 	"apibuilder/sandbox/nsjail"
@@ -18,6 +17,7 @@ type host struct {
 	builder *pythonenv.Builder
 	jail    *nsjail.BuildJail
 	options hostOptions // with the user ids of sandboxes alone
+	seat    seat
 }
 
 // requireRoot says why in a sentence.
@@ -30,8 +30,8 @@ func requireRoot(command string) error {
 }
 
 // openHost obtains the tools and prepares the builder. The first user id of the range is for builds. place is a directory
-// that no other process uses, after which the control groups of builds are named. The caller stops the host.
-func openHost(ctx context.Context, data *dataDir, place string, options hostOptions, progress func(string)) (*host, error) {
+// after which the control groups of builds are named; no other process uses it from the same seat. The caller stops the host.
+func openHost(ctx context.Context, data *dataDir, place string, at seat, options hostOptions, progress func(string)) (*host, error) {
 	uids, builds := options.uids, options.builds
 	if uids.First == uids.Last {
 		return nil, usagef("the range of user ids has only one: give one for builds and one for each sandbox")
@@ -45,7 +45,7 @@ func openHost(ctx context.Context, data *dataDir, place string, options hostOpti
 		return nil, fmt.Errorf("find the package index: %w", err)
 	}
 	jail := nsjail.NewBuildJail(builds.applyJail(nsjail.BuildConfig{
-		Nsjail: tools.Nsjail, Dir: place, Instance: nsjail.BuildInstance(place), UID: uids.First, GID: uids.First,
+		Nsjail: tools.Nsjail, Dir: place, Instance: at.buildGroups(place), UID: uids.First, GID: uids.First,
 	}))
 	if err := jail.Start(ctx); err != nil {
 		return nil, err
@@ -58,7 +58,7 @@ func openHost(ctx context.Context, data *dataDir, place string, options hostOpti
 		return nil, errors.Join(err, jail.Stop(ctx))
 	}
 	options.uids.First++
-	return &host{tools: tools, builder: builder, jail: jail, options: options}, nil
+	return &host{tools: tools, builder: builder, jail: jail, options: options, seat: at}, nil
 }
 
 // stop ends all builds.
@@ -69,7 +69,7 @@ func (h *host) stop(ctx context.Context) error {
 // driver makes the sandboxes of one server, whose files and control groups are named after dir.
 func (h *host) driver(dir string) *nsjail.Driver {
 	return nsjail.New(nsjail.Config{
-		Nsjail: h.tools.Nsjail, Dir: dir, Instance: nsjail.InstanceName(filepath.Clean(dir)), UIDs: h.options.uids,
+		Nsjail: h.tools.Nsjail, Dir: dir, Instance: h.seat.groups(dir), Sockets: h.seat.sockets(), UIDs: h.options.uids,
 		IO: h.options.io,
 	})
 }

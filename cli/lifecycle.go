@@ -57,8 +57,9 @@ func (a *app) rollbackCommand() *cli.Command {
 	return &cli.Command{
 		Name: "rollback", Usage: "have an older version serve again: the newest before the active one, or VERSION",
 		ArgsUsage: "NAME [VERSION]", Action: a.rollback,
-		Description: "The version is started beside the one that serves, must answer, and takes the traffic. If it does not start,\n" +
-			"nothing changes.",
+		Description: "The version is started beside the one that serves, must answer, and takes all the traffic, which ends a\n" +
+			"split. Without VERSION it is the newest one before the active one, in a split before the newest that gets requests.\n" +
+			"If it does not start, nothing changes.",
 	}
 }
 
@@ -79,5 +80,5 @@ func (a *app) rollback(ctx context.Context, cmd *cli.Command) error {
 	if err := a.call(ctx, cmd, "POST", client.Path("apis", args[0], "rollback"), body, &api); err != nil {
 		return err
 	}
-	return a.show(cmd, api, func(w io.Writer) { row(w, api.Name, "serves version", api.ActiveVersion) })
+	return a.show(cmd, api, func(w io.Writer) { trafficRows(w, api) })
 }

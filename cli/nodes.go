@@ -7,12 +7,12 @@ import (
 	"os"
 
 	"github.com/urfave/cli/v3"
-	"go.uber.org/zap"
 
 	"apibuilder/admin"
 	"apibuilder/admin/client"
 	"apibuilder/deploy"
 	"apibuilder/node"
+	"apibuilder/sandbox"
 	"apibuilder/store"
 )
 
@@ -67,19 +67,36 @@ func (s *server) openNode(ctx context.Context) error {
 	if err := beat.Start(ctx); err != nil {
 		return err
 	}
-	s.onStop("heartbeat", beat.Stop)
+	s.onStop("heartbeat", func(ctx context.Context) error {
+		if s.hasSuccessor() { // which is the same node
+			beat.Halt()
+		}
+		return beat.Stop(ctx)
+	})
 	return nil
 }
 
-// openFollower keeps what runs here at what other nodes activate.
+// openFollower has what the manager could not follow at once tried again.
 func (s *server) openFollower(ctx context.Context) error {
-	follower := deploy.NewFollower(s.deployer, deploy.Own{Running: s.manager.Running, End: s.manager.Remove}, s.log.Named("follow"))
+	follower := deploy.NewFollower(s.deployer, deploy.Own{
+		Serving: s.serving, Look: s.manager.Changed, End: s.manager.Remove,
+		Forget: func(_ context.Context, apiID string) error { return s.book.Remove(apiID) },
+	}, s.log.Named("follow"))
 	if err := follower.Start(ctx); err != nil {
 		return err
 	}
-	s.onStop("following of other nodes", follower.Stop)
-	s.log.Debug("this node", zap.String("id", s.node.ID), zap.String("name", s.node.Name))
+	s.onStop("follower of other nodes", follower.Stop)
 	return nil
+}
+
+// serving lists the versions of an API of which something serves here.
+func (s *server) serving(apiID string) (versions []int) {
+	for _, i := range s.manager.Instances(apiID) {
+		if i.State == sandbox.Serving {
+			versions = append(versions, i.Version)
+		}
+	}
+	return versions
 }
 
 func parseNodeName(text string) (string, error) {

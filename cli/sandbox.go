@@ -120,7 +120,7 @@ func withSandboxes(ctx context.Context, dir string, options hostOptions, progres
 		return err
 	}
 	defer free()
-	h, err := openHost(ctx, data, place, options, progress)
+	h, err := openHost(ctx, data, place, 0, options, progress)
 	if err != nil {
 		return err
 	}

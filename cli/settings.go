@@ -39,6 +39,7 @@ var allSettings = append([]setting{
 	{flag: "database-url-file", serve: true, usage: "`FILE` that holds the database's URL"},
 	{flag: "listen", serve: true, value: "127.0.0.1:8080", usage: "`ADDRESS` for consumers; port 0 takes a free one"},
 	{flag: "admin-listen", serve: true, usage: "`ADDRESS` for the management API over TCP, with tokens; none if empty"},
+	{flag: "metrics-listen", serve: true, usage: "`ADDRESS` for Prometheus' /metrics, without a token; none if empty"},
 	{flag: "public-url", serve: true, usage: "`URL` by which consumers reach the server"},
 	{flag: "uid-range", serve: true, value: nsjail.DefaultUIDs.String(), usage: "host user ids for sandboxes, `FIRST-LAST`, used by nobody else"},
 	{flag: "default-memory", serve: true, usage: "memory `SIZE` of an API that asks for none, 256M"},
@@ -55,12 +56,14 @@ var allSettings = append([]setting{
 	{flag: "max-body", serve: true, usage: "largest request body, a `SIZE`; no bound if empty"},
 	{flag: "max-sandboxes", serve: true, value: "500", usage: "most programs that run at a time, a `NUMBER`"},
 	{flag: "warm-memory", serve: true, usage: "memory `SIZE` for sandboxes that wait for a program, or none; an eighth of the machine's if empty"},
+	{flag: "memory-reserve", serve: true, usage: "memory `SIZE` that programs leave free, at the cost of those that are idle, or none; a thirty-second of " +
+		"the machine's if empty"},
 	{flag: "limits-without-database", serve: true, value: "local", usage: "what becomes of rate limits while a shared database is away: local, " +
 		"each server enforces them by itself, or refuse, requests that have one get 503; `WORD`"},
 	{flag: "node-name", serve: true, usage: "`NAME` of this server among those that share a database; the host's if empty"},
 	{flag: "log-level", serve: true, value: "info", usage: "debug, info, warn or error: `LEVEL` of the server's own log"},
 	{flag: "no-example", serve: true, toggle: true, usage: "do not deploy the example when there are no APIs"},
-}, buildSettings...)
+}, slices.Concat(requestSettings, edgeSettings, buildSettings)...)
 
 func (s setting) env() string { return "APIBUILDER_" + strings.ToUpper(s.key()) }
 func (s setting) key() string { return strings.ReplaceAll(s.flag, "-", "_") }

@@ -105,6 +105,7 @@ func TestBadSettingsNameWhereTheyComeFrom(t *testing.T) {
 		{"--default-memory", "x"},
 		{"--log-level", "loud"},
 		{"--max-body", "0"},
+		{"--allow-requirements", "url,editable"},
 	} {
 		code, _, stderr := run(t, append([]string{"serve"}, args...)...)
 		if code != exitUsage || !strings.Contains(stderr, args[0]+":") {

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"io"
+	"time"
 
 	"github.com/urfave/cli/v3"
 
@@ -17,7 +18,12 @@ func (a *app) tokensCommand() *cli.Command {
 		Commands: []*cli.Command{
 			{
 				Name: "create", Usage: "create a token; its secret is shown this once", Action: a.createToken,
-				Flags: []cli.Flag{&cli.StringFlag{Name: "name", Usage: "`LABEL` to recognise it by"}},
+				Flags: []cli.Flag{
+					&cli.StringFlag{Name: "name", Usage: "`LABEL` to recognise it by"},
+					&cli.StringFlag{Name: "role", Usage: "what it may do: `ROLE` operator (everything), author (the APIs of its user), reader (look)"},
+					&cli.StringFlag{Name: "user", Usage: "`USER` whose APIs a token of role author or reader is for"},
+					&cli.StringFlag{Name: "expires", Usage: "`TIME` until it ends, like 90d or 12h; never if empty"},
+				},
 			},
 			{Name: "list", Usage: "list tokens", Action: a.listTokens},
 			{Name: "revoke", Usage: "end a token at once", ArgsUsage: "ID", Action: a.revokeToken},
@@ -29,9 +35,17 @@ func (a *app) createToken(ctx context.Context, cmd *cli.Command) error {
 	if _, err := arguments(cmd); err != nil {
 		return err
 	}
+	request := admin.TokenRequest{Name: cmd.String("name"), Role: cmd.String("role"), User: cmd.String("user")}
+	if text := cmd.String("expires"); text != "" {
+		d, err := parseSpan(text)
+		if err != nil {
+			return usagef("--expires: %v", err)
+		}
+		at := time.Now().Add(d)
+		request.ExpiresAt = &at
+	}
 	var token admin.Token
-	err := a.call(ctx, cmd, "POST", client.Path("tokens"), admin.TokenRequest{Name: cmd.String("name")}, &token)
-	if err != nil {
+	if err := a.call(ctx, cmd, "POST", client.Path("tokens"), request, &token); err != nil {
 		return err
 	}
 	return a.show(cmd, token, func(w io.Writer) {
@@ -49,9 +63,9 @@ func (a *app) listTokens(ctx context.Context, cmd *cli.Command) error {
 		return err
 	}
 	return a.show(cmd, tokens, func(w io.Writer) {
-		row(w, "ID", "NAME", "PREFIX", "CREATED", "STATE")
+		row(w, "ID", "NAME", "PREFIX", "ROLE", "USER", "CREATED", "EXPIRES", "STATE")
 		for _, t := range tokens {
-			row(w, t.ID, t.Name, t.Prefix+"...", timeText(t.CreatedAt), revokedText(t.RevokedAt))
+			row(w, t.ID, t.Name, t.Prefix+"...", t.Role, t.User, timeText(t.CreatedAt), expiryText(t.ExpiresAt), revokedText(t.RevokedAt))
 		}
 	})
 }
@@ -66,4 +80,11 @@ func (a *app) revokeToken(ctx context.Context, cmd *cli.Command) error {
 		return err
 	}
 	return a.show(cmd, token, func(w io.Writer) { row(w, "token", token.ID, "is revoked") })
+}
+
+func expiryText(at *time.Time) string {
+	if at == nil {
+		return "never"
+	}
+	return timeText(*at)
 }

@@ -36,6 +36,9 @@ type Sandboxes interface {
 	// Replace starts spec beside what runs of its API, calls commit once it answers, and then moves traffic to it. On any
 	// error, a *sandbox.Exit when it does not start or what commit returned, what ran before goes on.
 	Replace(ctx context.Context, spec sandbox.Spec, commit func(context.Context) error) (*sandbox.Instance, error)
+	// Shift spreads requests over shares, starting versions of which nothing runs and calling commit once they answer.
+	// Errors are those of Replace, and on any nothing has changed.
+	Shift(ctx context.Context, apiID string, shares []sandbox.Share, commit func(context.Context) error) error
 	// Remove ends what runs of an API that is gone and forgets about it; nil when nothing does.
 	Remove(ctx context.Context, apiID string) error
 }
@@ -50,6 +53,7 @@ type Deployer struct {
 	node      string
 	turns     turns
 	known     known
+	observe   func(Result, error)
 }
 
 // New returns a Deployer that grants limits by policy.
@@ -59,6 +63,9 @@ func New(st store.Store, builder Builder, sandboxes Sandboxes, policy Policy) *D
 
 // SetNode says as which node deploys are made: Recover ends what that node left unfinished. Call it before anything else.
 func (d *Deployer) SetNode(id string) { d.node = id }
+
+// Observe has fn called after every deploy with what Deploy returns. It must be quick. Call Observe before the first deploy.
+func (d *Deployer) Observe(fn func(Result, error)) { d.observe = fn }
 
 // Result is a deploy that succeeded.
 type Result struct {
@@ -76,6 +83,14 @@ type Result struct {
 // Deploy makes r the version that serves and returns once it does. Errors that are the author's to mend are *Error; others
 // are the operator's. When ctx ends first, the deploy fails as any other does.
 func (d *Deployer) Deploy(ctx context.Context, r Request) (Result, error) {
+	result, err := d.carryOut(ctx, r)
+	if d.observe != nil {
+		d.observe(result, err)
+	}
+	return result, err
+}
+
+func (d *Deployer) carryOut(ctx context.Context, r Request) (Result, error) {
 	if err := r.Check(); err != nil {
 		return Result{}, err
 	}
@@ -136,14 +151,22 @@ func (d *Deployer) owner(ctx context.Context, name string, r Request) (string, e
 	if errors.Is(err, store.ErrNotFound) {
 		return r.owner(), nil
 	}
-	return api.UserID, err
+	return api.UserID, errors.Join(err, r.mayTouch(api))
+}
+
+// mayTouch returns an error for an API of somebody else.
+func (r Request) mayTouch(api store.API) error {
+	if !r.OwnOnly || api.ID == "" || api.UserID == r.owner() {
+		return nil
+	}
+	return fmt.Errorf("%w: the name %q is taken", store.ErrConflict, api.Name)
 }
 
 // claim finds the API of that name or creates it.
 func (d *Deployer) claim(ctx context.Context, name string, r Request) (api store.API, created bool, err error) {
 	api, err = d.store.API(ctx, name)
 	if !errors.Is(err, store.ErrNotFound) {
-		return api, false, err
+		return api, false, errors.Join(err, r.mayTouch(api))
 	}
 	if api, err = r.settle(store.API{ID: store.NewID("api"), Name: name, UserID: r.owner()}); err != nil {
 		return store.API{}, false, err
@@ -166,12 +189,18 @@ func (d *Deployer) bring(
 ) (Result, error) {
 	begin := time.Now()
 	r.progress("building the environment of %s version %d", api.Name, v.Number)
-	lock, err := d.keptLock(ctx, api, r)
+	settled, err := r.settle(api)
+	if err != nil {
+		return Result{}, err
+	}
+	source := sdists(settled)
+	lock, err := d.keptLock(ctx, api, r, source)
 	if err != nil {
 		return Result{}, err
 	}
 	environment, err := d.builder.Ensure(ctx, pythonenv.Request{
 		Requirements: v.Requirements, Python: v.Python, Lock: lock, Upgrade: r.Upgrade, Progress: r.Progress,
+		Sdists: source,
 	})
 	if build, ok := errors.AsType[*pythonenv.BuildError](err); ok {
 		return Result{}, r.explainBuild(build)
@@ -211,6 +240,9 @@ func (d *Deployer) bring(
 		return result, nil
 	}
 	r.progress("version %d answers", v.Number)
+	if split := api.Split(); split != nil {
+		r.progress("the split %s has ended: all requests go to version %d", store.SharesText(split), v.Number)
+	}
 	return result, nil
 }
 
@@ -235,7 +267,7 @@ func (d *Deployer) commit(ctx context.Context, before store.API, v store.Version
 		err = d.store.UpdateVersion(ctx, locked)
 	}
 	if err == nil {
-		err = d.store.Activate(ctx, v.APIID, v.Number)
+		err = d.activate(ctx, after, v.Number)
 	}
 	if err == nil {
 		err = d.store.UpdateVersion(ctx, v)

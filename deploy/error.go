@@ -106,6 +106,10 @@ func sentences(exit *sandbox.Exit, limits store.Limits) (message, remedy string)
 		return "the program's start-up handler raised an error", "mend what the traceback names"
 	case sandbox.StartTimeout:
 		return "the program did not finish starting in time", "move slow work out of import and start-up"
+	case sandbox.Unhealthy:
+		return "the program is not well: " + exit.Detail, "mend what its health path looks at, or set another with --set health-path="
+	case sandbox.CrashLoop:
+		return "the program failed many times in a row", "mend it and deploy it, or start it with `apibuilder apis wake`"
 	case sandbox.KilledBySeccomp:
 		return "the program made a system call that a sandbox does not allow", "do without it"
 	case sandbox.Draining:

@@ -69,6 +69,7 @@ type sandboxes struct {
 	err     error
 	late    error // returned after a commit that worked
 	serving map[string]sandbox.Spec
+	shares  []sandbox.Share // of the last shift
 	removed []string
 }
 
@@ -101,6 +102,21 @@ func (s *sandboxes) fail(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.err = err
+}
+
+func (s *sandboxes) Shift(
+	ctx context.Context, api string, shares []sandbox.Share, commit func(context.Context) error,
+) error {
+	if err := s.failure(); err != nil {
+		return err
+	}
+	if err := commit(ctx); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.shares = shares
+	return nil
 }
 
 func (s *sandboxes) Remove(_ context.Context, api string) error {

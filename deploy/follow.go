@@ -4,124 +4,71 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"apibuilder/sandbox"
 	"apibuilder/store"
 )
 
-// errLater says that an API is not yet as the database has it, and that nothing can be done about it right now. errBusy says
-// that a deploy of it is under way here.
+// errBehind says that what serves of an API on this node is not what the database says. errPart says that versions of a split do not
+// serve here, which may sleep.
 var (
-	errLater = errors.New("it is not there yet")
-	errBusy  = errors.New("a deploy of it is under way here")
+	errBehind = errors.New("what serves here is not yet what the database says")
+	errPart   = errors.New("a version of the split does not serve here")
 )
 
-// follow makes what this node runs of an API what the database calls active: another version is started beside the one that
-// runs here and takes the traffic once it answers; an API that was deleted or taken out of service is ended. What this node
-// never ran is none of its business. On any error what ran before goes on.
-func (d *Deployer) follow(ctx context.Context, apiID string, o Own) (changed bool, err error) {
-	settled, err := d.settled(ctx, apiID) // without a turn: a deploy here may hold that for long
-	if settled || err != nil && !errors.Is(err, store.ErrNotFound) {
-		return false, err
-	}
-	wait, cancel := context.WithTimeout(ctx, turnTime)
-	_, end, err := d.hold(wait, apiID)
-	cancel()
-	switch {
-	case errors.Is(err, store.ErrNotFound):
-		d.known.forget(apiID)
-		return true, d.sandboxes.Remove(ctx, apiID)
-	case err != nil && wait.Err() != nil && ctx.Err() == nil:
-		return false, errBusy
-	case err != nil:
-		return false, err
-	}
-	defer end()
-	last, ran := d.known.find(apiID)
-	if !ran {
-		return false, nil
-	}
-	api, version, plan, err := d.active(ctx, apiID)
+// Own is what a Follower asks of its node, whose programs the manager of sandboxes keeps at their plan.
+type Own struct {
+	// Serving lists the versions of an API of which something serves here.
+	Serving func(apiID string) []int
+	// Look has what serves here follow the API's plan, in the background.
+	Look func(apiID string)
+	// End ends what runs of an API that was taken out of service.
+	End func(ctx context.Context, apiID string) error
+	// Forget drops what is kept here of an API that was deleted.
+	Forget func(ctx context.Context, apiID string) error
+}
+
+// follow compares what serves of an API on this node with what the database says, and has the manager look again where they
+// differ. What does not serve here starts by the plan of then, and is left alone.
+func (d *Deployer) follow(ctx context.Context, apiID string, o Own) error {
+	serving := o.Serving(apiID)
+	plan, err := d.Plan(ctx, apiID)
 	exit, inactive := errors.AsType[*sandbox.Exit](err)
 	switch {
-	case inactive && exit.Reason == NotDeployed:
-		d.known.forget(apiID)
-		return true, o.End(ctx, apiID)
-	case errors.Is(err, store.ErrNotFound): // deleted between the two readings
-		return false, errLater
-	case err != nil:
-		return false, err
-	case version.Number == last.Version:
-		return false, nil
-	case !o.Running(apiID): // it starts with what is active, unless it is starting already
-		return false, errLater
-	case version.Lock == "" && version.State == store.VersionBuilding: // an older node deploys it, and writes the lock last
-		return false, errLater
-	}
-	return true, d.switchTo(ctx, plan, api, version)
-}
-
-// settled reports whether there is nothing to do: this node never ran the API, or what it ran last is active. Then the limits of
-// now are those of its next start, also while the database is away.
-func (d *Deployer) settled(ctx context.Context, apiID string) (bool, error) {
-	last, ran := d.known.find(apiID)
-	if !ran {
-		return true, nil
-	}
-	api, version, plan, err := d.active(ctx, apiID)
-	if err != nil || version.Number != last.Version {
-		if _, inactive := errors.AsType[*sandbox.Exit](err); inactive {
-			err = nil
+	case errors.Is(err, sandbox.ErrUnknownAPI):
+		if len(serving) > 0 {
+			o.Look(apiID)
 		}
-		return false, err
-	}
-	if environment, ok := d.builder.Lookup(version.Environment); ok {
-		d.known.renew(d.specUnder(plan, api, version, environment))
-	}
-	return true, nil
-}
-
-// switchTo has a version that is active serve here.
-func (d *Deployer) switchTo(ctx context.Context, plan store.Plan, api store.API, version store.Version) error {
-	environment, err := d.environment(ctx, version)
-	if err != nil {
+		return o.Forget(ctx, apiID)
+	case inactive && exit.Reason == NotDeployed && len(serving) > 0:
+		return o.End(ctx, apiID)
+	case inactive, err == nil && len(serving) == 0:
+		return nil
+	case err != nil:
 		return err
 	}
-	spec := d.specUnder(plan, api, version, environment)
-	_, err = d.sandboxes.Replace(ctx, spec, func(ctx context.Context) error {
-		ctx, cancel := context.WithTimeout(ctx, readTimeout)
-		defer cancel()
-		now, err := d.store.API(ctx, api.ID)
-		switch {
-		case err != nil:
-			return err
-		case now.ActiveVersion != version.Number:
-			return errLater
+	for _, version := range serving {
+		if !plan.Has(version) {
+			o.Look(apiID)
+			return fmt.Errorf("%w: version %d serves", errBehind, version)
 		}
-		d.known.keep(spec)
-		return nil
-	})
-	if err != nil {
-		return fmt.Errorf("start version %d, which another node activated: %w", version.Number, err)
+	}
+	for _, s := range plan.Shares {
+		if !slices.Contains(serving, s.Version) {
+			o.Look(apiID)
+			return errPart
+		}
 	}
 	return nil
 }
 
-// Own is what a Follower needs to know of the programs of its node.
-type Own struct {
-	// Running reports whether an API's program runs here.
-	Running func(apiID string) bool
-	// End ends what runs of an API that was taken out of service.
-	End func(ctx context.Context, apiID string) error
-}
-
 const (
-	followWorkers = 2 // at a time, so that a node that builds what another deployed goes on serving
-	firstPause    = 250 * time.Millisecond
+	followWorkers = 4
+	firstPause    = time.Second // for the manager, which looks by itself at once
 	longestPause  = time.Minute
-	mostLater     = 12                // pauses that a program that does not run is waited for: about five minutes
 	goneEvery     = store.NodeSilence // between looks for what dead nodes left unfinished
-	followTime    = 15 * time.Minute  // for one API, most of it for the build
-	turnTime      = 2 * time.Second   // to wait for a deploy of the same API
+	followTime    = 30 * time.Second  // for one look
+	mostLooks     = 6                 // for a version of a split that does not serve
 )

@@ -11,9 +11,10 @@ import (
 	"apibuilder/store"
 )
 
-// Follower keeps the programs of this node at what the database calls active, whichever node activated it. It is fed by the
-// store's changes; many changes of one API are one look at it, and a look that fails is repeated, later each time. It also
-// ends the deploys of nodes that died. Make one with NewFollower; Start and Stop it once.
+// Follower sees to it that the programs of this node end up with what the database calls active, whichever node activated it.
+// The manager of sandboxes follows each change by itself; what it could not do then, because a program did not start or the
+// database was away, the Follower has it do again, later each time. It also ends the deploys of nodes that died. It is fed by
+// the store's changes; many changes of one API are one look. Make one with NewFollower; Start and Stop it once.
 type Follower struct {
 	deployer *Deployer
 	own      Own
@@ -32,7 +33,7 @@ type followed struct {
 	due    time.Time
 	busy   bool
 	again  bool // it changed while it was looked at
-	failed int  // looks in a row that did not do it
+	failed int  // looks in a row that found it behind
 }
 
 // NewFollower returns a Follower. It does no I/O.
@@ -52,7 +53,6 @@ func (f *Follower) Start(context.Context) error {
 			f.note(c.APIID)
 		}
 	})
-	f.deployer.known.onStart(f.note) // what was activated while its start was being prepared
 	f.work.Go(func() { f.run(life) })
 	f.work.Go(func() { f.endGone(life) })
 	return nil
@@ -63,7 +63,6 @@ func (f *Follower) Stop(context.Context) error {
 	if f.cancel == nil {
 		return nil
 	}
-	f.deployer.known.onStart(nil)
 	f.stop()
 	f.cancel()
 	f.work.Wait()
@@ -71,11 +70,8 @@ func (f *Follower) Stop(context.Context) error {
 	return nil
 }
 
-// note has an API looked at as soon as there is a worker. It is called by the store after a commit.
+// note has an API looked at when the manager has had its time. It is called by the store after a commit.
 func (f *Follower) note(apiID string) {
-	if _, ran := f.deployer.known.find(apiID); !ran {
-		return
-	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	a := f.apis[apiID]
@@ -83,7 +79,7 @@ func (f *Follower) note(apiID string) {
 		a = &followed{}
 		f.apis[apiID] = a
 	}
-	a.due, a.again, a.failed = time.Now(), true, 0
+	a.due, a.again, a.failed = time.Now().Add(firstPause), true, 0
 	f.kick()
 }
 
@@ -155,40 +151,37 @@ func (f *Follower) take(now time.Time) (id string, wait time.Duration) {
 
 func (f *Follower) look(ctx context.Context, id string) {
 	bounded, cancel := context.WithTimeout(ctx, followTime)
-	changed, err := f.deployer.follow(bounded, id, f.own)
+	err := f.deployer.follow(bounded, id, f.own)
 	cancel()
 	if ctx.Err() != nil {
 		return
 	}
-	pause, retried := f.settle(id, err)
-	switch {
-	case err == nil && changed:
-		f.log.Info("follows what another node changed", zap.String("api", id))
-	case err == nil, errors.Is(err, errLater), errors.Is(err, errBusy), errors.Is(err, store.ErrUnavailable): // the store says that it is away
-	case retried:
-		f.log.Warn("cannot follow what another node changed; what served here before goes on", zap.String("api", id), zap.Error(err),
-			zap.Duration("next_attempt_in", pause))
+	switch pause, failed := f.settle(id, err); {
+	case err == nil, errors.Is(err, errPart), errors.Is(err, store.ErrUnavailable): // the store says that it is away
+	case failed > 2: // a start may take a moment
+		f.log.Warn("what serves here is not what was activated elsewhere; it goes on, and another attempt is made", zap.String("api", id),
+			zap.Error(err), zap.Duration("next_attempt_in", pause))
 	}
 }
 
-// settle ends the turn of an API, and says when it gets another.
-func (f *Follower) settle(id string, err error) (pause time.Duration, again bool) {
+// settle ends the turn of an API, and says when it gets another, and after how many that found it behind.
+func (f *Follower) settle(id string, err error) (pause time.Duration, failed int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	defer f.kick()
 	a := f.apis[id]
 	a.busy = false
 	switch {
-	case a.again:
-		return 0, true // due since it changed
-	case err == nil, errors.Is(err, errLater) && a.failed >= mostLater:
+	case a.again: // due since it changed
+		return 0, 0
+	case err == nil, errors.Is(err, errPart) && a.failed >= mostLooks:
 		delete(f.apis, id)
-		return 0, false
+		return 0, 0
 	}
 	pause = min(firstPause<<min(a.failed, 16), longestPause)
 	a.failed++
 	a.due = time.Now().Add(pause)
-	return pause, true
+	return pause, a.failed
 }
 
 // endGone ends what dead nodes left unfinished.

@@ -35,11 +35,11 @@ func TestWhatRanBeforeRunsWithoutTheStore(t *testing.T) {
 	st := &awayStore{Store: f.store.Store}
 	f.store.Store = st
 	st.away = true
-	spec, err := f.Source(t.Context(), id)
+	spec, err := f.Source(t.Context(), id, 0)
 	if err != nil || spec.Code != "code 1" {
 		t.Fatalf("%+v, %v", spec, err)
 	}
-	if _, err := f.Source(t.Context(), "api_stranger"); !errors.Is(err, store.ErrUnavailable) {
+	if _, err := f.Source(t.Context(), "api_stranger", 0); !errors.Is(err, store.ErrUnavailable) {
 		t.Errorf("error is %v", err)
 	}
 	if _, err := f.Deploy(t.Context(), request("known", "code 2")); !errors.Is(err, store.ErrUnavailable) {
@@ -48,7 +48,7 @@ func TestWhatRanBeforeRunsWithoutTheStore(t *testing.T) {
 	st.away = false
 	f.mustDeploy(t, request("known", "code 3"))
 	st.away = true
-	if spec, err := f.Source(t.Context(), id); err != nil || spec.Code != "code 3" {
+	if spec, err := f.Source(t.Context(), id, 0); err != nil || spec.Code != "code 3" {
 		t.Errorf("%+v, %v", spec, err)
 	}
 	st.away = false
@@ -56,7 +56,7 @@ func TestWhatRanBeforeRunsWithoutTheStore(t *testing.T) {
 		t.Fatal(err)
 	}
 	st.away = true
-	if _, err := f.Source(t.Context(), id); !errors.Is(err, store.ErrUnavailable) {
+	if _, err := f.Source(t.Context(), id, 0); !errors.Is(err, store.ErrUnavailable) {
 		t.Errorf("a deleted API runs again: %v", err)
 	}
 }
@@ -66,7 +66,7 @@ func TestAStoreThatHangsIsAway(t *testing.T) {
 	id := f.mustDeploy(t, request("known", "code 1")).API.ID
 	f.store.Store = &awayStore{Store: f.store.Store, hang: true}
 	synctest.Test(t, func(t *testing.T) {
-		if spec, err := f.Source(t.Context(), id); err != nil || spec.Code != "code 1" {
+		if spec, err := f.Source(t.Context(), id, 0); err != nil || spec.Code != "code 1" {
 			t.Errorf("%+v, %v", spec, err)
 		}
 	})

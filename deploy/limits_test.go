@@ -150,7 +150,7 @@ func TestAChangedPlanActsAtTheNextStart(t *testing.T) {
 		t.Fatalf("deployed with %+v", got)
 	}
 	f.putPlan(t, store.Plan{Name: store.DefaultPlan, Limits: store.Limits{Pids: 99}, Ceiling: store.Limits{CPU: 1}})
-	spec, err := f.Source(t.Context(), id)
+	spec, err := f.Source(t.Context(), id, 0)
 	if want := (sandbox.Limits{MemoryBytes: 100 << 20, CPU: 1, Pids: 99}); err != nil || spec.Limits != want {
 		t.Fatalf("started with %+v, %v", spec.Limits, err)
 	}

@@ -4,14 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"apibuilder/python-env"
 	"apibuilder/store"
 )
 
 // keptLock returns the lock of the version that serves when the request asks for the same packages, so that they change
-// only when somebody means it. It is empty when they are to be resolved.
-func (d *Deployer) keptLock(ctx context.Context, api store.API, r Request) (string, error) {
+// only when somebody means it. source are the packages that it wants built from source. It is empty when they are to be resolved.
+func (d *Deployer) keptLock(ctx context.Context, api store.API, r Request, source []string) (string, error) {
 	if r.Upgrade || api.ActiveVersion == 0 {
 		return "", nil
 	}
@@ -22,8 +23,19 @@ func (d *Deployer) keptLock(ctx context.Context, api store.API, r Request) (stri
 	if v.Lock == "" || v.Python != r.Python || !pythonenv.SameRequirements(v.Requirements, r.Requirements) {
 		return "", nil
 	}
+	if !pythonenv.SameSources(pythonenv.LockedSources(v.Lock), source) {
+		return "", nil
+	}
 	r.progress("the requirements are those of version %d: its packages are kept, --upgrade looks for newer ones", v.Number)
 	return v.Lock, nil
+}
+
+// sdists are the packages that an API's owner wants built from source.
+func sdists(api store.API) []string {
+	if api.Options.Sdists == "" {
+		return nil
+	}
+	return strings.Split(api.Options.Sdists, ",")
 }
 
 // Lock resolves a request's requirements and builds nothing. Errors that are the author's to mend are *Error.

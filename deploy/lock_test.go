@@ -2,6 +2,7 @@ package deploy_test
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -50,6 +51,10 @@ func TestUnchangedRequirementsKeepTheLock(t *testing.T) {
 	if f.builder.last.Lock != "" {
 		t.Error("other requirements kept the lock")
 	}
+	r.Options = map[string]string{"sdists": "six,Flask"}
+	if f.lockAfter(t, r); f.builder.last.Lock != "" || !slices.Equal(f.builder.last.Sdists, []string{"six", "Flask"}) {
+		t.Errorf("packages from source: asked for %+v", f.builder.last)
+	}
 }
 
 // A rollback makes an older version active; what it was built from is built again, whatever was deployed since.
@@ -64,7 +69,7 @@ func TestAnOlderVersionIsBuiltFromItsOwnLock(t *testing.T) {
 		t.Fatal(err)
 	}
 	clear(f.builder.known)
-	if _, err := f.Source(t.Context(), api.ID); err != nil || f.builder.last.Lock != first {
+	if _, err := f.Source(t.Context(), api.ID, 0); err != nil || f.builder.last.Lock != first {
 		t.Errorf("asked for %+v, %v", f.builder.last, err)
 	}
 	if v, err := f.store.Version(t.Context(), api.ID, 1); err != nil || v.Lock != first {

@@ -22,7 +22,7 @@ func (d *Deployer) Recover(ctx context.Context) (int, error) {
 
 // endUnfinished ends what is building at nodes that are gone, and what mine says is left over of this one's.
 func (d *Deployer) endUnfinished(ctx context.Context, mine func(store.Version) bool) (int, error) {
-	versions, err := d.store.Unfinished(ctx)
+	versions, err := d.store.Building(ctx)
 	if err != nil {
 		return 0, fmt.Errorf("list what is being deployed: %w", err)
 	}

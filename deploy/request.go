@@ -33,6 +33,7 @@ var validEnvName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,127}$`)
 type Request struct {
 	Name         string // a valid name, or the id of an API that exists
 	UserID       string // owner of an API that this creates; empty: the operator
+	OwnOnly      bool   // an API that belongs to somebody else is not touched: its name is taken
 	Code         string // the whole program, UTF-8
 	Requirements string // pip requirements text; empty: what the program's script metadata says, see WithMetadata
 	Python       string // "3.11" or ">=3.10,<3.13"; empty: that of the script metadata, else the server's default

@@ -10,7 +10,8 @@ import (
 )
 
 // Rollback makes a version that was ready before serve again: it is started beside the one that serves, must answer its
-// probe, and takes the traffic. Number 0 means the newest ready version below the active one. Errors: *Error that says what
+// probe, and takes all the traffic, which ends a split. Number 0 means the newest ready version below the active one, in a split
+// below the newest that gets requests. Errors: *Error that says what
 // is wrong, or one that wraps store.ErrNotFound. On any error the active version keeps serving.
 func (d *Deployer) Rollback(ctx context.Context, idOrName string, number int) (store.API, error) {
 	api, end, err := d.hold(ctx, idOrName)
@@ -36,11 +37,7 @@ func (d *Deployer) Rollback(ctx context.Context, idOrName string, number int) (s
 	_, err = d.sandboxes.Replace(ctx, spec, func(ctx context.Context) error {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitTimeout)
 		defer cancel()
-		err := d.store.Activate(ctx, api.ID, version.Number)
-		if err == nil {
-			d.known.keep(spec)
-		}
-		return err
+		return d.activate(ctx, api, version.Number)
 	})
 	if err != nil && !errors.Is(err, sandbox.ErrStopped) {
 		return store.API{}, d.explain(ctx, fmt.Errorf("start version %d: %w", version.Number, err), version.Limits)
@@ -61,19 +58,28 @@ func (d *Deployer) versionBefore(ctx context.Context, api store.API, number int)
 	if err != nil {
 		return store.Version{}, err
 	}
+	shares := api.Shares()
+	if len(shares) == 0 {
+		return store.Version{}, invalid(api.Name+" never had a version that was ready", "deploy the code that you want")
+	}
+	newest := shares[len(shares)-1].Version
 	for _, version := range versions { // newest first
-		if version.Number < api.ActiveVersion && version.State == store.VersionReady {
+		if version.Number < newest && version.State == store.VersionReady {
 			return version, nil
 		}
 	}
-	return store.Version{}, invalid(fmt.Sprintf("%s has no version before %d that was ready", api.Name, api.ActiveVersion), "deploy the code that you want")
+	return store.Version{}, invalid(fmt.Sprintf("%s has no version before %d that was ready", api.Name, newest), "deploy the code that you want")
 }
 
 func usable(api store.API, v store.Version) error {
-	switch {
-	case v.Number == api.ActiveVersion:
+	if v.Number == api.ActiveVersion && api.Split() == nil {
 		return invalid(fmt.Sprintf("version %d of %s serves already", v.Number, api.Name), "name another version")
-	case v.State != store.VersionReady:
+	}
+	return wasReady(api, v)
+}
+
+func wasReady(api store.API, v store.Version) error {
+	if v.State != store.VersionReady {
 		return invalid(fmt.Sprintf("version %d of %s never was ready, it is %s", v.Number, api.Name, v.State), "name a version that is ready")
 	}
 	return nil

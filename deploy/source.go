@@ -1,6 +1,7 @@
 package deploy
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,27 +15,27 @@ import (
 // readTimeout bounds the reading of what to run.
 const readTimeout = 10 * time.Second
 
-// Source says what to run for an API: its active version, with the environment built again should it be missing. It is
-// what a sandbox.Manager asks after a restart or a crash. It wraps store.ErrNotFound when there is no such API, and
-// returns a *sandbox.Exit when there is nothing of it to run. While the store is away, what ran before is what to run.
-func (d *Deployer) Source(ctx context.Context, apiID string) (sandbox.Spec, error) {
-	spec, err := d.source(ctx, apiID)
+// Source says what to run for a version of an API, with the environment built again should it be missing; version 0 is the
+// active one. It is what a sandbox.Manager asks after a restart or a crash. It wraps store.ErrNotFound when there is no such
+// API or version, and returns a *sandbox.Exit when there is nothing of it to run. While the store is away, what ran before
+// is what to run.
+func (d *Deployer) Source(ctx context.Context, apiID string, version int) (sandbox.Spec, error) {
+	spec, err := d.source(ctx, apiID, version)
 	switch {
 	case err == nil:
 		d.known.keep(spec)
-		d.known.tell(apiID)
 	case errors.Is(err, store.ErrNotFound):
 		d.known.forget(apiID)
 	case errors.Is(err, store.ErrUnavailable) && ctx.Err() == nil:
-		if last, ok := d.known.find(apiID); ok {
+		if last, ok := d.known.find(apiID, version); ok {
 			return last, nil
 		}
 	}
 	return spec, err
 }
 
-func (d *Deployer) source(ctx context.Context, apiID string) (sandbox.Spec, error) {
-	api, version, plan, err := d.active(ctx, apiID)
+func (d *Deployer) source(ctx context.Context, apiID string, number int) (sandbox.Spec, error) {
+	api, version, plan, err := d.read(ctx, apiID, number)
 	if err != nil {
 		return sandbox.Spec{}, err
 	}
@@ -45,30 +46,41 @@ func (d *Deployer) source(ctx context.Context, apiID string) (sandbox.Spec, erro
 	return d.specUnder(plan, api, version, environment), nil
 }
 
-// active reads what serves of an API, and the plan that it serves under. A store that does not answer in time is as good as
-// one that cannot be reached.
-func (d *Deployer) active(
-	outer context.Context, apiID string,
+// read reads what to run of an API, and the plan that it runs under.
+func (d *Deployer) read(
+	outer context.Context, apiID string, number int,
 ) (api store.API, v store.Version, plan store.Plan, err error) {
 	ctx, cancel := context.WithTimeout(outer, readTimeout)
 	defer cancel()
-	defer func() {
-		if err != nil && outer.Err() == nil && ctx.Err() != nil {
-			err = fmt.Errorf("%w: %w", store.ErrUnavailable, err)
-		}
-	}()
-	api, err = d.store.API(ctx, apiID)
+	defer func() { err = late(ctx, outer, err) }()
+	api, err = d.deployed(ctx, apiID)
 	if err != nil {
 		return api, v, plan, err
 	}
-	if api.ActiveVersion == 0 {
-		return api, v, plan, &sandbox.Exit{Reason: NotDeployed, API: api.ID, Detail: "no version of it ever started"}
-	}
-	if v, err = d.store.Version(ctx, api.ID, api.ActiveVersion); err != nil {
-		return api, v, plan, fmt.Errorf("read version %d of %s: %w", api.ActiveVersion, api.Name, err)
+	number = cmp.Or(number, api.ActiveVersion)
+	if v, err = d.store.Version(ctx, api.ID, number); err != nil {
+		return api, v, plan, fmt.Errorf("read version %d of %s: %w", number, api.Name, err)
 	}
 	plan, err = d.plan(ctx, api.UserID)
 	return api, v, plan, err
+}
+
+// late turns the end of ctx, which began after outer, into an error: a store that does not answer in time is as good as one
+// that cannot be reached.
+func late(ctx, outer context.Context, err error) error {
+	if err != nil && outer.Err() == nil && ctx.Err() != nil {
+		return fmt.Errorf("%w: %w", store.ErrUnavailable, err)
+	}
+	return err
+}
+
+// deployed finds an API of which a version is active.
+func (d *Deployer) deployed(ctx context.Context, apiID string) (store.API, error) {
+	api, err := d.store.API(ctx, apiID)
+	if err == nil && api.ActiveVersion == 0 {
+		return api, &sandbox.Exit{Reason: NotDeployed, API: api.ID, Detail: "no version of it ever started"}
+	}
+	return api, err
 }
 
 // environment finds a version's environment, or builds it again from the version's lock.
@@ -116,5 +128,9 @@ func (d *Deployer) specUnder(
 		Mounts:      environment.Interpreter.Mounts,
 		Env:         v.Env,
 		Limits:      sandboxLimits(d.Grant(plan, v.Limits).Limits),
+		Health: sandbox.Health{
+			Path: api.Options.HealthPath, Interval: api.Options.HealthInterval, Timeout: api.Options.HealthTimeout,
+			Failures: api.Options.HealthFailures,
+		},
 	}
 }

@@ -15,7 +15,7 @@ func TestSourceIsTheActiveVersion(t *testing.T) {
 	r := request("resize", "one")
 	r.Env, r.Limits = map[string]string{"A": "b"}, store.Limits{CPU: 0.5}
 	id := f.mustDeploy(t, r).API.ID
-	spec, err := f.Source(t.Context(), id)
+	spec, err := f.Source(t.Context(), id, 0)
 	if err != nil || spec.Code != "one" || spec.Version != 1 || spec.Env["A"] != "b" || spec.Limits.CPU != 0.5 {
 		t.Fatalf("spec %+v, %v", spec, err)
 	}
@@ -28,12 +28,12 @@ func TestSourceBuildsAMissingEnvironmentAgain(t *testing.T) {
 	f := newFixture(t)
 	id := f.mustDeploy(t, request("resize", "one")).API.ID
 	clear(f.builder.known)
-	if spec, err := f.Source(t.Context(), id); err != nil || spec.Environment != "/envs/env-" {
+	if spec, err := f.Source(t.Context(), id, 0); err != nil || spec.Environment != "/envs/env-" {
 		t.Fatalf("spec %+v, %v", spec, err)
 	}
 	clear(f.builder.known)
 	f.builder.err = &pythonenv.BuildError{Reason: pythonenv.ReasonUnreachable, Message: "the index is away"}
-	_, err := f.Source(t.Context(), id)
+	_, err := f.Source(t.Context(), id, 0)
 	exit, ok := errors.AsType[*sandbox.Exit](err)
 	if !ok || exit.Reason != sandbox.SandboxFailed {
 		t.Fatalf("error %v", err)
@@ -42,14 +42,14 @@ func TestSourceBuildsAMissingEnvironmentAgain(t *testing.T) {
 
 func TestSourceOfWhatCannotRun(t *testing.T) {
 	f := newFixture(t)
-	if _, err := f.Source(t.Context(), "api_none"); !errors.Is(err, store.ErrNotFound) {
+	if _, err := f.Source(t.Context(), "api_none", 0); !errors.Is(err, store.ErrNotFound) {
 		t.Fatalf("error %v", err)
 	}
 	api, err := f.store.CreateAPI(t.Context(), store.API{ID: store.NewID("api"), Name: "new", UserID: store.OperatorID})
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = f.Source(t.Context(), api.ID)
+	_, err = f.Source(t.Context(), api.ID, 0)
 	if exit, ok := errors.AsType[*sandbox.Exit](err); !ok || exit.Reason != deploy.NotDeployed {
 		t.Fatalf("error %v", err)
 	}
@@ -102,7 +102,7 @@ func TestRecoverFinishesTheLastStepOfADeploy(t *testing.T) {
 	if v, _ := f.store.Version(t.Context(), api.ID, v.Number); v.State != store.VersionReady {
 		t.Fatalf("version %+v", v)
 	}
-	if spec, err := f.Source(t.Context(), api.ID); err != nil || spec.Code != "two" {
+	if spec, err := f.Source(t.Context(), api.ID, 0); err != nil || spec.Code != "two" {
 		t.Fatalf("spec %+v, %v", spec, err)
 	}
 }

@@ -31,15 +31,17 @@ const (
 type answer struct {
 	gateway *Gateway
 	w       http.ResponseWriter
-	control *http.ResponseController // of w
+	control http.ResponseController // of w
 	request *http.Request
 	id      string
 	start   time.Time
+	from    origin
 
-	limits ratelimit.Result
-	usage  *store.Usage // nil: not counted
-	kept   bool         // usage is with the journal
-	upload *upload      // nil: no body, or nobody read it
+	limits  ratelimit.Result
+	usage   *store.Usage // nil: not counted
+	counted store.Usage  // what usage points to
+	kept    bool         // usage is with the journal
+	upload  *upload      // nil: no body, or nobody read it
 
 	status  int   // 0: no header yet
 	length  int64 // of the body as declared, -1: not declared
@@ -47,12 +49,15 @@ type answer struct {
 	word    string
 	cause   error // for the log
 	abort   bool  // the answer broke off
+
+	cors      *corsPolicy // of the API; nil: the program's own
+	preflight bool        // the answer says what pages may do
 }
 
 func newAnswer(g *Gateway, w http.ResponseWriter, r *http.Request) *answer {
 	now := time.Now()
 	return &answer{
-		gateway: g, w: w, control: http.NewResponseController(w), request: r,
+		gateway: g, w: w, control: *http.NewResponseController(w), request: r,
 		id: newRequestID(now), start: now, length: -1,
 	}
 }
@@ -68,9 +73,11 @@ func (a *answer) WriteHeader(status int) {
 	if status >= 200 {
 		a.status = status
 		a.stamp(a.Header())
-		if mayUpgrade(a.request) {
+		if mayUpgrade(a.request) || a.gateway.traffic.isRetiring() {
 			a.Header()["Connection"] = []string{"close"}
 		}
+	} else {
+		a.confine(a.Header())
 	}
 	a.w.WriteHeader(status)
 }
@@ -79,6 +86,7 @@ func (a *answer) WriteHeader(status int) {
 func (a *answer) stamp(h http.Header) {
 	h["X-Request-Id"] = []string{a.id}
 	a.limits.SetHeaders(h)
+	a.protect(h)
 }
 
 // Write sends a piece of the body.
@@ -154,6 +162,7 @@ func (a *answer) logLine(r *http.Request) {
 		zap.String("api", of.APIID),
 		zap.Int("version", of.Version),
 		zap.String("key", of.KeyID),
+		zap.Stringer("client", a.from.client),
 		zap.String("method", recordedMethod(r.Method)),
 		zap.String("path", recordedPath(originForm(r.RequestURI))),
 		zap.Int("status", a.status),

@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"context"
 	"errors"
 	"net/http"
 	"strings"
@@ -15,11 +14,18 @@ import (
 func (g *Gateway) run(w http.ResponseWriter, r *http.Request) {
 	a := w.(*answer)
 	ref, rest, ok := splitTarget(r.RequestURI)
-	switch {
-	case !ok:
+	if !ok {
 		a.problem(wordNotFound)
 		return
-	case len(rest) > g.config.MaxURLBytes: // by HTTP/2: in HTTP/1 the guard sees it first
+	}
+	a.from.prefix = runPrefix + ref
+	g.serveAPI(a, r, ref, rest)
+}
+
+// serveAPI serves a request to an API, wherever its address is; rest is the target that the program gets.
+func (g *Gateway) serveAPI(a *answer, r *http.Request, ref, rest string) {
+	switch {
+	case len(rest) > g.config.Limits.URLBytes: // by HTTP/2: in HTTP/1 the guard sees it first
 		a.problem(wordURLTooLong)
 		return
 	case !isTarget(rest):
@@ -31,6 +37,11 @@ func (g *Gateway) run(w http.ResponseWriter, r *http.Request) {
 		a.fail(err)
 		return
 	}
+	a.cors = e.cors
+	if word := a.from.unwelcome(r); word != "" {
+		a.problem(word)
+		return
+	}
 	p, word, err := g.admit(r, rest, e)
 	switch {
 	case err != nil:
@@ -40,15 +51,30 @@ func (g *Gateway) run(w http.ResponseWriter, r *http.Request) {
 		a.problem(word)
 		return
 	}
-	a.usage = &store.Usage{
+	a.usage = &a.counted
+	a.counted = store.Usage{
 		ID: a.id, APIID: e.id, Version: e.version, KeyID: p.keyID,
 		Time: a.start, Method: recordedMethod(r.Method), Path: recordedPath(rest),
 	}
-	if word = g.refuse(a, r, e, p); word != "" {
+	limits := g.config.Limits.of(&e.options)
+	if word = g.refuse(a, r, e, p, limits); word != "" {
 		a.problem(word)
 		return
 	}
-	g.call(a, r, e, rest)
+	if a.answerPreflight(r) {
+		return
+	}
+	times := g.config.Timeouts.of(&e.options)
+	here, word, err := g.admission.enter(r.Context(), e.id, p.keyID, limits, times.Queue)
+	defer here.leave()
+	switch {
+	case err != nil:
+		a.fail(err)
+	case word != "":
+		a.problem(word)
+	default:
+		g.call(a, r, e, rest, limits, times)
+	}
 }
 
 // fail answers with what an error of the directory or of Acquire stands for.
@@ -80,7 +106,7 @@ func (g *Gateway) goneWord() string {
 // admit checks the key. It returns whom the request is counted to, or the word why it is refused.
 func (g *Gateway) admit(r *http.Request, rest string, e *entry) (*pass, string, error) {
 	secrets := secretsIn(r.Header)
-	keyless := e.public || isPreflight(r, secrets) || e.publicDocs && isDocs(r, rest)
+	keyless := e.public || isPreflight(r, secrets) || e.publicDocs && isDocs(r, rest) || e.opens(r, rest)
 	switch {
 	case len(secrets) == 0 && keyless:
 		return &pass{}, "", nil
@@ -129,7 +155,7 @@ func isDocs(r *http.Request, rest string) bool {
 }
 
 // refuse counts the request to its limits and returns the word why it goes no further, or nothing.
-func (g *Gateway) refuse(a *answer, r *http.Request, e *entry, p *pass) string {
+func (g *Gateway) refuse(a *answer, r *http.Request, e *entry, p *pass, limits Limits) string {
 	if n := len(p.checks) + len(e.checks); n > 0 {
 		checks := make([]ratelimit.Check, 0, 3)
 		a.limits = g.limiter.Allow(append(append(checks, p.checks...), e.checks...)...)
@@ -143,7 +169,7 @@ func (g *Gateway) refuse(a *answer, r *http.Request, e *entry, p *pass) string {
 	switch {
 	case r.Method == http.MethodConnect:
 		return wordMethodNotSupported
-	case g.config.MaxBodyBytes > 0 && r.ContentLength > g.config.MaxBodyBytes:
+	case limits.BodyBytes > 0 && r.ContentLength > limits.BodyBytes:
 		return wordBodyTooLarge
 	case e.version == 0:
 		return wordNotDeployed
@@ -152,17 +178,17 @@ func (g *Gateway) refuse(a *answer, r *http.Request, e *entry, p *pass) string {
 }
 
 // call borrows a sandbox for the request.
-func (g *Gateway) call(a *answer, r *http.Request, e *entry, rest string) {
-	ctx, cancel := context.WithTimeout(r.Context(), g.config.StartTimeout)
-	lease, err := g.sandboxes.Acquire(ctx, e.id)
-	cancel()
+func (g *Gateway) call(a *answer, r *http.Request, e *entry, rest string, limits Limits, times Timeouts) {
+	wait := &startWait{Context: r.Context(), limit: g.config.StartTimeout}
+	lease, err := g.sandboxes.Acquire(wait, e.id)
+	wait.stop()
 	if err != nil {
 		a.fail(err)
 		return
 	}
 	defer lease.Release()
 	a.usage.Version, a.usage.StartWait = lease.Version(), lease.StartWait()
-	newExchange(g, a, r, lease, e.options).run(rest)
+	newExchange(g, a, r, lease, limits, times).run(rest)
 }
 
 // recordedMethod bounds what a record holds of a method that the consumer made up.

@@ -8,10 +8,12 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"os"
 	"strconv"
 	"sync/atomic"
 	"time"
 
+	"github.com/pires/go-proxyproto"
 	"go.uber.org/zap"
 )
 
@@ -25,9 +27,32 @@ type consumerConn struct {
 	word   atomic.Pointer[string] // why the guard stopped the connection; nil: it did not
 	free   atomic.Bool            // HTTP/1 has ended on it: bytes go through unseen
 	inside atomic.Bool            // a handler's answer has not ended: what is written is not net/http's own
+
+	traffic  *traffic
+	isClosed atomic.Bool
+
+	readDeadline, writeDeadline deadline
+}
+
+func newConsumerConn(conn net.Conn, g *Gateway) *consumerConn {
+	return &consumerConn{
+		Conn: conn, traffic: &g.traffic, log: g.log,
+		guard:         guard{mostHead: g.config.Limits.HeaderBytes, mostTarget: g.config.Limits.URLBytes},
+		readDeadline:  deadline{set: conn.SetReadDeadline},
+		writeDeadline: deadline{set: conn.SetWriteDeadline, eager: !isPlainSocket(conn)},
+	}
 }
 
 type consumerConnKey struct{}
+
+// isPlainSocket knows connections on which a write may go on after a timeout. TLS is none (crypto/tls, Conn.SetWriteDeadline).
+func isPlainSocket(c net.Conn) bool {
+	switch c.(type) {
+	case *net.TCPConn, *net.UnixConn:
+		return true
+	}
+	return false
+}
 
 // errGuard is what net/http reads when the guard has stopped a connection.
 var errGuard = errors.New("the request is malformed or ambiguous")
@@ -58,6 +83,9 @@ func (c *consumerConn) Read(p []byte) (int, error) {
 		return 0, errGuard
 	}
 	n, err := c.Conn.Read(p)
+	for n == 0 && errors.Is(err, os.ErrDeadlineExceeded) && c.readDeadline.early() {
+		n, err = c.Conn.Read(p)
+	}
 	if n == 0 || c.free.Load() {
 		return n, err
 	}
@@ -75,13 +103,34 @@ func (c *consumerConn) Read(p []byte) (int, error) {
 // Write implements net.Conn.
 func (c *consumerConn) Write(p []byte) (int, error) {
 	if c.inside.Load() || c.free.Load() || c.guard.state == atNothing || !bytes.HasPrefix(p, []byte("HTTP/1.1 ")) {
-		return c.Conn.Write(p)
+		return c.write(p)
 	}
-	if _, err := c.Conn.Write(c.refusal(p)); err != nil {
+	if _, err := c.write(c.refusal(p)); err != nil {
 		return 0, err
 	}
 	return len(p), nil
 }
+
+func (c *consumerConn) write(p []byte) (int, error) {
+	n, err := c.Conn.Write(p)
+	for errors.Is(err, os.ErrDeadlineExceeded) && c.writeDeadline.early() {
+		var more int
+		more, err = c.Conn.Write(p[n:])
+		n += more
+	}
+	return n, err
+}
+
+// SetDeadline implements net.Conn.
+func (c *consumerConn) SetDeadline(t time.Time) error {
+	return errors.Join(c.SetReadDeadline(t), c.SetWriteDeadline(t))
+}
+
+// SetReadDeadline implements net.Conn.
+func (c *consumerConn) SetReadDeadline(t time.Time) error { return c.readDeadline.move(t) }
+
+// SetWriteDeadline implements net.Conn.
+func (c *consumerConn) SetWriteDeadline(t time.Time) error { return c.writeDeadline.move(t) }
 
 // refusal is the problem that stands for an answer of net/http's own.
 func (c *consumerConn) refusal(own []byte) []byte {
@@ -118,7 +167,11 @@ func wordOfStatus(own []byte) string {
 
 // CloseWrite lets net/http end an answer without a reset when the consumer still sends.
 func (c *consumerConn) CloseWrite() error {
-	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+	conn := c.Conn
+	if proxied, ok := conn.(*proxyproto.Conn); ok {
+		conn = proxied.Raw()
+	}
+	if half, ok := conn.(interface{ CloseWrite() error }); ok {
 		return half.CloseWrite()
 	}
 	return errors.ErrUnsupported
@@ -146,9 +199,6 @@ func (l consumerListener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := l.gateway.config
-	return &consumerConn{
-		Conn: conn, log: l.gateway.log,
-		guard: guard{mostHead: c.MaxHeaderBytes, mostTarget: c.MaxURLBytes},
-	}, nil
+	l.gateway.traffic.opened()
+	return newConsumerConn(conn, l.gateway), nil
 }

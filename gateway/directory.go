@@ -21,6 +21,7 @@ type Store interface {
 	KeyByHash(ctx context.Context, hash [32]byte) (store.Key, error)
 	User(ctx context.Context, idOrName string) (store.User, error)
 	Plan(ctx context.Context, name string) (store.Plan, error)
+	Hosts(ctx context.Context) (map[string]string, error)
 	Subscribe(fn func(store.Change)) (cancel func())
 }
 
@@ -50,8 +51,12 @@ type entry struct {
 	publicDocs bool
 	options    store.Options
 	version    int
-	checks     []ratelimit.Check  // of the owner's plan and the API, those that have a limit
-	keys       map[[32]byte]*pass // valid keys of this API; guarded by the directory's mutex
+
+	publicPaths []publicPath
+	cors        *corsPolicy
+
+	checks []ratelimit.Check  // of the owner's plan and the API, those that have a limit
+	keys   map[[32]byte]*pass // valid keys of this API; guarded by the directory's mutex
 }
 
 // pass is what a presented secret turned out to be.
@@ -257,6 +262,7 @@ func (d *directory) readAPI(ctx context.Context, ref string) (*entry, error) {
 	}
 	e := &entry{
 		id: a.ID, name: a.Name, public: a.Public, publicDocs: a.PublicDocs, options: a.Options, version: a.ActiveVersion,
+		publicPaths: newPublicPaths(a.Options.PublicPaths), cors: newCORS(a.Options),
 		keys: make(map[[32]byte]*pass),
 	}
 	e.checks = appendCheck(e.checks, "plan", user.ID, plan.Rate)

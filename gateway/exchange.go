@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -10,16 +9,13 @@ import (
 	"net/http/httptrace"
 	"net/textproto"
 	"net/url"
-	"sync"
 	"sync/atomic"
 	"time"
 
 	"apibuilder/sandbox"
-	"apibuilder/store"
 )
 
 const (
-	copyBytes     = 32 << 10
 	malformedWait = 50 * time.Millisecond // for a sandbox's end, after an answer that only a living program makes
 
 	mostInform = 16 // informational responses passed on for one request; more are an attack
@@ -27,14 +23,13 @@ const (
 
 var (
 	errRequestTimeout = errors.New("no response header in time")
+	errTotalTimeout   = errors.New("the whole exchange took too long")
 	errBodyStalled    = errors.New("the request body stopped coming")
 	errIdle           = errors.New("nothing moved")
 	errInformed       = errors.New("too many informational responses")
 	errBadStatus      = errors.New("bad status code")
 	errBadUpgrade     = errors.New("switched to a protocol that nobody asked for")
 )
-
-var copyBuffers = sync.Pool{New: func() any { return new([copyBytes]byte) }}
 
 // exchange is one request on its way to a program and the response on its way back.
 type exchange struct {
@@ -44,16 +39,25 @@ type exchange struct {
 	lease   Lease
 	ctx     context.Context
 	cancel  context.CancelCauseFunc
-	watch   *watchdog
+	limits  Limits
+	times   Timeouts
+	watch   watchdog
+	connect connectContext
+	url     url.URL
+	trace   httptrace.ClientTrace
 
 	streaming atomic.Bool // the response's header has arrived
 	informed  int
 }
 
-func newExchange(g *Gateway, a *answer, r *http.Request, lease Lease, options store.Options) *exchange {
-	x := &exchange{gateway: g, answer: a, in: r, lease: lease}
+func newExchange(g *Gateway, a *answer, r *http.Request, lease Lease, limits Limits, times Timeouts) *exchange {
+	x := &exchange{gateway: g, answer: a, in: r, lease: lease, limits: limits, times: times}
 	x.ctx, x.cancel = context.WithCancelCause(r.Context())
-	x.watch = newWatchdog(cmp.Or(options.RequestTimeout, g.config.RequestTimeout), x.expire)
+	first := times.FirstByte
+	if r.ContentLength != 0 {
+		first = min(first, times.Upload)
+	}
+	x.watch.start(first, times.Total, x.expire)
 	return x
 }
 
@@ -66,7 +70,7 @@ func (x *exchange) run(rest string) {
 		return
 	}
 	defer res.Body.Close()
-	if !x.watch.allow(x.gateway.config.IdleTimeout) {
+	if !x.watch.allow(x.times.Stream) {
 		x.broken(errRequestTimeout)
 		return
 	}
@@ -80,29 +84,41 @@ func (x *exchange) close() {
 	x.answer.upload.stop()
 }
 
-// expire ends an exchange that stands still: the program's fault, or the consumer's.
-func (x *exchange) expire() {
+// expire ends an exchange that stands still, by the program's fault or the consumer's, or that has lasted too long.
+func (x *exchange) expire(idle time.Duration) (more time.Duration) {
 	upload := x.answer.upload
+	cause, limit := errRequestTimeout, x.times.FirstByte
 	switch {
+	case x.times.Total > 0 && time.Since(x.watch.begin) >= x.times.Total:
+		cause, limit = errTotalTimeout, 0
 	case x.streaming.Load():
-		x.cancel(errIdle)
-		_ = x.answer.control.SetWriteDeadline(time.Now()) // a consumer that does not read blocks a write
+		cause, limit = errIdle, x.times.Stream
 	case upload.waiting():
-		x.cancel(errBodyStalled)
-	default:
-		x.cancel(errRequestTimeout)
+		cause, limit = errBodyStalled, x.times.Upload
+	}
+	if idle < limit { // look as often as the shortest of the limits demands: another one may hold by then
+		return min(limit-idle, x.times.FirstByte, x.times.Upload)
+	}
+	x.cancel(cause)
+	if x.streaming.Load() {
+		_ = x.answer.control.SetWriteDeadline(time.Now()) // a consumer that does not read blocks a write
 	}
 	upload.abort()
+	return 0
 }
 
 // request is what the program gets.
 func (x *exchange) request(rest string) *http.Request {
 	r := x.in
-	host := cmp.Or(r.Host, localHost(r))
+	host := r.Host
+	if host == "" {
+		host = localHost(r)
+	}
+	x.url.Opaque, x.connect = rest, connectContext{x.ctx, x.times.Connect}
 	out := &http.Request{
-		Method: r.Method, URL: &url.URL{Opaque: rest}, Host: host,
+		Method: r.Method, URL: &x.url, Host: host,
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-		Header: requestHeader(r, x.answer.id),
+		Header: requestHeader(r, x.answer.id, &x.answer.from),
 	}
 	if r.ContentLength != 0 {
 		out.ContentLength = r.ContentLength
@@ -110,9 +126,10 @@ func (x *exchange) request(rest string) *http.Request {
 		out.Body = x.newUpload(out.Trailer)
 	}
 	if r.ProtoAtLeast(1, 1) && r.Header["Expect"] == nil { // net/http writes its own 100 in another goroutine
-		return out.WithContext(httptrace.WithClientTrace(x.ctx, &httptrace.ClientTrace{Got1xxResponse: x.inform}))
+		x.trace.Got1xxResponse = x.inform
+		return out.WithContext(httptrace.WithClientTrace(&x.connect, &x.trace))
 	}
-	return out.WithContext(x.ctx)
+	return out.WithContext(&x.connect)
 }
 
 // localHost is the address that an HTTP/1.0 consumer, which sends no Host, has called.
@@ -127,7 +144,7 @@ func localHost(r *http.Request) string {
 
 func (x *exchange) newUpload(trailer http.Header) *upload {
 	u := &upload{
-		body: x.in.Body, control: x.answer.control, length: x.in.ContentLength, most: x.gateway.config.MaxBodyBytes,
+		body: x.in.Body, control: &x.answer.control, length: x.in.ContentLength, most: x.limits.BodyBytes,
 		ctx: x.in.Context(), moved: x.watch.moved,
 		ended: func() { copyTrailer(trailer, x.in.Trailer) },
 	}
@@ -171,6 +188,8 @@ func (x *exchange) reason(err error) string {
 		return wordRequestTimeout
 	case errors.Is(cause, errBodyStalled):
 		return wordBodyTimeout
+	case errors.Is(cause, errTotalTimeout):
+		return wordTotalTimeout
 	case errors.Is(cause, errIdle):
 		return wordIdleTimeout
 	}
@@ -184,6 +203,10 @@ func (x *exchange) reason(err error) string {
 	}
 	if errors.Is(err, errConsumer) || x.gone() {
 		return x.gateway.goneWord()
+	}
+	if errors.Is(err, errConnectTimeout) {
+		x.lease.Suspect()
+		return wordConnectTimeout
 	}
 	wait := x.gateway.config.ExitWait
 	if errors.Is(err, errMalformed) {
@@ -259,14 +282,19 @@ func (x *exchange) stream(res *http.Response) error {
 			return errors.Join(errConsumer, err)
 		}
 	}
-	buffer := copyBuffers.Get().(*[copyBytes]byte)
-	defer copyBuffers.Put(buffer)
+	var buffer copyBuffer
+	defer buffer.free()
+	if res.ContentLength > smallBytes {
+		buffer.filled(smallBytes)
+	}
 	for {
-		n, err := res.Body.Read(buffer[:])
+		p := buffer.next()
+		n, err := res.Body.Read(p)
 		if n > 0 {
-			if err := x.pass(buffer[:n]); err != nil {
+			if err := x.pass(p[:n]); err != nil {
 				return errors.Join(errConsumer, err)
 			}
+			buffer.filled(n)
 		}
 		switch {
 		case err == io.EOF:

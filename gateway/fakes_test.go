@@ -149,6 +149,21 @@ func (s *fakeStore) Plan(_ context.Context, name string) (store.Plan, error) {
 	return store.Plan{}, store.ErrNotFound
 }
 
+func (s *fakeStore) Hosts(ctx context.Context) (map[string]string, error) {
+	if err := s.read(ctx, "hosts"); err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	hosts := map[string]string{}
+	for _, a := range s.apis {
+		if a.Options.Host != "" {
+			hosts[a.Options.Host] = a.ID
+		}
+	}
+	return hosts, nil
+}
+
 func (s *fakeStore) Subscribe(fn func(store.Change)) func() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -10,14 +10,15 @@
 // is written where it is prevented.
 //
 // Some requests need no key although the API is private: the preflight of CORS, in which browsers cannot send one
-// (Fetch standard, 3.3.8), and the interactive documentation when the API's PublicDocs says so. They are counted to the
-// limits of the API and of its owner's plan.
+// (Fetch standard, 3.3.8), the interactive documentation when the API's PublicDocs says so, and what its option public-paths
+// names. They are counted to the limits of the API and of its owner's plan.
 package gateway
 
 import (
 	"cmp"
 	"context"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/gorilla/mux"
@@ -29,21 +30,28 @@ import (
 
 // Config is how a Gateway behaves. The zero value is usable: each zero field means its default.
 type Config struct {
-	// RequestTimeout bounds the wait for the program's response header. While a body is being uploaded it starts again
-	// with each piece. Default 60s.
-	RequestTimeout time.Duration
+	// Timeouts and Limits hold for every API whose owner has set no others.
+	Timeouts Timeouts
+	Limits   Limits
 	// StartTimeout bounds the wait for a sandbox; the sandboxes' own start timeout should be shorter. Default 2m.
 	StartTimeout time.Duration
-	// IdleTimeout ends an answer or an upgraded connection on which nothing moved for so long. Default 5m.
-	IdleTimeout time.Duration
 	// ExitWait is how long a broken exchange waits to learn how the sandbox ended. Default 2s.
 	ExitWait time.Duration
-	// MaxBodyBytes is the largest request body; 0 means no bound.
-	MaxBodyBytes int64
-	// MaxHeaderBytes bounds the request line and the header fields of a request, together. Default 64 KiB.
-	MaxHeaderBytes int
-	// MaxURLBytes bounds the request target. Default 16 KiB.
-	MaxURLBytes int
+	// TrustedProxies are believed about where a consumer's request comes from: what they say in X-Forwarded-For, -Proto and
+	// -Host, and in the PROXY protocol, counts. Default: nobody.
+	TrustedProxies Proxies
+	// ReadForwarded says that the trusted proxies write Forwarded (RFC 7239): it is read in place of the X-Forwarded- fields.
+	ReadForwarded bool
+	// ProxyProtocol says that trusted proxies begin each connection with the PROXY protocol, version 1 or 2.
+	ProxyProtocol bool
+	// AppsDomain is a domain below which each API has an address of its own: apps.example.com gives the API hello all of
+	// hello.apps.example.com. In lower case; empty: none.
+	AppsDomain string
+	// MappedHosts are the names that may be addresses of APIs by their option host. Who sees to it that they belong to the
+	// APIs' owners is the operator.
+	MappedHosts Hosts
+	// PublicHost is the gateway's own name, in lower case: never an API's, whatever MappedHosts are. It may be empty.
+	PublicHost string
 	// Ready says whether requests can be served; nil means always. Its error is logged, not shown. It must honour its
 	// context.
 	Ready func(context.Context) error
@@ -56,17 +64,8 @@ type Config struct {
 }
 
 func (c Config) withDefaults() Config {
-	for field, value := range map[*time.Duration]time.Duration{
-		&c.RequestTimeout: 60 * time.Second,
-		&c.StartTimeout:   2 * time.Minute,
-		&c.IdleTimeout:    5 * time.Minute,
-		&c.ExitWait:       2 * time.Second,
-	} {
-		if *field <= 0 {
-			*field = value
-		}
-	}
-	c.MaxHeaderBytes, c.MaxURLBytes = cmp.Or(c.MaxHeaderBytes, headerBytes), cmp.Or(c.MaxURLBytes, urlBytes)
+	c.Timeouts, c.Limits = c.Timeouts.withDefaults(), c.Limits.withDefaults()
+	c.StartTimeout, c.ExitWait = cmp.Or(c.StartTimeout, 2*time.Minute), cmp.Or(c.ExitWait, 2*time.Second)
 	if c.Log == nil {
 		c.Log = zap.NewNop()
 	}
@@ -94,7 +93,12 @@ type Gateway struct {
 	log       *zap.Logger
 	router    *mux.Router
 	directory *directory
+
+	appsSuffix string     // of AppsDomain, with the dot
+	mapped     *hostTable // nil: no name may be mapped
+
 	traffic   traffic
+	admission admission
 }
 
 // New returns a Gateway that reads what it needs to know from st, and subscribes to its changes until Drain.
@@ -112,6 +116,12 @@ func New(c Config, st Store, sandboxes Sandboxes, limiter Limiter, journal Journ
 	g.router.PathPrefix("/run/").HandlerFunc(g.run)
 	g.router.HandleFunc("/healthz", g.healthz)
 	g.router.HandleFunc("/readyz", g.readyz)
+	if c.AppsDomain != "" {
+		g.appsSuffix = "." + c.AppsDomain
+	}
+	if !c.MappedHosts.empty() {
+		g.mapped = newHostTable(st)
+	}
 	g.router.NotFoundHandler = http.HandlerFunc(notFound)
 	return g
 }
@@ -127,9 +137,21 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	a := newAnswer(g, w, r)
 	defer a.finish(r)
+	a.from = originOf(r, &g.config)
+	r.Host = a.from.host
 	// The answer may begin before the upload ends, and net/http must not read what is left of it first.
 	_ = a.control.EnableFullDuplex()
-	g.router.ServeHTTP(a, r)
+	if !a.from.possible() {
+		a.problem(wordBadRequest)
+		return
+	}
+	switch {
+	case g.answerOwn(a):
+	case strings.HasPrefix(r.RequestURI, runPrefix): // what the router would find too, with two copies of the request
+		g.run(a, r)
+	default:
+		g.router.ServeHTTP(a, r)
+	}
 }
 
 func notFound(w http.ResponseWriter, _ *http.Request) { w.(*answer).problem(wordNotFound) }

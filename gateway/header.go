@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"net"
 	"net/http"
 	"strings"
 )
@@ -13,11 +12,8 @@ var hopByHop = fieldSet(
 )
 
 // fromConnection are the fields about where a request came from. A consumer cannot set them; together with every
-// X-Forwarded- field they are dropped, and those that the gateway knows are set from the connection.
+// X-Forwarded- field they are dropped, and those that the gateway knows are set from the request's origin.
 var fromConnection = fieldSet("Forwarded", "X-Real-Ip", "X-Request-Id")
-
-// ofOrigin are response fields that speak for the whole origin, which an author shares with all others.
-var ofOrigin = fieldSet("Alt-Svc", "Clear-Site-Data", "Nel", "Service-Worker-Allowed", "Strict-Transport-Security")
 
 type fields map[string]struct{}
 
@@ -90,9 +86,9 @@ func mayUpgrade(r *http.Request) bool {
 
 // requestHeader returns what the program gets of a consumer's header: neither fields of the connection nor our secrets
 // nor anything that pretends to come from the gateway, then what does come from it. Values are shared with r.
-func requestHeader(r *http.Request, id string) http.Header {
+func requestHeader(r *http.Request, id string, from *origin) http.Header {
 	in, named := r.Header, connectionFields(r.Header)
-	out := make(http.Header, len(in)+6)
+	out := make(http.Header, len(in)+7)
 	for name, values := range in {
 		if named.has(name) || isKept(name) {
 			continue
@@ -101,15 +97,32 @@ func requestHeader(r *http.Request, id string) http.Header {
 			out[name] = values
 		}
 	}
+	own := &ownFields{out, make([]string, 0, mostOwnFields)}
 	if hasToken(in["Te"], "trailers") {
-		out["Te"] = []string{"trailers"}
+		own.set("Te", "trailers")
 	}
 	if isUpgrade(r) {
-		out["Connection"], out["Upgrade"] = []string{"Upgrade"}, []string{"websocket"}
+		own.set("Connection", "Upgrade")
+		own.set("Upgrade", "websocket")
 	}
-	setForwarded(out, r)
-	out["X-Request-Id"] = []string{id}
+	from.set(own)
+	own.set("X-Request-Id", id)
 	return out
+}
+
+const mostOwnFields = 9
+
+// ownFields sets fields of one value, with one allocation for the values of all.
+type ownFields struct {
+	header http.Header
+	values []string
+}
+
+// set takes a name in canonical form.
+func (f *ownFields) set(name, value string) {
+	f.values = append(f.values, value)
+	at := len(f.values) - 1
+	f.header[name] = f.values[at : at+1 : at+1]
 }
 
 // folded takes underscores for hyphens, because programs that see fields as CGI variables (RFC 3875, 4.1.18) cannot
@@ -135,7 +148,7 @@ func withoutSecrets(name string, values []string) []string {
 	}
 	var kept []string
 	for _, value := range values {
-		if len(secretsOf(name, value)) == 0 {
+		if !hasSecrets(name, value) {
 			kept = append(kept, value)
 		}
 	}
@@ -143,21 +156,6 @@ func withoutSecrets(name string, values []string) []string {
 }
 
 func holdsSecrets(name string) bool { return name == apiKeyField || name == "Authorization" }
-
-func setForwarded(h http.Header, r *http.Request) {
-	if host, _, err := net.SplitHostPort(r.RemoteAddr); err == nil {
-		host, _, _ = strings.Cut(host, "%") // the zone of an IPv6 address means something on this host only
-		h["X-Forwarded-For"] = []string{host}
-	}
-	proto := "http"
-	if r.TLS != nil {
-		proto = "https"
-	}
-	h["X-Forwarded-Proto"] = []string{proto}
-	if r.Host != "" {
-		h["X-Forwarded-Host"] = []string{r.Host}
-	}
-}
 
 // copyResponse puts on dst what a consumer gets of a program's header. The fields of limits are the program's own until
 // answer.stamp replaces them.
@@ -173,5 +171,5 @@ func copyResponse(dst, src http.Header) {
 
 // isOurs reports whether a program's field is dropped.
 func isOurs(name string) bool {
-	return hopByHop.has(name) || ofOrigin.has(name) || name == "X-Request-Id"
+	return hopByHop.has(name) || name == "X-Request-Id"
 }

@@ -50,10 +50,13 @@ func TestRequestHeader(t *testing.T) {
 				"X-Forwarded-Port: 1\r\nForwarded: for=6.6.6.6\r\nX-Real-IP: 6.6.6.6\r\nX-Request-ID: mine\r\n" +
 				"X_Forwarded_For: 6.6.6.6\r\nX-Forwarded_Proto: https\r\nX_Real_Ip: 6.6.6.6\r\nx_request_id: mine\r\n",
 			[]string{
-				"X-Forwarded-Prefix", "X-Forwarded-Port", "Forwarded", "X-Real-IP", "X_Forwarded_For", "X-Forwarded_Proto",
+				"X-Forwarded-Port", "X-Real-IP", "X_Forwarded_For", "X-Forwarded_Proto",
 				"X_Real_Ip", "X_Request_Id",
 			},
-			map[string][]string{"X-Forwarded-For": {"127.0.0.1"}, "X-Forwarded-Proto": {"http"}, "X-Forwarded-Host": {"a.example:81"}},
+			map[string][]string{
+				"X-Forwarded-For": {"127.0.0.1"}, "X-Forwarded-Proto": {"http"}, "X-Forwarded-Host": {"a.example:81"},
+				"X-Forwarded-Prefix": {"/run/public"}, "Forwarded": {`for=127.0.0.1;host="a.example:81";proto=http`},
+			},
 		},
 		{
 			"Connection cannot strip ours", "Connection: X-Forwarded-For, x-request-id, X-Mine, User-Agent, close\r\nX-Mine: 1\r\nUser-Agent: me\r\n",
@@ -145,7 +148,7 @@ func TestResponseHeader(t *testing.T) {
 		}
 	}
 	for name, want := range map[string][]string{
-		"Date": {"Mon, 01 Jan 2001 00:00:00 GMT"}, "Server": {"uvicorn"}, "Set-Cookie": {"a=1", "b=2"}, "Content-Encoding": {"gzip"},
+		"Date": {"Mon, 01 Jan 2001 00:00:00 GMT"}, "Server": {"uvicorn"}, "Set-Cookie": {"a=1; Path=/run/private/", "b=2; Path=/run/private/"}, "Content-Encoding": {"gzip"},
 		"Ratelimit": {"theirs"}, "Content-Length": {"6"},
 	} {
 		if !slices.Equal(res.Header[name], want) {

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"iter"
 	"net/http"
 	"strings"
 
@@ -16,33 +17,41 @@ const longestSecret = 128
 // Any other value of these fields is the author's.
 func secretsIn(h http.Header) []string {
 	var secrets []string
-	for _, value := range h[apiKeyField] {
-		secrets = append(secrets, secretsOf(apiKeyField, value)...)
-	}
-	for _, value := range h["Authorization"] {
-		secrets = append(secrets, secretsOf("Authorization", value)...)
+	for _, field := range [...]string{apiKeyField, "Authorization"} {
+		for _, value := range h[field] {
+			for secret := range secretsOf(field, value) {
+				secrets = append(secrets, secret)
+			}
+		}
 	}
 	return secrets
 }
 
-// secretsOf returns the secrets of ours in one value of a field. Values may have been joined by commas on their way
+// secretsOf yields the secrets of ours in one value of a field. Values may have been joined by commas on their way
 // (RFC 9110, 5.3), so each part is looked at. A management token counts: it opens nothing here, and no author may have it.
-func secretsOf(field, value string) []string {
-	var secrets []string
-	for part := range strings.SplitSeq(value, ",") {
-		part = strings.TrimSpace(part)
-		if field == "Authorization" {
-			scheme, credentials, _ := strings.Cut(part, " ")
-			if !strings.EqualFold(scheme, "Bearer") {
-				continue
+func secretsOf(field, value string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for part := range strings.SplitSeq(value, ",") {
+			part = strings.TrimSpace(part)
+			if field == "Authorization" {
+				scheme, credentials, _ := strings.Cut(part, " ")
+				if !strings.EqualFold(scheme, "Bearer") {
+					continue
+				}
+				part = strings.TrimSpace(credentials)
 			}
-			part = strings.TrimSpace(credentials)
-		}
-		if isSecret(part) {
-			secrets = append(secrets, part)
+			if isSecret(part) && !yield(part) {
+				return
+			}
 		}
 	}
-	return secrets
+}
+
+func hasSecrets(field, value string) bool {
+	for range secretsOf(field, value) {
+		return true
+	}
+	return false
 }
 
 func isSecret(s string) bool {

@@ -32,11 +32,19 @@ const (
 	wordBodyTimeout        = "body_timeout"
 	wordBodyTooLarge       = "body_too_large"
 	wordNotDeployed        = "not_deployed"
+	wordCORSRefused        = "cors_refused"
+	wordServiceWorker      = "service_worker_refused"
 	wordBadResponse        = "bad_response"
 	wordNoRoom             = "no_room"
 	wordNotReady           = "not_ready"
 	wordStoreUnavailable   = "store_unavailable"
 	wordRequestTimeout     = string(sandbox.RequestTimeout)
+	wordConnectTimeout     = "connect_timeout"
+	wordTotalTimeout       = "total_timeout"
+	wordQueueTimeout       = "queue_timeout"
+	wordQueueFull          = "queue_full"
+	wordOverloaded         = "overloaded"
+	wordTooManyAtOnce      = "too_many_at_once"
 	wordDraining           = string(sandbox.Draining)
 	wordInternal           = "internal"
 
@@ -73,11 +81,19 @@ var problems = map[string]problemKind{
 	wordBodyTimeout:        {408, "Request body too slow", "The request body did not arrive in time."},
 	wordBodyTooLarge:       {413, "Request body too large", "The request body is larger than this server accepts."},
 	wordNotDeployed:        {502, "API not deployed", "No version of this API was deployed successfully yet."},
+	wordCORSRefused:        {403, "Origin not allowed", "The API's owner does not let pages of this origin call it."},
+	wordServiceWorker:      {403, "No service workers", "Addresses below /run/ are shared: serve the API at a host name of its own."},
 	wordBadResponse:        {502, "Bad response", "The API's answer was not valid HTTP, or broke off."},
 	wordNoRoom:             {503, "No room", "All places for running APIs are busy. Try again soon."},
 	wordNotReady:           {503, "Not ready", "The server cannot take requests now."},
 	wordStoreUnavailable:   {503, "Store unavailable", "The server cannot look up this API now. Try again soon."},
 	wordRequestTimeout:     {504, "Too slow", "The API did not answer in time."},
+	wordConnectTimeout:     {504, "No connection", "The API took no connection in time: too many wait for it already."},
+	wordTotalTimeout:       {504, "Too long", "The API did not finish its answer in the time that its owner allows."},
+	wordQueueTimeout:       {503, "Busy", "The API is busy, and no place became free in time. Try again soon."},
+	wordQueueFull:          {503, "Busy", "The API is busy, and as many requests as may wait for it do. Try again soon."},
+	wordOverloaded:         {503, "Overloaded", "The server has as many requests for this API as it can hold. Try again soon."},
+	wordTooManyAtOnce:      {429, "Too many requests at once", "This key has as many requests under way as it may. Wait for their answers."},
 	wordDraining:           {503, "Restarting", "The API is being replaced. Try again."},
 	wordInternal:           {500, "Internal error", "The server failed. Its log has the details under the request id."},
 
@@ -90,6 +106,8 @@ var problems = map[string]problemKind{
 	string(sandbox.StartTimeout):     {502, "Start timeout", "The API did not start in time."},
 	string(sandbox.KilledBySeccomp):  {502, "Forbidden system call", "The API was ended for a forbidden system call."},
 	string(sandbox.Crashed):          {502, "Crashed", "The API crashed."},
+	string(sandbox.Unhealthy):        {502, "Unhealthy", "The API did not answer on its health path."},
+	string(sandbox.CrashLoop):        {502, "Crash loop", "The API failed many times in a row and is not started for a while."},
 	string(sandbox.SandboxFailed):    {502, "Sandbox failed", "The server could not make a sandbox for the API."},
 }
 
@@ -157,7 +175,7 @@ func problemFields(word string, status int) map[string]string {
 		return map[string]string{"WWW-Authenticate": challenge}
 	case http.StatusMethodNotAllowed:
 		return map[string]string{"Allow": "GET, HEAD"}
-	case http.StatusServiceUnavailable:
+	case http.StatusServiceUnavailable, http.StatusTooManyRequests: // a rate limit puts its own time there
 		return map[string]string{"Retry-After": "1"}
 	}
 	return nil

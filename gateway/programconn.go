@@ -11,13 +11,15 @@ import (
 // errNoAnswer says that a connection ended before a byte of the response.
 var errNoAnswer = errors.New("the program closed the connection without an answer")
 
+const programReadBytes = 2 << 10 // for heads and small bodies; large reads go past it
+
 // programConn is one connection to a program.
 type programConn struct {
 	conn  net.Conn
 	raw   syscall.RawConn // nil: not a socket
 	pool  *Transport
 	r     *bufio.Reader
-	head  []byte    // of the request being written, kept for its capacity
+	head  []byte    // of the request being written and of the response being read, kept for its capacity
 	since time.Time // in the pool
 
 	isQuiet bool
@@ -25,7 +27,7 @@ type programConn struct {
 }
 
 func newProgramConn(conn net.Conn, pool *Transport) *programConn {
-	c := &programConn{conn: conn, pool: pool, r: bufio.NewReader(conn)}
+	c := &programConn{conn: conn, pool: pool, r: bufio.NewReaderSize(conn, programReadBytes)}
 	if s, ok := conn.(syscall.Conn); ok {
 		c.raw, _ = s.SyscallConn()
 	}

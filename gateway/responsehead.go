@@ -10,7 +10,10 @@ import (
 	"strings"
 )
 
-const mostProgramFields = 1000 // of one response
+const (
+	mostProgramFields = 1000    // of one response
+	mostScratch       = 8 << 10 // bytes that a connection keeps for heads
+)
 
 // errMalformed says that a program's response is not what RFC 9112 allows, or could be read in two ways.
 var errMalformed = errors.New("malformed response")
@@ -21,9 +24,9 @@ func malformed(format string, args ...any) error {
 
 // readResponseHead reads a status line and header fields. It is strict where RFC 9112 lets a recipient guess: lines end
 // with CRLF, none is folded, no space stands before a colon, no control character is anywhere. Its errors are
-// errMalformed, errNoAnswer, and those of r.
-func readResponseHead(r *bufio.Reader) (*http.Response, error) {
-	head, err := readHeadText(r)
+// errMalformed, errNoAnswer, and those of r. scratch is memory that it may use, and grows.
+func readResponseHead(r *bufio.Reader, scratch *[]byte) (*http.Response, error) {
+	head, err := readHeadText(r, scratch)
 	if err != nil {
 		return nil, err
 	}
@@ -37,8 +40,13 @@ func readResponseHead(r *bufio.Reader) (*http.Response, error) {
 }
 
 // readHeadText reads lines up to an empty one, which is not returned.
-func readHeadText(r *bufio.Reader) (string, error) {
-	var text []byte
+func readHeadText(r *bufio.Reader, scratch *[]byte) (string, error) {
+	text := (*scratch)[:0]
+	defer func() {
+		if cap(text) <= mostScratch {
+			*scratch = text[:0]
+		}
+	}()
 	for whole := true; ; {
 		line, err := r.ReadSlice('\n')
 		switch {

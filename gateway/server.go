@@ -26,19 +26,33 @@ const (
 var errDraining = errors.New("the server is stopping")
 
 // Serve takes consumers' connections from l until Drain ends it, HTTP/1 and HTTP/2 without TLS (prior knowledge); with
-// a TLS configuration, both inside TLS. It closes l. It returns http.ErrServerClosed after Drain, or why l broke.
+// a TLS configuration, both inside TLS, besides the protocols that it names. It closes l. It returns http.ErrServerClosed after Drain, or why l broke.
 func (g *Gateway) Serve(l net.Listener, security *tls.Config) error {
 	if security != nil {
 		security = security.Clone()
-		security.NextProtos = []string{"h2", "http/1.1"}
+		security.NextProtos = append([]string{"h2", "http/1.1"}, security.NextProtos...)
+	}
+	return g.serve(g.server(), l, security)
+}
+
+// serve runs a server until Drain.
+func (g *Gateway) serve(s *http.Server, l net.Listener, security *tls.Config) error {
+	if g.config.ProxyProtocol {
+		l = proxyListener(l, g.config.TrustedProxies)
+	}
+	if security != nil {
 		l = tls.NewListener(l, security)
 	}
-	s := g.server()
-	if !g.traffic.add(s) {
+	if !g.traffic.add(s, l) {
 		_ = l.Close()
 		return http.ErrServerClosed
 	}
-	return s.Serve(consumerListener{l, g})
+	defer g.traffic.accepting.Done()
+	err := s.Serve(consumerListener{l, g})
+	if g.traffic.isRetiring() {
+		return http.ErrServerClosed
+	}
+	return err
 }
 
 // server makes the http.Server. HTTP/2 inside TLS is for net/http the same as without: the handshake is done below it,
@@ -55,7 +69,7 @@ func (g *Gateway) server() *http.Server {
 		Handler:                      g,
 		ReadHeaderTimeout:            headerTimeout,
 		IdleTimeout:                  keepAlive,
-		MaxHeaderBytes:               g.config.MaxHeaderBytes,
+		MaxHeaderBytes:               g.config.Limits.HeaderBytes,
 		DisableGeneralOptionsHandler: true, // its answer to OPTIONS * has no request id
 		ErrorLog:                     errorLog,
 		Protocols:                    protocols,
@@ -79,6 +93,7 @@ func connState(c net.Conn, state http.ConnState) {
 // then it is cut, WebSockets too, and Drain returns the context's error. In both cases the usage records of all
 // requests were kept when it returns. It may be called more than once.
 func (g *Gateway) Drain(ctx context.Context) error {
+	g.traffic.retire()
 	servers := g.traffic.close()
 	var group sync.WaitGroup
 	for _, s := range servers {
@@ -97,6 +112,7 @@ func (g *Gateway) Drain(ctx context.Context) error {
 		err = errors.Join(err, g.traffic.wait(cutCtx))
 	}
 	g.directory.close()
+	g.mapped.close()
 	return err
 }
 
@@ -110,16 +126,25 @@ type traffic struct {
 	idle    chan struct{} // closed when count comes to 0; nil when nobody waits
 	servers []*http.Server
 	tunnels map[*func()]struct{}
+
+	accepting sync.WaitGroup // loops
+	retiring  bool
+	handedOn  bool
+	listeners []net.Listener
+	conns     int           // consumers' connections
+	none      chan struct{} // closed when conns comes to 0; nil when nobody waits
 }
 
 // add registers a server; false when it is too late for one.
-func (t *traffic) add(s *http.Server) bool {
+func (t *traffic) add(s *http.Server, l net.Listener) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if !t.closing {
-		t.servers = append(t.servers, s)
+	if t.closing || t.retiring {
+		return false
 	}
-	return !t.closing
+	t.accepting.Add(1)
+	t.servers, t.listeners = append(t.servers, s), append(t.listeners, l)
+	return true
 }
 
 func (t *traffic) begin() {
@@ -204,7 +229,9 @@ func (t *traffic) cut() {
 		ends = append(ends, *end)
 	}
 	t.mu.Unlock()
+	var group sync.WaitGroup
 	for _, end := range ends {
-		end()
+		group.Go(end) // each may take a moment to say so
 	}
+	group.Wait()
 }

@@ -13,7 +13,7 @@ import (
 
 func TestRequestTimeout(t *testing.T) {
 	cancelled := make(chan struct{})
-	d := newDoor(t, Config{RequestTimeout: 50 * time.Millisecond}, func(_ http.ResponseWriter, r *http.Request) {
+	d := newDoor(t, Config{Timeouts: Timeouts{FirstByte: 50 * time.Millisecond}}, func(_ http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(io.Discard, r.Body)
 		<-r.Context().Done()
 		cancelled <- struct{}{}
@@ -33,7 +33,7 @@ func TestRequestTimeout(t *testing.T) {
 // A program that does not read the body is too slow; a consumer that does not send it is slow itself.
 func TestWhoIsSlow(t *testing.T) {
 	release := make(chan struct{})
-	d := newDoor(t, Config{RequestTimeout: 100 * time.Millisecond}, func(_ http.ResponseWriter, r *http.Request) {
+	d := newDoor(t, Config{Timeouts: Timeouts{FirstByte: 100 * time.Millisecond, Upload: 100 * time.Millisecond}}, func(_ http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/read" {
 			_, _ = io.Copy(io.Discard, r.Body)
 			return
@@ -66,7 +66,7 @@ func TestWhoIsSlow(t *testing.T) {
 // Each piece of an upload gives the program its time again: a slow line is no timeout.
 func TestSlowUploadIsNoTimeout(t *testing.T) {
 	arrived := make(chan struct{})
-	d := newDoor(t, Config{RequestTimeout: 300 * time.Millisecond}, func(_ http.ResponseWriter, r *http.Request) {
+	d := newDoor(t, Config{Timeouts: Timeouts{FirstByte: 300 * time.Millisecond}}, func(_ http.ResponseWriter, r *http.Request) {
 		for {
 			if _, err := r.Body.Read(make([]byte, 1)); err != nil {
 				return
@@ -90,7 +90,7 @@ func TestSlowUploadIsNoTimeout(t *testing.T) {
 }
 
 func TestIdleAnswerIsCut(t *testing.T) {
-	d := newDoor(t, Config{IdleTimeout: 50 * time.Millisecond}, func(w http.ResponseWriter, r *http.Request) {
+	d := newDoor(t, Config{Timeouts: Timeouts{Stream: 50 * time.Millisecond}}, func(w http.ResponseWriter, r *http.Request) {
 		_ = http.NewResponseController(w).Flush()
 		<-r.Context().Done()
 	})
@@ -109,7 +109,7 @@ func TestIdleAnswerIsCut(t *testing.T) {
 
 // A consumer that does not read holds its sandbox for the idle time, not longer.
 func TestConsumerThatDoesNotRead(t *testing.T) {
-	d := newDoor(t, Config{IdleTimeout: 100 * time.Millisecond}, func(w http.ResponseWriter, _ *http.Request) {
+	d := newDoor(t, Config{Timeouts: Timeouts{Stream: 100 * time.Millisecond}}, func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = io.Copy(w, &pattern{left: 1 << 30})
 	})
 	c := d.dial()
@@ -146,7 +146,7 @@ func TestConsumerGone(t *testing.T) {
 
 // TestRequestTimeoutOfAnAPI shows that an API's own timeout goes before the server's.
 func TestRequestTimeoutOfAnAPI(t *testing.T) {
-	d := newDoor(t, Config{RequestTimeout: time.Hour}, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
+	d := newDoor(t, Config{Timeouts: Timeouts{FirstByte: time.Hour}}, func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
 	d.store.updateAPI("api_private", func(a *store.API) { a.Options.RequestTimeout = 50 * time.Millisecond })
 	d.get("/run/private/").wantProblem(t, 504, wordRequestTimeout)
 }

@@ -34,7 +34,7 @@ func staysBehind(name string) bool {
 func declareTrailer(h, trailer http.Header) fields {
 	var declared fields
 	for name := range trailer {
-		if isOurs(name) {
+		if staysInTrailer(name) {
 			continue
 		}
 		if declared == nil {
@@ -46,11 +46,16 @@ func declareTrailer(h, trailer http.Header) fields {
 	return declared
 }
 
+// staysInTrailer reports whether a program's trailer field is dropped: what is confined in a header has no place behind it.
+func staysInTrailer(name string) bool {
+	return isOurs(name) || ofOrigin.has(name) || name == "Set-Cookie"
+}
+
 // passTrailer puts on h what came after a program's answer. net/http sends what was not declared by a prefix.
 func passTrailer(h http.Header, declared fields, trailer http.Header) {
 	for name, values := range trailer {
 		switch {
-		case isOurs(name) || isFraming(name):
+		case staysInTrailer(name) || isFraming(name):
 		case declared.has(name):
 			h[name] = values
 		default:

@@ -3,10 +3,12 @@ package gateway
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptrace"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -15,6 +17,7 @@ const (
 	programIdleConns   = 64
 	programIdleTime    = time.Minute // the runner's keep-alive must be longer
 	continueWait       = time.Second // for a program's 100 before the body is sent without
+	mostConnectWait    = 20 * time.Millisecond
 )
 
 // Transport is how a Lease sends to one sandbox: an http.RoundTripper over pooled connections of its own, which may be
@@ -80,11 +83,45 @@ func (t *Transport) conn(ctx context.Context) (c *programConn, reused bool, err 
 		}
 		_ = c.conn.Close()
 	}
-	conn, err := t.dial(ctx)
+	conn, err := t.connect(ctx)
 	if err != nil {
 		return nil, false, err
 	}
 	return newProgramConn(conn, t), false, nil
+}
+
+var errConnectTimeout = errors.New("no connection to the program in time")
+
+// connect makes a connection. connect(2) to a Unix socket whose backlog is full fails with EAGAIN, and nobody tells when
+// there is room again.
+func (t *Transport) connect(ctx context.Context) (net.Conn, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, connectLimit(ctx), errConnectTimeout)
+	defer cancel()
+	for wait := time.Millisecond; ; wait = min(2*wait, mostConnectWait) {
+		conn, err := t.dial(ctx)
+		switch {
+		case err == nil:
+			return conn, nil
+		case ctx.Err() != nil:
+			return nil, fmt.Errorf("%w: %w", context.Cause(ctx), err)
+		case errors.Is(err, syscall.EAGAIN):
+		case isTimeout(err): // net looks at the context's deadline itself, and may do so first
+			return nil, fmt.Errorf("%w: %w", errConnectTimeout, err)
+		default:
+			return nil, err
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+		}
+	}
+}
+
+func isTimeout(err error) bool {
+	var network net.Error
+	return errors.As(err, &network) && network.Timeout()
 }
 
 func (t *Transport) take() *programConn {

@@ -259,7 +259,7 @@ func FuzzResponse(f *testing.F) {
 		}
 		request := &http.Request{Method: method}
 		ours := bufio.NewReader(strings.NewReader(string(input)))
-		res, err := readResponseHead(ours)
+		res, err := readResponseHead(ours, new([]byte))
 		if err != nil {
 			return
 		}

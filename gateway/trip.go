@@ -73,7 +73,7 @@ func (t *trip) run() (*http.Response, error) {
 // receive reads heads until one is final.
 func (t *trip) receive() (*http.Response, error) {
 	for {
-		res, err := readResponseHead(t.c.r)
+		res, err := readResponseHead(t.c.r, &t.c.head)
 		if err != nil {
 			return nil, err
 		}

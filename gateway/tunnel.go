@@ -4,12 +4,13 @@ import (
 	"context"
 	"errors"
 	"io"
-	"net"
 	"net/http"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"apibuilder/sandbox"
 )
 
 // tunnel joins the consumer's connection and the program's after both have agreed on WebSocket. The first end of either
@@ -33,35 +34,56 @@ func (x *exchange) tunnel(res *http.Response) {
 	}
 	defer conn.Close()
 	a.status = http.StatusSwitchingProtocols
+	bye := &farewell{conn: conn}
 	end := sync.OnceFunc(func() {
 		_ = program.Close()
 		_ = conn.SetDeadline(time.Now())
 	})
-	forget, ok := x.gateway.traffic.cutWith(end)
+	forget, ok := x.gateway.traffic.cutWith(func() {
+		bye.say(x.gateway.traffic.farewell(), wordDraining)
+		end()
+	})
 	defer forget()
 	if !ok || writeSwitch(a, consumer, res) != nil {
 		end()
 	}
-	x.join(conn, consumer, program, end)
+	x.join(bye, consumer, program, end)
 	a.record()
+	bye.settle(consumer)
 }
 
 // join copies both ways until one of them ends.
-func (x *exchange) join(conn net.Conn, consumer io.Reader, program io.ReadWriter, end func()) {
+func (x *exchange) join(bye *farewell, consumer io.Reader, program io.ReadWriter, end func()) {
 	a := x.answer
 	var in, out atomic.Int64
-	watch := newWatchdog(x.gateway.config.IdleTimeout, func() {
-		x.cancel(errIdle)
-		end()
-	})
 	x.watch.stop()
+	watch, rest := &watchdog{}, time.Duration(0)
+	if x.times.Total > 0 {
+		rest = max(x.times.Total-time.Since(x.watch.begin), 1)
+	}
+	watch.start(x.times.Stream, rest, func(idle time.Duration) time.Duration {
+		if idle < x.times.Stream {
+			x.cancel(errTotalTimeout)
+			bye.say(closeGoingAway, wordTotalTimeout)
+		} else {
+			x.cancel(errIdle)
+			bye.say(closeGoingAway, wordIdleTimeout)
+		}
+		end()
+		return 0
+	})
+	var left atomic.Bool // the consumer ended it
 	up := make(chan struct{})
 	go func() {
 		defer close(up)
-		_ = pump(program, consumer, &in, watch)
+		err := pump(program, consumer, &in, watch)
+		left.Store(!errors.Is(err, errSink))
 		end()
 	}()
-	err := pump(conn, program, &out, watch)
+	err := pump(bye, program, &out, watch)
+	if !left.Load() && !errors.Is(err, errSink) {
+		bye.say(x.programLeft())
+	}
 	end()
 	<-up
 	watch.stop()
@@ -74,24 +96,43 @@ func (x *exchange) join(conn net.Conn, consumer io.Reader, program io.ReadWriter
 	switch {
 	case errors.Is(context.Cause(x.ctx), errIdle):
 		a.word = wordIdleTimeout
+	case errors.Is(context.Cause(x.ctx), errTotalTimeout):
+		a.word = wordTotalTimeout
 	case x.gateway.traffic.wasCut():
 		a.word = wordDraining
 	}
 }
 
+// programLeft says why the program's side of a WebSocket ended, for a consumer whom the program did not tell.
+func (x *exchange) programLeft() (code uint16, reason string) {
+	switch exit := x.exit(x.gateway.config.ExitWait); {
+	case exit == nil:
+		return closeInternalError, "the program closed the connection"
+	case exit.Reason == sandbox.Draining:
+		return closeServiceRestart, string(exit.Reason)
+	default:
+		return closeInternalError, wordOf(exit)
+	}
+}
+
+// errSink says that it was the destination of a pump that broke.
+var errSink = errors.New("write what was read")
+
 // pump copies from src to dst and counts; nil when src has ended.
 func pump(dst io.Writer, src io.Reader, count *atomic.Int64, watch *watchdog) error {
-	buffer := copyBuffers.Get().(*[copyBytes]byte)
-	defer copyBuffers.Put(buffer)
+	var buffer copyBuffer
+	defer buffer.free()
 	for {
-		n, err := src.Read(buffer[:])
+		p := buffer.next()
+		n, err := src.Read(p)
 		watch.moved()
 		if n > 0 {
-			written, err := dst.Write(buffer[:n])
+			written, err := dst.Write(p[:n])
 			count.Add(int64(written))
 			if err != nil {
-				return err
+				return errors.Join(errSink, err)
 			}
+			buffer.filled(n)
 		}
 		switch {
 		case err == io.EOF:

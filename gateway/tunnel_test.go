@@ -87,11 +87,11 @@ func TestWebSocketConsumerLeaves(t *testing.T) {
 }
 
 func TestIdleWebSocketIsCut(t *testing.T) {
-	d := newRawDoor(t, Config{IdleTimeout: 50 * time.Millisecond}, echoSwitch)
+	d := newRawDoor(t, Config{Timeouts: Timeouts{Stream: 50 * time.Millisecond}}, echoSwitch)
 	c := d.upgrade("")
 	c.head("GET")
-	if _, err := c.r.ReadByte(); err == nil {
-		t.Error("a byte came")
+	if got, err := io.ReadAll(c.r); err != nil || string(got) != "\x88\x0e\x03\xe9idle_timeout" {
+		t.Errorf("the consumer read %q, %v", got, err)
 	}
 	if u := d.record(); u.Error != wordIdleTimeout {
 		t.Errorf("record %+v", u)
@@ -146,7 +146,7 @@ func TestDrainCutsWebSockets(t *testing.T) {
 	if u := d.record(); u.Status != 101 || u.Error != wordDraining {
 		t.Errorf("record %+v", u)
 	}
-	if _, err := c.r.ReadByte(); err == nil {
-		t.Error("the connection lives")
+	if got, err := io.ReadAll(c.r); err != nil || string(got) != "\x88\x0a\x03\xe9draining" {
+		t.Errorf("the consumer read %q, %v", got, err)
 	}
 }

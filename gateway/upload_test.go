@@ -247,7 +247,7 @@ func TestConsumerGoneInUpload(t *testing.T) {
 }
 
 func TestBadUpload(t *testing.T) {
-	d := newDoor(t, Config{MaxBodyBytes: 1000}, func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) })
+	d := newDoor(t, Config{Limits: Limits{BodyBytes: 1000}}, func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) })
 	for name, c := range map[string]struct {
 		send   string
 		status int

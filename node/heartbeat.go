@@ -66,15 +66,22 @@ func (h *Heartbeat) beat(ctx context.Context) {
 	}
 }
 
+// Halt ends the heartbeat and leaves the node on the list, because another process goes on as the same node.
+func (h *Heartbeat) Halt() {
+	if h.cancel != nil {
+		h.cancel()
+		h.work.Wait()
+		h.cancel = nil
+	}
+}
+
 // Stop takes the node off the list. A store that is away is no error: it forgets the node by itself. It may be called twice
 // and without a Start.
 func (h *Heartbeat) Stop(ctx context.Context) error {
 	if h.cancel == nil {
 		return nil
 	}
-	h.cancel()
-	h.work.Wait()
-	h.cancel = nil
+	h.Halt()
 	if err := h.registry.RemoveNode(ctx, h.node.ID); err != nil && !errors.Is(err, store.ErrUnavailable) {
 		return err
 	}

@@ -20,7 +20,8 @@ import (
 type plan struct {
 	interp   Interpreter
 	reqs     []requirement
-	lock     lock   // instead of requirements
+	lock     lock // instead of requirements
+	sources  sources
 	lockOnly bool   // install nothing
 	input    string // hash over all that decides what it resolves to
 }
@@ -28,8 +29,12 @@ type plan struct {
 // scratch is the working directory of one build. Its top belongs to root; work, home and tmp to the build user.
 type scratch struct {
 	top, work, home, tmp, env string
-	cache                     string  // uv's; of this build alone where code of packages runs
-	mirror                    *mirror // the package index, as this build sees it
+	cache                     string // uv's; of this build alone where code of packages runs
+	cacheMount                string // what of it the jail sees, the build user's
+	sources                   sources
+	chosen                    sources  // of these, those that the request named, for the lock
+	wheels                    []string // of this machine, that requirements name by path
+	mirror                    *mirror  // the package index, as this build sees it
 }
 
 // requirements is where uv reads what to install.
@@ -61,12 +66,12 @@ func (b *Builder) build(ctx context.Context, p plan, say func(string)) (Environm
 }
 
 // openScratch makes a working directory; remove takes it away, and lets go of what keeps others from removing it.
-func (b *Builder) openScratch(ctx context.Context) (s scratch, remove func(), err error) {
+func (b *Builder) openScratch(ctx context.Context, from sources) (s scratch, remove func(), err error) {
 	unlock, err := lockShared(ctx, b.path(locksDir, "scratch"))
 	if err != nil {
 		return s, nil, err
 	}
-	if s, err = b.makeScratch(); err != nil {
+	if s, err = b.makeScratch(from); err != nil {
 		unlock()
 		return s, nil, err
 	}
@@ -74,7 +79,7 @@ func (b *Builder) openScratch(ctx context.Context) (s scratch, remove func(), er
 }
 
 func (b *Builder) buildInScratch(ctx context.Context, p plan, say func(string)) (Environment, error) {
-	s, remove, err := b.openScratch(ctx)
+	s, remove, err := b.openScratch(ctx, b.sourcesOf(p))
 	if err != nil {
 		return Environment{}, err
 	}
@@ -84,6 +89,10 @@ func (b *Builder) buildInScratch(ctx context.Context, p plan, say func(string)) 
 	s.mirror = &mirror{up: b.up, max: b.cfg.MaxDownload, say: func(line string) { say(b.scrub.line(line)) }, exceed: func() {
 		cancel(tooLarge("downloaded", b.cfg.MaxDownload))
 	}}
+	s.chosen = p.sources
+	if s.wheels, err = wheelsAt(p.refs()); err != nil {
+		return Environment{}, err
+	}
 	lock, err := b.lockOf(ctx, s, p, say)
 	if err != nil || p.lockOnly {
 		return Environment{Lock: lock.text, Interpreter: p.interp}, err
@@ -183,17 +192,18 @@ func withDir(dir string, do func(fd int) error) error {
 	return do(fd)
 }
 
-func (b *Builder) makeScratch() (scratch, error) {
+func (b *Builder) makeScratch(from sources) (scratch, error) {
 	top, err := os.MkdirTemp(b.path(scratchDir), "build-")
 	if err != nil {
 		return scratch{}, fmt.Errorf("make a scratch directory: %w", err)
 	}
 	s := scratch{top: top, work: filepath.Join(top, "work"), home: filepath.Join(top, "home"), tmp: filepath.Join(top, "tmp")}
-	s.env, s.cache = filepath.Join(top, "env"), b.path(cacheDir, "uv")
+	s.env, s.cache, s.cacheMount, s.sources = filepath.Join(top, "env"), b.path(cacheDir, "uv"), b.path(cacheDir), from
 	dirs := []string{s.work, s.home, s.tmp, s.env}
-	if b.cfg.AllowSdist {
+	if from.any() {
 		// What the code of a package may have written there is used by no other build.
 		s.cache = filepath.Join(top, "cache")
+		s.cacheMount = s.cache
 		dirs = append(dirs, s.cache)
 	}
 	for _, dir := range dirs {
@@ -223,7 +233,7 @@ func (b *Builder) inputOf(p plan) string {
 		}
 		parts = append(parts, address)
 	}
-	return hashOf(append(parts, inputLines(p.reqs)...)...)
+	return hashOf(append(append(parts, p.sources.named...), inputLines(p.reqs)...)...)
 }
 
 // hashOf hashes a list of texts so that no two lists have the same one.
@@ -244,25 +254,31 @@ func (b *Builder) at(s scratch, interp Interpreter, online bool) *place {
 	if online {
 		p.mirror = s.mirror
 		p.readOnly = append(append(p.readOnly, b.cfg.UV), b.linkDirs()...)
-		p.writable = append(p.writable, s.cacheMount(b))
+		p.writable = append(p.writable, s.cacheMount)
+		p.readOnly = append(p.readOnly, s.wheels...)
+		if len(s.sources.git) > 0 {
+			p.readOnly = append(gitPaths(), p.readOnly...) // directories before what lies in them
+		}
 	}
 	return p
 }
 
-// cacheMount is the directory that holds uv's cache, and belongs to the build user.
-func (s scratch) cacheMount(b *Builder) string {
+// sourcesOf are those of a plan, and what the operator has built from source for everybody.
+func (b *Builder) sourcesOf(p plan) sources {
+	s := p.sources
 	if b.cfg.AllowSdist {
-		return s.cache
+		s.named = []string{AllSources}
 	}
-	return b.path(cacheDir)
+	return s
 }
 
-// wheelsOnly are the arguments that keep uv from building packages from source.
-func (b *Builder) wheelsOnly() []string {
-	if b.cfg.AllowSdist {
-		return nil
+// uvArgs say where uv takes packages from.
+func (b *Builder) uvArgs(s scratch) []string {
+	args := s.sources.args()
+	if len(b.up.indexes) == 0 {
+		args = append(args, "--no-index")
 	}
-	return []string{"--only-binary", ":all:"}
+	return args
 }
 
 // uvEnviron is the whole environment that uv gets. There is no secret in it.
@@ -281,8 +297,6 @@ func (b *Builder) uvEnviron(s scratch) []string {
 			others = append(others, mirrorURL+"/i/"+idOf(index))
 		}
 		env = append(env, "UV_INDEX="+strings.Join(others, " "))
-	} else {
-		env = append(env, "UV_NO_INDEX=1")
 	}
 	links := b.linkDirs()
 	for _, page := range b.up.links {

@@ -23,6 +23,23 @@ var uvSentences = []struct {
 	remedy  string
 }{
 	{
+		regexp.MustCompile("Hash mismatch for `" + `([A-Za-z0-9][A-Za-z0-9._-]*) @ `), ReasonHashMismatch,
+		"the file that $1 is to be installed from is not the one that it was",
+		"deploy with --upgrade if it was meant to change",
+	},
+	{
+		regexp.MustCompile("Failed to (?:download|read|resolve|prepare|fetch|build) `" + `([A-Za-z0-9][A-Za-z0-9._-]*) @ git\+`), ReasonUnreachable,
+		"$1 cannot be had from its repository", "correct the address or the revision, or try again later",
+	},
+	{
+		regexp.MustCompile(`Git operation failed|failed to clone into`), ReasonUnreachable,
+		"a repository cannot be fetched", "correct its address or revision, or try again later",
+	},
+	{
+		regexp.MustCompile("Failed to (?:download|read|resolve|prepare|fetch) `" + `([A-Za-z0-9][A-Za-z0-9._-]*) @ `), ReasonUnreachable,
+		"$1 cannot be had from its address", "correct the address, or try again later",
+	},
+	{
 		regexp.MustCompile(`Hash mismatch for ` + project), ReasonHashMismatch,
 		"the index sent a file of $1 that has another hash than it announced",
 		"try again, and tell the operator of this server if it stays so",

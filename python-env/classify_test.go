@@ -100,11 +100,11 @@ fi`)
 func TestParseLockHoldsUVToItsWord(t *testing.T) {
 	for _, text := range []string{"six==1.0\n", "six @ https://x --hash=" + sum, "six==1.0 --hash=md5:ab", "-e . --hash=" + sum, "six==1.0 --hash=" + sum + " --x"} {
 		if l, err := parseLock(text, nil); err == nil {
-			t.Errorf("%q is taken for a lock: %q", text, l)
+			t.Errorf("%q is taken for a lock: %q", text, l.text)
 		}
 	}
 	l, err := parseLock("b==1 \\\n    --hash="+sum+"\na==2 \\\n    --hash="+sum+"\n", nil)
-	if err != nil || l != "a==2 --hash="+sum+"\nb==1 --hash="+sum+"\n" {
-		t.Errorf("%q, %v", l, err)
+	if err != nil || l.text != "a==2 --hash="+sum+"\nb==1 --hash="+sum+"\n" {
+		t.Errorf("%q, %v", l.text, err)
 	}
 }

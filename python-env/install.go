@@ -18,7 +18,7 @@ import (
 // install makes the environment of a lock in the scratch directory and compiles it.
 func (b *Builder) install(ctx context.Context, s scratch, interp Interpreter, l lock, say func(string)) error {
 	requirements := s.requirements()
-	if err := errors.Join(os.WriteFile(requirements, []byte(l.text), 0o644), os.Chmod(requirements, 0o644)); err != nil {
+	if err := errors.Join(os.WriteFile(requirements, []byte(b.lockForUV(l)), 0o644), os.Chmod(requirements, 0o644)); err != nil {
 		return fmt.Errorf("write the locked requirements: %w", err)
 	}
 	uv := func(what string, args ...string) error {
@@ -35,19 +35,41 @@ func (b *Builder) install(ctx context.Context, s scratch, interp Interpreter, l 
 		return err
 	}
 	// uv asks the new environment's python what it is while there is no package in it yet, so nothing of theirs runs.
-	sync := append([]string{
-		"pip", "sync", "--require-hashes", "--no-python-downloads", "--python", filepath.Join(s.env, "bin", "python"), requirements,
-	}, b.wheelsOnly()...)
+	sync := append([]string{"pip", "sync", "--no-python-downloads", "--python", filepath.Join(s.env, "bin", "python"), requirements},
+		b.uvArgs(s)...)
+	if len(l.sources.git) == 0 { // every other line has hashes, which are compared in any case
+		sync = append(sync, "--require-hashes")
+	}
 	if err := uv("install the packages", sync...); err != nil {
 		return err
 	}
-	prune(s.env)
+	if err := prune(s.env, len(l.refs) > 0); err != nil {
+		return err
+	}
 	say("compiling byte-code")
 	return b.compileBytecode(ctx, s, interp, say)
 }
 
-// prune removes what is of use to uv alone.
-func prune(env string) { _ = os.Remove(filepath.Join(env, ".lock")) }
+// prune removes what is of use to uv alone, and notes of addresses that mean something in the jail alone.
+func prune(env string, direct bool) error {
+	root, err := os.OpenRoot(env)
+	if err != nil {
+		return fmt.Errorf("open the environment: %w", err)
+	}
+	defer root.Close()
+	_ = root.Remove(".lock")
+	if !direct {
+		return nil
+	}
+	notes, err := fs.Glob(root.FS(), "lib/*/site-packages/*.dist-info/direct_url.json")
+	for _, note := range notes {
+		err = errors.Join(err, root.Remove(note))
+	}
+	if err != nil {
+		return fmt.Errorf("remove the notes of addresses: %w", err)
+	}
+	return nil
+}
 
 // maxCompilers bounds the processes that compile one environment.
 const maxCompilers = 4

@@ -20,7 +20,7 @@ import (
 // jailed runs Python code where uv runs, and returns what it printed.
 func jailed(t *testing.T, b *Builder, j Jail, online bool, code string) (string, error) {
 	t.Helper()
-	s, err := b.makeScratch()
+	s, err := b.makeScratch(sources{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -183,7 +183,7 @@ func BenchmarkJail(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	s, err := builder.makeScratch()
+	s, err := builder.makeScratch(sources{})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -12,24 +12,27 @@ import (
 // lock is a resolution: every package at one version with the SHA-256 sums of the files that may be installed, and the
 // Python that it was made for.
 type lock struct {
-	text     string // a first line that names the Python, then a line for each package
+	text     string // a first line that names the Python, one that names what is built from source, then a line for each package
 	version  string // "3.11.2"
 	platform string // see Interpreter
+	sources  sources
+	refs     []reference // direct ones among the lines
 }
 
 // Package is one line of a lock.
 type Package struct {
 	Name    string // normalised, see PEP 503
-	Version string
+	Version string // of a direct reference its address, with the commit where that is a repository
 }
 
 var lockHeader = regexp.MustCompile(`^# python (3\.[0-9]{1,3}\.[0-9A-Za-z.+-]{1,40}) ([A-Za-z0-9_.-]{1,120})$`)
 
 // newLock puts the Python before the lines. A lock holds for one minor version on one platform, because markers were
 // evaluated; which patch release it was matters to a few markers only.
-func newLock(i Interpreter, lines string) lock {
-	header := fmt.Sprintf("# python %s %s\n", i.Version, i.Platform)
-	return lock{text: header + lines, version: i.Version, platform: i.Platform}
+func newLock(i Interpreter, s sources, lines lockLines) lock {
+	header := fmt.Sprintf("# python %s %s\n", i.Version, i.Platform) + s.header()
+	s.git = lines.git
+	return lock{text: header + lines.text, version: i.Version, platform: i.Platform, sources: s, refs: lines.refs}
 }
 
 // readHeader reads the Python that a lock is for.
@@ -49,11 +52,17 @@ func readLock(text string) (lock, error) {
 		return lock{}, err
 	}
 	_, lines, _ := strings.Cut(text, "\n")
+	s, lines, err := cutSources(lines)
+	if err != nil {
+		return lock{}, err
+	}
 	entries, err := parseLock(lines, nil)
 	if err != nil {
 		return lock{}, fmt.Errorf("read the lock: %w", err)
 	}
-	l.text += entries
+	l.text += s.header() + entries.text
+	l.sources, l.refs = s, entries.refs
+	l.sources.git = entries.git
 	return l, nil
 }
 
@@ -63,9 +72,14 @@ func LockedPackages(text string) (python string, packages []Package) {
 		python = m[1]
 	}
 	for line := range strings.Lines(text) {
-		pinned, _, _ := strings.Cut(line, " ")
-		if m := lockedLine.FindStringSubmatch(strings.TrimSpace(pinned)); m != nil {
+		words := strings.Fields(line)
+		if len(words) == 0 {
+			continue
+		}
+		if m := lockedLine.FindStringSubmatch(words[0]); m != nil {
 			packages = append(packages, Package{Name: m[1], Version: m[2]})
+		} else if len(words) > 2 && words[1] == "@" && lockedName.MatchString(words[0]) {
+			packages = append(packages, Package{Name: words[0], Version: words[2]})
 		}
 	}
 	slices.SortFunc(packages, func(a, b Package) int { return strings.Compare(a.Name, b.Name) })
@@ -78,8 +92,8 @@ func SameRequirements(a, b string) bool {
 	if a == b {
 		return true
 	}
-	first, err := parseRequirements(a)
-	second, err2 := parseRequirements(b)
+	first, err := anywhere.parse(a)
+	second, err2 := anywhere.parse(b)
 	if err != nil || err2 != nil {
 		return false
 	}
@@ -155,7 +169,7 @@ func (b *Builder) Lock(ctx context.Context, req Request) (string, error) {
 
 // planOf reads a request.
 func (b *Builder) planOf(ctx context.Context, req Request) (plan, error) {
-	reqs, err := parseRequirements(req.Requirements)
+	reqs, err := b.cfg.Allow.parse(req.Requirements)
 	if err != nil {
 		return plan{}, err
 	}
@@ -164,8 +178,37 @@ func (b *Builder) planOf(ctx context.Context, req Request) (plan, error) {
 		return plan{}, err
 	}
 	p := plan{interp: interp, reqs: withRuntime(reqs)}
+	if p.sources, err = newSources(req.Sdists); err != nil {
+		return plan{}, err
+	}
+	if err := b.allowSources(p.sources); err != nil {
+		return plan{}, err
+	}
+	for _, r := range reqs {
+		if r.ref != nil && r.ref.kind == directGit {
+			p.sources.git = append(p.sources.git, r.name)
+		}
+	}
 	p.input = b.inputOf(p)
 	return p, nil
+}
+
+// allows refuses a lock of a time when the operator allowed more.
+func (b *Builder) allows(l lock) error {
+	for _, ref := range l.refs {
+		if err := b.cfg.Allow.check(ref); err != nil {
+			return refused(0, "the packages are locked to "+ref.at+": "+err.Error(), directRemedy)
+		}
+	}
+	return b.allowSources(l.sources)
+}
+
+// allowSources refuses to build from source what the operator does not let authors choose.
+func (b *Builder) allowSources(s sources) error {
+	if len(s.named) == 0 || b.cfg.AllowSdist || b.cfg.Allow.Sdists {
+		return nil
+	}
+	return refused(0, "packages are not built from source here", "ask for versions that have wheels; the operator of this server can allow more")
 }
 
 // ensureLocked installs a lock as it is.
@@ -187,8 +230,11 @@ func (b *Builder) ensureLocked(ctx context.Context, req Request) (Environment, e
 	if err != nil {
 		return Environment{}, err
 	}
+	if err := b.allows(l); err != nil {
+		return Environment{}, err
+	}
 	key := keyOf(interp, l.text)
-	p := plan{interp: interp, lock: l, input: hashOf("lock", key)}
+	p := plan{interp: interp, lock: l, sources: l.sources, input: hashOf("lock", key)}
 	return b.flights.do(ctx, p.input, req.Progress, func(ctx context.Context, say func(string)) (Environment, error) {
 		return b.build(ctx, p, say)
 	})

@@ -44,6 +44,9 @@ var (
 
 // ServeHTTP implements http.Handler.
 func (m *mirror) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if m.serveDirect(w, r) {
+		return
+	}
 	target, page, err := m.up.target(r.URL)
 	if err != nil || r.Method != http.MethodGet && r.Method != http.MethodHead {
 		m.say(fmt.Sprintf("refused: %s %s is not an address of the package index", r.Method, quoted(r.URL.EscapedPath())))

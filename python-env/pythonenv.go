@@ -46,6 +46,7 @@ type Config struct {
 	CertFile     string        // CA bundle for the indexes, besides the system's
 	FindLinks    []string      // further places to look for wheels: directories and URLs
 	AllowSdist   bool          // build packages from source where there is no wheel, which runs their code in the jail
+	Allow        Allow         // what authors may require besides packages of the index
 	Offline      bool          // install only from uv's cache and FindLinks
 	MaxBytes     int64         // of an environment, and of what a build has on the disk besides uv's cache; 0: 8 GiB
 	MaxDownload  int64         // of one build; 0: 4 GiB
@@ -77,6 +78,7 @@ type Request struct {
 	Requirements string            // text of a requirements file, at most 64 KiB and 500 lines
 	Python       string            // "3.11", "3.11.2" or a specifier like ">=3.10,<3.13"; empty: the system's default
 	Lock         string            // Environment.Lock of before: installed as it is, the fields above are not looked at
+	Sdists       []string          // names of packages to build from source, or AllSources; only where Allow has Sdists
 	Upgrade      bool              // resolve anew, even where the same requirements were resolved before
 	Progress     func(line string) // gets what happens, from the goroutine that called Ensure; may be nil
 }
@@ -126,6 +128,9 @@ func (b *Builder) Start(ctx context.Context) error {
 		return err
 	}
 	if b.up, err = newUpstream(b.cfg, secret); err != nil {
+		return fmt.Errorf("start the builder of environments: %w", err)
+	}
+	if err := b.cfg.checkGit(); err != nil {
 		return fmt.Errorf("start the builder of environments: %w", err)
 	}
 	if at, err := firstClosed(b.cfg.Dir); err != nil {

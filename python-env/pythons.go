@@ -218,7 +218,7 @@ func (b *Builder) InstallPython(ctx context.Context, version string, progress fu
 		return Python{}, err
 	}
 	defer unlock()
-	s, remove, err := b.openScratch(ctx)
+	s, remove, err := b.openScratch(ctx, sources{})
 	if err != nil {
 		return Python{}, err
 	}

@@ -50,12 +50,8 @@ var (
 	archive = regexp.MustCompile(`(?i)\.(whl|tar\.gz|tgz|tar\.bz2|tar\.xz|zip|egg)$`)
 )
 
-// refuseForm refuses the forms of a line that do not name a package of the index.
+// refuseForm refuses what no line may be.
 func refuseForm(n int, s string) error {
-	head, _, _ := strings.Cut(s, ";")
-	head = strings.TrimSpace(head)
-	file, _, _ := strings.Cut(strings.Join(strings.Fields(head), " "), " ")
-	file, _, _ = strings.Cut(file, "[")
 	for _, r := range s {
 		if r < ' ' && r != '\t' || r == 0x7f {
 			return refused(n, fmt.Sprintf("the line holds the control character U+%04X", r), "remove it")
@@ -66,6 +62,17 @@ func refuseForm(n int, s string) error {
 		return refuseOption(n, strings.Fields(s)[0])
 	case expansion.MatchString(s):
 		return refused(n, "environment variables are not expanded here", "write the value itself")
+	}
+	return nil
+}
+
+// refusePlace refuses the forms of a line that do not name a package of the index.
+func refusePlace(n int, s string) error {
+	head, _, _ := strings.Cut(s, ";")
+	head = strings.TrimSpace(head)
+	file, _, _ := strings.Cut(strings.Join(strings.Fields(head), " "), " ")
+	file, _, _ = strings.Cut(file, "[")
+	switch {
 	case strings.HasPrefix(head, "git+"), strings.HasPrefix(head, "hg+"), strings.HasPrefix(head, "svn+"),
 		strings.HasPrefix(head, "bzr+"):
 		return refused(n, "a repository cannot be installed from", "name a package of the index and its version")

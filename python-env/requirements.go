@@ -20,6 +20,9 @@ type requirement struct {
 	name   string // normalised, see PEP 503
 	text   string // name[extras]specifiers ; marker
 	hashes []string
+	ref    *reference // of a direct reference, whose text is head, the reference and tail; nil: of the index
+	head   string
+	tail   string
 }
 
 const (
@@ -46,7 +49,10 @@ func normalise(name string) string {
 
 // parseRequirements reads the part of pip's requirements format that names packages of the index, and refuses the rest
 // with a *BuildError that says where and what to do.
-func parseRequirements(text string) ([]requirement, error) {
+func parseRequirements(text string) ([]requirement, error) { return Allow{}.parse(text) }
+
+// parse reads what is allowed besides, too.
+func (a Allow) parse(text string) ([]requirement, error) {
 	if len(text) > maxRequirementsBytes {
 		return nil, refused(0, fmt.Sprintf("the requirements have %d bytes, more than %d", len(text), maxRequirementsBytes),
 			"list only the packages that the program imports")
@@ -68,7 +74,7 @@ func parseRequirements(text string) ([]requirement, error) {
 		if logical == "" {
 			continue
 		}
-		r, err := parseLine(first, logical)
+		r, err := a.parseLine(first, logical)
 		if err != nil {
 			return nil, err
 		}
@@ -96,9 +102,14 @@ func joinLines(lines []string, i int) (string, int) {
 }
 
 // parseLine reads one logical line without its comment.
-func parseLine(n int, s string) (requirement, error) {
+func (a Allow) parseLine(n int, s string) (requirement, error) {
 	if err := refuseForm(n, s); err != nil {
 		return requirement{}, err
+	}
+	if !a.any() {
+		if err := refusePlace(n, s); err != nil {
+			return requirement{}, err
+		}
 	}
 	head, opts := s, ""
 	if at := options.FindStringIndex(s); at != nil {
@@ -106,6 +117,12 @@ func parseLine(n int, s string) (requirement, error) {
 	}
 	hashes, err := parseHashes(n, opts)
 	if err != nil {
+		return requirement{}, err
+	}
+	if isDirect(head) {
+		return a.parseDirect(n, head, hashes)
+	}
+	if err := refusePlace(n, s); err != nil {
 		return requirement{}, err
 	}
 	m := line.FindStringSubmatch(head)

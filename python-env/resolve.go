@@ -34,32 +34,40 @@ func (b *Builder) compile(
 ) (lock, error) {
 	var text strings.Builder
 	for _, r := range reqs {
-		text.WriteString(r.text + "\n")
+		text.WriteString(b.forUV(r) + "\n")
 	}
 	out, err := b.run(ctx, command{
 		argv: append([]string{
 			b.cfg.UV, "pip", "compile", "--generate-hashes", "--no-header", "--no-annotate",
 			"--no-python-downloads", "--python", interp.Path, "-",
-		}, append(b.wheelsOnly(), more...)...),
+		}, append(b.uvArgs(s), more...)...),
 		dir: s.work, env: b.uvEnviron(s), stdin: text.String(), onLine: say, at: b.at(s, interp, true),
 	})
 	if err != nil {
 		return lock{}, uvError("resolve", err, out.stderr, reqs)
 	}
-	lines, err := parseLock(string(out.stdout), reqs)
+	lines, err := parseLock(b.up.original(string(out.stdout)), reqs)
 	if err != nil {
 		return lock{}, fmt.Errorf("read what uv locked: %w", err)
 	}
-	return newLock(interp, lines), nil
+	return newLock(interp, s.chosen, lines), nil
 }
 
 var (
 	lockedLine = regexp.MustCompile(`^([a-z0-9][a-z0-9-]*)==([A-Za-z0-9.+!_-]+)$`)
+	lockedName = regexp.MustCompile(`^[a-z0-9][a-z0-9-]*$`)
 	lockedHash = regexp.MustCompile(`^--hash=(sha256:[0-9a-f]{64})$`)
 )
 
+// lockLines are the lines of packages of a lock.
+type lockLines struct {
+	text string
+	refs []reference // direct ones among them
+	git  []string    // packages that lie in repositories
+}
+
 // parseLock reads locked lines, holds them to the author's own hashes, and writes them anew in one form.
-func parseLock(text string, reqs []requirement) (string, error) {
+func parseLock(text string, reqs []requirement) (lines lockLines, err error) {
 	allowed := map[string][]string{}
 	for _, r := range reqs {
 		allowed[r.name] = append(allowed[r.name], r.hashes...)
@@ -70,24 +78,56 @@ func parseLock(text string, reqs []requirement) (string, error) {
 		if len(words) == 0 || strings.HasPrefix(words[0], "#") {
 			continue
 		}
-		m := lockedLine.FindStringSubmatch(words[0])
-		if m == nil {
-			return "", fmt.Errorf("%s is not a package at a version", quoted(entry))
-		}
-		hashes, err := lockedHashes(words[1:])
+		name, pin, rest, err := lines.pinned(entry, words)
 		if err != nil {
-			return "", err
+			return lines, err
 		}
-		if own := allowed[m[1]]; len(own) > 0 {
+		if rest == nil { // a commit says all
+			entries = append(entries, pin+"\n")
+			continue
+		}
+		hashes, err := lockedHashes(rest)
+		if err != nil {
+			return lines, err
+		}
+		if own := allowed[name]; len(own) > 0 {
 			hashes = slices.DeleteFunc(hashes, func(h string) bool { return !slices.Contains(own, h) })
 			if len(hashes) == 0 {
-				return "", mismatch(m[1], m[2], reqs)
+				return lines, mismatch(name, pin, reqs)
 			}
 		}
-		entries = append(entries, words[0]+" --hash="+strings.Join(hashes, " --hash=")+"\n")
+		entries = append(entries, pin+" --hash="+strings.Join(hashes, " --hash=")+"\n")
 	}
 	slices.Sort(entries)
-	return strings.Join(entries, ""), nil
+	slices.Sort(lines.git)
+	lines.text = strings.Join(entries, "")
+	return lines, nil
+}
+
+// pinned reads what stands before the hashes of a line: a package at a version, a wheel at its place, or a package in a
+// repository at a commit, which has no hashes: rest is nil then.
+func (l *lockLines) pinned(entry string, words []string) (name, pin string, rest []string, err error) {
+	if m := lockedLine.FindStringSubmatch(words[0]); m != nil {
+		return m[1], words[0], words[1:], nil
+	}
+	none := fmt.Errorf("%s is not a package at a version", quoted(entry))
+	if len(words) < 3 || words[1] != "@" || !lockedName.MatchString(words[0]) {
+		return "", "", nil, none
+	}
+	ref, err := parseReference(words[2])
+	if err != nil {
+		return "", "", nil, none
+	}
+	l.refs = append(l.refs, ref)
+	name, pin = words[0], words[0]+" @ "+ref.at
+	switch {
+	case ref.kind != directGit && ref.wheel() == name && ref.hash == "":
+		return name, pin, words[3:], nil
+	case ref.kind == directGit && commitID.MatchString(ref.rev) && len(words) == 3:
+		l.git = append(l.git, name)
+		return name, pin, nil, nil
+	}
+	return "", "", nil, none
 }
 
 func lockedHashes(words []string) ([]string, error) {
@@ -106,10 +146,10 @@ func lockedHashes(words []string) ([]string, error) {
 	return hashes, nil
 }
 
-func mismatch(name, version string, reqs []requirement) error {
+func mismatch(name, pin string, reqs []requirement) error {
 	return &BuildError{
 		Reason:  ReasonHashMismatch,
-		Message: fmt.Sprintf("no file of %s %s in the index has the hash that the requirements demand", name, version),
+		Message: fmt.Sprintf("no file of %s has the hash that the requirements demand", strings.Replace(pin, "==", " ", 1)),
 		Remedy:  "pin the version that the hash belongs to, or correct the hash",
 		Line:    lineOf(reqs, name),
 	}

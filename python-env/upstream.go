@@ -33,6 +33,7 @@ type upstream struct {
 	byID    map[string]*url.URL // what a path begins with, to the index or page that it stands for
 	secret  []byte              // signs the addresses of files
 	client  *http.Client
+	direct  map[string]*http.Client // for direct references, by kind; they stay at allowed hosts and carry no credentials
 }
 
 // errForbidden says that an address was refused.
@@ -77,6 +78,13 @@ func newUpstream(cfg Config, secret []byte) (*upstream, error) {
 		ForceAttemptHTTP2: true, MaxIdleConnsPerHost: 16, IdleConnTimeout: 30 * time.Second, ResponseHeaderTimeout: 30 * time.Second,
 		TLSHandshakeTimeout: 15 * time.Second,
 	}
+	for _, host := range cfg.Allow.own() {
+		u.own[host] = true
+	}
+	u.direct = map[string]*http.Client{
+		directURL: {Transport: transport, CheckRedirect: u.stayAt(cfg.Allow.URLs)},
+		directGit: {Transport: transport, CheckRedirect: u.stayAt(cfg.Allow.Git)},
+	}
 	u.client = &http.Client{Transport: transport, CheckRedirect: func(r *http.Request, via []*http.Request) error {
 		if len(via) >= 5 {
 			return errors.New("too many redirections")
@@ -84,6 +92,19 @@ func newUpstream(cfg Config, secret []byte) (*upstream, error) {
 		return u.check(r.URL)
 	}}
 	return u, nil
+}
+
+// stayAt follows redirections within the hosts that the operator allows.
+func (u *upstream) stayAt(hosts []string) func(r *http.Request, via []*http.Request) error {
+	return func(r *http.Request, via []*http.Request) error {
+		if len(via) >= 5 {
+			return errors.New("too many redirections")
+		}
+		if !hostAllowed(hosts, r.URL) {
+			return fmt.Errorf("%w: it redirects to %s, which is not among the allowed hosts", errForbidden, r.URL.Host)
+		}
+		return u.check(r.URL)
+	}
 }
 
 // close ends the connections that nobody uses.
@@ -173,11 +194,25 @@ func (u *upstream) sign(address string) string {
 	return hex.EncodeToString(mac.Sum(nil)[:16])
 }
 
+// localURL is where the mirror has an address. What is signed as one kind is nothing as another: a file of an index is fetched with
+// the operator's credentials.
+func (u *upstream) localURL(kind string, address *url.URL) string {
+	text := address.String()
+	host, path, slash := strings.Cut(strings.TrimPrefix(text, address.Scheme+"://"), "/")
+	if slash {
+		path = "/" + path
+	}
+	if kind == "g" { // uv takes a colon before the @ of a revision for a password
+		host = strings.Replace(host, ":", "~", 1)
+	}
+	return mirrorURL + "/" + kind + "/" + u.sign(kind+" "+text) + "/" + address.Scheme + "/" + host + path
+}
+
 // fileURL is where the mirror has a file.
 func (u *upstream) fileURL(file *url.URL) string {
 	bare := *file
 	bare.User, bare.Fragment, bare.RawFragment = nil, "", ""
-	local := mirrorURL + "/f/" + u.sign(bare.String()) + "/" + bare.Scheme + "/" + strings.TrimPrefix(bare.String(), bare.Scheme+"://")
+	local := u.localURL("f", &bare)
 	if file.Fragment != "" {
 		local += "#" + file.EscapedFragment()
 	}
@@ -212,7 +247,7 @@ func (u *upstream) target(r *url.URL) (target *url.URL, page bool, err error) {
 		}
 		// PEP 658: what a wheel says of itself has the wheel's address and a suffix.
 		for _, signed := range []string{address, strings.TrimSuffix(address, ".metadata")} {
-			if hmac.Equal([]byte(u.sign(signed)), []byte(id)) {
+			if hmac.Equal([]byte(u.sign("f "+signed)), []byte(id)) {
 				target, err := url.Parse(address)
 				return target, false, err
 			}
@@ -233,14 +268,14 @@ func (u *upstream) authorize(r *http.Request) {
 	}
 }
 
-var mirrored = regexp.MustCompile(`http://127\.0\.0\.1/(?:i/([0-9a-f]{16})|f/[0-9a-f]{32}/(https?)/)`)
+var mirrored = regexp.MustCompile(`http://127\.0\.0\.1/(?:i/([0-9a-f]{16})|[fdg]/[0-9a-f]{32}/(https?)/([^/\s]*))`)
 
 // original gives the addresses in uv's words their own form.
 func (u *upstream) original(line string) string {
 	return mirrored.ReplaceAllStringFunc(line, func(found string) string {
 		m := mirrored.FindStringSubmatch(found)
 		if m[2] != "" {
-			return m[2] + "://"
+			return m[2] + "://" + strings.Replace(m[3], "~", ":", 1)
 		}
 		if index := u.byID[m[1]]; index != nil {
 			bare := *index

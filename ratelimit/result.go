@@ -84,8 +84,9 @@ func (r *Result) SetHeaders(h http.Header) {
 		policy = appendItem(policy, s.Policy, 'q', s.Limit.Requests, 'w', s.Limit.Per)
 		limit = appendItem(limit, s.Policy, 'r', s.Remaining, 't', s.Reset)
 	}
-	h.Set("RateLimit-Policy", string(policy))
-	h.Set("RateLimit", string(limit))
+	// In canonical form, which Header.Set would have to make for each answer.
+	h["Ratelimit-Policy"] = []string{string(policy)}
+	h["Ratelimit"] = []string{string(limit)}
 	if !r.Allowed {
 		h.Set("Retry-After", strconv.FormatInt(max(seconds(r.RetryAfter), 1), 10))
 	}

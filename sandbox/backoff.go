@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"errors"
+	"fmt"
 	"time"
 )
 
@@ -9,7 +10,7 @@ import (
 type backoff struct {
 	failures int
 	until    time.Time
-	last     error
+	last     *Exit
 }
 
 const (
@@ -17,31 +18,109 @@ const (
 	backoffMax    = time.Minute
 	backoffShort  = 10 * time.Second // a program that lives shorter than this has failed to start, in effect
 	backoffFreely = 1                // so many failures cost nothing
+
+	loopAfter = 10               // so many failures in a row are a loop
+	loopPause = 10 * time.Minute // between starts of a program in a loop; what it lacked may be there by then
 )
 
-func (b *backoff) check(now time.Time) error {
-	if now.Before(b.until) {
-		return b.last
-	}
-	return nil
+// Trouble is what holds an API off.
+type Trouble struct {
+	Reason   Reason // of the last failure
+	Failures int    // in a row
+	Until    time.Time
+	Loop     bool // it fails whenever it is started: see CrashLoop
 }
 
-func (b *backoff) failed(now time.Time, err error) {
+func (b *backoff) looping() bool { return b.failures >= loopAfter }
+
+func (b *backoff) trouble(now time.Time) (Trouble, bool) {
+	if b.last == nil || !now.Before(b.until) && !b.looping() {
+		return Trouble{}, false
+	}
+	return Trouble{Reason: b.last.Reason, Failures: b.failures, Until: b.until, Loop: b.looping()}, true
+}
+
+func (b *backoff) check(now time.Time) error {
+	switch {
+	case !now.Before(b.until):
+		return nil
+	case b.looping():
+		return b.loop(now)
+	}
+	return b.last
+}
+
+// loop is the failure of a program that fails again and again.
+func (b *backoff) loop(now time.Time) *Exit {
+	return &Exit{
+		Reason: CrashLoop, API: b.last.API, Version: b.last.Version, At: now.UTC(), Output: b.last.Output,
+		Detail: fmt.Sprintf("the program failed %d times in a row, the last time as %s, and is not started again before %s, unless "+
+			"it is woken or deployed", b.failures, b.last.Error(), b.until.UTC().Format("15:04:05 MST")),
+	}
+}
+
+// failed notes a failure. It returns an Exit that says so when that makes it a loop, else nil.
+func (b *backoff) failed(now time.Time, err error) *Exit {
 	var exit *Exit
 	if !errors.As(err, &exit) { // no room, a store that does not answer: not the program's doing
-		return
+		return nil
 	}
-	b.last = err
+	b.last = exit
 	b.failures++
 	if extra := b.failures - backoffFreely; extra > 0 {
 		b.until = now.Add(min(backoffFirst<<min(extra-1, 10), backoffMax))
 	}
+	if !b.looping() {
+		return nil
+	}
+	b.until = now.Add(loopPause)
+	if b.failures > loopAfter { // it was said before
+		return nil
+	}
+	return b.loop(now)
 }
 
-func (b *backoff) died(now, started time.Time, exit *Exit) {
+func (b *backoff) died(now, started time.Time, exit *Exit) *Exit {
 	if now.Sub(started) > backoffShort {
 		*b = backoff{}
-		return
+		return nil
 	}
-	b.failed(now, exit)
+	return b.failed(now, exit)
+}
+
+// Trouble says why an API is held off, in a split why the first version of it is that is; false when none is.
+func (m *Manager) Trouble(api string) (Trouble, bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	s := m.apis[api]
+	if s == nil {
+		return Trouble{}, false
+	}
+	for _, f := range s.fleets {
+		if len(f.instances)+len(f.used) > 0 {
+			continue
+		}
+		if trouble, held := f.backoff.trouble(time.Now()); held {
+			return trouble, true
+		}
+	}
+	return Trouble{}, false
+}
+
+// Forgive has the next request start an API that is held off.
+func (m *Manager) Forgive(api string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if s := m.apis[api]; s != nil {
+		for _, f := range s.fleets {
+			f.backoff = backoff{}
+		}
+	}
+}
+
+// tellLocked says that a program is in a loop, as it says how one ended.
+func (m *Manager) tellLocked(loop *Exit) {
+	if loop != nil && !m.stopped {
+		m.work.Go(func() { m.exited(*loop) })
+	}
 }

@@ -19,6 +19,8 @@ const (
 	StartupFailed    Reason = "startup_failed"     // its lifespan or startup handler raised
 	StartTimeout     Reason = "start_timeout"      // it did not finish starting in time
 	RequestTimeout   Reason = "request_timeout"    // it did not answer a request in time and then no probe either
+	Unhealthy        Reason = "unhealthy"          // its health path did not answer, or not well, several times in a row
+	CrashLoop        Reason = "crash_loop"         // it failed so often in a row that it is not started any more for a while
 	KilledBySeccomp  Reason = "killed_by_seccomp"  // the kernel killed it for a system call
 	Crashed          Reason = "crashed"            // it exited or was killed by a signal by its own doing
 	SandboxFailed    Reason = "sandbox_failed"     // the sandbox itself could not be made: the operator's problem

@@ -5,25 +5,84 @@ import (
 	"time"
 )
 
-// Sleep ends the API's sandbox once its requests are answered; the next request starts it again. It reports whether there was
-// one, and returns at once.
+// tendEvery is how often the manager looks at what runs; more often with an idle timeout of a few seconds.
+const tendEvery = time.Second
+
+// Sleep ends the API's instances once their requests are answered; the next request starts one again. It reports whether there
+// was one, and returns at once.
 func (m *Manager) Sleep(api string) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	s := m.apis[api]
-	if s == nil || s.current == nil || m.stopped {
+	if s == nil || m.stopped {
 		return false
 	}
-	m.retireLocked(m.life, s)
-	return true
+	slept := false
+	s.asleep = true
+	for _, f := range s.fleets {
+		slept = m.clearLocked(f) || slept
+	}
+	return slept
 }
 
-// Running reports whether the API has a sandbox that serves.
+// Wake starts an API, every version of it that gets requests, and returns when each has an instance. Errors are those of
+// Acquire.
+func (m *Manager) Wake(ctx context.Context, api string) error {
+	for {
+		wait, err := m.tryWake(api)
+		if wait == nil {
+			return err
+		}
+		select {
+		case <-wait.done:
+			if wait.err != nil {
+				return wait.err
+			}
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// tryWake returns what to wait for, nil when the API runs or cannot be started.
+func (m *Manager) tryWake(api string) (wait *outcome, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.stopped {
+		return nil, ErrStopped
+	}
+	s := m.slotLocked(api)
+	if !s.knownLocked(time.Now()) {
+		return m.readLocked(s), nil
+	}
+	s.asleep = false
+	for _, f := range s.fleets {
+		if f.leastLoadedLocked() != nil || len(f.used) > 0 {
+			m.keepLocked(f)
+			continue
+		}
+		if err := m.beginLocked(f); err != nil {
+			return nil, err
+		}
+		wait = f.waitLocked()
+	}
+	return wait, nil
+}
+
+// Running reports whether the API has an instance that serves.
 func (m *Manager) Running(api string) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	s := m.apis[api]
-	return s != nil && s.current != nil
+	if s == nil {
+		return false
+	}
+	for _, f := range s.fleets {
+		if len(f.instances)+len(f.used) > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // Warm is how many sandboxes wait for a program.
@@ -34,26 +93,46 @@ func (m *Manager) Warm() int {
 	return m.launcher.pool.count()
 }
 
-// sleepIdle puts APIs to sleep that nobody has called for the idle timeout, until ctx ends.
-func (m *Manager) sleepIdle(ctx context.Context) {
-	tick := time.NewTicker(max(m.cfg.IdleTimeout/20, 100*time.Millisecond))
+// tend ends what is idle or not needed any more and starts what should always run, until ctx ends.
+func (m *Manager) tend(ctx context.Context) {
+	every := tendEvery
+	if m.cfg.IdleTimeout > 0 {
+		every = min(every, max(m.cfg.IdleTimeout/20, 100*time.Millisecond))
+	}
+	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case now := <-tick.C:
-			m.retireIdle(now)
+			m.look(now)
 		}
 	}
 }
 
-func (m *Manager) retireIdle(now time.Time) {
+func (m *Manager) look(now time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.relieveLocked()
 	for _, s := range m.apis {
-		if i := s.current; i != nil && i.idleSince(now) >= m.cfg.IdleTimeout {
-			m.retireLocked(m.life, s)
+		for _, f := range s.fleets {
+			m.retireIdleLocked(f, now)
+			m.shrinkLocked(f, now)
+			m.keepLocked(f)
+		}
+	}
+}
+
+// retireIdleLocked ends instances that nobody has called for the idle timeout, but for those that always run.
+func (m *Manager) retireIdleLocked(f *fleet, now time.Time) {
+	if m.cfg.IdleTimeout <= 0 || f.waiters > 0 {
+		return
+	}
+	least, _ := f.boundsLocked()
+	for at := len(f.instances) - 1; at >= 0 && len(f.instances) > least; at-- {
+		if i := f.instances[at]; i.idleSince(now) >= m.cfg.IdleTimeout {
+			m.drainLocked(f, i)
 		}
 	}
 }

@@ -27,6 +27,7 @@ type Instance struct {
 	idleC    chan struct{} // receives when inflight falls to zero
 	lastUsed atomic.Int64  // unix nanoseconds
 	suspect  atomic.Bool   // a probe after a timeout is under way
+	lent     atomic.Bool   // some request had it
 
 	mu      sync.Mutex
 	claimed bool // it has a program; spec, which was empty but for the limits, does not change any more

@@ -175,7 +175,9 @@ func (l *launcher) bring(ctx context.Context, i *Instance) error {
 		if learn {
 			l.learned.learn(i.spec, e)
 		}
-		err = i.Probe(ctx)
+		if err = i.Probe(ctx); err == nil {
+			err = i.awaitHealth(ctx)
+		}
 	case err == nil:
 		err = fmt.Errorf("the runner says %q out of turn", e.Event)
 	}

@@ -13,13 +13,15 @@ const probeTimeout = 2 * time.Second
 type Lease struct {
 	*Instance
 	manager   *Manager
+	alone     *fleet // the instance ends after this request, and is of this fleet
 	startWait time.Duration
 }
 
-func (i *Instance) lease(m *Manager) *Lease {
+func (i *Instance) lease(m *Manager, alone *fleet) *Lease {
+	i.lent.Store(true)
 	i.inflight.Add(1)
 	i.lastUsed.Store(time.Now().UnixNano())
-	return &Lease{Instance: i, manager: m}
+	return &Lease{Instance: i, manager: m, alone: alone}
 }
 
 // RoundTrip sends a request to the program (http.RoundTripper).
@@ -51,7 +53,7 @@ func (l *Lease) Suspect() {
 	if m.stopped {
 		return
 	}
-	m.draining.Go(func() {
+	m.work.Go(func() {
 		defer i.suspect.Store(false)
 		ctx, cancel := context.WithTimeout(m.life, probeTimeout)
 		defer cancel()
@@ -64,10 +66,16 @@ func (l *Lease) Suspect() {
 // Release gives the sandbox back.
 func (l *Lease) Release() {
 	l.lastUsed.Store(time.Now().UnixNano())
-	if l.inflight.Add(-1) == 0 {
-		select {
-		case l.idleC <- struct{}{}:
-		default:
-		}
+	if l.inflight.Add(-1) > 0 {
+		return
 	}
+	select {
+	case l.idleC <- struct{}{}:
+	default:
+	}
+	if l.alone != nil {
+		l.manager.finished(l.alone, l.Instance)
+		return
+	}
+	l.manager.released()
 }

@@ -18,11 +18,13 @@ func managed(t *testing.T, program func(order, *fakeSandbox), test func(t *testi
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		d := &fakeDriver{program: program}
-		cfg := ManagerConfig{Driver: d, Source: func(_ context.Context, api string) (Spec, error) {
+		cfg := ManagerConfig{Driver: d, Source: func(_ context.Context, api string, version int) (Spec, error) {
+			return Spec{API: api, Version: version}, nil
+		}, Plan: func(_ context.Context, api string) (Plan, error) {
 			if api == "unknown" {
-				return Spec{}, errUnknown
+				return Plan{}, errUnknown
 			}
-			return Spec{API: api, Version: 1}, nil
+			return Plan{Shares: []Share{{1, 1}}}, nil
 		}}
 		for _, f := range change {
 			f(&cfg)
@@ -101,7 +103,7 @@ func TestAcquireEndsWithItsContext(t *testing.T) {
 	})
 }
 
-func TestSourceErrorReachesTheRequest(t *testing.T) {
+func TestAnUnknownAPIReachesTheRequest(t *testing.T) {
 	managed(t, serveOK, func(t *testing.T, m *Manager, d *fakeDriver) {
 		if _, err := m.Acquire(t.Context(), "unknown"); !errors.Is(err, errUnknown) {
 			t.Errorf("error %v", err)

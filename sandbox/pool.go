@@ -17,7 +17,8 @@ import (
 // gives way. One is started at a time, after those who need theirs now.
 type pool struct {
 	launcher *launcher
-	budget   int64 // bytes
+	budget   int64       // bytes
+	spacious func() bool // whether the host has memory for one more
 	log      *zap.Logger
 	wake     chan struct{}
 
@@ -45,8 +46,8 @@ const (
 	warmShelves = 1000                   // places that are remembered
 )
 
-func newPool(l *launcher, budget int64, log *zap.Logger) *pool {
-	return &pool{launcher: l, budget: budget, log: log, wake: make(chan struct{}, 1), shelves: map[place]*shelf{}}
+func newPool(l *launcher, budget int64, spacious func() bool, log *zap.Logger) *pool {
+	return &pool{launcher: l, budget: budget, spacious: spacious, log: log, wake: make(chan struct{}, 1), shelves: map[place]*shelf{}}
 }
 
 // take returns a sandbox for the program, claimed, or nil. One with the program's imports is best, one without will do.
@@ -148,6 +149,9 @@ func (p *pool) fill(ctx context.Context) bool {
 		return false
 	case <-time.After(warmPause):
 	}
+	if !p.spacious() {
+		return false
+	}
 	at, ok := p.next()
 	if !ok {
 		return false
@@ -159,7 +163,7 @@ func (p *pool) fill(ctx context.Context) bool {
 	switch {
 	case err != nil:
 		if s != nil {
-			s.backoff.failed(time.Now(), err)
+			_ = s.backoff.failed(time.Now(), err) // nobody waits for it
 		}
 		if ctx.Err() == nil {
 			p.log.Warn("a warm sandbox did not start", zap.String("environment", at.environment), zap.Error(err))
@@ -238,6 +242,23 @@ func (p *pool) dropLocked(at place) {
 			p.end(i)
 		}
 	}
+}
+
+// giveUp ends a sandbox of the place whose use is longest ago, and calls gone afterwards. It reports whether there was one.
+func (p *pool) giveUp(gone func()) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s := p.shelves[p.oldestLocked(func(other *shelf) bool { return len(other.waiting) > 0 })]
+	if s == nil || p.closed || len(s.waiting) == 0 {
+		return false
+	}
+	i := s.waiting[0]
+	s.waiting = s.waiting[1:]
+	p.ending.Go(func() {
+		i.kill(&Exit{Reason: Draining})
+		gone()
+	})
+	return true
 }
 
 func (p *pool) end(i *Instance) {

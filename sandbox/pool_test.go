@@ -52,7 +52,9 @@ func TestOtherLimitsAreAnotherPlace(t *testing.T) {
 			l.Release()
 		}
 	}, withWarm(1<<30), func(c *ManagerConfig) {
-		c.Source = func(_ context.Context, api string) (Spec, error) { return Spec{API: api, Limits: limits}, nil }
+		c.Source = func(_ context.Context, api string, _ int) (Spec, error) {
+			return Spec{API: api, Version: 1, Limits: limits}, nil
+		}
 	})
 }
 
@@ -89,8 +91,8 @@ func TestWarmSandboxesStayWithinTheirBudget(t *testing.T) {
 			}
 		}
 	}, withWarm(warmGuess+1), func(c *ManagerConfig) { // a fake one takes a byte
-		c.Source = func(_ context.Context, api string) (Spec, error) {
-			return Spec{API: api, Environment: environment}, nil
+		c.Source = func(_ context.Context, api string, _ int) (Spec, error) {
+			return Spec{API: api, Version: 1, Environment: environment}, nil
 		}
 	})
 }
@@ -122,9 +124,7 @@ func TestImportsAreLearned(t *testing.T) {
 		d.imports = []string{"numpy", "numpy.linalg"}
 		acquire(t, m, "api_a").Release()
 		settle()
-		m.mu.Lock()
-		m.retireLocked(t.Context(), m.apis["api_a"])
-		m.mu.Unlock()
+		m.Sleep("api_a")
 		synctest.Wait()
 		l := acquire(t, m, "api_a")
 		if got := l.sandbox.(*fakeSandbox).imported; !slices.Equal(got, d.imports) {

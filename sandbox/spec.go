@@ -46,6 +46,7 @@ type Spec struct {
 	Mounts []string
 	Env    map[string]string // reaches the program over the control descriptor, never by argv
 	Limits Limits
+	Health Health
 	// Describe asks for the program's routes in Instance.Routes, which costs some milliseconds.
 	Describe bool
 }

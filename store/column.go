@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 )
 
@@ -42,4 +43,12 @@ func DecodeHash(b []byte) (hash [32]byte, err error) {
 		return hash, fmt.Errorf("read hash: %d bytes instead of %d", len(b), len(hash))
 	}
 	return hash, nil
+}
+
+// SinceMicros is where a selection since t begins, as drivers store times; a zero t is before everything.
+func SinceMicros(t time.Time) int64 {
+	if t.IsZero() {
+		return math.MinInt64
+	}
+	return t.UnixMicro()
 }

@@ -81,6 +81,13 @@ type Version struct {
 	CreatedAt    time.Time
 }
 
+// EnvironmentUse says that a version has an environment.
+type EnvironmentUse struct {
+	Environment string // its key
+	API         string // name
+	Version     int
+}
+
 // Key is what a consumer presents. The secret itself is never stored: Hash is SHA-256 over it (the secret has 160 random
 // bits, so a plain hash cannot be searched).
 type Key struct {
@@ -122,9 +129,22 @@ type Token struct {
 	Name      string
 	Prefix    string
 	Hash      [32]byte
+	Role      Role   // empty when it is stored: RoleOperator
+	UserID    string // whose APIs it is for; RoleAuthor needs one, RoleOperator has none, RoleReader without one reads everything
 	CreatedAt time.Time
+	ExpiresAt time.Time // zero: never
 	RevokedAt time.Time
 }
+
+// Role is what a token may do.
+type Role string
+
+// The roles.
+const (
+	RoleOperator Role = "operator" // everything
+	RoleAuthor   Role = "author"   // deploy, look at and change the APIs of its user
+	RoleReader   Role = "reader"   // look, and change nothing
+)
 
 // Usage is the record of one consumer's request.
 type Usage struct {
@@ -167,14 +187,18 @@ type Change struct{ APIID string }
 // Store keeps the nouns. All methods may be called concurrently, honour their context, and return errors that wrap the
 // neutral ones above. Times are stored in UTC with microseconds. What a method writes is written whole or not at all.
 type Store interface {
-	// CreateAPI adds a with its zero times set to now; ErrConflict when the id or name is taken.
+	// CreateAPI adds a with its zero times set to now; ErrConflict when the id, name or host is taken.
 	CreateAPI(ctx context.Context, a API) (API, error)
 	// API finds one by id or by name.
 	API(ctx context.Context, idOrName string) (API, error)
+	// HasAPIs reports whether there is any API.
+	HasAPIs(ctx context.Context) (bool, error)
 	// APIs lists all, by name.
 	APIs(ctx context.Context) ([]API, error)
-	// UpdateAPI writes Public, PublicDocs, Rate, Options and UserID of the API with a.ID.
+	// UpdateAPI writes Public, PublicDocs, Rate, Options and UserID of the API with a.ID; ErrConflict when its host is taken.
 	UpdateAPI(ctx context.Context, a API) (API, error)
+	// Hosts are the host names of all APIs that have one, with the ids of their APIs.
+	Hosts(ctx context.Context) (map[string]string, error)
 	// DeleteAPI removes the API with its versions, keys and exits; usage records stay.
 	DeleteAPI(ctx context.Context, id string) error
 
@@ -186,6 +210,10 @@ type Store interface {
 	Version(ctx context.Context, apiID string, number int) (Version, error)
 	// Versions lists newest first.
 	Versions(ctx context.Context, apiID string) ([]Version, error)
+	// Building lists the versions of all APIs whose State is building, by API and number.
+	Building(ctx context.Context) ([]Version, error)
+	// EnvironmentUses lists the versions of all APIs that have an Environment, by the API's name and number. It reads no code.
+	EnvironmentUses(ctx context.Context) ([]EnvironmentUse, error)
 	// Activate makes a version the one that serves, and copies its code and requirements into the API's row.
 	Activate(ctx context.Context, apiID string, number int) error
 	// Reactivate activates a version, 0 for none, if the one named first still serves, and reports whether it did: what another
@@ -194,8 +222,6 @@ type Store interface {
 	// AbandonAPI deletes an API that never served and has no version but this one, and reports whether it did: what another
 	// node deploys under the same name stays.
 	AbandonAPI(ctx context.Context, id string, number int) (bool, error)
-	// Unfinished lists the versions of all APIs that are building, without their code and environment variables.
-	Unfinished(ctx context.Context) ([]Version, error)
 
 	// BeatNode adds a node or notes that it lives, by the store's clock. Nodes that said nothing for NodeMemory are forgotten.
 	BeatNode(ctx context.Context, n Node) error
@@ -239,7 +265,12 @@ type Store interface {
 	// Exits lists newest first, at most limit.
 	Exits(ctx context.Context, apiID string, limit int) ([]Exit, error)
 
-	// Subscribe calls fn after every commit that changed anything but usage and exits, until cancel is called. fn must be
+	// AddAudit keeps an entry. The newest KeptAudit stay.
+	AddAudit(ctx context.Context, e AuditEntry) error
+	// Audit lists newest first.
+	Audit(ctx context.Context, f AuditFilter) ([]AuditEntry, error)
+
+	// Subscribe calls fn after every commit that changed anything but usage, exits and audit, until cancel is called. fn must be
 	// quick and must not call the store.
 	Subscribe(fn func(Change)) (cancel func())
 	// Ping reports whether the store answers.

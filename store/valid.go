@@ -75,6 +75,29 @@ func (k Key) Valid() error {
 	return errors.Join(required("key id", k.ID), checkText("key name", k.Name), checkText("key prefix", k.Prefix))
 }
 
+// Or is r, or RoleOperator when it is empty.
+func (r Role) Or() Role {
+	if r == "" {
+		return RoleOperator
+	}
+	return r
+}
+
+func (t Token) validRole() error {
+	switch t.Role {
+	case "", RoleOperator:
+		if t.UserID == "" {
+			return nil
+		}
+		return fmt.Errorf("%w: a token of role operator is for no user: leave the user out", ErrInvalid)
+	case RoleAuthor:
+		return required("user of a token of role author", t.UserID)
+	case RoleReader:
+		return nil
+	}
+	return fmt.Errorf("%w: token role %q: use operator, author or reader", ErrInvalid, t.Role)
+}
+
 // Valid returns nil, or an ErrInvalid that names the field.
 func (u User) Valid() error {
 	return errors.Join(required("user id", u.ID), required("user name", u.Name))
@@ -87,7 +110,8 @@ func (p Plan) Valid() error {
 
 // Valid returns nil, or an ErrInvalid that names the field.
 func (t Token) Valid() error {
-	return errors.Join(required("token id", t.ID), required("token name", t.Name), checkText("token prefix", t.Prefix))
+	return errors.Join(required("token id", t.ID), required("token name", t.Name), checkText("token prefix", t.Prefix),
+		checkText("token user", t.UserID), t.validRole())
 }
 
 // Clean returns u as it is stored: the time in UTC, times and durations cut to microseconds, and U+FFFD for bytes in its

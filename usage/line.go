@@ -8,7 +8,6 @@ import (
 	"errors"
 	"hash/crc32"
 	"sync"
-	"time"
 
 	"apibuilder/store"
 )
@@ -53,16 +52,17 @@ func appendLine(b []byte, u store.Usage) ([]byte, error) {
 	u.APIID, u.KeyID, u.Path = cut(u.APIID, maxText), cut(u.KeyID, maxText), cut(u.Path, maxPath)
 	u.Method, u.Error = cut(u.Method, maxText), cut(u.Error, maxText)
 	u = u.Clean()
-	text, err := json.Marshal(&entry{
+	start := len(b)
+	b, err := appendEntry(append(b, sumRoom...), &entry{
 		ID: u.ID, API: u.APIID, Version: u.Version, Key: u.KeyID, Time: u.Time.UnixMicro(),
 		Method: u.Method, Path: u.Path, Status: u.Status, Error: u.Error, In: u.BytesIn, Out: u.BytesOut,
 		Duration: u.Duration.Microseconds(), StartWait: u.StartWait.Microseconds(),
 	})
 	if err != nil {
-		return b, err
+		return b[:start], err
 	}
-	b = append(appendSum(b, text), ' ')
-	return append(append(b, text...), '\n'), nil
+	fillSum(b[start:])
+	return append(b, '\n'), nil
 }
 
 func cut(s string, most int) string { return s[:min(len(s), most)] }
@@ -83,14 +83,11 @@ func decodeLine(line []byte) (u store.Usage, whole bool, err error) {
 	if !bytes.Equal(sum, appendSum(nil, text)) {
 		return u, false, errLine
 	}
-	var e entry
-	if err := json.Unmarshal(text, &e); err != nil {
-		return u, false, errors.Join(errLine, err)
+	e, ok := readEntry(text)
+	if !ok {
+		if err := json.Unmarshal(text, &e); err != nil {
+			return u, false, errors.Join(errLine, err)
+		}
 	}
-	return store.Usage{
-		ID: e.ID, APIID: e.API, Version: e.Version, KeyID: e.Key, Time: time.UnixMicro(e.Time).UTC(),
-		Method: e.Method, Path: e.Path, Status: e.Status, Error: e.Error, BytesIn: e.In, BytesOut: e.Out,
-		Duration:  time.Duration(e.Duration) * time.Microsecond,
-		StartWait: time.Duration(e.StartWait) * time.Microsecond,
-	}, at == 0, nil
+	return e.usage(), at == 0, nil
 }

@@ -238,7 +238,7 @@ func controlGroups(t *testing.T, dir string) []string {
 	t.Helper()
 	var found []string
 	for _, pattern := range []string{"/sys/fs/cgroup/apibuilder/", "/sys/fs/cgroup/*/apibuilder/"} {
-		dirs, err := filepath.Glob(pattern + nsjail.InstanceName(dir) + "/*/cgroup.procs")
+		dirs, err := filepath.Glob(pattern + nsjail.InstanceName(dir) + "*/*/cgroup.procs")
 		if err != nil {
 			t.Fatal(err)
 		}

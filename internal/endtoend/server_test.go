@@ -84,11 +84,23 @@ func serve(t *testing.T, dir string, args ...string) *server {
 
 // start runs the server and waits for its line.
 func (s *server) start(args ...string) {
+	s.t.Helper()
+	argv := append(append(slices.Clone(s.enter), binary, "serve", "--json", "--data-dir", s.dataDir), args...)
+	s.startBy(exec.Command(argv[0], argv[1:]...))
+}
+
+// serveBy starts a server by a command of the test's own.
+func serveBy(t *testing.T, dir string, cmd *exec.Cmd) *server {
+	t.Helper()
+	s := &server{t: t, dataDir: dir}
+	s.startBy(cmd)
+	return s
+}
+
+func (s *server) startBy(cmd *exec.Cmd) {
 	t := s.t
 	t.Helper()
-	s.stderr = &bytes.Buffer{}
-	argv := append(append(slices.Clone(s.enter), binary, "serve", "--json", "--data-dir", s.dataDir), args...)
-	s.cmd = exec.Command(argv[0], argv[1:]...)
+	s.cmd, s.stderr = cmd, &bytes.Buffer{}
 	s.cmd.Stderr = s.stderr
 	out, err := s.cmd.StdoutPipe()
 	if err != nil {
@@ -152,6 +164,20 @@ func (s *server) command(args ...string) (string, error) {
 		err = fmt.Errorf("apibuilder %s: %w\n%s%s", strings.Join(args, " "), err, out, stderr.String())
 	}
 	return string(out), err
+}
+
+// usageTotal is how many usage records there are.
+func (s *server) usageTotal() int64 {
+	s.t.Helper()
+	out, err := s.command("usage", "--json")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	var usage struct{ Total int64 }
+	if err := json.Unmarshal([]byte(out), &usage); err != nil {
+		s.t.Fatalf("%q: %v", out, err)
+	}
+	return usage.Total
 }
 
 // deployed is the answer of `apibuilder deploy --json`.

@@ -152,7 +152,7 @@ func testWireAnswers(t *testing.T, d deployed) {
 		!strings.HasPrefix(text, "\x1f\x8b") {
 		t.Errorf("compressed: %v, %q", res.Header, text)
 	}
-	if res, _ := d.ask(t, "GET", "/double", "\r\n"); fmt.Sprint(res.Header["Set-Cookie"], res.Header["X"]) != "[a=1 b=2] [1 2]" {
+	if res, _ := d.ask(t, "GET", "/double", "\r\n"); fmt.Sprint(res.Header["Set-Cookie"], res.Header["X"]) != fmt.Sprintf("[a=1; Path=/run/%[1]s/ b=2; Path=/run/%[1]s/] [1 2]", d.ID) {
 		t.Errorf("repeated fields: %v", res.Header)
 	}
 	if res, _ := d.ask(t, "GET", "/raw/trailer", "\r\n"); res.Trailer.Get("X-Sum") != "7" {

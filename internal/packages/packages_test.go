@@ -115,7 +115,7 @@ func newManager(t *testing.T) *manager {
 	m := &manager{}
 	m.Manager = sandbox.NewManager(sandbox.ManagerConfig{
 		Driver: testenv.Driver(t),
-		Source: func(context.Context, string) (sandbox.Spec, error) {
+		Source: func(context.Context, string, int) (sandbox.Spec, error) {
 			return sandbox.Spec{}, errors.New("this test launches by hand")
 		},
 		StartTimeout: time.Minute,

@@ -4,6 +4,7 @@ package nsjail
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -29,6 +30,9 @@ type Config struct {
 	// Instance tells this server's control groups from those of others on this host: letters, digits, - and _. Whatever
 	// is found under it at Start is a dead server's and is ended.
 	Instance string
+	// Sockets is the name of the directory below Dir that holds the listening sockets; empty: run. It is this driver's
+	// alone, and emptied at Start.
+	Sockets string
 	// UIDs are the host's users that sandboxes may have, one for each.
 	UIDs UIDRange
 	// IO bounds what each sandbox may read and write of block devices; none by default, because a sandbox writes to none
@@ -49,7 +53,10 @@ type Driver struct {
 var _ sandbox.Driver = (*Driver)(nil)
 
 // New does no I/O; Start does.
-func New(cfg Config) *Driver { return &Driver{cfg: cfg} }
+func New(cfg Config) *Driver {
+	cfg.Sockets = cmp.Or(cfg.Sockets, "run")
+	return &Driver{cfg: cfg}
+}
 
 // Start implements sandbox.Driver.
 func (d *Driver) Start(ctx context.Context) (err error) {
@@ -77,7 +84,7 @@ func (d *Driver) Start(ctx context.Context) (err error) {
 		return err
 	}
 	d.heard = openRefusals()
-	if d.sockets, err = openSocketDir(filepath.Join(d.cfg.Dir, "run")); err != nil {
+	if d.sockets, err = openSocketDir(filepath.Join(d.cfg.Dir, d.cfg.Sockets)); err != nil {
 		return err
 	}
 	return d.trial(ctx)
@@ -173,7 +180,7 @@ func remedy(log string) string {
 func (d *Driver) Stop(ctx context.Context) error {
 	var errs []error
 	if d.sockets != nil {
-		errs = append(errs, d.sockets.Close(), os.RemoveAll(filepath.Join(d.cfg.Dir, "run")))
+		errs = append(errs, d.sockets.Close(), os.RemoveAll(filepath.Join(d.cfg.Dir, d.cfg.Sockets)))
 		d.sockets = nil
 	}
 	if d.heard != nil {
@@ -185,6 +192,16 @@ func (d *Driver) Stop(ctx context.Context) error {
 		d.tree = nil
 	}
 	return errors.Join(errs...)
+}
+
+// Clean ends and removes what a dead driver of that instance left: control groups with everything in them, and its directory
+// of sockets.
+func Clean(ctx context.Context, instance, sockets string) error {
+	tree, err := cgroup.Open(instance)
+	if err != nil {
+		return err
+	}
+	return errors.Join(tree.Clean(ctx), tree.Close(), os.RemoveAll(sockets))
 }
 
 // InstanceName makes a control group name from a data directory, so that servers with different ones leave each other's

@@ -27,6 +27,7 @@ type Host struct {
 func Run(t *testing.T, h Host) {
 	for name, test := range map[string]func(*testing.T, *bench){
 		"ServesRequests":               servesRequests,
+		"ServesByPrefix":               servesByPrefix,
 		"EnvironmentArrives":           environmentArrives,
 		"OutputArrivesInLines":         outputArrives,
 		"FailuresToStartHaveTheirType": failuresToStart,
@@ -63,7 +64,7 @@ func newBench(t *testing.T, h Host) *bench {
 	b.spec.API, b.spec.Version, b.spec.RootPath = "api_suite", 1, "/run/api_suite"
 	b.manager = sandbox.NewManager(sandbox.ManagerConfig{
 		Driver: h.Open(t),
-		Source: func(context.Context, string) (sandbox.Spec, error) {
+		Source: func(context.Context, string, int) (sandbox.Spec, error) {
 			return sandbox.Spec{}, errors.New("the suite launches by hand")
 		},
 		StartTimeout: 60 * time.Second,

@@ -30,7 +30,10 @@ func warmSandboxes(t *testing.T, h Host) {
 	spec.API, spec.Version, spec.RootPath, spec.Code, spec.Env = "api_warm", 1, "/run/api_warm", importer, map[string]string{"SECRET": "mine"}
 	m := sandbox.NewManager(sandbox.ManagerConfig{
 		Driver: h.Open(t), WarmMemory: 1 << 30, StartTimeout: 60 * time.Second,
-		Source:   func(context.Context, string) (sandbox.Spec, error) { return spec, nil },
+		Source: func(context.Context, string, int) (sandbox.Spec, error) { return spec, nil },
+		Plan: func(context.Context, string) (sandbox.Plan, error) {
+			return sandbox.Plan{Shares: []sandbox.Share{{Version: 1, Weight: 1}}}, nil
+		},
 		OnOutput: func(_ string, _ int, line sandbox.Line) { lines <- line },
 	})
 	if err := m.Start(t.Context()); err != nil {

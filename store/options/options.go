@@ -53,6 +53,9 @@ func Apply(o store.Options, texts map[string]string) (store.Options, error) {
 			return o, &Error{name, fmt.Sprintf("option %s: %v", name, err), fmt.Sprintf("%s takes %s: %s", name, option.Value, option.Usage)}
 		}
 	}
+	if err := conflict(changed); err != nil {
+		return o, err
+	}
 	return changed, nil
 }
 

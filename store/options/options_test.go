@@ -83,3 +83,38 @@ func TestDocumentation(t *testing.T) {
 		t.Errorf("%s is not what the table says: go test ./store/options -run TestDocumentation -update", path)
 	}
 }
+
+func TestOptionsOfTheEdge(t *testing.T) {
+	for name, texts := range map[string]map[string]string{ // what is read, and how it is told; empty: refused
+		"host": {
+			"API.Customer.com": "api.customer.com", "a": "", "1.2.3.4": "", "a.b:80": "", "https://a.b": "", "*.a.b": "", "a_b.c": "", "a..b": "",
+		},
+		"public-paths": {
+			"/a, GET /b,/a": "/a, GET /b", "/static/*": "/static/*", "/*": "/*", "a": "", "get /a": "", "/a?b": "", "/a*b": "", "/a b": "",
+			"/a/../*": "", "/%61/*": "", "/a//*": "", "/a#b": "", "*": "",
+		},
+		"cors-origins": {
+			"https://a.example, http://localhost:3000": "https://a.example, http://localhost:3000", "*": "*", "null": "",
+			"a.example": "", "https://a.example/": "", "https://A.example": "", "https://u@a.example/x": "",
+		},
+		"cors-methods":     {"get, POST": "GET, POST", "*": "", "a b": ""},
+		"cors-headers":     {"x-api-key,Content-Type": "X-Api-Key, Content-Type", "*": "", "a:b": ""},
+		"cors-credentials": {"true": "true", "false": "", "yes": ""},
+		"cors-max-age":     {"10m": "10m0s", "1ms": "", "48h": ""},
+	} {
+		for text, want := range texts {
+			o, err := Apply(store.Options{}, map[string]string{name: text})
+			if got := Texts(o)[name]; got != want || (err != nil) != (want == "" && text != "false") {
+				t.Errorf("%s=%s: %q, %v", name, text, got, err)
+			}
+		}
+	}
+}
+
+func TestCredentialsNeedOriginsByName(t *testing.T) {
+	_, err := Apply(store.Options{}, map[string]string{"cors-origins": "*", "cors-credentials": "true"})
+	var refused *Error
+	if !errors.As(err, &refused) || refused.Name != "cors-credentials" {
+		t.Errorf("error %v", err)
+	}
+}

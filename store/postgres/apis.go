@@ -42,6 +42,9 @@ func (s *Store) CreateAPI(ctx context.Context, a store.API) (store.API, error) {
 		if err := checkUser(ctx, u, a.UserID); err != nil {
 			return err
 		}
+		if err := checkHost(ctx, u, a); err != nil {
+			return err
+		}
 		_, err := u.Exec(ctx, `INSERT INTO apibuilder_apis (`+apiColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)`,
 			a.ID, a.Name, a.UserID, a.Public, a.PublicDocs, a.CodeSnapshot, a.Requirements, a.ActiveVersion,
 			a.Rate.Requests, int64(a.Rate.Per), options, micros(a.CreatedAt), micros(a.UpdatedAt))
@@ -92,6 +95,9 @@ func (s *Store) UpdateAPI(ctx context.Context, a store.API) (store.API, error) {
 			return err
 		}
 		if err := checkUser(ctx, u, a.UserID); err != nil {
+			return err
+		}
+		if err := checkHost(ctx, u, a); err != nil {
 			return err
 		}
 		updated.Public, updated.PublicDocs, updated.Rate, updated.UserID = a.Public, a.PublicDocs, a.Rate, a.UserID

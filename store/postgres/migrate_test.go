@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"errors"
+	"reflect"
 	"strings"
 	"sync"
 	"testing"
@@ -92,7 +93,7 @@ func TestOlderNodeGoesOn(t *testing.T) {
 		if _, err := node.AddVersion(t.Context(), store.Version{APIID: a.ID, Code: "x"}); err != nil {
 			t.Error(err)
 		}
-		if got, err := node.API(t.Context(), a.ID); err != nil || got != a {
+		if got, err := node.API(t.Context(), a.ID); err != nil || !reflect.DeepEqual(got, a) {
 			t.Errorf("%+v, %v", got, err)
 		}
 	}

@@ -41,6 +41,9 @@ func (s *Store) CreateAPI(ctx context.Context, a store.API) (store.API, error) {
 		if err := checkUser(ctx, u, a.UserID); err != nil {
 			return err
 		}
+		if err := checkHost(ctx, u, a); err != nil {
+			return err
+		}
 		_, err := u.ExecContext(ctx, `INSERT INTO apis (`+apiColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 			a.ID, a.Name, a.UserID, a.Public, a.PublicDocs, a.CodeSnapshot, a.Requirements, a.ActiveVersion,
 			a.Rate.Requests, a.Rate.Per, options, micros(a.CreatedAt), micros(a.UpdatedAt))
@@ -88,6 +91,9 @@ func (s *Store) UpdateAPI(ctx context.Context, a store.API) (store.API, error) {
 			return err
 		}
 		if err := checkUser(ctx, u, a.UserID); err != nil {
+			return err
+		}
+		if err := checkHost(ctx, u, a); err != nil {
 			return err
 		}
 		updated.Public, updated.PublicDocs, updated.Rate, updated.UserID = a.Public, a.PublicDocs, a.Rate, a.UserID

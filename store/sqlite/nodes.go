@@ -60,21 +60,6 @@ func (s *Store) RemoveNode(ctx context.Context, id string) error {
 	return nil
 }
 
-// Unfinished is as in store.Store.
-func (s *Store) Unfinished(ctx context.Context) (all []store.Version, err error) {
-	err = s.read(func() error {
-		all, err = list(ctx, s.reader, func(rows *sql.Rows) (v store.Version, err error) {
-			var created sql.NullInt64
-			err = rows.Scan(&v.APIID, &v.Number, &v.State, &v.Environment, &v.Lock, &v.Node, &created)
-			v.CreatedAt = fromMicros(created)
-			return v, err
-		}, `SELECT api_id, number, state, environment, lock, node, created_at FROM versions WHERE state = 'building'
-			ORDER BY api_id, number`)
-		return err
-	})
-	return all, err
-}
-
 // Reactivate is as in store.Store.
 func (s *Store) Reactivate(ctx context.Context, apiID string, from, to int) (done bool, err error) {
 	err = s.write(ctx, func(u *unit) error {

@@ -8,16 +8,16 @@ import (
 	"apibuilder/store"
 )
 
-const tokenColumns = `id, name, prefix, hash, created_at, revoked_at`
+const tokenColumns = `id, name, prefix, hash, role, user_id, created_at, expires_at, revoked_at`
 
 func scanToken(rows *sql.Rows) (store.Token, error) {
 	var t store.Token
 	var hash []byte
-	var created, revoked sql.NullInt64
-	if err := rows.Scan(&t.ID, &t.Name, &t.Prefix, &hash, &created, &revoked); err != nil {
+	var created, expires, revoked sql.NullInt64
+	if err := rows.Scan(&t.ID, &t.Name, &t.Prefix, &hash, &t.Role, &t.UserID, &created, &expires, &revoked); err != nil {
 		return t, err
 	}
-	t.CreatedAt, t.RevokedAt = fromMicros(created), fromMicros(revoked)
+	t.CreatedAt, t.ExpiresAt, t.RevokedAt = fromMicros(created), fromMicros(expires), fromMicros(revoked)
 	var err error
 	t.Hash, err = store.DecodeHash(hash)
 	return t, err
@@ -29,10 +29,12 @@ func (s *Store) CreateToken(ctx context.Context, t store.Token) (store.Token, er
 		return store.Token{}, fmt.Errorf("create token: %w", err)
 	}
 	t.CreatedAt = store.Stamp(t.CreatedAt)
-	t.RevokedAt = fromMicros(micros(t.RevokedAt))
+	t.Role = t.Role.Or()
+	t.ExpiresAt, t.RevokedAt = fromMicros(micros(t.ExpiresAt)), fromMicros(micros(t.RevokedAt))
 	err := s.write(ctx, func(u *unit) error {
-		_, err := u.ExecContext(ctx, `INSERT INTO tokens (`+tokenColumns+`) VALUES (?, ?, ?, ?, ?, ?)`,
-			t.ID, t.Name, t.Prefix, t.Hash[:], micros(t.CreatedAt), micros(t.RevokedAt))
+		_, err := u.ExecContext(ctx, `INSERT INTO tokens (`+tokenColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+			t.ID, t.Name, t.Prefix, t.Hash[:], string(t.Role), t.UserID, micros(t.CreatedAt), micros(t.ExpiresAt),
+			micros(t.RevokedAt))
 		u.changed("")
 		return about("token", t.ID, err)
 	})

@@ -13,7 +13,12 @@ import (
 const usageColumns = `id, api_id, version, key_id, time, method, path, status, error, bytes_in, bytes_out, duration_us,
 	start_wait_us`
 
-const defaultUsageLimit = 100
+const (
+	defaultUsageLimit = 100
+
+	usageFields = 13
+	usageRows   = 64 // inserted at once
+)
 
 func scanUsage(rows *sql.Rows) (store.Usage, error) {
 	var u store.Usage
@@ -31,22 +36,30 @@ func (s *Store) AddUsage(ctx context.Context, records []store.Usage) error {
 		return nil
 	}
 	err := s.write(ctx, func(u *unit) error {
-		insert, err := u.PrepareContext(ctx, `INSERT INTO usage (`+usageColumns+`)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING`)
+		rows := min(len(records), usageRows)
+		insert, err := u.PrepareContext(ctx, insertUsage(rows))
 		if err != nil {
 			return err
 		}
 		defer insert.Close()
-		for _, r := range records {
-			if r.ID == "" {
-				return fmt.Errorf("%w: usage of api %q at %s has no id", store.ErrInvalid, r.APIID, r.Time)
+		for ; len(records) >= rows; records = records[rows:] {
+			args, err := usageArgs(records[:rows])
+			if err == nil {
+				_, err = insert.ExecContext(ctx, args...)
 			}
-			r = r.Clean()
-			_, err := insert.ExecContext(ctx, r.ID, r.APIID, r.Version, r.KeyID, r.Time.UnixMicro(), r.Method, r.Path,
-				r.Status, r.Error, r.BytesIn, r.BytesOut, r.Duration.Microseconds(), r.StartWait.Microseconds())
 			if err != nil {
-				return about("record", r.ID, err)
+				return about("records from", records[0].ID, err)
 			}
+		}
+		if len(records) == 0 {
+			return nil
+		}
+		args, err := usageArgs(records)
+		if err == nil {
+			_, err = u.ExecContext(ctx, insertUsage(len(records)), args...)
+		}
+		if err != nil {
+			return about("records from", records[0].ID, err)
 		}
 		return nil
 	})
@@ -54,6 +67,25 @@ func (s *Store) AddUsage(ctx context.Context, records []store.Usage) error {
 		return fmt.Errorf("add usage: %w", err)
 	}
 	return nil
+}
+
+// insertUsage is a statement for so many records at once: a statement costs as much as several rows.
+func insertUsage(rows int) string {
+	values := strings.Repeat(", (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
+	return `INSERT INTO usage (` + usageColumns + `) VALUES ` + values[2:] + ` ON CONFLICT (id) DO NOTHING`
+}
+
+func usageArgs(records []store.Usage) ([]any, error) {
+	args := make([]any, 0, usageFields*len(records))
+	for _, r := range records {
+		if r.ID == "" {
+			return nil, fmt.Errorf("%w: usage of api %q at %s has no id", store.ErrInvalid, r.APIID, r.Time)
+		}
+		r = r.Clean()
+		args = append(args, r.ID, r.APIID, r.Version, r.KeyID, r.Time.UnixMicro(), r.Method, r.Path,
+			r.Status, r.Error, r.BytesIn, r.BytesOut, r.Duration.Microseconds(), r.StartWait.Microseconds())
+	}
+	return args, nil
 }
 
 // Usage is as in store.Store.

@@ -19,6 +19,8 @@ var apiTests = map[string]func(*testing.T, store.Store){
 	"delete takes all but":    apiDelete,
 	"delete leaves neighbors": apiDeleteNeighbor,
 	"invalid":                 apiInvalid,
+	"hosts":                   apiHosts,
+	"hosts of many at once":   apiHostsAtOnce,
 }
 
 func apiRoundTrip(t *testing.T, s store.Store) {

@@ -94,6 +94,7 @@ func tokenRoundTrip(t *testing.T, s store.Store) {
 	same(t, "tokens at birth", len(get(s.Tokens(t.Context()))(t)), 0)
 	var tok store.Token
 	fill(&tok)
+	tok.Role = store.RoleReader
 	same(t, "CreateToken", get(s.CreateToken(t.Context(), tok))(t), tok)
 	same(t, "TokenByHash", get(s.TokenByHash(t.Context(), tok.Hash))(t), tok)
 	same(t, "Tokens", get(s.Tokens(t.Context()))(t), []store.Token{tok})

@@ -11,7 +11,6 @@ import (
 var nodeTests = map[string]func(*testing.T, store.Store){
 	"they come, live and go":                  nodeLife,
 	"a node that is not valid":                nodeRefused,
-	"unfinished versions":                     nodeUnfinished,
 	"what another activated stays":            nodeReactivate,
 	"an API that another deploys too stays":   nodeAbandon,
 	"an API is abandoned or gets versions":    nodeAbandonRace,
@@ -63,19 +62,6 @@ func nodeNoChange(t *testing.T, s store.Store) {
 	check(t, s.BeatNode(t.Context(), store.Node{ID: "node_a", Name: "a"}))
 	check(t, s.RemoveNode(t.Context(), "node_a"))
 	same(t, "changes", len(f.take()), 0)
-}
-
-func nodeUnfinished(t *testing.T, s store.Store) {
-	a := makeAPI(t, s, "resize")
-	makeVersion(t, s, a.ID)
-	same(t, "Unfinished", get(s.Unfinished(t.Context()))(t), []store.Version{})
-	v := get(s.AddVersion(t.Context(), store.Version{APIID: a.ID, Code: "x", Node: "node_a"}))(t)
-	want := store.Version{APIID: a.ID, Number: v.Number, State: store.VersionBuilding, Node: "node_a", CreatedAt: v.CreatedAt}
-	same(t, "Unfinished", get(s.Unfinished(t.Context()))(t), []store.Version{want})
-	want.State = store.VersionFailed
-	check(t, s.UpdateVersion(t.Context(), want)) // what was listed is enough to end it
-	same(t, "Unfinished", get(s.Unfinished(t.Context()))(t), []store.Version{})
-	same(t, "code", get(s.Version(t.Context(), a.ID, v.Number))(t).Code, "x")
 }
 
 func nodeReactivate(t *testing.T, s store.Store) {

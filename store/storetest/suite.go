@@ -20,7 +20,8 @@ type Opener func(t *testing.T) store.Store
 func Run(t *testing.T, open Opener) {
 	groups := map[string]map[string]func(*testing.T, store.Store){
 		"apis": apiTests, "versions": versionTests, "keys": keyTests, "users": userTests, "tokens": tokenTests,
-		"usage": usageTests, "exits": exitTests, "changes": changeTests, "text": textTests, "calls": callTests, "nodes": nodeTests,
+		"usage": usageTests, "exits": exitTests, "audit": auditTests, "changes": changeTests, "text": textTests, "calls": callTests,
+		"fleet": fleetTests, "nodes": nodeTests,
 	}
 	for group, tests := range groups {
 		for name, test := range tests {
@@ -125,6 +126,11 @@ func fillField(name string, v reflect.Value, n int64) {
 		v.Set(reflect.ValueOf(map[string]string{name: "some value"}))
 	case reflect.Array:
 		reflect.Copy(v, reflect.ValueOf([]byte(name+" "+store.NewID("x"))))
+	case reflect.Slice:
+		v.Set(reflect.MakeSlice(v.Type(), 2, 2))
+		for i := range v.Len() {
+			fillField(name, v.Index(i), n*10+int64(i))
+		}
 	case reflect.Struct:
 		for i := range v.NumField() {
 			fillField(v.Type().Field(i).Name, v.Field(i), n*10+int64(i))

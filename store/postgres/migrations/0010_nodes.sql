@@ -13,7 +13,7 @@ CREATE TABLE apibuilder_nodes (
 -- Which of them deploys a version.
 ALTER TABLE apibuilder_versions ADD COLUMN node TEXT NOT NULL DEFAULT '';
 
-CREATE INDEX apibuilder_versions_unfinished ON apibuilder_versions (api_id, number) WHERE state = 'building';
+CREATE INDEX apibuilder_versions_building ON apibuilder_versions (api_id, number) WHERE state = 'building';
 
 -- Rate limits that nodes draw on, see docs/decisions/0036. A row that is missing is a limit that nobody has used: full_at is in
 -- the past. The other columns are what the last node asked with.

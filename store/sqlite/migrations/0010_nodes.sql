@@ -12,4 +12,4 @@ CREATE TABLE nodes (
 -- Which of them deploys a version.
 ALTER TABLE versions ADD COLUMN node TEXT NOT NULL DEFAULT '';
 
-CREATE INDEX versions_unfinished ON versions (api_id, number) WHERE state = 'building';
+CREATE INDEX versions_building ON versions (api_id, number) WHERE state = 'building';

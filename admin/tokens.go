@@ -1,0 +1,74 @@
+package admin
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"apibuilder/store"
+)
+
+func (s *Server) listTokens(_ http.ResponseWriter, r *http.Request) (any, error) {
+	tokens, err := s.store.Tokens(r.Context())
+	return each(tokens, tokenOut), err
+}
+
+func (s *Server) createToken(w http.ResponseWriter, r *http.Request) (any, error) {
+	var body TokenRequest
+	if err := decode(w, r, maxBody, &body); err != nil {
+		return nil, err
+	}
+	if err := checkLabel(body.Name); err != nil {
+		return nil, err
+	}
+	t, err := s.tokenIn(r.Context(), body)
+	if err != nil {
+		return nil, err
+	}
+	secret, prefix, hash := store.NewSecret(store.TokenSecretPrefix)
+	t.ID, t.Prefix, t.Hash = store.NewID("tok"), prefix, hash
+	token, err := s.store.CreateToken(r.Context(), t)
+	if err != nil {
+		return nil, err
+	}
+	out := tokenOut(token)
+	out.Secret = secret
+	return out, nil
+}
+
+// tokenIn reads what a token is to be.
+func (s *Server) tokenIn(ctx context.Context, b TokenRequest) (store.Token, error) {
+	t := store.Token{Name: cmp.Or(b.Name, "unnamed"), Role: store.Role(b.Role).Or()}
+	switch t.Role {
+	case store.RoleOperator, store.RoleAuthor, store.RoleReader:
+	default:
+		return t, badRequest(fmt.Sprintf("there is no role %q", b.Role), "give operator, author or reader")
+	}
+	if b.ExpiresAt != nil {
+		if t.ExpiresAt = *b.ExpiresAt; !t.ExpiresAt.After(time.Now()) {
+			return t, badRequest("the token would have expired already", "give a time to come")
+		}
+	}
+	switch {
+	case t.Role == store.RoleAuthor && b.User == "":
+		return t, badRequest("a token of role author is for the APIs of one user", "give the user")
+	case t.Role == store.RoleOperator && b.User != "":
+		return t, badRequest("a token of role operator is for all APIs", "leave the user out, or give role author or reader")
+	case b.User == "":
+		return t, nil
+	}
+	user, err := s.user(ctx, b.User)
+	t.UserID = user.ID
+	return t, err
+}
+
+func (s *Server) revokeToken(_ http.ResponseWriter, r *http.Request) (any, error) {
+	token, err := s.store.RevokeToken(r.Context(), r.PathValue("token"))
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, notFound(fmt.Sprintf("there is no token %q", r.PathValue("token")), "see `apibuilder tokens list`")
+	}
+	return tokenOut(token), err
+}

@@ -1,0 +1,97 @@
+package gateway_test
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// figure is one turn.
+type figure struct {
+	requests int
+	perSec   float64
+	p50, p99 time.Duration
+	cpu      time.Duration // of the proxy's processes
+}
+
+func (f figure) cpuMicros() float64 { return float64(f.cpu.Nanoseconds()) / 1e3 / float64(f.requests) }
+func (f figure) rate() float64      { return f.perSec }
+
+var (
+	wrkRate     = regexp.MustCompile(`Requests/sec:\s+([0-9.]+)`)
+	wrkRequests = regexp.MustCompile(`(\d+) requests in`)
+	wrkP50      = regexp.MustCompile(`\s50%\s+([0-9.]+[a-z]+)`)
+	wrkP99      = regexp.MustCompile(`\s99%\s+([0-9.]+[a-z]+)`)
+)
+
+// run sends one turn of load to a proxy. An answer that is no 200 ends the benchmark: a refusal is cheap.
+func (p *peer) run(b *testing.B, l load) figure {
+	b.Helper()
+	args := []string{
+		"-t1", "-c" + strconv.Itoa(l.connections), "-d", fmt.Sprintf("%dms", span.Milliseconds()), "--latency",
+		"-H", "X-API-Key: " + p.key, p.url + l.path,
+	}
+	if span.Milliseconds()%1000 == 0 {
+		args[3] = fmt.Sprintf("%ds", int(span.Seconds()))
+	}
+	if l.upload > 0 {
+		script := filepath.Join(b.TempDir(), "upload.lua")
+		text := fmt.Sprintf("wrk.method = \"POST\"\nwrk.body = string.rep(\"x\", %d)\n", l.upload)
+		if err := os.WriteFile(script, []byte(text), 0o600); err != nil {
+			b.Fatal(err)
+		}
+		args = append([]string{"-s", script}, args...)
+	}
+	before := p.cpuTime(b)
+	out, err := exec.CommandContext(b.Context(), "wrk", args...).CombinedOutput()
+	cpu := p.cpuTime(b) - before
+	text := string(out)
+	if err != nil || strings.Contains(text, "Non-2xx") || strings.Contains(text, "Socket errors") {
+		b.Fatalf("%s: %s: %v\n%s", p.name, l.name, err, text)
+	}
+	f := figure{cpu: cpu, p50: duration(b, wrkP50, text), p99: duration(b, wrkP99, text)}
+	f.requests, _ = strconv.Atoi(find(b, wrkRequests, text))
+	f.perSec, _ = strconv.ParseFloat(find(b, wrkRate, text), 64)
+	return f
+}
+
+func find(b *testing.B, r *regexp.Regexp, text string) string {
+	b.Helper()
+	found := r.FindStringSubmatch(text)
+	if found == nil {
+		b.Fatalf("wrk said no %s:\n%s", r, text)
+	}
+	return found[1]
+}
+
+func duration(b *testing.B, r *regexp.Regexp, text string) time.Duration {
+	b.Helper()
+	d, err := time.ParseDuration(find(b, r, text))
+	if err != nil {
+		b.Fatal(err)
+	}
+	return d
+}
+
+// cpuTime is what the proxy's processes have used so far, in nanoseconds: clock_getcpuclockid(3) of another process.
+func (p *peer) cpuTime(b *testing.B) time.Duration {
+	b.Helper()
+	var sum time.Duration
+	for _, pid := range p.pids {
+		var t unix.Timespec
+		const wholeProcess = 2
+		if err := unix.ClockGettime(int32(^pid)<<3|wholeProcess, &t); err != nil {
+			b.Fatalf("CPU time of %s: %v", p.name, err)
+		}
+		sum += time.Duration(t.Nano())
+	}
+	return sum
+}

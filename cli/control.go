@@ -1,0 +1,90 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"apibuilder/admin"
+)
+
+// control is what changes the server's APIs: the management API, and the following of a database's rows. It is closed while
+// another server takes over, and opened again when that one fails.
+type control struct {
+	mu    sync.Mutex
+	stops []stop
+}
+
+func (c *control) onStop(name string, run func(context.Context) error) {
+	c.stops = append(c.stops, stop{name, stopTimeout, run})
+}
+
+// openControl lets operators and authors in. It may be called again after closeControl.
+func (s *server) openControl(ctx context.Context) error {
+	s.control.mu.Lock()
+	defer s.control.mu.Unlock()
+	if err := s.openFollowing(ctx); err != nil {
+		return err
+	}
+	management := admin.New(s.store, s.deployer, lender{s.manager}, reader{s.book}, admin.Config{
+		URL: s.apiURL, Info: s.info, Flush: s.journal.Flush, Log: s.log.Named("admin"),
+		Pythons: pythons{s.host.builder, s.deployer}, Metrics: s.metrics.Handler(),
+		MayMap: s.options.edge.mayMap,
+	})
+	local, err := s.local.Duplicate()
+	if err != nil {
+		return err
+	}
+	s.serveAdmin("management socket", local, management.Local())
+	if s.adminListener == nil {
+		return nil
+	}
+	remote, err := duplicate(s.adminListener)
+	if err != nil {
+		return err
+	}
+	s.serveAdmin("management address", remote, management.Remote())
+	return nil
+}
+
+// serveAdmin ends deploys and log followers as soon as the server stops: they may last as long as they like otherwise.
+func (s *server) serveAdmin(name string, l net.Listener, h http.Handler) {
+	life, end := context.WithCancelCause(context.Background())
+	server := &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		BaseContext:       func(net.Listener) context.Context { return life },
+		ErrorLog:          zap.NewStdLog(s.log.Named("admin")),
+	}
+	done := s.run(name, func() error { return server.Serve(l) })
+	s.control.onStop(name, func(ctx context.Context) error {
+		end(errors.New("the server is stopping"))
+		err := server.Shutdown(ctx)
+		<-done
+		return err
+	})
+}
+
+// closeControl ends it; its sockets stay, and who connects to them waits. It may be called again.
+func (s *server) closeControl(ctx context.Context) error {
+	s.control.mu.Lock()
+	defer s.control.mu.Unlock()
+	var errs []error
+	for i := len(s.control.stops) - 1; i >= 0; i-- {
+		part := s.control.stops[i]
+		bounded, cancel := context.WithTimeout(ctx, part.time)
+		if err := part.run(bounded); err != nil {
+			errs = append(errs, fmt.Errorf("stop the %s: %w", part.name, err))
+		}
+		cancel()
+	}
+	s.control.stops = nil
+	return errors.Join(errs...)
+}

@@ -1,0 +1,129 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+
+	"apibuilder/deploy"
+	"apibuilder/metrics"
+	"apibuilder/sandbox"
+	"apibuilder/store"
+)
+
+// scrapeTimeout bounds what one scrape may wait for the database.
+const scrapeTimeout = 2 * time.Second
+
+// openMetrics makes what counts. It comes before the parts that count.
+func (s *server) openMetrics(ctx context.Context) error {
+	v := version()
+	s.metrics = metrics.New(v.Version, v.Commit)
+	if s.options.metricsListen == "" {
+		return nil
+	}
+	l, err := s.listen(ctx, "metrics-listen", s.options.metricsListen)
+	if err != nil {
+		return err
+	}
+	s.onStop("metrics listener", closer(l))
+	s.metricsListener = l
+	return nil
+}
+
+// serveMetrics lets Prometheus in where there is a door for it.
+func (s *server) serveMetrics() {
+	if s.metricsListener == nil {
+		return
+	}
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", s.metrics.Handler())
+	server := &http.Server{
+		Handler: mux, ReadHeaderTimeout: 10 * time.Second, WriteTimeout: time.Minute, IdleTimeout: 2 * time.Minute,
+		ErrorLog: zap.NewStdLog(s.log.Named("metrics")),
+	}
+	done := s.run("metrics", func() error { return server.Serve(s.metricsListener) })
+	s.onStop("metrics", func(ctx context.Context) error {
+		err := server.Shutdown(ctx)
+		<-done
+		return err
+	})
+}
+
+// watchState has what is not counted asked for at every scrape.
+func (s *server) watchState() {
+	s.metrics.Watch(metrics.State{
+		Running:      s.eachSandbox,
+		Name:         s.newNames().of,
+		Warm:         s.manager.Warm,
+		Pending:      s.journal.Pending,
+		JournalBytes: s.journal.Bytes,
+		Database: func() bool {
+			ctx, cancel := context.WithTimeout(context.Background(), scrapeTimeout)
+			defer cancel()
+			return s.store.Ping(ctx) == nil
+		},
+	})
+}
+
+func (s *server) countDeploy(r deploy.Result, err error) {
+	var refused *deploy.Error
+	switch {
+	case err == nil:
+		s.metrics.Deployed(r.BuildTime, r.StartTime)
+	case errors.As(err, &refused):
+		s.metrics.DeployFailed(refused.Reason)
+	default:
+		s.metrics.DeployFailed("internal")
+	}
+}
+
+// names remembers the names of APIs, which never change.
+type names struct {
+	store store.Store
+
+	mu    sync.Mutex
+	known map[string]string // by id
+}
+
+func (s *server) newNames() *names { return &names{store: s.store, known: map[string]string{}} }
+
+// of returns the name of an API, or nothing where it cannot be had.
+func (n *names) of(id string) string {
+	n.mu.Lock()
+	name, ok := n.known[id]
+	n.mu.Unlock()
+	if ok {
+		return name
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), scrapeTimeout)
+	defer cancel()
+	api, err := n.store.API(ctx, id)
+	if err != nil {
+		return ""
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if len(n.known) >= metrics.MaxAPIs {
+		clear(n.known)
+	}
+	n.known[id] = api.Name
+	return api.Name
+}
+
+// eachSandbox tells what every running sandbox uses. One that ends meanwhile uses nothing.
+func (s *server) eachSandbox(each func(metrics.Sandbox)) {
+	s.manager.Each(func(api string, i *sandbox.Instance, inflight int64) {
+		stats, err := i.Stats()
+		if err != nil {
+			stats = sandbox.Stats{}
+		}
+		each(metrics.Sandbox{
+			API: api, InFlight: inflight, MemoryBytes: stats.MemoryBytes,
+			CPUSeconds: stats.CPUTime.Seconds(), ThrottledSeconds: stats.Throttled.Seconds(),
+		})
+	})
+}

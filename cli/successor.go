@@ -1,0 +1,70 @@
+package cli
+
+import (
+	"context"
+	"os"
+
+	"go.uber.org/zap"
+
+	"apibuilder/admin"
+	"apibuilder/handover"
+)
+
+// holder hands this server on to a successor. It implements handover.Holder.
+type holder struct{ *server }
+
+// openSuccessor lets a successor come.
+func (s *server) openSuccessor(context.Context) error {
+	listener, err := admin.ListenRoot(s.data.path, handoverSocket)
+	if err != nil {
+		return err
+	}
+	giver := handover.Give(listener, holder{s})
+	s.onStop("handing on", func(context.Context) error { return giver.Close() })
+	return nil
+}
+
+// Offer waits until this server's own predecessor is gone: there are two seats.
+func (h holder) Offer(ctx context.Context) (handover.Offer, error) {
+	select {
+	case <-h.alone:
+	case <-ctx.Done():
+		return handover.Offer{}, ctx.Err()
+	}
+	offer := handover.Offer{Seat: int(h.seat), PID: os.Getpid()}
+	lock, err := h.data.share()
+	if err != nil {
+		return offer, err
+	}
+	offer.Sockets = append(offer.Sockets, handover.Socket{Name: lockSocket, File: lock})
+	for _, b := range h.bound {
+		socket, err := b.file()
+		if err != nil {
+			offer.Close()
+			return handover.Offer{}, err
+		}
+		offer.Sockets = append(offer.Sockets, socket)
+	}
+	return offer, nil
+}
+
+// Freeze ends the management API, deploys under way with it, and the following of a database's rows.
+func (h holder) Freeze(ctx context.Context) error {
+	h.log.Info("another server takes over: no more changes here")
+	return h.closeControl(ctx)
+}
+
+// Thaw takes changes again.
+func (h holder) Thaw() {
+	h.log.Warn("the server that was to take over has failed; this one goes on")
+	if err := h.openControl(context.Background()); err != nil {
+		h.failed <- err
+	}
+}
+
+// Leave has the server stop as it does on SIGTERM, but that its sockets live on.
+func (h holder) Leave() {
+	h.log.Info("another server has taken over; draining", zap.Int("pid", os.Getpid()))
+	h.local.Keep()
+	close(h.succeeded)
+}

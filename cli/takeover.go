@@ -1,0 +1,169 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"go.uber.org/zap"
+	"golang.org/x/sys/unix"
+
+	"apibuilder/admin"
+	"apibuilder/handover"
+	"apibuilder/usage"
+)
+
+// lockSocket names the descriptor that carries the data directory's lock.
+const lockSocket = "data-dir"
+
+// predecessor is the server that this one takes over from. The zero value is none.
+type predecessor struct {
+	claim *handover.Claim
+	offer handover.Offer
+}
+
+// take takes a socket out of what the predecessor handed on.
+func (p *predecessor) take(name, address string) handover.Socket {
+	i := slices.IndexFunc(p.offer.Sockets, func(s handover.Socket) bool { return s.Name == name && s.Address == address })
+	if i < 0 {
+		return handover.Socket{}
+	}
+	socket := p.offer.Sockets[i]
+	p.offer.Sockets = slices.Delete(p.offer.Sockets, i, i+1)
+	return socket
+}
+
+// drop closes what nobody took.
+func (p *predecessor) drop() {
+	p.offer.Close()
+	p.offer.Sockets = nil
+}
+
+// openPredecessor asks the running server for its sockets. No server to ask is no error: then this is an ordinary start.
+func (s *server) openPredecessor(ctx context.Context) error {
+	if !s.options.takeOver {
+		return nil
+	}
+	conn, err := dialHandover(s.data.path)
+	if errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ECONNREFUSED) {
+		s.log.Info("there is no server to take over from")
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("reach the running server: %w", err)
+	}
+	s.predecessor.claim, s.predecessor.offer, err = handover.Ask(ctx, conn)
+	if err != nil {
+		return err
+	}
+	s.onStop("handing over", func(context.Context) error {
+		s.predecessor.drop()
+		return s.predecessor.claim.Close()
+	})
+	s.seat = seat(s.predecessor.offer.Seat).other()
+	s.log.Info("taking over", zap.Int("from_pid", s.predecessor.offer.PID))
+	return nil
+}
+
+func dialHandover(dir string) (*net.UnixConn, error) {
+	at, err := admin.OpenDirectory(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer at.Close()
+	return net.DialUnix("unix", nil, &net.UnixAddr{Name: at.At(handoverSocket), Net: "unix"})
+}
+
+// lockData takes the data directory's lock, or a share of the predecessor's: its descriptor is of the same open file, so that
+// the lock lasts until both are closed, and no third server ever gets it.
+func (s *server) lockData() error {
+	if socket := s.predecessor.take(lockSocket, ""); socket.File != nil {
+		s.data.file = socket.File
+		return nil
+	}
+	return s.data.lock()
+}
+
+// freezePredecessor has the predecessor change nothing from here on: everything that could fail has been tried.
+func (s *server) freezePredecessor(ctx context.Context) error {
+	if s.predecessor.claim == nil {
+		return nil
+	}
+	return s.predecessor.claim.Freeze(ctx)
+}
+
+// leavePredecessor tells the predecessor that consumers are served here.
+func (s *server) leavePredecessor(ctx context.Context) error {
+	if s.predecessor.claim == nil {
+		return nil
+	}
+	if err := s.predecessor.claim.Serving(ctx); err != nil {
+		return err
+	}
+	return s.local.Own()
+}
+
+// openLeft cares for what the other seat's server left or will leave: groups, sockets, and usage records that the store does
+// not have. With a predecessor that happens when its process has ended.
+func (s *server) openLeft(ctx context.Context) error {
+	other := s.seat.other()
+	if s.predecessor.claim == nil {
+		if err := other.clean(ctx, s.data); err != nil {
+			return err
+		}
+	}
+	life, end := context.WithCancel(context.WithoutCancel(ctx))
+	done := make(chan struct{})
+	s.alone = make(chan struct{})
+	go func() {
+		defer close(done)
+		if s.predecessor.claim != nil {
+			select {
+			case <-s.predecessor.claim.Ended():
+			case <-life.Done():
+				return
+			}
+			s.log.Info("the server that was taken over has ended", zap.Int("pid", s.predecessor.offer.PID))
+			if err := other.clean(life, s.data); err != nil {
+				s.log.Error("clean up after the server that was taken over", zap.Error(err))
+			}
+		}
+		if err := s.deliverLeft(life, s.data.join(other.journal())); err != nil && life.Err() == nil {
+			s.log.Error("deliver usage records of another server", zap.Error(err))
+		}
+		close(s.alone)
+	}()
+	s.onStop("care for what another server left", func(ctx context.Context) error {
+		end()
+		select {
+		case <-done:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	})
+	return nil
+}
+
+// deliverLeft gives the store what is in another seat's journal, and waits for the store as long as that takes.
+func (s *server) deliverLeft(ctx context.Context, dir string) error {
+	left, err := filepath.Glob(filepath.Join(dir, "usage-*.log"))
+	if err != nil || len(left) == 0 {
+		return err
+	}
+	journal, err := usage.Open(dir, s.store, usage.Options{Log: s.log.Named("usage")})
+	if err != nil {
+		return err
+	}
+	if err := journal.Start(ctx); err != nil {
+		return err
+	}
+	err = journal.Flush(ctx)
+	stopCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+	defer cancel()
+	return errors.Join(err, journal.Stop(stopCtx))
+}

@@ -1,0 +1,154 @@
+package gateway
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// admission counts the requests under way and decides which may go on, wait, or are refused.
+//
+// All of them share Limits.Requests. An API may have as many as are free for everybody: it is refused a further one when it
+// has more than are left. So one API that is flooded gets half of them and leaves the other half, two get a third each and
+// leave a third, and however many are flooded, one that is not finds room (dynamic thresholds, Choudhury and Hahne,
+// IEEE/ACM Transactions on Networking 6(2), 1998). Of an API's requests, APIRequests are with its program; the next ones
+// wait in the order of their arrival.
+//
+// The zero value is ready. Safe for concurrent use.
+type admission struct {
+	mu     sync.Mutex
+	inside int
+	lines  map[string]*line // of the APIs that have requests
+}
+
+// line is what admission knows of one API.
+type line struct {
+	inside  int // with those that wait
+	running int
+	most    int            // running at a time; 0: no bound
+	keys    map[string]int // requests by key, where that is bounded
+	waiting []chan struct{}
+}
+
+// place is what a request holds while it is under way; leave gives it back. The zero place holds nothing.
+type place struct {
+	admission *admission
+	api, key  string
+	line      *line
+}
+
+// enter takes a place for a request, or returns the word why there is none. It waits in the API's queue at most for wait,
+// and while ctx lives: then the error is the context's.
+func (a *admission) enter(ctx context.Context, api, key string, l Limits, wait time.Duration) (place, string, error) {
+	p, turn, word := a.join(api, key, l)
+	if turn == nil {
+		return p, word, nil
+	}
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-turn:
+		return p, "", nil
+	case <-timer.C:
+		word = wordQueueTimeout
+	case <-ctx.Done():
+	}
+	p.giveUp(turn)
+	return place{}, word, ctx.Err()
+}
+
+// join counts a request in. turn is not nil when it has to wait until that is closed.
+func (a *admission) join(api, key string, l Limits) (p place, turn chan struct{}, word string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	at := a.lines[api]
+	if at == nil {
+		at = &line{}
+	}
+	switch {
+	case l.Requests > 0 && at.inside >= l.Requests-a.inside:
+		return place{}, nil, wordOverloaded
+	case l.KeyRequests > 0 && key != "" && at.keys[key] >= l.KeyRequests:
+		return place{}, nil, wordTooManyAtOnce
+	}
+	at.most = l.APIRequests
+	at.admitLocked() // the bound may have been raised
+	mustWait := at.most > 0 && at.running >= at.most
+	if mustWait && len(at.waiting) >= l.Queue {
+		return place{}, nil, wordQueueFull
+	}
+	if l.KeyRequests <= 0 {
+		key = ""
+	}
+	if key != "" {
+		if at.keys == nil {
+			at.keys = make(map[string]int)
+		}
+		at.keys[key]++
+	}
+	if a.lines == nil {
+		a.lines = make(map[string]*line)
+	}
+	a.lines[api] = at
+	a.inside++
+	at.inside++
+	p = place{a, api, key, at}
+	if !mustWait {
+		at.running++
+		return p, nil, ""
+	}
+	turn = make(chan struct{})
+	at.waiting = append(at.waiting, turn)
+	return p, turn, ""
+}
+
+// admitLocked lets those go on that have waited longest, as far as there is room.
+func (l *line) admitLocked() {
+	for len(l.waiting) > 0 && (l.most <= 0 || l.running < l.most) {
+		close(l.waiting[0])
+		l.waiting[0] = nil
+		l.waiting = l.waiting[1:]
+		l.running++
+	}
+}
+
+// giveUp takes a request out of the queue, or gives the place back that it got meanwhile.
+func (p place) giveUp(turn chan struct{}) {
+	a := p.admission
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for i, other := range p.line.waiting {
+		if other == turn {
+			p.line.waiting = append(p.line.waiting[:i:i], p.line.waiting[i+1:]...)
+			p.line.running++ // which leaveLocked takes back
+			break
+		}
+	}
+	p.leaveLocked()
+}
+
+// leave gives the place back. It is called once.
+func (p place) leave() {
+	if p.admission == nil {
+		return
+	}
+	p.admission.mu.Lock()
+	defer p.admission.mu.Unlock()
+	p.leaveLocked()
+}
+
+func (p place) leaveLocked() {
+	l := p.line
+	if p.key != "" {
+		if l.keys[p.key]--; l.keys[p.key] == 0 {
+			delete(l.keys, p.key)
+		}
+	}
+	p.admission.inside--
+	l.inside--
+	l.running--
+	l.admitLocked()
+	if l.inside == 0 {
+		delete(p.admission.lines, p.api)
+	}
+}

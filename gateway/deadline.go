@@ -1,0 +1,45 @@
+package gateway
+
+import (
+	"sync"
+	"time"
+)
+
+// deadline is one direction's deadline of a connection. net/http moves deadlines several times for each request, nearly
+// always to later, and each time costs the runtime a timer. So a deadline that is moved to later stays where it was, and
+// whoever meets it too early moves it then. Safe for concurrent use; a zero time is none.
+type deadline struct {
+	set   func(time.Time) error // of the connection
+	eager bool                  // the connection does not outlive a timeout: every move is made at once
+
+	mu    sync.Mutex
+	want  time.Time
+	armed time.Time // what the connection was told
+}
+
+// move sets the deadline.
+func (d *deadline) move(t time.Time) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.want = t
+	sooner := !d.armed.IsZero() && (t.IsZero() || !t.Before(d.armed))
+	if !d.eager && (sooner && time.Now().Before(d.armed) || t.IsZero() && d.armed.IsZero()) {
+		return nil
+	}
+	d.armed = t
+	return d.set(t)
+}
+
+// early reports whether a timeout came before the deadline that is wanted, which then holds.
+func (d *deadline) early() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !d.want.IsZero() && !time.Now().Before(d.want) {
+		return false
+	}
+	if d.want.Equal(d.armed) { // somebody else moved it meanwhile
+		return true
+	}
+	d.armed = d.want
+	return d.set(d.want) == nil
+}

@@ -1,0 +1,127 @@
+package gateway
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"io"
+	"net"
+	"testing"
+	"time"
+)
+
+// frameSwitch agrees to an upgrade, sends what it is given, and waits for the consumer's end.
+func frameSwitch(text string, end bool) func(net.Conn, *bufio.Reader) {
+	return func(conn net.Conn, r *bufio.Reader) {
+		if _, err := readHead(r); err != nil {
+			return
+		}
+		_, _ = io.WriteString(conn, switching+text)
+		if !end {
+			_, _ = io.Copy(io.Discard, r)
+		}
+	}
+}
+
+func TestCutWebSocketsAreTold(t *testing.T) {
+	for name, c := range map[string]struct {
+		sent   string
+		retire bool
+		want   string
+	}{
+		"between frames": {"\x81\x02hi", false, "\x81\x02hi\x88\x0a\x03\xe9draining"},
+		"another server": {"\x81\x02hi", true, "\x81\x02hi\x88\x0a\x03\xf4draining"},
+		"within a frame": {"\x81\x05hi", false, "\x81\x05hi"},
+		"after a close":  {"\x88\x02\x03\xe8", false, "\x88\x02\x03\xe8"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := newRawDoor(t, Config{}, frameSwitch(c.sent, false))
+			w := d.upgrade("")
+			w.head("GET")
+			got := make([]byte, len(c.sent))
+			if _, err := io.ReadFull(w.r, got); err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+			defer cancel()
+			if c.retire {
+				d.gateway.Retire(ctx)
+			}
+			rest := make(chan []byte, 1)
+			go func() {
+				b, _ := io.ReadAll(w.r)
+				_ = w.Close()
+				rest <- b
+			}()
+			_ = d.gateway.Drain(ctx)
+			if got := string(got) + string(<-rest); got != c.want {
+				t.Errorf("the consumer read %q, want %q", got, c.want)
+			}
+		})
+	}
+}
+
+// A program that ends without a word leaves its consumers with the gateway's.
+func TestWebSocketOfAProgramThatEnds(t *testing.T) {
+	d := newRawDoor(t, Config{ExitWait: 10 * time.Millisecond}, frameSwitch("\x81\x02hi", true))
+	w := d.upgrade("")
+	w.head("GET")
+	got, err := io.ReadAll(w.r)
+	if want := "\x81\x02hi\x88\x23\x03\xf3the program closed the connection"; err != nil || string(got) != want {
+		t.Errorf("the consumer read %q, %v, want %q", got, err, want)
+	}
+}
+
+// FuzzFrames cuts a stream of frames in pieces: where they end does not depend on that.
+func FuzzFrames(f *testing.F) {
+	f.Add([]byte("\x81\x02hi\x88\x0a\x03\xe9draining"), uint8(3))
+	f.Add(append([]byte("\x82\x7e\x01\x00"), make([]byte, 256)...), uint8(1))
+	f.Add([]byte("\x81\xff\xff\xff\xff\xff\xff\xff\xff\xff1234"), uint8(2))
+	f.Fuzz(func(t *testing.T, stream []byte, piece uint8) {
+		var whole, pieces frames
+		whole.pass(stream)
+		for rest := stream; len(rest) > 0; {
+			n := min(len(rest), int(piece%16)+1)
+			pieces.pass(rest[:n])
+			rest = rest[n:]
+		}
+		if whole != pieces {
+			t.Errorf("%+v in one piece, %+v in pieces", whole, pieces)
+		}
+		if between, closed := parseFrames(stream); between != whole.between() || closed != whole.closed {
+			t.Errorf("between %v, closed %v; want %v, %v", whole.between(), whole.closed, between, closed)
+		}
+	})
+}
+
+// parseFrames is the same from the text of RFC 6455, with all bytes at hand.
+func parseFrames(s []byte) (between, closed bool) {
+	for len(s) >= 2 {
+		head, size := 2, uint64(s[1]&0x7f)
+		switch size {
+		case 126:
+			head = 4
+		case 127:
+			head = 10
+		}
+		if len(s) < head {
+			return false, closed
+		}
+		if head > 2 {
+			size = 0
+			for _, b := range s[2:head] {
+				size = size<<8 | uint64(b)
+			}
+		}
+		closed = closed || s[0]&0x0f == 8
+		if s[1]&0x80 != 0 {
+			size = min(size, 1<<63) + 4
+		}
+		s = s[head:]
+		if uint64(len(s)) < size {
+			return false, closed
+		}
+		s = s[size:]
+	}
+	return bytes.Equal(s, nil), closed
+}

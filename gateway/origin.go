@@ -1,0 +1,133 @@
+package gateway
+
+import (
+	"net/http"
+	"net/netip"
+	"strings"
+)
+
+// origin is where a request comes from, as far as it can be believed: from the connection, and from what trusted proxies
+// say, and at which of an API's addresses it has arrived. A consumer's own words are in none of it but the host.
+type origin struct {
+	client netip.Addr // invalid: unknown
+	proto  string     // http or https
+	host   string     // as the consumer wrote it; empty: HTTP/1.0 without one
+	prefix string     // below which the API is at this address; a slash alone at its own
+	sub    bool       // the address is below the domain that APIs share
+	broken bool       // a consumer wrote into the proxies' field what keeps them from being read
+}
+
+// originOf reads a request's origin. Of X-Forwarded-For, of X-Forwarded-Proto and -Host, or of Forwarded when the
+// configuration says so, it takes what trusted proxies have written: a list is read from its end, where the nearest has
+// written, up to the first address that is not trusted, which is the consumer's. The other kind of fields is never
+// looked at, because a proxy that writes one kind passes the other on as its consumer has sent it.
+func originOf(r *http.Request, c *Config) origin {
+	o := origin{client: addrOf(r.RemoteAddr), proto: "http", host: r.Host}
+	if r.TLS != nil {
+		o.proto = "https"
+	}
+	switch {
+	case !c.TrustedProxies.trust(o.client):
+	case c.ReadForwarded:
+		o.readForwarded(r.Header["Forwarded"], c.TrustedProxies)
+	default:
+		o.readXForwarded(r.Header, c.TrustedProxies)
+	}
+	return o
+}
+
+func (o *origin) readXForwarded(h http.Header, trusted Proxies) {
+	hops := 0
+	for addresses := listOf(h["X-Forwarded-For"]); hops < len(addresses) && trusted.trust(o.client); hops++ {
+		addr := addrOf(addresses[len(addresses)-1-hops])
+		if !addr.IsValid() {
+			break
+		}
+		o.client = addr
+	}
+	o.setProto(ofHop(listOf(h["X-Forwarded-Proto"]), hops))
+	o.setHost(ofHop(listOf(h["X-Forwarded-Host"]), hops))
+}
+
+// ofHop is what the farthest trusted proxy has written into a list, to which each proxy adds, or which each replaces.
+func ofHop(list []string, hops int) string {
+	switch {
+	case len(list) == 0:
+		return ""
+	case hops == 0 || hops > len(list):
+		return list[len(list)-1]
+	}
+	return list[len(list)-hops]
+}
+
+// listOf are the members of a list-valued field (RFC 9110, 5.6.1).
+func listOf(values []string) []string {
+	var list []string
+	for _, value := range values {
+		for member := range strings.SplitSeq(value, ",") {
+			if member = strings.Trim(member, " \t"); member != "" {
+				list = append(list, member)
+			}
+		}
+	}
+	return list
+}
+
+func (o *origin) readForwarded(values []string, trusted Proxies) {
+	elements, ok := parseForwarded(strings.Join(values, ","))
+	if !ok {
+		o.broken = true
+		return
+	}
+	for i := len(elements) - 1; i >= 0 && trusted.trust(o.client); i-- {
+		o.setProto(elements[i].proto)
+		o.setHost(elements[i].host)
+		addr := addrOf(elements[i].node)
+		if !addr.IsValid() { // RFC 7239, 6: "unknown", or a name that the proxy has made up
+			return
+		}
+		o.client = addr
+	}
+}
+
+func (o *origin) setProto(proto string) {
+	switch proto = strings.ToLower(proto); proto {
+	case "http", "https":
+		o.proto = proto
+	}
+}
+
+func (o *origin) setHost(host string) {
+	if host != "" {
+		o.host = host
+	}
+}
+
+// possible reports whether the request can be served: from wherever it comes, it must say for whom it is.
+func (o *origin) possible() bool {
+	_, ok := hostnameOf(o.host)
+	return !o.broken && (ok || o.host == "")
+}
+
+// set puts on a program's request where it comes from. Of the addresses on its way the consumer's alone is told: programs
+// believe the first, wherever it stands.
+func (o *origin) set(h *ownFields) {
+	forwarded := make([]byte, 0, 64)
+	if o.client.IsValid() {
+		client := o.client.String()
+		h.set("X-Forwarded-For", client)
+		forwarded = append(forwarded, "for="...)
+		if o.client.Is6() {
+			client = `"[` + client + `]"`
+		}
+		forwarded = append(append(forwarded, client...), ';')
+	}
+	if o.host != "" {
+		h.set("X-Forwarded-Host", o.host)
+		forwarded = append(append(append(forwarded, `host="`...), o.host...), `";`...)
+	}
+	h.set("X-Forwarded-Prefix", o.prefix)
+	h.set("X-Forwarded-Proto", o.proto)
+	forwarded = append(append(forwarded, "proto="...), o.proto...)
+	h.set("Forwarded", string(forwarded))
+}

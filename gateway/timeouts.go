@@ -1,0 +1,71 @@
+package gateway
+
+import (
+	"cmp"
+	"context"
+	"time"
+
+	"apibuilder/store"
+)
+
+// Timeouts bound the waits of one request. A zero field means its default. docs/limits.md has the same table for operators.
+type Timeouts struct {
+	// Connect bounds the wait for a connection to the program: its backlog may be full. Default 10s.
+	Connect time.Duration
+	// FirstByte bounds the wait for the program's response header. While a body is being uploaded it starts again with
+	// each piece. Default 60s.
+	FirstByte time.Duration
+	// Upload bounds the wait for the next piece of a request body that the program wants. Default 60s.
+	Upload time.Duration
+	// Stream ends an answer or an upgraded connection on which nothing moved for so long. Default 5m.
+	Stream time.Duration
+	// Total bounds a request from its arrival at the program to the last byte of the answer. Default: none.
+	Total time.Duration
+	// Queue bounds the wait for a place among an API's requests. Default 10s.
+	Queue time.Duration
+}
+
+func (t Timeouts) withDefaults() Timeouts {
+	return Timeouts{
+		Connect:   cmp.Or(t.Connect, 10*time.Second),
+		FirstByte: cmp.Or(t.FirstByte, 60*time.Second),
+		Upload:    cmp.Or(t.Upload, 60*time.Second),
+		Stream:    cmp.Or(t.Stream, 5*time.Minute),
+		Total:     t.Total,
+		Queue:     cmp.Or(t.Queue, 10*time.Second),
+	}
+}
+
+// of are the timeouts of an API: its own, where its owner has set them.
+func (t Timeouts) of(o *store.Options) Timeouts {
+	return Timeouts{
+		Connect:   cmp.Or(o.ConnectTimeout, t.Connect),
+		FirstByte: cmp.Or(o.RequestTimeout, t.FirstByte),
+		Upload:    cmp.Or(o.UploadTimeout, t.Upload),
+		Stream:    cmp.Or(o.StreamTimeout, t.Stream),
+		Total:     cmp.Or(o.TotalTimeout, t.Total),
+		Queue:     cmp.Or(o.QueueTimeout, t.Queue),
+	}
+}
+
+type connectKey struct{}
+
+// connectContext carries the Connect timeout to the Transport, which alone knows whether it connects.
+type connectContext struct {
+	context.Context
+	limit time.Duration
+}
+
+// Value implements context.Context.
+func (c *connectContext) Value(key any) any {
+	if key == (connectKey{}) {
+		return c.limit
+	}
+	return c.Context.Value(key)
+}
+
+// connectLimit is the Connect timeout of a request; the default when it has none.
+func connectLimit(ctx context.Context) time.Duration {
+	limit, _ := ctx.Value(connectKey{}).(time.Duration)
+	return cmp.Or(limit, Timeouts{}.withDefaults().Connect)
+}

@@ -1,0 +1,114 @@
+package handover
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+)
+
+// servingTimeout is what a successor may take between Freeze and Serving.
+const servingTimeout = 2 * time.Minute
+
+// Holder is a server that hands on. Its methods are called one after the other.
+type Holder interface {
+	// Offer returns what it hands on; Serve closes the descriptors. It may wait until it can, no longer than ctx.
+	Offer(ctx context.Context) (Offer, error)
+	// Freeze stops everything that changes something, and goes on serving. Its error ends the handing over.
+	Freeze(ctx context.Context) error
+	// Thaw undoes Freeze: the successor failed.
+	Thaw()
+	// Leave says that the successor serves. It must not wait for the end of the server.
+	Leave()
+}
+
+// Giver answers successors on a listener. Make one with Give.
+type Giver struct {
+	listener net.Listener
+	holder   Holder
+	life     context.Context
+	end      context.CancelFunc
+	done     chan struct{}
+	last     *net.UnixConn // of the successor that serves: its end tells that this process has ended
+}
+
+// Give serves successors that connect to l until Close; one at a time.
+func Give(l net.Listener, h Holder) *Giver {
+	g := &Giver{listener: l, holder: h, done: make(chan struct{})}
+	g.life, g.end = context.WithCancel(context.Background())
+	go func() {
+		defer close(g.done)
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			if g.serve(conn.(*net.UnixConn)) {
+				return
+			}
+		}
+	}()
+	return g
+}
+
+// Close ends the listener and whoever is being served. The stream to a successor that serves stays open until the process
+// ends. It may be called twice.
+func (g *Giver) Close() error {
+	g.end()
+	err := g.listener.Close()
+	<-g.done
+	if errors.Is(err, net.ErrClosed) {
+		return nil
+	}
+	return err
+}
+
+// serve reports whether the successor has taken over.
+func (g *Giver) serve(conn *net.UnixConn) bool {
+	stop := context.AfterFunc(g.life, func() { _ = conn.Close() })
+	if err := g.give(conn); err != nil {
+		_ = send(conn, message{Error: err.Error()}) // it may have gone
+		stop()
+		_ = conn.Close()
+		return false
+	}
+	stop()
+	g.last = conn
+	return true
+}
+
+func (g *Giver) give(conn *net.UnixConn) error {
+	if _, err := receive(conn, wordAsk, servingTimeout); err != nil {
+		return err
+	}
+	offer, err := g.holder.Offer(g.life)
+	if err != nil {
+		return err
+	}
+	err = send(conn, message{Word: wordOffer, Seat: offer.Seat, PID: offer.PID, Sockets: offer.Sockets})
+	offer.Close()
+	if err != nil {
+		return fmt.Errorf("send the sockets: %w", err)
+	}
+	if _, err := receive(conn, wordPrepared, 0); err != nil { // a start takes as long as it takes
+		return err
+	}
+	if err := g.holder.Freeze(g.life); err != nil {
+		g.holder.Thaw()
+		return err
+	}
+	err = send(conn, message{Word: wordYours})
+	if err == nil {
+		_, err = receive(conn, wordServing, servingTimeout)
+	}
+	if err == nil {
+		err = send(conn, message{Word: wordLeaving})
+	}
+	if err != nil {
+		g.holder.Thaw()
+		return err
+	}
+	g.holder.Leave()
+	return nil
+}

@@ -1,0 +1,80 @@
+package handover
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"time"
+)
+
+// answerTimeout is what the server may take for each answer: it may wait for its own predecessor's end, and ends deploys.
+const answerTimeout = 3 * time.Minute
+
+// Claim is a successor's side. Its methods are called one after the other, but for Close and Ended.
+type Claim struct {
+	conn  *net.UnixConn
+	ended chan struct{}
+}
+
+// Ask asks the server at the other end of conn for its sockets. The caller closes the descriptors and the Claim, which
+// takes conn over.
+func Ask(ctx context.Context, conn *net.UnixConn) (*Claim, Offer, error) {
+	c := &Claim{conn: conn, ended: make(chan struct{})}
+	defer c.within(ctx)()
+	err := send(conn, message{Word: wordAsk})
+	var m message
+	if err == nil {
+		m, err = receive(conn, wordOffer, answerTimeout)
+	}
+	if err == nil && m.Seat != 0 && m.Seat != 1 {
+		err = fmt.Errorf("it sits in place %d", m.Seat)
+		Offer{Sockets: m.Sockets}.Close()
+	}
+	if err != nil {
+		_ = conn.Close()
+		return nil, Offer{}, fmt.Errorf("ask the running server for its sockets: %w", err)
+	}
+	return c, Offer{Seat: m.Seat, PID: m.PID, Sockets: m.Sockets}, nil
+}
+
+// within has the end of ctx break off what is under way, until the function that it returns is called.
+func (c *Claim) within(ctx context.Context) func() bool {
+	return context.AfterFunc(ctx, func() { _ = c.conn.Close() })
+}
+
+// Freeze tells the server that everything is prepared. From its return on the server changes nothing any more.
+func (c *Claim) Freeze(ctx context.Context) error {
+	defer c.within(ctx)()
+	err := send(c.conn, message{Word: wordPrepared})
+	if err == nil {
+		_, err = receive(c.conn, wordYours, answerTimeout)
+	}
+	if err != nil {
+		return fmt.Errorf("take over from the running server: %w", err)
+	}
+	return nil
+}
+
+// Serving tells the server that this process serves. On an error the server goes on, and this process must end.
+func (c *Claim) Serving(ctx context.Context) error {
+	stop := c.within(ctx)
+	err := send(c.conn, message{Word: wordServing})
+	if err == nil {
+		_, err = receive(c.conn, wordLeaving, answerTimeout)
+	}
+	if err != nil || !stop() {
+		return fmt.Errorf("take over from the running server: %w", err)
+	}
+	go func() {
+		defer close(c.ended)
+		_, _ = io.Copy(io.Discard, c.conn)
+	}()
+	return nil
+}
+
+// Ended is closed when the server's process has ended, or with Close; after Serving only.
+func (c *Claim) Ended() <-chan struct{} { return c.ended }
+
+// Close gives up. It may be called again, and after Serving.
+func (c *Claim) Close() error { return c.conn.Close() }

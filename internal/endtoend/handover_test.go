@@ -1,0 +1,167 @@
+package endtoend
+
+import (
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"apibuilder/sandbox/nsjail"
+)
+
+// waitEnd waits until a server that was taken over has ended by itself.
+func (s *server) waitEnd() {
+	s.t.Helper()
+	timer := time.AfterFunc(90*time.Second, func() { _ = s.cmd.Process.Kill() })
+	defer timer.Stop()
+	if err := s.cmd.Wait(); err != nil {
+		s.t.Fatalf("the server that was taken over ended with %v\n%s", err, s.stderr)
+	}
+}
+
+// TestANewBinaryTakesOver replaces the server twice under load. No connection is refused and no request fails.
+func TestANewBinaryTakesOver(t *testing.T) {
+	dir := dataDir(t)
+	options := []string{"--no-example", "--drain-timeout", "1s"}
+	old := serve(t, dir, options...)
+	d := old.deploy("echo", echo, "websockets\n")
+	l := startLoad(t, d, 4, 2, 4)
+	l.more(100)
+
+	// What fails before it serves changes nothing.
+	failing := exec.Command(binary, "serve", "--take-over", "--data-dir", dir, "--listen", "127.0.0.1:0", "--database-url",
+		"postgres://nobody@127.0.0.1:1/none?connect_timeout=1")
+	if out, err := failing.CombinedOutput(); err == nil {
+		t.Fatalf("a server without its database took over:\n%s", out)
+	}
+	l.more(50)
+	// Without being asked to, nobody takes over.
+	second := exec.Command(binary, "serve", "--data-dir", dir, "--listen", "127.0.0.1:0")
+	if out, err := second.CombinedOutput(); err == nil || !strings.Contains(string(out), "another server uses") {
+		t.Fatalf("a second server: %v\n%s", err, out)
+	}
+
+	for range 2 {
+		next := serve(t, dir, append(options, "--take-over")...)
+		if next.url != old.url {
+			t.Fatalf("it listens at %s, not at %s", next.url, old.url)
+		}
+		l.more(100)
+		if again := next.deploy("echo", echo+"\n# again\n", "websockets\n"); again.ID != d.ID {
+			t.Errorf("deployed as %s", again.ID)
+		}
+		old.waitEnd()
+		l.more(100)
+		old = next
+	}
+	for _, f := range l.stop() {
+		t.Errorf("failed: %v", f)
+	}
+	t.Logf("%d requests, %d messages, %d WebSockets closed in order", l.answered.Load(), l.echoed.Load(), l.closed.Load())
+	if l.closed.Load() == 0 {
+		t.Error("no WebSocket was told that it ends")
+	}
+	old.checkUsage(l.answered.Load())
+	old.stop()
+	if left := controlGroups(t, dir); len(left) > 0 {
+		t.Errorf("control groups are left: %v", left)
+	}
+}
+
+// checkUsage wants a record for each answer.
+func (s *server) checkUsage(answers int64) {
+	s.t.Helper()
+	if total := s.usageTotal(); total < answers {
+		s.t.Errorf("%d usage records for %d answers", total, answers)
+	}
+}
+
+// TestATakenOverServerMayDie kills the old server while it drains: the new one cleans up, and no usage record is lost.
+func TestATakenOverServerMayDie(t *testing.T) {
+	dir := dataDir(t)
+	old := serve(t, dir, "--no-example", "--drain-timeout", "60s")
+	d := old.deploy("echo", echo, "websockets\n")
+	l := startLoad(t, d, 0, 1, 1) // the WebSocket keeps the old one for a minute
+	l.more(50)
+	next := serve(t, dir, "--no-example", "--take-over")
+	l.more(50)
+	before := l.answered.Load()
+	if err := old.cmd.Process.Signal(syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	_ = old.cmd.Wait()
+	l.more(50)
+	for _, f := range l.stop() {
+		if f.kind != "websocket" {
+			t.Errorf("failed: %v", f)
+		}
+	}
+	deadline := time.Now().Add(30 * time.Second)
+	for next.usageTotal() < before {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d usage records for %d answers", next.usageTotal(), before)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	ofOld := func(path string) bool { return strings.Contains(path, "/"+nsjail.InstanceName(dir)+"/") }
+	for slices.ContainsFunc(controlGroups(t, dir), ofOld) {
+		if time.Now().After(deadline) {
+			t.Fatalf("control groups are left: %v", controlGroups(t, dir))
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+// TestSocketActivation starts a server on a socket that somebody else made and keeps, as systemd does: consumers that come
+// while it is restarted wait.
+func TestSocketActivation(t *testing.T) {
+	dir := dataDir(t)
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	file, err := listener.(*net.TCPListener).File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	manager, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: filepath.Join(t.TempDir(), "notify"), Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { manager.Close() })
+	start := func() *server {
+		cmd := exec.Command("sh", "-c", `export LISTEN_PID=$$ LISTEN_FDS=1; exec "$0" "$@"`,
+			binary, "serve", "--json", "--no-example", "--data-dir", dir)
+		cmd.ExtraFiles = []*os.File{file}
+		cmd.Env = append(os.Environ(), "NOTIFY_SOCKET="+manager.LocalAddr().String())
+		return serveBy(t, dir, cmd)
+	}
+	s := start()
+	if s.url != "http://"+listener.Addr().String() {
+		t.Fatalf("it serves at %s", s.url)
+	}
+	d := s.deploy("hello", hello, "")
+	l := startLoad(t, d, 2, 2, 0)
+	l.more(50)
+	s.stop()
+	start()
+	l.more(50)
+	for _, f := range l.stop() {
+		t.Errorf("failed: %v", f)
+	}
+	for _, want := range []string{"READY=1", "STOPPING=1", "READY=1"} {
+		buf := make([]byte, 100)
+		_ = manager.SetReadDeadline(time.Now().Add(10 * time.Second))
+		n, err := manager.Read(buf)
+		if err != nil || string(buf[:n]) != want {
+			t.Errorf("the service manager heard %q, %v: want %q", buf[:n], err, want)
+		}
+	}
+}

@@ -1,0 +1,178 @@
+// Package metrics counts what happens, for Prometheus: requests by API, starts and ends of sandboxes, deploys, and how far
+// the usage journal is behind. What is counted by API is bounded: APIs beyond MaxAPIs are counted together as "other".
+package metrics
+
+import (
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"apibuilder/sandbox"
+	"apibuilder/store"
+)
+
+// MaxAPIs is how many APIs have series of their own.
+const MaxAPIs = 2000
+
+const other = "other"
+
+// Buckets of durations in seconds: a warm answer takes a few milliseconds, a cold start some hundred, a model minutes.
+var buckets = []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60}
+
+// Metrics counts. Its methods may be called concurrently; New makes one.
+type Metrics struct {
+	registry *prometheus.Registry
+
+	requests  *prometheus.CounterVec   // api, status
+	errors    *prometheus.CounterVec   // api, type
+	durations *prometheus.HistogramVec // api
+	bytes     *prometheus.CounterVec   // api, direction
+	waits     prometheus.Histogram
+	exits     *prometheus.CounterVec // api, reason
+	deploys   *prometheus.CounterVec // result
+	builds    prometheus.Histogram
+	starts    prometheus.Histogram
+
+	mu   sync.RWMutex
+	apis map[string]*series // by id
+	rest *series
+}
+
+// series are the counters of one API, found once: looking labels up costs more than counting.
+type series struct {
+	byStatus [6]prometheus.Counter // by hundreds; 0 is everything else
+	duration prometheus.Observer
+	in, out  prometheus.Counter
+	label    string
+}
+
+// New returns a Metrics that counts nothing yet; version and commit say which program this is.
+func New(version, commit string) *Metrics {
+	m := &Metrics{
+		registry: prometheus.NewRegistry(),
+		apis:     map[string]*series{},
+		requests: counters("requests_total", "Finished requests by API and hundreds of the status.", "api", "status"),
+		errors: counters("request_errors_total",
+			"Requests that the gateway answered with an error, by API and type of the error.", "api", "type"),
+		durations: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Namespace: namespace, Name: "request_duration_seconds", Buckets: buckets,
+			Help: "Time from a request's header to the end of its answer, by API.",
+		}, []string{"api"}),
+		bytes:   counters("request_bytes_total", "Bytes of bodies, by API; in: requests, out: answers.", "api", "direction"),
+		waits:   histogram("request_start_wait_seconds", "Time that requests waited for a sandbox to start; only those that waited."),
+		exits:   counters("sandbox_exits_total", "Sandboxes that ended, by API and reason.", "api", "reason"),
+		deploys: counters("deploys_total", "Deploys by result: ok, or the reason of the failure.", "result"),
+		builds:  histogram("deploy_build_seconds", "Time that deploys took to build or find their environment."),
+		starts:  histogram("deploy_start_seconds", "Time from a deploy's start of a sandbox to its first answer."),
+	}
+	m.rest = m.seriesOf(other)
+	build := prometheus.NewGauge(prometheus.GaugeOpts{
+		Namespace: namespace, Name: "build_info", Help: "Always 1; the labels say which program this is.",
+		ConstLabels: prometheus.Labels{"version": version, "commit": commit},
+	})
+	build.Set(1)
+	m.registry.MustRegister(m.requests, m.errors, m.durations, m.bytes, m.waits, m.exits, m.deploys, m.builds, m.starts, build,
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+const namespace = "apibuilder"
+
+func counters(name, help string, labels ...string) *prometheus.CounterVec {
+	return prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Name: name, Help: help}, labels)
+}
+
+func histogram(name, help string) prometheus.Histogram {
+	return prometheus.NewHistogram(prometheus.HistogramOpts{Namespace: namespace, Name: name, Help: help, Buckets: buckets})
+}
+
+// Handler answers with all metrics in Prometheus' text format.
+func (m *Metrics) Handler() http.Handler {
+	return promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4, Timeout: 10 * time.Second})
+}
+
+// Request counts one finished request.
+func (m *Metrics) Request(u store.Usage) {
+	s := m.of(u.APIID)
+	hundreds := u.Status / 100
+	if hundreds < 0 || hundreds >= len(s.byStatus) {
+		hundreds = 0
+	}
+	s.byStatus[hundreds].Inc()
+	s.duration.Observe(u.Duration.Seconds())
+	s.in.Add(float64(max(u.BytesIn, 0)))
+	s.out.Add(float64(max(u.BytesOut, 0)))
+	if u.Error != "" {
+		m.errors.WithLabelValues(s.label, u.Error).Inc()
+	}
+	if u.StartWait > 0 {
+		m.waits.Observe(u.StartWait.Seconds())
+	}
+}
+
+// Exit counts a sandbox that ended.
+func (m *Metrics) Exit(e sandbox.Exit) {
+	m.exits.WithLabelValues(m.of(e.API).label, string(e.Reason)).Inc()
+}
+
+// Deployed counts a deploy that succeeded.
+func (m *Metrics) Deployed(build, start time.Duration) {
+	m.deploys.WithLabelValues("ok").Inc()
+	m.builds.Observe(build.Seconds())
+	m.starts.Observe(start.Seconds())
+}
+
+// DeployFailed counts a deploy that failed; reason is a word of ours.
+func (m *Metrics) DeployFailed(reason string) { m.deploys.WithLabelValues(reason).Inc() }
+
+// Forget drops the series of an API that was deleted.
+func (m *Metrics) Forget(api string) {
+	m.mu.Lock()
+	_, known := m.apis[api]
+	delete(m.apis, api)
+	m.mu.Unlock()
+	if !known {
+		return
+	}
+	label := prometheus.Labels{"api": api}
+	for _, vec := range []interface{ DeletePartialMatch(prometheus.Labels) int }{m.requests, m.errors, m.durations, m.bytes, m.exits} {
+		vec.DeletePartialMatch(label)
+	}
+}
+
+func (m *Metrics) of(api string) *series {
+	m.mu.RLock()
+	s := m.apis[api]
+	m.mu.RUnlock()
+	if s != nil {
+		return s
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if s = m.apis[api]; s != nil {
+		return s
+	}
+	if len(m.apis) >= MaxAPIs || api == "" {
+		return m.rest
+	}
+	s = m.seriesOf(api)
+	m.apis[api] = s
+	return s
+}
+
+func (m *Metrics) seriesOf(label string) *series {
+	s := &series{
+		duration: m.durations.WithLabelValues(label),
+		in:       m.bytes.WithLabelValues(label, "in"),
+		out:      m.bytes.WithLabelValues(label, "out"),
+		label:    label,
+	}
+	for i, status := range []string{other, "1xx", "2xx", "3xx", "4xx", "5xx"} {
+		s.byStatus[i] = m.requests.WithLabelValues(label, status)
+	}
+	return s
+}

@@ -1,0 +1,27 @@
+package store
+
+import "time"
+
+// AuditEntry is one change that somebody asked the management API for, whatever came of it.
+type AuditEntry struct {
+	ID      string // the request id
+	Time    time.Time
+	TokenID string // who; empty: root over the socket
+	Role    string
+	UserID  string // whose token it is; empty: nobody's
+	Method  string
+	Path    string
+	APIID   string // the API it was about, where it is one that exists
+	Status  int    // of the answer
+	Error   string // the problem's type; empty when it was done
+}
+
+// AuditFilter selects entries; zero fields select everything.
+type AuditFilter struct {
+	APIID string
+	Since time.Time
+	Limit int // newest first; 0: 100
+}
+
+// KeptAudit is how many entries a store keeps at least; older ones go.
+const KeptAudit = 100_000

@@ -1,0 +1,51 @@
+package sqlite
+
+import (
+	"cmp"
+	"context"
+	"database/sql"
+	"fmt"
+
+	"apibuilder/store"
+)
+
+const auditColumns = `id, time, token_id, role, user_id, method, path, api_id, status, error`
+
+func scanAudit(rows *sql.Rows) (store.AuditEntry, error) {
+	var e store.AuditEntry
+	var at sql.NullInt64
+	err := rows.Scan(&e.ID, &at, &e.TokenID, &e.Role, &e.UserID, &e.Method, &e.Path, &e.APIID, &e.Status, &e.Error)
+	e.Time = fromMicros(at)
+	return e, err
+}
+
+// AddAudit is as in store.Store; a zero time is set to now.
+func (s *Store) AddAudit(ctx context.Context, e store.AuditEntry) error {
+	err := s.write(ctx, func(u *unit) error {
+		result, err := u.ExecContext(ctx, `INSERT INTO audit (`+auditColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`, e.ID,
+			micros(store.Stamp(e.Time)), e.TokenID, e.Role, e.UserID, store.CleanText(e.Method), store.CleanText(e.Path), e.APIID, e.Status, e.Error)
+		if err != nil {
+			return err
+		}
+		seq, err := result.LastInsertId()
+		if err != nil {
+			return err
+		}
+		_, err = u.ExecContext(ctx, `DELETE FROM audit WHERE seq <= ?`, seq-store.KeptAudit)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("add to the audit log: %w", err)
+	}
+	return nil
+}
+
+// Audit is as in store.Store.
+func (s *Store) Audit(ctx context.Context, f store.AuditFilter) (all []store.AuditEntry, err error) {
+	err = s.read(func() error {
+		all, err = list(ctx, s.reader, scanAudit, `SELECT `+auditColumns+` FROM audit
+			WHERE (?1 = '' OR api_id = ?1) AND time >= ?2 ORDER BY time DESC, seq DESC LIMIT ?3`, f.APIID, store.SinceMicros(f.Since), cmp.Or(f.Limit, 100))
+		return err
+	})
+	return all, err
+}

@@ -1,0 +1,159 @@
+package usage
+
+import (
+	"bytes"
+	"encoding/json"
+	"hash/crc32"
+	"strconv"
+	"time"
+
+	"apibuilder/store"
+)
+
+// encoding/json costs more than the write itself, twice for each request. Lines are written and read here without it, in
+// the form that it gives; a line of another form is left to it.
+
+// sumRoom stands where the sum will be when the text behind it is known.
+const sumRoom = "00000000 "
+
+func appendEntry(b []byte, e *entry) ([]byte, error) {
+	w := lineWriter{b: append(b, '{')}
+	w.text(`"id":`, e.ID, true)
+	w.text(`,"api":`, e.API, false)
+	w.number(`,"version":`, int64(e.Version), false)
+	w.text(`,"key":`, e.Key, false)
+	w.number(`,"time":`, e.Time, true)
+	w.text(`,"method":`, e.Method, false)
+	w.text(`,"path":`, e.Path, false)
+	w.number(`,"status":`, int64(e.Status), false)
+	w.text(`,"error":`, e.Error, false)
+	w.number(`,"in":`, e.In, false)
+	w.number(`,"out":`, e.Out, false)
+	w.number(`,"duration":`, e.Duration, false)
+	w.number(`,"start_wait":`, e.StartWait, false)
+	return append(w.b, '}'), w.err
+}
+
+type lineWriter struct {
+	b   []byte
+	err error
+}
+
+func (w *lineWriter) number(name string, n int64, always bool) {
+	if n != 0 || always {
+		w.b = strconv.AppendInt(append(w.b, name...), n, 10)
+	}
+}
+
+func (w *lineWriter) text(name, s string, always bool) {
+	if s == "" && !always {
+		return
+	}
+	w.b = append(w.b, name...)
+	if isPlain(s) {
+		w.b = append(append(append(w.b, '"'), s...), '"')
+		return
+	}
+	quoted, err := json.Marshal(s)
+	w.b = append(w.b, quoted...)
+	if err != nil {
+		w.err = err
+	}
+}
+
+// isPlain reports whether a JSON string of s is s in quotes.
+func isPlain(s string) bool {
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c < ' ' || c > '~', c == '"', c == '\\', c == '<', c == '>', c == '&':
+			return false
+		}
+	}
+	return true
+}
+
+// fillSum puts the sum of what is behind its place into it.
+func fillSum(line []byte) {
+	const digits = "0123456789abcdef"
+	sum := crc32.Checksum(line[len(sumRoom):], castagnoli)
+	for i := range checkDigits {
+		line[i] = digits[sum>>(4*(checkDigits-1-i))&0xf]
+	}
+}
+
+// readEntry reads what appendEntry wrote without escapes; false for anything else.
+func readEntry(text []byte) (e entry, ok bool) {
+	r := lineReader{rest: string(text), ok: true}
+	r.expect("{")
+	e.ID = r.text(`"id":"`)
+	e.API = r.text(`,"api":"`)
+	e.Version = int(r.number(`,"version":`))
+	e.Key = r.text(`,"key":"`)
+	e.Time = r.number(`,"time":`)
+	e.Method = r.text(`,"method":"`)
+	e.Path = r.text(`,"path":"`)
+	e.Status = int(r.number(`,"status":`))
+	e.Error = r.text(`,"error":"`)
+	e.In = r.number(`,"in":`)
+	e.Out = r.number(`,"out":`)
+	e.Duration = r.number(`,"duration":`)
+	e.StartWait = r.number(`,"start_wait":`)
+	r.expect("}")
+	return e, r.ok && r.rest == "" && bytes.IndexByte(text, '\\') < 0
+}
+
+// lineReader cuts what it has read off rest. ok becomes false at the first thing that it does not know.
+type lineReader struct {
+	rest string
+	ok   bool
+}
+
+func (r *lineReader) skip(prefix string) bool {
+	if len(r.rest) < len(prefix) || r.rest[:len(prefix)] != prefix {
+		return false
+	}
+	r.rest = r.rest[len(prefix):]
+	return true
+}
+
+func (r *lineReader) expect(prefix string) { r.ok = r.skip(prefix) && r.ok }
+
+func (r *lineReader) text(prefix string) string {
+	if !r.skip(prefix) {
+		return ""
+	}
+	for i := range len(r.rest) {
+		if r.rest[i] == '"' {
+			s := r.rest[:i]
+			r.rest = r.rest[i+1:]
+			return s
+		}
+	}
+	r.ok = false
+	return ""
+}
+
+func (r *lineReader) number(prefix string) int64 {
+	if !r.skip(prefix) {
+		return 0
+	}
+	end := 0
+	for end < len(r.rest) && (r.rest[end] == '-' || r.rest[end] >= '0' && r.rest[end] <= '9') {
+		end++
+	}
+	n, err := strconv.ParseInt(r.rest[:end], 10, 64)
+	if err != nil {
+		r.ok = false
+	}
+	r.rest = r.rest[end:]
+	return n
+}
+
+func (e entry) usage() store.Usage {
+	return store.Usage{
+		ID: e.ID, APIID: e.API, Version: e.Version, KeyID: e.Key, Time: time.UnixMicro(e.Time).UTC(),
+		Method: e.Method, Path: e.Path, Status: e.Status, Error: e.Error, BytesIn: e.In, BytesOut: e.Out,
+		Duration:  time.Duration(e.Duration) * time.Microsecond,
+		StartWait: time.Duration(e.StartWait) * time.Microsecond,
+	}
+}
