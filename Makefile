@@ -38,5 +38,8 @@ bench-gateway: ## load the gateway beside nginx, HAProxy, Caddy and others, and 
 bench-env: ## build environments beside uv and pip alone, and print the ratios (root)
 	@bash -c '. scripts/lib.sh && find_go && go test -run "^$$" -bench BenchmarkEnvironment -benchtime 5x ./bench/environment'
 
+bench-fleet: ## start a server with 10,000 APIs, run 300, wake 200 at once, beside plain uvicorn (root)
+	@bash -c '. scripts/lib.sh && find_go && go test -run "^$$" -bench . -benchtime 1x -timeout 60m ./bench/fleet'
+
 vm: ## build the cgroup v2 test machine and check it (root)
 	testdata/vm/build.sh && testdata/vm/check.sh

@@ -115,6 +115,7 @@ func newServer(t *testing.T, dataDir string, args ...string) *server {
 // commands are what scripts can do besides running programs.
 var commands = map[string]func(ts *testscript.TestScript, neg bool, args []string){
 	"request":  cmdRequest,
+	"until":    cmdUntil,
 	"field":    cmdField,
 	"follow":   cmdFollow,
 	"serve":    cmdServe,
@@ -154,6 +155,28 @@ func cmdRequest(ts *testscript.TestScript, neg bool, args []string) {
 	if got := fmt.Sprint(response.StatusCode); got != args[0] {
 		ts.Fatalf("status %s, want %s", got, args[0])
 	}
+}
+
+// cmdUntil sends a request, again and again, until its status is the one given; see cmdRequest.
+func cmdUntil(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 3 {
+		ts.Fatalf("usage: until STATUS METHOD URL [Name:value]...")
+	}
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+		r, err := http.NewRequest(args[1], args[2], nil)
+		ts.Check(err)
+		for _, arg := range args[3:] {
+			name, value, _ := strings.Cut(arg, ":")
+			r.Header.Add(name, value)
+		}
+		response, err := http.DefaultClient.Do(r)
+		ts.Check(err)
+		_ = response.Body.Close()
+		if fmt.Sprint(response.StatusCode) == args[0] {
+			break
+		}
+	}
+	cmdRequest(ts, neg, args)
 }
 
 // cmdField sets a variable from a JSON document: field KEY stdout key, with inner fields as versions.0.reason.

@@ -41,6 +41,7 @@ var (
 		GET /api/v1/apis/{api}/versions/{version}/environment
 		GET /api/v1/pythons
 		GET /api/v1/usage
+		GET /api/v1/usage/sums
 		GET /api/v1/server
 		GET /api/v1/openapi.json`)
 	authorMay = patterns(`
@@ -50,6 +51,7 @@ var (
 		DELETE /api/v1/apis/{api}
 		POST /api/v1/apis/{api}/keys
 		DELETE /api/v1/apis/{api}/keys/{key}
+		POST /api/v1/apis/{api}/keys/{key}/rotate
 		POST /api/v1/apis/{api}/sleep
 		POST /api/v1/apis/{api}/wake
 		PUT /api/v1/apis/{api}/traffic
@@ -59,6 +61,8 @@ var (
 	wideReaderMay = patterns(`
 		GET /metrics
 		GET /api/v1/audit
+		GET /api/v1/nodes
+		GET /api/v1/quotas
 		GET /api/v1/users
 		GET /api/v1/plans`)
 )

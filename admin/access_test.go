@@ -62,6 +62,18 @@ var operations = map[string]string{
 	"GET /api/v1/apis/%s/versions/active/environment": "",
 	"GET /api/v1/usage?api=%s":                        "",
 	"DELETE /api/v1/apis/%s":                          "",
+	"POST /api/v1/apis/%s/keys/none/rotate":           `{}`,
+	"GET /api/v1/usage/sums?by=day&api=%s":            "",
+	"GET /api/v1/keys":                                "",
+	"DELETE /api/v1/keys/none":                        "",
+	"POST /api/v1/keys/none/rotate":                   `{}`,
+	"GET /api/v1/users/anna/keys":                     "",
+	"POST /api/v1/users/anna/keys":                    `{}`,
+	"DELETE /api/v1/users/anna/keys/none":             "",
+	"POST /api/v1/users/anna/keys/none/rotate":        `{}`,
+	"GET /api/v1/quotas":                              "",
+	"GET /api/v1/audit":                               "",
+	"POST /api/v1/secrets/rotate":                     `{}`,
 	"GET /api/v1/users":                               "",
 	"POST /api/v1/users":                              `{"name":"carl"}`,
 	"PATCH /api/v1/users/anna":                        `{"plan":"default"}`,
@@ -74,6 +86,28 @@ var operations = map[string]string{
 	"POST /api/v1/pythons":                            `{"path":"/nowhere"}`,
 	"DELETE /api/v1/pythons/none":                     "",
 	"GET /metrics":                                    "",
+}
+
+// TestOperationsAreComplete compares them with the document.
+func TestOperationsAreComplete(t *testing.T) {
+	c, err := published()
+	if err != nil {
+		t.Fatal(err)
+	}
+	tried := map[string]bool{}
+	for operation := range operations {
+		method, path, _ := strings.Cut(operation, " ")
+		path, _, _ = strings.Cut(path, "?")
+		tried[method+" "+c.find(path)] = true
+	}
+	free := []string{"/api/v1/apis", "/api/v1/server", "/api/v1/openapi.json", "/api/v1/pythons", "/api/v1/locks"} // for every author
+	for path, methods := range c.paths {
+		for method := range methods {
+			if !tried[strings.ToUpper(method)+" "+path] && !slices.Contains(free, path) {
+				t.Errorf("%s %s is not tried", strings.ToUpper(method), path)
+			}
+		}
+	}
 }
 
 // TestNothingOfAnothersIsThere is every operation by one author on another's API: the answer is that of an API that does not

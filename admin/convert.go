@@ -74,10 +74,14 @@ func (s *Server) versionOut(v store.Version, plan store.Plan) Version {
 }
 
 func keyOut(k store.Key) Key {
-	return Key{
-		ID: k.ID, API: k.APIID, Name: k.Name, Prefix: k.Prefix, Rate: rateOut(k.Rate),
-		CreatedAt: k.CreatedAt, RevokedAt: timeOut(k.RevokedAt),
+	out := Key{
+		ID: k.ID, API: k.APIID, User: k.UserID, Name: k.Name, Prefix: k.Prefix, Rate: rateOut(k.Rate), Quota: k.Quota, Allow: k.Allow,
+		CreatedAt: k.CreatedAt, ExpiresAt: timeOut(k.ExpiresAt), RevokedAt: timeOut(k.RevokedAt), LastUsedAt: timeOut(k.LastUsedAt),
 	}
+	if !k.PreviousUntil.IsZero() {
+		out.Previous = &Secret{Prefix: k.PreviousPrefix, Until: k.PreviousUntil}
+	}
+	return out
 }
 
 func userOut(u store.User) User {
@@ -85,7 +89,7 @@ func userOut(u store.User) User {
 }
 
 func planOut(p store.Plan) Plan {
-	return Plan{Name: p.Name, Rate: rateOut(p.Rate), Limits: limitsOut(p.Limits), Ceiling: limitsOut(p.Ceiling)}
+	return Plan{Name: p.Name, Rate: rateOut(p.Rate), Quota: p.Quota, Limits: limitsOut(p.Limits), Ceiling: limitsOut(p.Ceiling)}
 }
 
 func tokenOut(t store.Token) Token {
@@ -97,9 +101,17 @@ func tokenOut(t store.Token) Token {
 
 func usageOut(u store.Usage) UsageRecord {
 	return UsageRecord{
-		ID: u.ID, API: u.APIID, Version: u.Version, Key: u.KeyID, Time: u.Time, Method: u.Method, Path: u.Path,
-		Status: u.Status, Error: u.Error, BytesIn: u.BytesIn, BytesOut: u.BytesOut,
-		Seconds: u.Duration.Seconds(), StartWaitSeconds: u.StartWait.Seconds(),
+		ID: u.ID, API: u.APIID, Version: u.Version, Key: u.KeyID, Time: u.Time, Method: u.Method, Path: u.Path, Route: u.Route,
+		Node: u.Node, Status: u.Status, Error: u.Error, BytesIn: u.BytesIn, BytesOut: u.BytesOut,
+		Seconds: u.Duration.Seconds(), StartWaitSeconds: u.StartWait.Seconds(), CPUSeconds: u.CPU.Seconds(),
+	}
+}
+
+func sumOut(s store.Sum) UsageSum {
+	return UsageSum{
+		Start: timeOut(s.Start), API: s.APIID, Key: s.KeyID, User: s.UserID, Requests: s.Requests, Admitted: s.Admitted,
+		ClientErrors: s.ClientErrors, ServerErrors: s.ServerErrors, BytesIn: s.BytesIn, BytesOut: s.BytesOut,
+		Seconds: s.Duration.Seconds(), StartWaitSeconds: s.StartWait.Seconds(), CPUSeconds: s.CPU.Seconds(),
 	}
 }
 

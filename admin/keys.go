@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"time"
 	"unicode/utf8"
 
 	"apibuilder/store"
@@ -23,12 +24,62 @@ func checkLabel(label string) error {
 	return nil
 }
 
-func (s *Server) listKeys(_ http.ResponseWriter, r *http.Request) (any, error) {
-	api, err := s.api(r.Context(), r.PathValue("api"))
+// maxAllow is how many scopes a key may have: each request with the key is compared with them.
+const maxAllow = 64
+
+// keysOf are the keys that a request's path names: of an API, of a user, or all.
+func (s *Server) keysOf(r *http.Request) (of store.Key, keys []store.Key, where string, err error) {
+	ctx := r.Context()
+	switch {
+	case r.PathValue("api") != "":
+		api, err := s.api(ctx, r.PathValue("api"))
+		if err != nil {
+			return of, nil, "", err
+		}
+		keys, err := s.store.Keys(ctx, api.ID)
+		return store.Key{APIID: api.ID}, keys, "API " + api.Name + " has", err
+	case r.PathValue("user") != "":
+		user, err := s.user(ctx, r.PathValue("user"))
+		if err != nil {
+			return of, nil, "", err
+		}
+		keys, err := s.store.UserKeys(ctx, user.ID)
+		return store.Key{UserID: user.ID}, keys, "user " + user.Name + " has", err
+	}
+	keys, err = s.allKeys(ctx)
+	return of, keys, "there is", err
+}
+
+// allKeys lists those of APIs by the API's name, and then those of users.
+func (s *Server) allKeys(ctx context.Context) ([]store.Key, error) {
+	apis, err := s.store.APIs(ctx)
 	if err != nil {
 		return nil, err
 	}
-	keys, err := s.store.Keys(r.Context(), api.ID)
+	users, err := s.store.Users(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var all []store.Key
+	for _, a := range apis {
+		keys, err := s.store.Keys(ctx, a.ID)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, keys...)
+	}
+	for _, u := range users {
+		keys, err := s.store.UserKeys(ctx, u.ID)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, keys...)
+	}
+	return all, nil
+}
+
+func (s *Server) listKeys(_ http.ResponseWriter, r *http.Request) (any, error) {
+	_, keys, _, err := s.keysOf(r)
 	return each(keys, keyOut), err
 }
 
@@ -37,22 +88,78 @@ func (s *Server) createKey(w http.ResponseWriter, r *http.Request) (any, error) 
 	if err := decode(w, r, maxBody, &body); err != nil {
 		return nil, err
 	}
-	if err := checkLabel(body.Name); err != nil {
-		return nil, err
-	}
-	rate, err := rateIn(body.Rate)
+	key, err := keyIn(body, time.Now())
 	if err != nil {
 		return nil, err
 	}
-	api, err := s.api(r.Context(), r.PathValue("api"))
+	of, _, _, err := s.keysOf(r)
+	if err != nil {
+		return nil, err
+	}
+	var secret string
+	key.ID, key.APIID, key.UserID = store.NewID("key"), of.APIID, of.UserID
+	secret, key.Prefix, key.Hash = store.NewSecret(store.KeySecretPrefix)
+	if key, err = s.store.CreateKey(r.Context(), key); err != nil {
+		return nil, err
+	}
+	out := keyOut(key)
+	out.Secret = secret
+	return out, nil
+}
+
+func keyIn(body KeyRequest, now time.Time) (store.Key, error) {
+	if err := checkLabel(body.Name); err != nil {
+		return store.Key{}, err
+	}
+	rate, err := rateIn(body.Rate)
+	if err != nil {
+		return store.Key{}, err
+	}
+	if err := checkQuota(body.Quota); err != nil {
+		return store.Key{}, err
+	}
+	if len(body.Allow) > maxAllow {
+		return store.Key{}, badRequest(fmt.Sprintf("the key allows %d things one by one", len(body.Allow)),
+			fmt.Sprintf("use at most %d, with * in their paths", maxAllow))
+	}
+	for _, text := range body.Allow {
+		if _, err := store.ParseScope(text); err != nil {
+			return store.Key{}, badRequest("what the key allows: "+err.Error(), "see `apibuilder keys create --help`")
+		}
+	}
+	key := store.Key{Name: body.Name, Rate: rate, Quota: body.Quota, Allow: body.Allow}
+	if body.ExpiresAt != nil {
+		if key.ExpiresAt = *body.ExpiresAt; !key.ExpiresAt.After(now) {
+			return store.Key{}, badRequest(fmt.Sprintf("the key would have expired at %s", key.ExpiresAt.Format(time.RFC3339)),
+				"give a time to come")
+		}
+	}
+	return key, nil
+}
+
+func checkQuota(n int64) error {
+	const most = 1_000_000_000_000_000
+	if n < 0 || n > most {
+		return badRequest(fmt.Sprintf("a quota of %d requests", n), fmt.Sprintf("use a number up to %d, or 0 for no limit", int64(most)))
+	}
+	return nil
+}
+
+func (s *Server) rotateKey(w http.ResponseWriter, r *http.Request) (any, error) {
+	var body KeyRotation
+	if err := decode(w, r, maxBody, &body); err != nil {
+		return nil, err
+	}
+	if !(body.OverlapSeconds >= 0 && body.OverlapSeconds <= 366*86400) {
+		return nil, badRequest("the overlap is no time from 0 to a year", `give one like {"overlap_seconds": 86400}`)
+	}
+	key, err := s.key(r)
 	if err != nil {
 		return nil, err
 	}
 	secret, prefix, hash := store.NewSecret(store.KeySecretPrefix)
-	key, err := s.store.CreateKey(r.Context(), store.Key{
-		ID: store.NewID("key"), APIID: api.ID, Name: body.Name, Prefix: prefix, Hash: hash, Rate: rate,
-	})
-	if err != nil {
+	until := time.Now().Add(time.Duration(body.OverlapSeconds * float64(time.Second)))
+	if key, err = s.store.RotateKey(r.Context(), key.ID, prefix, hash, until); err != nil {
 		return nil, err
 	}
 	out := keyOut(key)
@@ -61,11 +168,7 @@ func (s *Server) createKey(w http.ResponseWriter, r *http.Request) (any, error) 
 }
 
 func (s *Server) revokeKey(_ http.ResponseWriter, r *http.Request) (any, error) {
-	api, err := s.api(r.Context(), r.PathValue("api"))
-	if err != nil {
-		return nil, err
-	}
-	key, err := s.key(r.Context(), api, r.PathValue("key"))
+	key, err := s.key(r)
 	if err != nil {
 		return nil, err
 	}
@@ -73,12 +176,13 @@ func (s *Server) revokeKey(_ http.ResponseWriter, r *http.Request) (any, error) 
 	return keyOut(key), err
 }
 
-// key finds a key of that API by its id, or by its shown prefix or name where only one valid key has it.
-func (s *Server) key(ctx context.Context, api store.API, word string) (store.Key, error) {
-	keys, err := s.store.Keys(ctx, api.ID)
+// key finds the key that a request's path names by its id, or by its shown prefix or name where only one valid key has it.
+func (s *Server) key(r *http.Request) (store.Key, error) {
+	_, keys, where, err := s.keysOf(r)
 	if err != nil {
 		return store.Key{}, err
 	}
+	word := r.PathValue("key")
 	var found []store.Key
 	for _, k := range keys {
 		if k.ID == word {
@@ -90,11 +194,9 @@ func (s *Server) key(ctx context.Context, api store.API, word string) (store.Key
 	}
 	switch len(found) {
 	case 0:
-		return store.Key{}, notFound(fmt.Sprintf("API %s has no key %q", api.Name, word),
-			"see `apibuilder keys list --api "+api.Name+"`")
+		return store.Key{}, notFound(fmt.Sprintf("%s no key %q", where, word), "see `apibuilder keys list`")
 	case 1:
 		return found[0], nil
 	}
-	return store.Key{}, badRequest(fmt.Sprintf("%d keys of API %s are called %q", len(found), api.Name, word),
-		"give the key's id")
+	return store.Key{}, badRequest(fmt.Sprintf("%d keys are called %q", len(found), word), "give the key's id")
 }

@@ -35,6 +35,16 @@ var operations = map[string]operation{
 	"GET /api/v1/apis/{api}/keys":          {summary: "List an API's keys", answer: []Key{}},
 	"POST /api/v1/apis/{api}/keys":         {summary: "Create a key; its secret is in this answer alone", body: KeyRequest{}, answer: Key{}},
 	"DELETE /api/v1/apis/{api}/keys/{key}": {summary: "End a key at once", answer: Key{}},
+	"POST /api/v1/apis/{api}/keys/{key}/rotate": {
+		summary: "Give a key a new secret, which is in this answer alone; the old one ends after the overlap", body: KeyRotation{}, answer: Key{},
+	},
+	"GET /api/v1/users/{user}/keys":               {summary: "List the keys that are good for all APIs of a user", answer: []Key{}},
+	"POST /api/v1/users/{user}/keys":              {summary: "Create a key for all APIs of a user", body: KeyRequest{}, answer: Key{}},
+	"DELETE /api/v1/users/{user}/keys/{key}":      {summary: "End a key of a user at once", answer: Key{}},
+	"POST /api/v1/users/{user}/keys/{key}/rotate": {summary: "Give a key of a user a new secret", body: KeyRotation{}, answer: Key{}},
+	"GET /api/v1/keys":                            {summary: "List all keys", answer: []Key{}},
+	"DELETE /api/v1/keys/{key}":                   {summary: "End any key at once", answer: Key{}},
+	"POST /api/v1/keys/{key}/rotate":              {summary: "Give any key a new secret", body: KeyRotation{}, answer: Key{}},
 	"GET /api/v1/apis/{api}/logs": {
 		summary: "Read what an API's programs printed", answer: LogLine{}, stream: true,
 		query: []parameter{
@@ -74,6 +84,15 @@ var operations = map[string]operation{
 			{name: "limit", usage: "records at most", kind: "integer", most: maxUsage},
 		},
 	},
+	"GET /api/v1/usage/sums": {
+		summary: "Sum the usage up", answer: UsageSums{},
+		query: []parameter{
+			{name: "by", usage: "hour, day, api, key or user"}, apiParameter, sinceParameter, {name: "key", usage: "id of a key"},
+			{name: "user", usage: "name or id of a user"},
+		},
+	},
+	"GET /api/v1/quotas":          {summary: "Show every monthly quota and how much of it is used", answer: []QuotaUse{}},
+	"POST /api/v1/secrets/rotate": {summary: "Encrypt stored secrets for a new key", body: SecretsRotation{}, answer: SecretsRotated{}},
 	"GET /api/v1/audit": {
 		summary: "Read what was changed, by whom, and what came of it", answer: []AuditEntry{},
 		query: []parameter{
@@ -81,6 +100,7 @@ var operations = map[string]operation{
 			{name: "limit", usage: "entries at most", kind: "integer", most: maxAudit},
 		},
 	},
+	"GET /api/v1/nodes":        {summary: "List the servers that share the database", answer: []Node{}},
 	"GET /api/v1/server":       {summary: "Show the server", answer: ServerInfo{}},
 	"GET /api/v1/openapi.json": {summary: "This document", answer: map[string]any{}},
 }

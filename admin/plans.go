@@ -53,6 +53,12 @@ func (s *Server) changePlan(w http.ResponseWriter, r *http.Request, plan store.P
 		}
 		plan.Rate = rate
 	}
+	if body.Quota != nil {
+		plan.Quota = *body.Quota
+		if err := checkQuota(plan.Quota); err != nil {
+			return nil, err
+		}
+	}
 	body.Limits.apply(&plan.Limits)
 	body.Ceiling.apply(&plan.Ceiling)
 	if err := checkPlanLimits(plan); err != nil {

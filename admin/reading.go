@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
-	"time"
 
 	"apibuilder/store"
 )
@@ -59,52 +58,6 @@ func (s *Server) followLogs(w http.ResponseWriter, r *http.Request, api store.AP
 			return written, nil
 		}
 	}
-}
-
-func (s *Server) readUsage(_ http.ResponseWriter, r *http.Request) (any, error) {
-	query := r.URL.Query()
-	filter := store.UsageFilter{ID: query.Get("id")}
-	var err error
-	if filter.Limit, err = number(r, "limit", defaultUsage, maxUsage); err != nil {
-		return nil, err
-	}
-	if filter.Since, err = sinceIn(r); err != nil {
-		return nil, err
-	}
-	if query.Get("api") == "" && !callerOf(r.Context()).seesAll() {
-		return nil, badRequest("this token sees the usage of its own APIs only", "name one with api=NAME")
-	}
-	if name := query.Get("api"); name != "" {
-		api, err := s.api(r.Context(), name)
-		if err != nil {
-			return nil, err
-		}
-		filter.APIID = api.ID
-	}
-	if s.cfg.Flush != nil {
-		if err := s.cfg.Flush(r.Context()); err != nil {
-			return nil, fmt.Errorf("bring usage records into the store: %w", err)
-		}
-	}
-	records, err := s.store.Usage(r.Context(), filter)
-	if err != nil {
-		return nil, err
-	}
-	total, err := s.store.CountUsage(r.Context(), filter.APIID, filter.Since)
-	return Usage{Total: total, Records: each(records, usageOut)}, err
-}
-
-// sinceIn reads the time from which on something is asked for; zero: from the beginning.
-func sinceIn(r *http.Request) (time.Time, error) {
-	text := r.URL.Query().Get("since")
-	if text == "" {
-		return time.Time{}, nil
-	}
-	at, err := time.Parse(time.RFC3339Nano, text)
-	if err != nil {
-		return at, badRequest(fmt.Sprintf("since=%q is no time", text), "give one like 2024-05-01T12:00:00Z")
-	}
-	return at, nil
 }
 
 func number(r *http.Request, name string, otherwise, most int) (int, error) {

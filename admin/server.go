@@ -58,6 +58,7 @@ type Config struct {
 	Pythons Pythons
 	Metrics http.Handler           // answers GET /metrics; nil: there is none
 	MayMap  func(host string) bool // whether an API may have a host name, in lower case; nil: none
+	Secrets Secrets
 }
 
 // Server answers management requests. It may be used concurrently and owns no goroutine.
@@ -99,9 +100,19 @@ func (s *Server) routes() map[string]handler {
 		"PATCH /api/v1/apis/{api}":  s.patchAPI,
 		"DELETE /api/v1/apis/{api}": s.deleteAPI,
 
-		"GET /api/v1/apis/{api}/keys":          s.listKeys,
-		"POST /api/v1/apis/{api}/keys":         s.createKey,
+		"GET /api/v1/apis/{api}/keys":  s.listKeys,
+		"POST /api/v1/apis/{api}/keys": s.createKey,
+
+		"DELETE /api/v1/users/{user}/keys/{key}":      s.revokeKey,
+		"POST /api/v1/users/{user}/keys/{key}/rotate": s.rotateKey,
+		"POST /api/v1/apis/{api}/keys/{key}/rotate":   s.rotateKey,
+
 		"DELETE /api/v1/apis/{api}/keys/{key}": s.revokeKey,
+		"GET /api/v1/users/{user}/keys":        s.listKeys,
+		"POST /api/v1/users/{user}/keys":       s.createKey,
+		"GET /api/v1/keys":                     s.listKeys,
+		"POST /api/v1/keys/{key}/rotate":       s.rotateKey,
+		"DELETE /api/v1/keys/{key}":            s.revokeKey,
 		"GET /api/v1/apis/{api}/logs":          s.readLogs,
 		"POST /api/v1/apis/{api}/sleep":        s.sleepAPI,
 		"POST /api/v1/apis/{api}/wake":         s.wakeAPI,
@@ -127,6 +138,9 @@ func (s *Server) routes() map[string]handler {
 		"DELETE /api/v1/tokens/{token}": s.revokeToken,
 		"GET /api/v1/usage":             s.readUsage,
 		"GET /api/v1/audit":             s.readAudit,
+		"GET /api/v1/usage/sums":        s.sumUsage,
+		"POST /api/v1/secrets/rotate":   s.rotateSecrets,
+		"GET /api/v1/quotas":            s.listQuotas,
 		"GET /api/v1/server":            s.showServer,
 		"GET /api/v1/nodes":             s.listNodes,
 		"GET /api/v1/openapi.json":      s.showDocument,

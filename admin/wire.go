@@ -159,24 +159,6 @@ type APIPatch struct {
 	Options    map[string]string `json:"options,omitempty"` // an empty text takes one back
 }
 
-// Key describes a key. Secret is there only in the answer that creates it.
-type Key struct {
-	ID        string     `json:"id"`
-	API       string     `json:"api"`
-	Name      string     `json:"name"`
-	Prefix    string     `json:"prefix"`
-	Rate      *Rate      `json:"rate"`
-	CreatedAt time.Time  `json:"created_at"`
-	RevokedAt *time.Time `json:"revoked_at"`
-	Secret    string     `json:"secret,omitempty"`
-}
-
-// KeyRequest is the body of POST /api/v1/apis/{api}/keys.
-type KeyRequest struct {
-	Name string `json:"name,omitempty"`
-	Rate *Rate  `json:"rate,omitempty"`
-}
-
 // User describes a user; in POST /api/v1/users Name and Plan are read, in PATCH /api/v1/users/{user} Plan.
 type User struct {
 	ID        string    `json:"id,omitempty"`
@@ -190,6 +172,7 @@ type User struct {
 type Plan struct {
 	Name    string `json:"name"`
 	Rate    *Rate  `json:"rate"`
+	Quota   int64  `json:"quota,omitempty"` // requests a calendar month, UTC; absent: no limit
 	Limits  Limits `json:"limits,omitzero"`
 	Ceiling Limits `json:"ceiling,omitzero"`
 }
@@ -198,6 +181,7 @@ type Plan struct {
 // unlimited or the server's. Both add the plan when there is none.
 type PlanPatch struct {
 	Rate    *Rate       `json:"rate,omitempty"`
+	Quota   *int64      `json:"quota,omitempty"` // 0: no limit
 	Limits  LimitsPatch `json:"limits,omitzero"`
 	Ceiling LimitsPatch `json:"ceiling,omitzero"`
 }
@@ -238,29 +222,6 @@ type LogLine struct {
 	Text    string    `json:"text"`
 }
 
-// Usage is the answer of GET /api/v1/usage: how many records there are, and the newest of them.
-type Usage struct {
-	Total   int64         `json:"total"`
-	Records []UsageRecord `json:"records"`
-}
-
-// UsageRecord is one consumer's request.
-type UsageRecord struct {
-	ID               string    `json:"id"`
-	API              string    `json:"api"`
-	Version          int       `json:"version"`
-	Key              string    `json:"key,omitempty"`
-	Time             time.Time `json:"time"`
-	Method           string    `json:"method"`
-	Path             string    `json:"path"`
-	Status           int       `json:"status"`
-	Error            string    `json:"error,omitempty"`
-	BytesIn          int64     `json:"bytes_in"`
-	BytesOut         int64     `json:"bytes_out"`
-	Seconds          float64   `json:"seconds"`
-	StartWaitSeconds float64   `json:"start_wait_seconds,omitempty"`
-}
-
 // ServerInfo is the answer of GET /api/v1/server.
 type ServerInfo struct {
 	Version     string    `json:"version"`
@@ -270,6 +231,7 @@ type ServerInfo struct {
 	PID         int       `json:"pid"`
 	StartedAt   time.Time `json:"started_at"`
 	APIs        int       `json:"apis"`
+	Goroutines  int       `json:"goroutines"` // one that only ever grows is a leak
 	Defaults    Limits    `json:"default_limits"`
 	Ceiling     Limits    `json:"max_limits,omitzero"` // what is absent has no bound
 }

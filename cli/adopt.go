@@ -9,7 +9,7 @@ import (
 
 // openFollowing takes over the table of the replaced platform, where the database has one.
 func (s *server) openFollowing(ctx context.Context) error {
-	database, ok := s.store.(*postgres.Store)
+	database, ok := s.database.(*postgres.Store)
 	if !ok || database.Rows() == nil {
 		return nil
 	}

@@ -35,7 +35,7 @@ func (a *app) audit(ctx context.Context, cmd *cli.Command) error {
 		query.Set("api", api)
 	}
 	if text := cmd.String("since"); text != "" {
-		since, err := parseSince(text, time.Now())
+		since, err := parseMoment(text, time.Now(), true)
 		if err != nil {
 			return usagef("--since: %v", err)
 		}

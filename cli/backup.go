@@ -15,6 +15,7 @@ import (
 	"apibuilder/backup"
 	"apibuilder/store"
 	"apibuilder/store/postgres"
+	"apibuilder/store/sealed"
 )
 
 // journalFile is a file of the usage journal, below the data directory.
@@ -25,6 +26,7 @@ type keeper interface {
 	store.Store
 	store.Dumper
 	store.Loader
+	sealed.Rewriter
 }
 
 func (a *app) backupCommand() *cli.Command {
@@ -34,8 +36,11 @@ func (a *app) backupCommand() *cli.Command {
 		ArgsUsage: "FILE",
 		Description: "The file holds APIs with their code, versions with their environment variables, hashed keys, users, plans, usage,\n" +
 			"and the usage records that wait in the journal, as they are at one moment. Environments are not in it: they are built\n" +
-			"again. It contains secrets, and is readable by its owner only. It can be restored into either kind of store.",
-		Flags:  databaseFlags(),
+			"again. Environment variables are in it as the store has them, encrypted: keep the key file too, elsewhere. The file\n" +
+			"is readable by its owner only, and can be restored into either kind of store.",
+		Flags: append(storeFlags(), &cli.BoolFlag{
+			Name: "with-key", Usage: "put the key file in: whoever has the backup can read everything then",
+		}),
 		Action: a.backup,
 	}
 }
@@ -46,7 +51,7 @@ func (a *app) restoreCommand() *cli.Command {
 		Usage:       "fill an empty store from a backup, while no server runs",
 		ArgsUsage:   "FILE",
 		Description: "Nothing is changed unless all of it can be restored.",
-		Flags: append(databaseFlags(), &cli.BoolFlag{
+		Flags: append(storeFlags(), &cli.BoolFlag{
 			Name: "force", Usage: "replace what the store holds: all of it is lost",
 		}),
 		Action: a.restore,
@@ -70,7 +75,7 @@ func openKeeper(ctx context.Context, s settings, data *dataDir) (keeper, error) 
 	if err != nil {
 		return nil, err
 	}
-	return st.(keeper), nil
+	return st, nil
 }
 
 type backupResult struct {
@@ -108,6 +113,13 @@ func (a *app) backup(ctx context.Context, cmd *cli.Command) error {
 	files, err := readJournal(data)
 	if err != nil {
 		return err
+	}
+	if cmd.Bool("with-key") {
+		key, err := readSecretsKey(secretsPath(settings, data))
+		if err != nil {
+			return err
+		}
+		files = append(files, key)
 	}
 	result, err := writeBackup(ctx, args[0], st, files)
 	if err != nil {
@@ -182,10 +194,9 @@ func (a *app) restore(ctx context.Context, cmd *cli.Command) error {
 	if err != nil {
 		return fmt.Errorf("read %s: %w", args[0], err)
 	}
-	for _, f := range content.Files {
-		if !journalFile.MatchString(f.Name) {
-			return fmt.Errorf("read %s: %w: it has a file %q", args[0], backup.ErrNotABackup, f.Name)
-		}
+	journal, key, err := sortFiles(content.Files)
+	if err != nil {
+		return fmt.Errorf("read %s: %w", args[0], err)
 	}
 	data, err := openDataDir(settings.text("data-dir"))
 	if err != nil {
@@ -207,12 +218,33 @@ func (a *app) restore(ctx context.Context, cmd *cli.Command) error {
 	if err != nil {
 		return fmt.Errorf("restore %s: %w", args[0], err)
 	}
-	if err := writeJournal(data, content.Files); err != nil {
+	if err := writeJournal(data, journal); err != nil {
 		return fmt.Errorf("restore the usage journal: %w", err)
 	}
+	if key != nil {
+		if err := restoreSecretsKey(secretsPath(settings, data), *key); err != nil {
+			return fmt.Errorf("restore the key file: %w", err)
+		}
+	}
+	a.warnOfSecrets(ctx, st, secretsPath(settings, data))
 	return a.show(cmd, backupResult{File: args[0], Rows: rows}, func(w io.Writer) {
 		fmt.Fprintf(w, "%d rows are restored, as they were at %s\n", rows, timeText(content.Made))
 	})
+}
+
+// sortFiles tells the files of a backup apart. Others are an error, because their names would say where they go.
+func sortFiles(files []backup.File) (journal []backup.File, key *backup.File, err error) {
+	for _, f := range files {
+		switch {
+		case f.Name == keyInBackup && key == nil:
+			key = &f
+		case journalFile.MatchString(f.Name):
+			journal = append(journal, f)
+		default:
+			return nil, nil, fmt.Errorf("%w: it has a file %q", backup.ErrNotABackup, f.Name)
+		}
+	}
+	return journal, key, nil
 }
 
 // writeJournal puts files behind those that are there. Records that are in the store already are not counted again.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/urfave/cli/v3"
@@ -13,57 +14,122 @@ import (
 )
 
 func (a *app) keysCommand() *cli.Command {
-	api := func() cli.Flag { return &cli.StringFlag{Name: "api", Usage: "`NAME` or id of the API"} }
 	return &cli.Command{
 		Name:  "keys",
-		Usage: "create, list and revoke the keys of an API",
+		Usage: "create, list, rotate and revoke keys of APIs and of users",
 		Commands: []*cli.Command{
 			{
 				Name: "create", Usage: "create a key; its secret is shown this once", Action: a.createKey,
-				Flags: []cli.Flag{
-					api(),
+				Description: "A key of an API opens that API, a key of a user all APIs of that user, also later ones.\n\n" +
+					"--allow limits a key to a method and a path below the API's address, which is compared byte for byte as it\n" +
+					"is sent: in place of a segment * stands for any one, and ** at the end for any further ones. A path that\n" +
+					"could be read in another way (.., //, %2f and the like) is never allowed.",
+				Flags: append(keyOwnerFlags(),
 					&cli.StringFlag{Name: "name", Usage: "`LABEL` to recognise it by"},
 					&cli.StringFlag{Name: "rate", Usage: "limit of this key: `60/m`, 10/30s, unlimited"},
-				},
+					&cli.StringFlag{Name: "quota", Usage: "requests a calendar month, a `NUMBER`; no limit if left out"},
+					&cli.StringFlag{Name: "expires", Usage: "`TIME` at which it ends, 90d, 12h or 2027-01-31T00:00:00Z; never if left out"},
+					&cli.StringSliceFlag{Name: "allow", Usage: "only `'GET /items/*'`, may be given several times; everything if left out"},
+				),
 			},
-			{Name: "list", Usage: "list keys", Flags: []cli.Flag{api()}, Action: a.listKeys},
-			{Name: "revoke", Usage: "end a key at once", ArgsUsage: "KEY", Flags: []cli.Flag{api()}, Action: a.revokeKey},
+			{Name: "list", Usage: "list keys: of an API, of a user, or all", Flags: keyOwnerFlags(), Action: a.listKeys},
+			{
+				Name: "rotate", Usage: "give a key another secret, which is shown this once", ArgsUsage: "KEY", Action: a.rotateKey,
+				Description: "KEY is an id, a name or a shown prefix. The key stays the same, with its limits and its usage. The secret before\n" +
+					"is good for the time of --overlap; one from an earlier rotation ends at once.",
+				Flags: append(keyOwnerFlags(), &cli.StringFlag{Name: "overlap", Value: "24h", Usage: "`TIME` for which the secret before is good, 24h, 7d or 0"}),
+			},
+			{Name: "revoke", Usage: "end a key at once", ArgsUsage: "KEY", Flags: keyOwnerFlags(), Action: a.revokeKey},
 		},
 	}
 }
 
-func apiFlag(cmd *cli.Command) (string, error) {
-	if name := cmd.String("api"); name != "" {
-		return name, nil
+func keyOwnerFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "api", Usage: "`NAME` or id of the API"},
+		&cli.StringFlag{Name: "user", Usage: "`NAME` or id of the user"},
 	}
-	return "", usagef("%s needs --api NAME: see `%s --help`", cmd.FullName(), cmd.FullName())
+}
+
+// keyPath is where the keys are that --api or --user names: all of them when neither is given.
+func keyPath(cmd *cli.Command, parts ...string) (string, error) {
+	api, user := cmd.String("api"), cmd.String("user")
+	switch {
+	case api != "" && user != "":
+		return "", usagef("--api and --user are both given: leave one out")
+	case api != "":
+		return client.Path(append([]string{"apis", api, "keys"}, parts...)...), nil
+	case user != "":
+		return client.Path(append([]string{"users", user, "keys"}, parts...)...), nil
+	}
+	return client.Path(append([]string{"keys"}, parts...)...), nil
 }
 
 func (a *app) createKey(ctx context.Context, cmd *cli.Command) error {
-	api, err := apiFlag(cmd)
+	path, err := keyPath(cmd)
 	if err != nil {
 		return err
+	}
+	if cmd.String("api") == "" && cmd.String("user") == "" {
+		return usagef("%s needs --api NAME or --user NAME: see `%s --help`", cmd.FullName(), cmd.FullName())
 	}
 	if _, err := arguments(cmd); err != nil {
 		return err
 	}
-	request := admin.KeyRequest{Name: cmd.String("name")}
-	if request.Rate, err = rateFlag(cmd); err != nil {
+	request, err := keyRequest(cmd, time.Now())
+	if err != nil {
 		return err
 	}
 	var key admin.Key
-	if err := a.call(ctx, cmd, "POST", client.Path("apis", api, "keys"), request, &key); err != nil {
+	if err := a.call(ctx, cmd, "POST", path, request, &key); err != nil {
 		return err
 	}
-	return a.show(cmd, key, func(w io.Writer) {
-		row(w, "ID", key.ID)
-		row(w, "Rate", rateText(key.Rate))
-		row(w, "Key", key.Secret+"  (shown this once)")
-	})
+	return a.show(cmd, key, func(w io.Writer) { describeSecret(w, key) })
+}
+
+func keyRequest(cmd *cli.Command, now time.Time) (request admin.KeyRequest, err error) {
+	request = admin.KeyRequest{Name: cmd.String("name"), Allow: cmd.StringSlice("allow")}
+	if request.Rate, err = rateFlag(cmd); err != nil {
+		return request, err
+	}
+	quota, err := quotaFlag(cmd)
+	if err != nil {
+		return request, err
+	}
+	if quota != nil {
+		request.Quota = *quota
+	}
+	if text := cmd.String("expires"); text != "" {
+		at, err := parseMoment(text, now, false)
+		if err != nil {
+			return request, usagef("--expires: %v", err)
+		}
+		request.ExpiresAt = &at
+	}
+	return request, nil
+}
+
+// describeSecret shows a key's secret, which is shown once.
+func describeSecret(w io.Writer, key admin.Key) {
+	row(w, "ID", key.ID)
+	row(w, "Rate", rateText(key.Rate))
+	if key.Quota > 0 {
+		row(w, "Quota", fmt.Sprintf("%d a month", key.Quota))
+	}
+	for _, scope := range key.Allow {
+		row(w, "Allows", scope)
+	}
+	if key.ExpiresAt != nil {
+		row(w, "Expires", timeText(*key.ExpiresAt))
+	}
+	if key.Previous != nil {
+		row(w, "Before", key.Previous.Prefix+"...  (good until "+timeText(key.Previous.Until)+")")
+	}
+	row(w, "Key", key.Secret+"  (shown this once)")
 }
 
 func (a *app) listKeys(ctx context.Context, cmd *cli.Command) error {
-	api, err := apiFlag(cmd)
+	path, err := keyPath(cmd)
 	if err != nil {
 		return err
 	}
@@ -71,35 +137,92 @@ func (a *app) listKeys(ctx context.Context, cmd *cli.Command) error {
 		return err
 	}
 	var keys []admin.Key
-	if err := a.call(ctx, cmd, "GET", client.Path("apis", api, "keys"), nil, &keys); err != nil {
+	if err := a.call(ctx, cmd, "GET", path, nil, &keys); err != nil {
 		return err
 	}
 	return a.show(cmd, keys, func(w io.Writer) {
-		row(w, "ID", "NAME", "PREFIX", "RATE", "CREATED", "STATE")
+		row(w, "ID", "OPENS", "NAME", "PREFIX", "RATE", "QUOTA", "ALLOWS", "CREATED", "LAST USED", "STATE")
 		for _, k := range keys {
-			row(w, k.ID, k.Name, k.Prefix+"...", rateText(k.Rate), timeText(k.CreatedAt), revokedText(k.RevokedAt))
+			row(w, k.ID, opensText(k), k.Name, k.Prefix+"...", rateText(k.Rate), quotaText(k.Quota), allowText(k.Allow), timeText(k.CreatedAt),
+				usedText(k.LastUsedAt), keyState(k, time.Now()))
 		}
 	})
 }
 
-func revokedText(at *time.Time) string {
-	if at == nil {
-		return "valid"
+func opensText(k admin.Key) string {
+	if k.User != "" {
+		return k.User
 	}
-	return "revoked " + timeText(*at)
+	return k.API
 }
 
-func (a *app) revokeKey(ctx context.Context, cmd *cli.Command) error {
-	api, err := apiFlag(cmd)
-	if err != nil {
-		return err
+func quotaText(n int64) string {
+	if n == 0 {
+		return "-"
 	}
+	return fmt.Sprintf("%d/month", n)
+}
+
+func allowText(allow []string) string {
+	if len(allow) == 0 {
+		return "everything"
+	}
+	return strings.Join(allow, ", ")
+}
+
+func usedText(at *time.Time) string {
+	if at == nil {
+		return "never"
+	}
+	return timeText(*at)
+}
+
+// keyState is what a key is good for now.
+func keyState(k admin.Key, now time.Time) string {
+	switch {
+	case k.RevokedAt != nil:
+		return "revoked " + timeText(*k.RevokedAt)
+	case k.ExpiresAt != nil && !now.Before(*k.ExpiresAt):
+		return "expired " + timeText(*k.ExpiresAt)
+	case k.Previous != nil && now.Before(k.Previous.Until):
+		return "valid, and " + k.Previous.Prefix + "... until " + timeText(k.Previous.Until)
+	case k.ExpiresAt != nil:
+		return "valid until " + timeText(*k.ExpiresAt)
+	}
+	return "valid"
+}
+
+func (a *app) rotateKey(ctx context.Context, cmd *cli.Command) error {
 	args, err := arguments(cmd, "KEY")
 	if err != nil {
 		return err
 	}
+	path, err := keyPath(cmd, args[0], "rotate")
+	if err != nil {
+		return err
+	}
+	overlap, err := parseSpan(cmd.String("overlap"))
+	if err != nil {
+		return usagef("--overlap: %v", err)
+	}
 	var key admin.Key
-	if err := a.call(ctx, cmd, "DELETE", client.Path("apis", api, "keys", args[0]), nil, &key); err != nil {
+	if err := a.call(ctx, cmd, "POST", path, admin.KeyRotation{OverlapSeconds: overlap.Seconds()}, &key); err != nil {
+		return err
+	}
+	return a.show(cmd, key, func(w io.Writer) { describeSecret(w, key) })
+}
+
+func (a *app) revokeKey(ctx context.Context, cmd *cli.Command) error {
+	args, err := arguments(cmd, "KEY")
+	if err != nil {
+		return err
+	}
+	path, err := keyPath(cmd, args[0])
+	if err != nil {
+		return err
+	}
+	var key admin.Key
+	if err := a.call(ctx, cmd, "DELETE", path, nil, &key); err != nil {
 		return err
 	}
 	return a.show(cmd, key, func(w io.Writer) { row(w, fmt.Sprintf("key %s (%s...) is revoked", key.ID, key.Prefix)) })

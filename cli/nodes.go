@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
 
 	"github.com/urfave/cli/v3"
 
@@ -56,13 +55,7 @@ func (s *server) openNode(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	name := s.options.nodeName
-	if name == "" {
-		if name, err = os.Hostname(); err != nil {
-			return fmt.Errorf("find the host's name, after which the node is called: %w: give it one with --node-name", err)
-		}
-	}
-	s.node = store.Node{ID: id, Name: name, Version: version().Version, Address: s.listener.Addr().String()}
+	s.node = store.Node{ID: id, Name: s.options.nodeName, Version: version().Version, Address: s.listener.Addr().String()}
 	beat := node.NewHeartbeat(s.node, s.store, s.log.Named("node"))
 	if err := beat.Start(ctx); err != nil {
 		return err
@@ -97,12 +90,4 @@ func (s *server) serving(apiID string) (versions []int) {
 		}
 	}
 	return versions
-}
-
-func parseNodeName(text string) (string, error) {
-	const longest = 253 // of a host name, RFC 1035
-	if len(text) > longest || store.CleanText(text) != text || printable(text) != text {
-		return "", fmt.Errorf("%.40q is no name of a node: use letters, digits, dots and hyphens, %d bytes at most", text, longest)
-	}
-	return text, nil
 }

@@ -18,10 +18,13 @@ func (a *app) plansCommand() *cli.Command {
 			{Name: "list", Usage: "list plans", Action: a.listPlans},
 			{
 				Name: "set", Usage: "add a plan or change it; what is left out stays", ArgsUsage: "NAME", Action: a.setPlan,
-				Description: "The rate limits all APIs of a user together. Memory, CPU and processes are of each API; they come from\n" +
+				Description: "Rate and quota limit all APIs of a user together. Memory, CPU and processes are of each API; they come from\n" +
 					"its deploy, else from the plan, else from the server, and are never more than the plan's and the server's\n" +
 					"ceiling. A deploy that asks for more is refused. Changes act when a program starts the next time.",
-				Flags: append([]cli.Flag{&cli.StringFlag{Name: "rate", Usage: "`60/m`, 10/30s, unlimited"}}, planLimitFlags()...),
+				Flags: append([]cli.Flag{
+					&cli.StringFlag{Name: "rate", Usage: "`60/m`, 10/30s, unlimited"},
+					&cli.StringFlag{Name: "quota", Usage: "requests a calendar month, UTC, a `NUMBER` or unlimited"},
+				}, planLimitFlags()...),
 			},
 		},
 	}
@@ -39,9 +42,9 @@ func (a *app) listPlans(ctx context.Context, cmd *cli.Command) error {
 }
 
 func planRows(w io.Writer, plans ...admin.Plan) {
-	row(w, "NAME", "RATE", "MEMORY", "CPU", "PIDS", "MAX MEMORY", "MAX CPU", "MAX PIDS")
+	row(w, "NAME", "RATE", "QUOTA", "MEMORY", "CPU", "PIDS", "MAX MEMORY", "MAX CPU", "MAX PIDS")
 	for _, p := range plans {
-		cells := append([]any{p.Name, rateText(p.Rate)}, limitsCells(p.Limits)...)
+		cells := append([]any{p.Name, rateText(p.Rate), quotaText(p.Quota)}, limitsCells(p.Limits)...)
 		row(w, append(cells, limitsCells(p.Ceiling)...)...)
 	}
 }
@@ -55,6 +58,9 @@ func (a *app) setPlan(ctx context.Context, cmd *cli.Command) error {
 	if patch.Rate, err = rateFlag(cmd); err != nil {
 		return err
 	}
+	if patch.Quota, err = quotaFlag(cmd); err != nil {
+		return err
+	}
 	if patch.Limits, err = planLimits(cmd, ""); err != nil {
 		return err
 	}
@@ -62,7 +68,7 @@ func (a *app) setPlan(ctx context.Context, cmd *cli.Command) error {
 		return err
 	}
 	if patch == (admin.PlanPatch{}) {
-		return usagef("plans set changes nothing: give --rate 60/m, --memory, --cpu, --pids or a ceiling like --max-memory")
+		return usagef("plans set changes nothing: give --rate 60/m, --quota, --memory, --cpu, --pids or a ceiling like --max-memory")
 	}
 	var plan admin.Plan
 	if err := a.call(ctx, cmd, "PATCH", client.Path("plans", args[0]), patch, &plan); err != nil {

@@ -37,12 +37,14 @@ type serveOptions struct {
 	drainTimeout    time.Duration
 	edge            edgeOptions
 	maxSandboxes    int
-	nodeName        string // empty: the host's
-	refuseUncounted bool   // what no limit can be counted for, because the database is away
 	logLevel        zapcore.Level
 	noExample       bool
 	takeOver        bool
 	database        secret // a PostgreSQL's URL; empty: SQLite in the data directory
+	nodeName        string
+	refuseUncounted bool          // what no limit can be counted for, because the database is away
+	secretsKey      string        // empty: in the data directory
+	usageRetention  time.Duration // 0: for ever
 }
 
 func (a *app) serveCommand() *cli.Command {
@@ -116,9 +118,9 @@ func readServeOptions(s settings) (serveOptions, error) {
 	o := serveOptions{
 		dataDir: s.text("data-dir"), listen: s.text("listen"), adminListen: s.text("admin-listen"),
 		metricsListen: s.text("metrics-listen"),
-		noExample:     s.text("no-example") == "true",
+		noExample:     s.text("no-example") == "true", secretsKey: s.text("secrets-key"),
 	}
-	var errs [17]error
+	var errs [18]error
 	o.publicURL, errs[0] = parse(s, "public-url", parsePublicURL)
 	o.host, errs[1] = readHostOptions(s)
 	o.requests, errs[2] = readRequestOptions(s)
@@ -133,8 +135,9 @@ func readServeOptions(s settings) (serveOptions, error) {
 	o.memoryReserve, errs[14] = readMemory(s, "memory-reserve", 32)
 	o.database, errs[12] = databaseURL(s)
 	o.edge, errs[13] = readEdgeOptions(s)
-	o.refuseUncounted, errs[15] = parse(s, "limits-without-database", parseWithoutDatabase)
-	o.nodeName, errs[16] = parse(s, "node-name", parseNodeName)
+	o.nodeName, errs[15] = nodeName(s)
+	o.usageRetention, errs[16] = parse(s, "usage-retention", parseRetention)
+	o.refuseUncounted, errs[17] = parse(s, "limits-without-database", parseWithoutDatabase)
 	for _, err := range errs {
 		if err != nil {
 			return o, err

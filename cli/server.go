@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"runtime"
 	"sync/atomic"
 	"time"
 
@@ -17,8 +18,10 @@ import (
 	"apibuilder/gateway"
 	"apibuilder/logs"
 	"apibuilder/metrics"
+	"apibuilder/ratelimit"
 	"apibuilder/sandbox"
 	"apibuilder/store"
+	"apibuilder/store/sealed"
 	"apibuilder/usage"
 )
 
@@ -31,6 +34,8 @@ type server struct {
 	log     *zap.Logger
 
 	data            *dataDir
+	database        keeper // below store
+	secrets         *sealed.Store
 	store           store.Store
 	node            store.Node // this server
 	book            *logs.Book
@@ -207,6 +212,9 @@ func (s *server) openUsage(ctx context.Context) (err error) {
 		return err
 	}
 	s.onStop("usage journal", s.journal.Stop)
+	pruner := usage.NewPruner(s.store, s.options.usageRetention, s.log.Named("usage"))
+	pruner.Start()
+	s.onStop("removal of old usage", pruner.Stop)
 	return nil
 }
 
@@ -224,6 +232,8 @@ func (s *server) openDoors(ctx context.Context) error {
 		AppsDomain:     s.options.edge.appsDomain,
 		MappedHosts:    s.options.edge.mappedHosts,
 		PublicHost:     s.options.edge.publicHost,
+		Quotas:         ratelimit.NewMonthly(s.usedQuota),
+		Node:           s.options.nodeName,
 		Ready:          s.checkReady,
 		Note:           s.note,
 		Log:            s.log.Named("gateway"),
@@ -330,7 +340,7 @@ func (s *server) info() admin.ServerInfo {
 	defaults := s.options.limits.Grant(store.Plan{}, store.Limits{}).Limits
 	return admin.ServerInfo{
 		Version: version().Version, URL: s.url, Listen: s.listener.Addr().String(), AdminListen: adminListen,
-		PID: os.Getpid(), StartedAt: s.startedAt,
+		PID: os.Getpid(), StartedAt: s.startedAt, Goroutines: runtime.NumGoroutine(),
 		Defaults: admin.Limits(defaults), Ceiling: admin.Limits(s.options.limits.Ceiling),
 	}
 }

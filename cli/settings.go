@@ -60,10 +60,9 @@ var allSettings = append([]setting{
 		"the machine's if empty"},
 	{flag: "limits-without-database", serve: true, value: "local", usage: "what becomes of rate limits while a shared database is away: local, " +
 		"each server enforces them by itself, or refuse, requests that have one get 503; `WORD`"},
-	{flag: "node-name", serve: true, usage: "`NAME` of this server among those that share a database; the host's if empty"},
 	{flag: "log-level", serve: true, value: "info", usage: "debug, info, warn or error: `LEVEL` of the server's own log"},
 	{flag: "no-example", serve: true, toggle: true, usage: "do not deploy the example when there are no APIs"},
-}, slices.Concat(requestSettings, edgeSettings, buildSettings)...)
+}, slices.Concat(requestSettings, edgeSettings, usageSettings, secretsSettings, buildSettings)...)
 
 func (s setting) env() string { return "APIBUILDER_" + strings.ToUpper(s.key()) }
 func (s setting) key() string { return strings.ReplaceAll(s.flag, "-", "_") }

@@ -142,7 +142,7 @@ func TestUsageErrorsExit2AndSayWhereHelpIs(t *testing.T) {
 		{"deploy"},
 		{"deploy", app},
 		{"deploy", app, "--name"},
-		{"keys", "list"},
+		{"keys", "create"},
 		{"keys", "create"},
 		{"deploy", app, "--name", "a", "--memory", "much"},
 		{"deploy", app, "--name", "a", "--cpu", "-1"},

@@ -32,7 +32,7 @@ func (b bank) Lease(ctx context.Context, asks []shared.Ask) ([]shared.Grant, err
 
 // openLimits counts over all nodes where there may be others, else in this process.
 func (s *server) openLimits(ctx context.Context) error {
-	database, ok := s.store.(*postgres.Store)
+	database, ok := s.database.(*postgres.Store)
 	if !ok {
 		s.limiter = ratelimit.New(nil)
 		return nil

@@ -5,7 +5,6 @@ import (
 	"os"
 	"strings"
 
-	"apibuilder/store"
 	"apibuilder/store/postgres"
 	"apibuilder/store/sqlite"
 )
@@ -49,12 +48,12 @@ func (s *server) openStore(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.store = st
+	s.database = st
 	s.onStop("store", func(context.Context) error { return st.Close() })
-	return nil
+	return s.sealStore(ctx, st)
 }
 
-func (s *server) connectStore(ctx context.Context) (store.Store, error) {
+func (s *server) connectStore(ctx context.Context) (keeper, error) {
 	if s.options.database.reveal() == "" {
 		return openFile(ctx, s.data)
 	}
@@ -66,7 +65,7 @@ func (s *server) connectStore(ctx context.Context) (store.Store, error) {
 }
 
 // openFile opens the SQLite file of a data directory.
-func openFile(ctx context.Context, data *dataDir) (store.Store, error) {
+func openFile(ctx context.Context, data *dataDir) (keeper, error) {
 	st, err := sqlite.Open(ctx, data.join("apibuilder.db"))
 	if err != nil {
 		return nil, err

@@ -88,3 +88,10 @@ func expiryText(at *time.Time) string {
 	}
 	return timeText(*at)
 }
+
+func revokedText(at *time.Time) string {
+	if at == nil {
+		return "valid"
+	}
+	return "revoked " + timeText(*at)
+}

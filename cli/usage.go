@@ -17,12 +17,19 @@ import (
 func (a *app) usageCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "usage",
-		Usage: "print the newest usage records and how many there are",
+		Usage: "print the newest usage records, sums of them, or how far quotas are used up",
+		Description: "Without --by the newest records are printed, and how many there were in all. Sums begin with the whole hour of --since;\n" +
+			"hours and days are those of UTC. Records are removed after a time (--usage-retention of the server), daily sums never.",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "api", Usage: "of the API with that `NAME` or id only"},
-			&cli.StringFlag{Name: "id", Usage: "the record of the request with that `ID`"},
-			&cli.StringFlag{Name: "since", Usage: "since a `TIME`, 2024-05-01T12:00:00Z, or for so long, 24h"},
+			&cli.StringFlag{Name: "request", Aliases: []string{"id"}, Usage: "the record of the request with that `ID`, as in X-Request-ID"},
+			&cli.StringFlag{Name: "since", Usage: "since a `TIME`, 2024-05-01T12:00:00Z, or for so long, 24h, 30d"},
 			&cli.IntFlag{Name: "limit", Value: 20, Usage: "at most so many records, a `NUMBER`"},
+			&cli.StringFlag{Name: "by", Usage: "sums by `WHAT`: hour, day, api, key or user"},
+			&cli.StringFlag{Name: "key", Usage: "with --by, of the key with that `ID` only"},
+			&cli.StringFlag{Name: "user", Usage: "with --by, of the APIs of the user with that `NAME` only"},
+			&cli.BoolFlag{Name: "quotas", Usage: "monthly quotas of plans, APIs and keys, and what is used of them"},
+			&cli.BoolFlag{Name: "csv", Usage: "print comma-separated values (RFC 4180) with a line of names"},
 		},
 		Action: a.usage,
 	}
@@ -32,24 +39,46 @@ func (a *app) usage(ctx context.Context, cmd *cli.Command) error {
 	if _, err := arguments(cmd); err != nil {
 		return err
 	}
-	query := url.Values{"limit": {strconv.Itoa(cmd.Int("limit"))}}
-	for _, name := range []string{"api", "id"} {
-		if cmd.String(name) != "" {
-			query.Set(name, cmd.String(name))
-		}
+	if cmd.Bool("csv") && cmd.Bool("json") {
+		return usagef("--csv and --json are both given: leave one out")
 	}
-	if text := cmd.String("since"); text != "" {
-		since, err := parseSince(text, time.Now())
-		if err != nil {
-			return usagef("--since: %v", err)
-		}
-		query.Set("since", since.UTC().Format(time.RFC3339Nano))
+	query, err := usageQuery(cmd, time.Now())
+	if err != nil {
+		return err
+	}
+	switch {
+	case cmd.Bool("quotas"):
+		return a.usageQuotas(ctx, cmd)
+	case cmd.String("by") != "":
+		return a.usageSums(ctx, cmd, query)
+	case cmd.String("key") != "" || cmd.String("user") != "":
+		return usagef("--key and --user need --by: see `%s --help`", cmd.FullName())
 	}
 	var usage admin.Usage
 	if err := a.call(ctx, cmd, "GET", client.Path("usage")+"?"+query.Encode(), nil, &usage); err != nil {
 		return err
 	}
+	if cmd.Bool("csv") {
+		return writeCSV(a.stdout, usage.Records)
+	}
 	return a.show(cmd, usage, func(w io.Writer) { describeUsage(w, usage) })
+}
+
+func usageQuery(cmd *cli.Command, now time.Time) (url.Values, error) {
+	query := url.Values{"limit": {strconv.Itoa(cmd.Int("limit"))}}
+	for flag, name := range map[string]string{"api": "api", "request": "id", "by": "by", "key": "key", "user": "user"} {
+		if cmd.String(flag) != "" {
+			query.Set(name, cmd.String(flag))
+		}
+	}
+	if text := cmd.String("since"); text != "" {
+		since, err := parseMoment(text, now, true)
+		if err != nil {
+			return nil, usagef("--since: %v", err)
+		}
+		query.Set("since", since.UTC().Format(time.RFC3339Nano))
+	}
+	return query, nil
 }
 
 func describeUsage(w io.Writer, usage admin.Usage) {
@@ -61,12 +90,61 @@ func describeUsage(w io.Writer, usage admin.Usage) {
 	fmt.Fprintf(w, "\n%d records in all\n", usage.Total)
 }
 
-func parseSince(text string, now time.Time) (time.Time, error) {
-	if d, err := time.ParseDuration(text); err == nil && d >= 0 {
-		return now.Add(-d), nil
+func (a *app) usageSums(ctx context.Context, cmd *cli.Command, query url.Values) error {
+	var sums admin.UsageSums
+	if err := a.call(ctx, cmd, "GET", client.Path("usage", "sums")+"?"+query.Encode(), nil, &sums); err != nil {
+		return err
 	}
-	if t, err := time.Parse(time.RFC3339, text); err == nil {
-		return t, nil
+	if cmd.Bool("csv") {
+		return writeCSV(a.stdout, sums.Sums)
 	}
-	return time.Time{}, fmt.Errorf("%q is no time: write 2024-05-01T12:00:00Z or 24h", text)
+	return a.show(cmd, sums, func(w io.Writer) { describeSums(w, sums) })
+}
+
+// describeSums prints hours and days in UTC, because they are.
+func describeSums(w io.Writer, sums admin.UsageSums) {
+	head := map[string][]any{
+		"hour": {"HOUR (UTC)"}, "day": {"DAY (UTC)"}, "api": {"API"}, "key": {"API", "KEY"}, "user": {"USER"},
+	}[sums.By]
+	row(w, append(head, "REQUESTS", "REFUSED", "4XX", "5XX", "IN", "OUT", "SECONDS", "CPU")...)
+	for _, s := range sums.Sums {
+		var cells []any
+		switch sums.By {
+		case "hour":
+			cells = []any{s.Start.UTC().Format("2006-01-02 15:04")}
+		case "day":
+			cells = []any{s.Start.UTC().Format("2006-01-02")}
+		case "api":
+			cells = []any{s.API}
+		case "key":
+			cells = []any{s.API, orDash(s.Key)}
+		case "user":
+			cells = []any{orDash(s.User)}
+		}
+		row(w, append(cells, s.Requests, s.Requests-s.Admitted, s.ClientErrors, s.ServerErrors, s.BytesIn, s.BytesOut,
+			fmt.Sprintf("%.3f", s.Seconds), fmt.Sprintf("%.3f", s.CPUSeconds))...)
+	}
+}
+
+func orDash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}
+
+func (a *app) usageQuotas(ctx context.Context, cmd *cli.Command) error {
+	var quotas []admin.QuotaUse
+	if err := a.call(ctx, cmd, "GET", client.Path("quotas"), nil, &quotas); err != nil {
+		return err
+	}
+	if cmd.Bool("csv") {
+		return writeCSV(a.stdout, quotas)
+	}
+	return a.show(cmd, quotas, func(w io.Writer) {
+		row(w, "OF", "ID", "NAME", "USED", "QUOTA", "BEGINS ANEW (UTC)")
+		for _, q := range quotas {
+			row(w, q.Of, q.ID, q.Name, q.Used, q.Quota, q.ResetsAt.UTC().Format("2006-01-02 15:04"))
+		}
+	})
 }

@@ -37,7 +37,11 @@ type answer struct {
 	start   time.Time
 	from    origin
 
-	limits  ratelimit.Result
+	limits ratelimit.Result
+	quotas []ratelimit.Quota // that it was charged to
+
+	retryAfter time.Duration // until a quota is there again; 0: see limits
+
 	usage   *store.Usage // nil: not counted
 	counted store.Usage  // what usage points to
 	kept    bool         // usage is with the journal
@@ -86,6 +90,9 @@ func (a *answer) WriteHeader(status int) {
 func (a *answer) stamp(h http.Header) {
 	h["X-Request-Id"] = []string{a.id}
 	a.limits.SetHeaders(h)
+	if a.retryAfter > 0 {
+		h["Retry-After"] = []string{strconv.FormatInt(int64((a.retryAfter+time.Second-1)/time.Second), 10)}
+	}
 	a.protect(h)
 }
 
@@ -121,6 +128,9 @@ func (a *answer) record() {
 	u.Status, u.Error = a.status, a.word
 	u.BytesIn, u.BytesOut = a.upload.size(), a.written
 	u.Duration = time.Since(a.start)
+	if u.Refused() {
+		a.uncharge()
+	}
 	if err := a.gateway.journal.Record(*u); err != nil {
 		a.gateway.log.Error("usage record lost", zap.Error(err), zap.Any("record", *u))
 	}

@@ -4,8 +4,8 @@ import (
 	"errors"
 	"net/http"
 	"strings"
+	"time"
 
-	"apibuilder/ratelimit"
 	"apibuilder/store"
 )
 
@@ -42,7 +42,7 @@ func (g *Gateway) serveAPI(a *answer, r *http.Request, ref, rest string) {
 		a.problem(word)
 		return
 	}
-	p, word, err := g.admit(r, rest, e)
+	p, word, err := g.admit(r, rest, e, a.start)
 	switch {
 	case err != nil:
 		a.fail(err)
@@ -53,7 +53,7 @@ func (g *Gateway) serveAPI(a *answer, r *http.Request, ref, rest string) {
 	}
 	a.usage = &a.counted
 	a.counted = store.Usage{
-		ID: a.id, APIID: e.id, Version: e.version, KeyID: p.keyID,
+		ID: a.id, APIID: e.id, Version: e.version, KeyID: p.keyID, Node: g.config.Node,
 		Time: a.start, Method: recordedMethod(r.Method), Path: recordedPath(rest),
 	}
 	limits := g.config.Limits.of(&e.options)
@@ -104,7 +104,7 @@ func (g *Gateway) goneWord() string {
 }
 
 // admit checks the key. It returns whom the request is counted to, or the word why it is refused.
-func (g *Gateway) admit(r *http.Request, rest string, e *entry) (*pass, string, error) {
+func (g *Gateway) admit(r *http.Request, rest string, e *entry, now time.Time) (*pass, string, error) {
 	secrets := secretsIn(r.Header)
 	keyless := e.public || isPreflight(r, secrets) || e.publicDocs && isDocs(r, rest) || e.opens(r, rest)
 	switch {
@@ -123,11 +123,15 @@ func (g *Gateway) admit(r *http.Request, rest string, e *entry) (*pass, string, 
 		return &pass{}, "", nil
 	case err != nil:
 		return nil, "", err
-	case p.apiID == e.id:
-		return p, "", nil
+	case p.opens(e):
+		word := p.refuses(r, rest, now)
+		if word != "" && keyless {
+			return &pass{}, "", nil
+		}
+		return p, word, nil
 	case keyless:
 		return &pass{}, "", nil
-	case p.apiID == "":
+	case p.noKey():
 		return nil, wordInvalidKey, nil
 	}
 	return nil, wordWrongAPI, nil
@@ -154,17 +158,10 @@ func isDocs(r *http.Request, rest string) bool {
 	return false
 }
 
-// refuse counts the request to its limits and returns the word why it goes no further, or nothing.
+// refuse counts the request to its quotas and limits and returns the word why it goes no further, or nothing.
 func (g *Gateway) refuse(a *answer, r *http.Request, e *entry, p *pass, limits Limits) string {
-	if n := len(p.checks) + len(e.checks); n > 0 {
-		checks := make([]ratelimit.Check, 0, 3)
-		a.limits = g.limiter.Allow(append(append(checks, p.checks...), e.checks...)...)
-		switch {
-		case a.limits.Unavailable:
-			return wordStoreUnavailable
-		case !a.limits.Allowed:
-			return wordRateLimited
-		}
+	if word := g.charge(a, r, e, p); word != "" {
+		return word
 	}
 	switch {
 	case r.Method == http.MethodConnect:

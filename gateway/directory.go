@@ -47,6 +47,7 @@ var errStore = errors.New("read the store")
 type entry struct {
 	id         string
 	name       string
+	userID     string // its owner
 	public     bool
 	publicDocs bool
 	options    store.Options
@@ -55,15 +56,10 @@ type entry struct {
 	publicPaths []publicPath
 	cors        *corsPolicy
 
-	checks []ratelimit.Check  // of the owner's plan and the API, those that have a limit
-	keys   map[[32]byte]*pass // valid keys of this API; guarded by the directory's mutex
-}
-
-// pass is what a presented secret turned out to be.
-type pass struct {
-	keyID  string
-	apiID  string // empty: no valid key
-	checks []ratelimit.Check
+	checks  []ratelimit.Check  // of the owner's plan and the API, those that have a limit
+	quotas  []ratelimit.Quota  // the same of the month
+	address ratelimit.Limit    // of each address that calls without a key
+	keys    map[[32]byte]*pass // keys that open this API, expired ones too; guarded by the directory's mutex
 }
 
 // directory remembers APIs and keys until the store says that something changed. What was read before a change is never
@@ -261,34 +257,16 @@ func (d *directory) readAPI(ctx context.Context, ref string) (*entry, error) {
 		return nil, fmt.Errorf("%w: plan of the owner of %s: %s", errStore, a.ID, err.Error())
 	}
 	e := &entry{
-		id: a.ID, name: a.Name, public: a.Public, publicDocs: a.PublicDocs, options: a.Options, version: a.ActiveVersion,
+		id: a.ID, name: a.Name, userID: a.UserID, public: a.Public, publicDocs: a.PublicDocs, options: a.Options,
+		version:     a.ActiveVersion,
 		publicPaths: newPublicPaths(a.Options.PublicPaths), cors: newCORS(a.Options),
-		keys: make(map[[32]byte]*pass),
+		keys: make(map[[32]byte]*pass), address: addressLimit(a.Options.RatePerAddress),
 	}
 	e.checks = appendCheck(e.checks, "plan", user.ID, plan.Rate)
 	e.checks = appendCheck(e.checks, "api", a.ID, a.Rate)
+	e.quotas = appendQuota(e.quotas, "plan", user.ID, plan.Quota)
+	e.quotas = appendQuota(e.quotas, "api", a.ID, a.Options.Quota)
 	return e, nil
-}
-
-func (d *directory) readKey(ctx context.Context, hash [32]byte) (*pass, error) {
-	k, err := d.store.KeyByHash(ctx, hash)
-	switch {
-	case errors.Is(err, store.ErrNotFound):
-		return &pass{}, nil
-	case err != nil:
-		return nil, fmt.Errorf("%w: key: %w", errStore, err)
-	case !k.RevokedAt.IsZero():
-		return &pass{}, nil
-	}
-	return &pass{keyID: k.ID, apiID: k.APIID, checks: appendCheck(nil, "key", k.ID, k.Rate)}, nil
-}
-
-func appendCheck(checks []ratelimit.Check, policy, key string, r store.Rate) []ratelimit.Check {
-	if r.Unlimited() {
-		return checks
-	}
-	limit := ratelimit.Limit{Requests: r.Requests, Per: r.Per}
-	return append(checks, ratelimit.Check{Key: key, Policy: policy, Limit: limit})
 }
 
 func (d *directory) rememberAPI(generation uint64, ref string, e *entry, err error) {
@@ -314,7 +292,7 @@ func (d *directory) rememberKey(generation uint64, e *entry, hash [32]byte, p *p
 	defer d.mu.Unlock()
 	switch {
 	case d.generation != generation:
-	case p.apiID != e.id:
+	case !p.opens(e):
 		makeRoom(d.strangers, mostStranger)
 		d.strangers[hash] = p
 	case d.apis[e.id] == e: // an entry that was forgotten meanwhile must not count

@@ -58,6 +58,10 @@ type Config struct {
 	// Note says what is not well although requests can be served, for whoever asks for readiness; empty: nothing. nil means
 	// never anything. It must honour its context.
 	Note func(context.Context) string
+	// Quotas count requests of a month. Default: from the start of this process.
+	Quotas Quotas
+	// Node names this server in usage records.
+	Node string
 	// Log receives one line for each request: at level info when the answer is a server error, at debug otherwise. No
 	// query, header field or body is in it. Default: none.
 	Log *zap.Logger
@@ -68,6 +72,9 @@ func (c Config) withDefaults() Config {
 	c.StartTimeout, c.ExitWait = cmp.Or(c.StartTimeout, 2*time.Minute), cmp.Or(c.ExitWait, 2*time.Second)
 	if c.Log == nil {
 		c.Log = zap.NewNop()
+	}
+	if c.Quotas == nil {
+		c.Quotas = uncounted()
 	}
 	return c
 }

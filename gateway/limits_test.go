@@ -7,10 +7,10 @@ import (
 	"apibuilder/ratelimit"
 )
 
-// uncounted is a limiter that cannot count.
-type uncounted struct{}
+// cannotCount is a limiter that cannot count.
+type cannotCount struct{}
 
-func (uncounted) Allow(checks ...ratelimit.Check) ratelimit.Result {
+func (cannotCount) Allow(checks ...ratelimit.Check) ratelimit.Result {
 	r := ratelimit.Result{Unavailable: true}
 	r.Deny(checks[0], 1)
 	return r
@@ -19,7 +19,7 @@ func (uncounted) Allow(checks ...ratelimit.Check) ratelimit.Result {
 // TestWhatCannotBeCountedIsNoLimit has a consumer told that it is not the consumer's doing.
 func TestWhatCannotBeCountedIsNoLimit(t *testing.T) {
 	d := newDoor(t, Config{}, func(http.ResponseWriter, *http.Request) { t.Error("the program was called") })
-	d.gateway.limiter = uncounted{}
+	d.gateway.limiter = cannotCount{}
 	limitAPI(d, "api_private", 10)
 	got := d.get("/run/private/")
 	got.wantProblem(t, http.StatusServiceUnavailable, wordStoreUnavailable)

@@ -21,7 +21,10 @@ const (
 	wordInvalidKey         = "invalid_key"
 	wordConflictingKeys    = "conflicting_keys"
 	wordWrongAPI           = "wrong_api"
+	wordExpiredKey         = "expired_key"
+	wordOutOfScope         = "out_of_scope"
 	wordRateLimited        = "rate_limited"
+	wordOverQuota          = "over_quota"
 	wordMethodNotAllowed   = "method_not_allowed"
 	wordMethodNotSupported = "method_not_supported"
 	wordBadRequest         = "bad_request"
@@ -70,7 +73,10 @@ var problems = map[string]problemKind{
 	wordInvalidKey:         {401, "API key not valid", "The key is unknown or was revoked. Ask the API's owner for a new one."},
 	wordConflictingKeys:    {401, "More than one API key", "Send exactly one key, in one header field."},
 	wordWrongAPI:           {403, "API key of another API", "The key is valid, but not for this API."},
+	wordExpiredKey:         {401, "Expired key", "The API key was good until a time that is over. Ask for another one."},
+	wordOutOfScope:         {403, "Out of scope", "The API key is for other methods and paths of this API."},
 	wordRateLimited:        {429, "Too many requests", "Wait for the seconds in Retry-After. The RateLimit fields name the limit."},
+	wordOverQuota:          {429, "Over quota", "The requests of this month are used up. They begin anew on the first of the next month, UTC."},
 	wordMethodNotAllowed:   {405, "Method not allowed", "This address takes GET and HEAD."},
 	wordMethodNotSupported: {501, "Method not supported", "The gateway opens no tunnels."},
 	wordBadRequest:         {400, "Bad request", "The request is not valid HTTP, or could be understood in two ways."},
@@ -169,7 +175,7 @@ func problemFields(word string, status int) map[string]string {
 	switch status {
 	case http.StatusUnauthorized:
 		challenge := `Bearer realm="apibuilder"`
-		if word == wordInvalidKey {
+		if word == wordInvalidKey || word == wordExpiredKey {
 			challenge += `, error="invalid_token"`
 		}
 		return map[string]string{"WWW-Authenticate": challenge}

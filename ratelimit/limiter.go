@@ -11,6 +11,10 @@ import (
 )
 
 const (
+	// MostTransient is how many keys of transient checks a Limiter remembers, about 25 MiB.
+	MostTransient = 1 << 17
+	evictAmong    = 8 // of so many the one that is soonest forgotten makes room
+
 	sweepFactor = 2    // entries looked at for every check; more than one, so that sweeping outruns growing
 	shrinkFrom  = 4096 // tables smaller than this are never reallocated
 )
@@ -21,6 +25,9 @@ type Check struct {
 	Key    string
 	Policy string
 	Limit  Limit
+	// Transient says that anybody can make new keys, as with addresses: beyond MostTransient of them each new one makes an older
+	// one be forgotten, whose quota is full again. Nobody is refused for it, and other checks' keys are never forgotten early.
+	Transient bool
 }
 
 // Limiter counts requests by policy and key. It forgets a key once its quota has come back in full: each call looks at
@@ -35,6 +42,9 @@ type Limiter struct {
 	entries []entry
 	sweep   int // next entry to look at
 	peak    int // most entries since the table was allocated
+
+	transients int // entries of transient checks
+	most       int // MostTransient, less in tests
 }
 
 type name struct{ policy, key string }
@@ -42,6 +52,8 @@ type name struct{ policy, key string }
 type entry struct {
 	name name
 	tat  int64 // GCRA's theoretical arrival time, nanoseconds since start: the quota is full from then on
+
+	transient bool
 }
 
 // New returns a limiter that reads the time from now; nil means time.Now.
@@ -49,7 +61,7 @@ func New(now func() time.Time) *Limiter {
 	if now == nil {
 		now = time.Now
 	}
-	return &Limiter{now: now, start: now(), index: make(map[name]int)}
+	return &Limiter{now: now, start: now(), index: make(map[name]int), most: MostTransient}
 }
 
 // Allow decides all checks as one: either each of them is charged one request, or none is. Checks without a limit pass
@@ -87,7 +99,7 @@ func (l *Limiter) decideLocked(r *Result, c *Check, now int64) {
 	interval, window := c.Limit.interval(), c.Limit.window()
 	key := name{c.Policy, c.Key}
 	used := l.usedLocked(r, key, now, window)
-	s := State{Policy: c.Policy, Limit: c.Limit, key: c.Key, used: used, charged: used + interval}
+	s := State{Policy: c.Policy, Limit: c.Limit, key: c.Key, used: used, charged: used + interval, transient: c.Transient}
 	if wait := time.Duration(s.charged - window); wait > 0 {
 		if r.Allowed || wait > r.RetryAfter {
 			r.RetryAfter, r.Denied = wait, *c
@@ -127,8 +139,12 @@ func (l *Limiter) chargeLocked(r *Result, now int64) {
 		}
 		// The caller's strings may be slices of something large.
 		key = name{strings.Clone(key.policy), strings.Clone(key.key)}
+		if s.transient {
+			l.makeRoomLocked()
+			l.transients++
+		}
 		l.index[key] = len(l.entries)
-		l.entries = append(l.entries, entry{key, now + s.charged})
+		l.entries = append(l.entries, entry{key, now + s.charged, s.transient})
 	}
 	l.peak = max(l.peak, len(l.entries))
 }
@@ -149,8 +165,35 @@ func (l *Limiter) sweepLocked(now int64, count int) {
 	}
 }
 
+// makeRoomLocked forgets one of a few transient entries when there are too many.
+func (l *Limiter) makeRoomLocked() {
+	if l.transients < l.most {
+		return
+	}
+	oldest, seen := -1, 0
+	for range l.entries {
+		if l.sweep >= len(l.entries) {
+			l.sweep = 0
+		}
+		if e := &l.entries[l.sweep]; e.transient {
+			if oldest < 0 || e.tat < l.entries[oldest].tat {
+				oldest = l.sweep
+			}
+			seen++
+		}
+		l.sweep++
+		if seen == evictAmong {
+			break
+		}
+	}
+	l.dropLocked(oldest)
+}
+
 func (l *Limiter) dropLocked(i int) {
 	last := len(l.entries) - 1
+	if l.entries[i].transient {
+		l.transients--
+	}
 	delete(l.index, l.entries[i].name)
 	if i != last {
 		l.entries[i] = l.entries[last]

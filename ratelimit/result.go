@@ -17,6 +17,7 @@ type State struct {
 
 	key           string
 	used, charged int64 // nanoseconds ahead of now, before and after this request
+	transient     bool
 }
 
 // settle fills in what the caller sees of a quota that is used up for the time given.

@@ -18,9 +18,11 @@ type fakeDriver struct {
 	mu       sync.Mutex
 	launched int
 	running  int
-	imports  []string                      // that every program tells of
-	hung     atomic.Bool                   // every program has stopped answering
-	program  func(o order, s *fakeSandbox) // plays the runner after the order has arrived
+	imports  []string    // that every program tells of
+	hung     atomic.Bool // every program has stopped answering
+	// beforeWaiting plays the time that a sandbox takes until its runner waits; nil: none.
+	beforeWaiting func()
+	program       func(o order, s *fakeSandbox) // plays the runner after the order has arrived
 }
 
 func (d *fakeDriver) Start(context.Context) error { return nil }
@@ -70,6 +72,9 @@ type fakeSandbox struct {
 }
 
 func (s *fakeSandbox) run() {
+	if s.driver.beforeWaiting != nil {
+		s.driver.beforeWaiting()
+	}
 	for {
 		s.say(event{Event: "waiting"})
 		var head [4]byte

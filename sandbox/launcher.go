@@ -7,6 +7,8 @@ import (
 	"net"
 	"strings"
 	"time"
+
+	"golang.org/x/sync/semaphore"
 )
 
 // launcher starts instances with one driver. A start has two halves: a sandbox in which the runner waits, and the program
@@ -21,6 +23,7 @@ type launcher struct {
 	onExit       func(Exit)
 	pool         *pool // nil: every sandbox is started when it is needed
 	learned      learned
+	turns        *semaphore.Weighted // for the first half of starts that somebody waits for
 }
 
 // place is everything about a sandbox that is decided before its program is known.
@@ -87,6 +90,11 @@ func (l *launcher) launchWarm(ctx context.Context, spec Spec) (*Instance, error)
 
 func (l *launcher) launchCold(ctx context.Context, spec Spec) (*Instance, error) {
 	outer := ctx
+	end, err := l.turn(outer)
+	if err != nil {
+		return nil, err
+	}
+	defer end()
 	ctx, cancel := context.WithTimeout(ctx, l.startTimeout)
 	defer cancel()
 	i, err := l.begin(ctx, placeOf(spec, ""), &spec)
@@ -99,6 +107,7 @@ func (l *launcher) launchCold(ctx context.Context, spec Spec) (*Instance, error)
 	if err := l.await(ctx, i, ""); err != nil {
 		return nil, l.startFailure(ctx, i, err)
 	}
+	end() // the author's code has no say in how long others wait
 	return i, l.bring(ctx, i)
 }
 

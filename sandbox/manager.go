@@ -92,7 +92,7 @@ func NewManager(cfg ManagerConfig) *Manager {
 	m.patience, m.hurry = context.WithCancel(context.Background())
 	m.launcher = launcher{
 		driver: cfg.Driver, defaults: cfg.Defaults, startTimeout: cfg.StartTimeout, drainTimeout: cfg.DrainTimeout,
-		newTransport: cfg.Transport, onOutput: cfg.OnOutput, onExit: m.exited,
+		newTransport: cfg.Transport, turns: newTurns(), onOutput: cfg.OnOutput, onExit: m.exited,
 	}
 	if cfg.WarmMemory > 0 {
 		m.launcher.pool = newPool(&m.launcher, cfg.WarmMemory, m.spacious, cfg.Log)

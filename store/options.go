@@ -60,6 +60,11 @@ type Options struct {
 
 	// Sdists are names of packages to build from source, apart by commas, or "all". It acts at the next deploy.
 	Sdists string `json:"sdists,omitempty"`
+
+	// Quota is how many requests a calendar month (UTC) all consumers together may make; zero: no limit.
+	Quota int64 `json:"quota,omitempty"`
+	// RatePerAddress limits each client's address that calls without a key, an IPv6 one by its /64; zero: no limit.
+	RatePerAddress Rate `json:"rate_per_address,omitzero"`
 }
 
 // Isolation says what requests to one API do not share.

@@ -88,19 +88,6 @@ type EnvironmentUse struct {
 	Version     int
 }
 
-// Key is what a consumer presents. The secret itself is never stored: Hash is SHA-256 over it (the secret has 160 random
-// bits, so a plain hash cannot be searched).
-type Key struct {
-	ID        string // "key_" and 16 characters
-	APIID     string
-	Name      string // a label for people, may be empty
-	Prefix    string // the secret's first characters, to recognise it by
-	Hash      [32]byte
-	Rate      Rate
-	CreatedAt time.Time
-	RevokedAt time.Time // zero: valid
-}
-
 // User owns APIs and belongs to a plan.
 type User struct {
 	ID        string // "user_" and 16 characters, or "operator"
@@ -119,6 +106,7 @@ const DefaultPlan = "default"
 type Plan struct {
 	Name    string
 	Rate    Rate   // over all requests to all APIs of one user
+	Quota   int64  // requests a calendar month (UTC) to all APIs of one user; 0: no limit
 	Limits  Limits // of an API whose version asks for nothing; a zero field is the server's default
 	Ceiling Limits // the most that a version may ask for and get; a zero field is the server's ceiling
 }
@@ -155,12 +143,15 @@ type Usage struct {
 	Time      time.Time
 	Method    string
 	Path      string // without the query
+	Route     string // the program's route template; empty where it is not known
+	Node      string // which server answered
 	Status    int    // 499 when the consumer went away before an answer
 	Error     string // reason word when the gateway answered with an error
 	BytesIn   int64
 	BytesOut  int64
 	Duration  time.Duration
 	StartWait time.Duration // how long it waited for a sandbox to start
+	CPU       time.Duration // its share of what the program used; zero where it is not known
 }
 
 // UsageFilter selects usage records; zero fields select everything.
@@ -181,7 +172,8 @@ type Exit struct {
 	Time    time.Time
 }
 
-// Change says that something about one API (APIID set) or about users, plans or tokens (APIID empty) was committed.
+// Change says that something about one API (APIID set) or about users, plans or tokens (APIID empty) was committed. A key
+// of a user is told of as a change of each of its APIs.
 type Change struct{ APIID string }
 
 // Store keeps the nouns. All methods may be called concurrently, honour their context, and return errors that wrap the
@@ -230,11 +222,17 @@ type Store interface {
 	// RemoveNode forgets a node that stops in order; nil when there is none.
 	RemoveNode(ctx context.Context, id string) error
 
+	// CreateKey adds a key of an API or of a user; LastUsedAt and what is of a rotation are not written.
 	CreateKey(ctx context.Context, k Key) (Key, error)
-	// Keys lists an API's keys, revoked ones too, oldest first.
+	// Keys lists an API's keys, revoked ones too, oldest first; those of its owner are not among them.
 	Keys(ctx context.Context, apiID string) ([]Key, error)
-	// KeyByHash finds revoked keys too; the caller looks at RevokedAt.
+	// UserKeys lists a user's keys in the same way.
+	UserKeys(ctx context.Context, userID string) ([]Key, error)
+	// KeyByHash finds a key by its secret or by the one before its rotation, ended keys too; see Key.Ends.
 	KeyByHash(ctx context.Context, hash [32]byte) (Key, error)
+	// RotateKey gives a key another secret; the one it has is good until a time, and one that it had before ends. A revoked key
+	// is an ErrInvalid, a hash that is taken an ErrConflict.
+	RotateKey(ctx context.Context, id, prefix string, hash [32]byte, until time.Time) (Key, error)
 	// RevokeKey ends a key; revoking again keeps the first time.
 	RevokeKey(ctx context.Context, id string) (Key, error)
 
@@ -254,11 +252,17 @@ type Store interface {
 	TokenByHash(ctx context.Context, hash [32]byte) (Token, error)
 	RevokeToken(ctx context.Context, id string) (Token, error)
 
-	// AddUsage stores records exactly once by ID, in one transaction: sending a batch again changes nothing.
+	// AddUsage stores records exactly once by ID, in one transaction with the sums and with Key.LastUsedAt: sending a batch again
+	// changes nothing.
 	AddUsage(ctx context.Context, records []Usage) error
 	Usage(ctx context.Context, f UsageFilter) ([]Usage, error)
-	// CountUsage counts an API's records since a time; apiID empty: of all.
+	// CountUsage counts an API's requests since a time, those whose records were removed too; apiID empty: of all.
 	CountUsage(ctx context.Context, apiID string, since time.Time) (int64, error)
+	// SumUsage returns sums by what the filter says, in the order of time, API, key and user.
+	SumUsage(ctx context.Context, f SumFilter) ([]Sum, error)
+	// PruneUsage removes records from before one time and hourly sums from before another, at most so many of each, the oldest
+	// first, and returns how many of both that were. Daily sums stay.
+	PruneUsage(ctx context.Context, records, hours time.Time, most int) (int64, error)
 
 	// AddExit keeps the newest 50 of an API.
 	AddExit(ctx context.Context, e Exit) error

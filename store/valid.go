@@ -70,11 +70,6 @@ func (l Limits) valid() error {
 	return nil
 }
 
-// Valid returns nil, or an ErrInvalid that names the field.
-func (k Key) Valid() error {
-	return errors.Join(required("key id", k.ID), checkText("key name", k.Name), checkText("key prefix", k.Prefix))
-}
-
 // Or is r, or RoleOperator when it is empty.
 func (r Role) Or() Role {
 	if r == "" {
@@ -105,7 +100,11 @@ func (u User) Valid() error {
 
 // Valid returns nil, or an ErrInvalid that names the field.
 func (p Plan) Valid() error {
-	return errors.Join(required("plan name", p.Name), p.Limits.valid(), p.Ceiling.valid())
+	err := errors.Join(required("plan name", p.Name), p.Limits.valid(), p.Ceiling.valid())
+	if p.Quota < 0 {
+		err = errors.Join(err, fmt.Errorf("%w: quota of %d requests: use a positive number, or zero for none", ErrInvalid, p.Quota))
+	}
+	return err
 }
 
 // Valid returns nil, or an ErrInvalid that names the field.
@@ -118,12 +117,13 @@ func (t Token) Valid() error {
 // text that cannot be stored. What was observed is never refused, because a batch would be stuck for ever on one
 // request's path.
 func (u Usage) Clean() Usage {
-	for _, s := range []*string{&u.ID, &u.APIID, &u.KeyID, &u.Method, &u.Path, &u.Error} {
+	for _, s := range []*string{&u.ID, &u.APIID, &u.KeyID, &u.Method, &u.Path, &u.Route, &u.Node, &u.Error} {
 		*s = CleanText(*s)
 	}
 	u.Time = u.Time.UTC().Truncate(time.Microsecond)
 	u.Duration = u.Duration.Truncate(time.Microsecond)
 	u.StartWait = u.StartWait.Truncate(time.Microsecond)
+	u.CPU = u.CPU.Truncate(time.Microsecond)
 	return u
 }
 

@@ -10,7 +10,7 @@ import (
 
 func TestValid(t *testing.T) {
 	api := API{ID: "api_1", Name: "resize"}
-	key, user, token := Key{ID: "key_1"}, User{ID: "user_1", Name: "ann"}, Token{ID: "tok_1", Name: "ci"}
+	key, user, token := Key{ID: "key_1", APIID: "api_1", Allow: []string{"GET /"}}, User{ID: "user_1", Name: "ann"}, Token{ID: "tok_1", Name: "ci"}
 	plan, version := Plan{Name: "pro"}, Version{Env: map[string]string{"A": ""}}
 	for i, v := range []interface{ Valid() error }{api, key, user, token, plan, version} {
 		if err := v.Valid(); err != nil {
@@ -37,6 +37,10 @@ func TestInvalidNamesTheField(t *testing.T) {
 		`value of env "TOKEN" is not`:     Version{Env: map[string]string{"TOKEN": "hunter2\xff"}},
 		"key id is missing":               Key{},
 		"key name is not UTF-8":           Key{ID: "k", Name: "\xff"},
+		"an API's or a user's":            Key{ID: "k"},
+		"quota of -1":                     Key{ID: "k", UserID: "u", Quota: -1},
+		`"GET" has no space`:              Key{ID: "k", UserID: "u", Allow: []string{"GET"}},
+		"quota of -2":                     Plan{Name: "p", Quota: -2},
 		"user name is missing":            User{ID: "u"},
 		"plan name is missing":            Plan{},
 		"limits of -2 bytes":              Plan{Name: "p", Limits: Limits{MemoryBytes: -2}},

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // benchmark runs with a journal whose sink is s. With a sink that is away, what Record itself takes is measured.
@@ -55,4 +57,22 @@ func BenchmarkRecordAndDeliver(b *testing.B) {
 			b.Fatal(err)
 		}
 	})
+}
+
+// BenchmarkCPUOfRecord reports the CPU time of a record, which other processes of a busy machine do not lengthen as they do the
+// time on the wall.
+func BenchmarkCPUOfRecord(b *testing.B) {
+	benchmark(b, awaySink{}, func(j *Journal) {
+		before := cpuTime(b)
+		recordN(b)(j)
+		b.ReportMetric(float64(cpuTime(b)-before)/float64(b.N), "cpu-ns/op")
+	})
+}
+
+func cpuTime(b *testing.B) int64 {
+	var used unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &used); err != nil {
+		b.Fatal(err)
+	}
+	return used.Utime.Nano() + used.Stime.Nano()
 }

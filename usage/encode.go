@@ -16,7 +16,7 @@ import (
 // sumRoom stands where the sum will be when the text behind it is known.
 const sumRoom = "00000000 "
 
-func appendEntry(b []byte, e *entry) ([]byte, error) {
+func appendEntry(b []byte, e *entry) []byte {
 	w := lineWriter{b: append(b, '{')}
 	w.text(`"id":`, e.ID, true)
 	w.text(`,"api":`, e.API, false)
@@ -25,19 +25,19 @@ func appendEntry(b []byte, e *entry) ([]byte, error) {
 	w.number(`,"time":`, e.Time, true)
 	w.text(`,"method":`, e.Method, false)
 	w.text(`,"path":`, e.Path, false)
+	w.text(`,"route":`, e.Route, false)
+	w.text(`,"node":`, e.Node, false)
 	w.number(`,"status":`, int64(e.Status), false)
 	w.text(`,"error":`, e.Error, false)
 	w.number(`,"in":`, e.In, false)
 	w.number(`,"out":`, e.Out, false)
 	w.number(`,"duration":`, e.Duration, false)
 	w.number(`,"start_wait":`, e.StartWait, false)
-	return append(w.b, '}'), w.err
+	w.number(`,"cpu":`, e.CPU, false)
+	return append(w.b, '}')
 }
 
-type lineWriter struct {
-	b   []byte
-	err error
-}
+type lineWriter struct{ b []byte }
 
 func (w *lineWriter) number(name string, n int64, always bool) {
 	if n != 0 || always {
@@ -54,11 +54,8 @@ func (w *lineWriter) text(name, s string, always bool) {
 		w.b = append(append(append(w.b, '"'), s...), '"')
 		return
 	}
-	quoted, err := json.Marshal(s)
+	quoted, _ := json.Marshal(s) // of a string it does not fail
 	w.b = append(w.b, quoted...)
-	if err != nil {
-		w.err = err
-	}
 }
 
 // isPlain reports whether a JSON string of s is s in quotes.
@@ -92,12 +89,15 @@ func readEntry(text []byte) (e entry, ok bool) {
 	e.Time = r.number(`,"time":`)
 	e.Method = r.text(`,"method":"`)
 	e.Path = r.text(`,"path":"`)
+	e.Route = r.text(`,"route":"`)
+	e.Node = r.text(`,"node":"`)
 	e.Status = int(r.number(`,"status":`))
 	e.Error = r.text(`,"error":"`)
 	e.In = r.number(`,"in":`)
 	e.Out = r.number(`,"out":`)
 	e.Duration = r.number(`,"duration":`)
 	e.StartWait = r.number(`,"start_wait":`)
+	e.CPU = r.number(`,"cpu":`)
 	r.expect("}")
 	return e, r.ok && r.rest == "" && bytes.IndexByte(text, '\\') < 0
 }
@@ -152,8 +152,9 @@ func (r *lineReader) number(prefix string) int64 {
 func (e entry) usage() store.Usage {
 	return store.Usage{
 		ID: e.ID, APIID: e.API, Version: e.Version, KeyID: e.Key, Time: time.UnixMicro(e.Time).UTC(),
-		Method: e.Method, Path: e.Path, Status: e.Status, Error: e.Error, BytesIn: e.In, BytesOut: e.Out,
+		Method: e.Method, Path: e.Path, Route: e.Route, Node: e.Node, Status: e.Status, Error: e.Error, BytesIn: e.In, BytesOut: e.Out,
 		Duration:  time.Duration(e.Duration) * time.Microsecond,
 		StartWait: time.Duration(e.StartWait) * time.Microsecond,
+		CPU:       time.Duration(e.CPU) * time.Microsecond,
 	}
 }

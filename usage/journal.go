@@ -132,10 +132,7 @@ func (j *Journal) Record(u store.Usage) error {
 	}
 	line := lines.Get().(*[]byte)
 	defer lines.Put(line)
-	var err error
-	if *line, err = appendLine((*line)[:0], u); err != nil {
-		return fmt.Errorf("record usage: %w", err)
-	}
+	*line = appendLine((*line)[:0], u)
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if !j.running {

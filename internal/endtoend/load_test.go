@@ -33,6 +33,7 @@ type calls struct {
 	answered atomic.Int64 // requests
 	echoed   atomic.Int64 // messages
 	closed   atomic.Int64 // WebSockets that the server closed with a code and said why
+	pause    time.Duration // between a client's requests: the machine is busy enough with what is tested
 	stopping chan struct{}
 	clients  sync.WaitGroup
 
@@ -53,7 +54,7 @@ const loadPatience = 60 * time.Second // of one call
 // startLoad begins to call; stop ends it and returns what failed.
 func startLoad(t *testing.T, d deployed, staying, fresh, sockets int) *calls {
 	t.Helper()
-	l := &calls{t: t, api: d, stopping: make(chan struct{})}
+	l := &calls{t: t, api: d, pause: 5 * time.Millisecond, stopping: make(chan struct{})}
 	for range staying {
 		l.run("keep-alive", func() error { return l.stay() })
 	}
@@ -88,6 +89,7 @@ func (l *calls) run(kind string, client func() error) {
 				l.mu.Lock()
 				l.failed = append(l.failed, f)
 				l.mu.Unlock()
+				time.Sleep(5 * time.Millisecond) // a server that is away refuses at once
 			}
 		}
 	})
@@ -103,6 +105,15 @@ func (l *calls) stop() []failure {
 	return slices.Clone(l.failed)
 }
 
+// take returns what failed since it was called last.
+func (l *calls) take() []failure {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	failed := l.failed
+	l.failed = nil
+	return failed
+}
+
 // more waits until n more requests are answered.
 func (l *calls) more(n int64) {
 	l.t.Helper()
@@ -112,6 +123,9 @@ func (l *calls) more(n int64) {
 		}
 	}
 }
+
+// errBrokenOff says that an answer had begun: its status was sent, so a broken connection is all that can be told.
+var errBrokenOff = errors.New("the answer broke off")
 
 type badAnswer struct {
 	status        int
@@ -136,6 +150,7 @@ func (l *calls) dial() (net.Conn, *bufio.Reader, string, error) {
 // ask sends one request on a connection and reads its answer.
 func (l *calls) ask(conn net.Conn, r *bufio.Reader, path, extra string) (last bool, err error) {
 	_ = conn.SetDeadline(time.Now().Add(loadPatience))
+	time.Sleep(l.pause)
 	if _, err := fmt.Fprintf(conn, "GET %s/ HTTP/1.1\r\nHost: h\r\nX-API-Key: %s\r\n%s\r\n", path, l.api.Key, extra); err != nil {
 		return true, err
 	}
@@ -145,7 +160,7 @@ func (l *calls) ask(conn net.Conn, r *bufio.Reader, path, extra string) (last bo
 	}
 	body, err := io.ReadAll(res.Body)
 	if err != nil {
-		return true, err
+		return true, fmt.Errorf("%w: %w", errBrokenOff, err)
 	}
 	if res.StatusCode != http.StatusOK {
 		return res.Close, &badAnswer{res.StatusCode, answer{body: body}.problem(), string(body)}
@@ -213,7 +228,7 @@ func (l *calls) talk() error {
 			return fmt.Errorf("a frame with opcode %d: %q", opcode, payload)
 		}
 		l.echoed.Add(1)
-		time.Sleep(5 * time.Millisecond) // many sockets, little traffic
+		time.Sleep(4 * l.pause)
 	}
 	return nil
 }

@@ -2,6 +2,7 @@ package shared
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -44,6 +45,7 @@ type Limiter struct {
 	nextTry time.Duration
 	backAt  time.Duration      // when it was away last
 	alone   *ratelimit.Limiter // counts meanwhile
+	local   *ratelimit.Limiter // counts transient keys, always
 }
 
 type name struct{ policy, key string }
@@ -58,15 +60,35 @@ func New(c Config) *Limiter {
 		c.Log = zap.NewNop()
 	}
 	return &Limiter{
-		bank: c.Bank, now: c.Now, refuse: c.Refuse, log: c.Log, alone: ratelimit.New(nil), wake: make(chan struct{}, 1),
+		bank: c.Bank, now: c.Now, refuse: c.Refuse, log: c.Log, alone: ratelimit.New(nil), local: ratelimit.New(nil), wake: make(chan struct{}, 1),
 		pools: map[name]*pool{},
 	}
 }
 
-// Allow decides all checks as one: either each of them is charged one request, or none is. Checks without a limit pass and
+// Allow decides all checks as one: either each of them is charged one request, or none is. Transient ones, of which anybody can make
+// more, are this node's alone and are charged first, also where another one then holds the request back. Checks without a limit pass and
 // leave no trace. It asks nobody while there are permits; else it waits for the bank, two seconds at most. Of a State,
 // Remaining is what this node holds and what the bank had left when it was asked last, which others may have used since.
 func (l *Limiter) Allow(checks ...ratelimit.Check) ratelimit.Result {
+	i := slices.IndexFunc(checks, func(c ratelimit.Check) bool { return c.Transient })
+	if i < 0 {
+		return l.allow(checks)
+	}
+	var space [4]ratelimit.Check
+	rest := append(append(space[:0], checks[:i]...), checks[i+1:]...)
+	r := l.local.Allow(checks[i])
+	if !r.Allowed || len(rest) == 0 {
+		return r
+	}
+	all := l.Allow(rest...)
+	for _, s := range r.States() {
+		all.Append(s)
+	}
+	return all
+}
+
+// allow decides checks that are counted over all nodes.
+func (l *Limiter) allow(checks []ratelimit.Check) ratelimit.Result {
 	var timer *time.Timer
 	for {
 		r, wait := l.try(checks)

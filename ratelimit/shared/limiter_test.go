@@ -255,6 +255,27 @@ func TestADeniedKeyTakesNothingOfTheAPI(t *testing.T) {
 	})
 }
 
+// TestAddressesAreCountedHere keeps keys that anybody can make from the bank.
+func TestAddressesAreCountedHere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBank()
+		l, stop := start(t, shared.Config{Bank: b})
+		defer stop()
+		address := ratelimit.Check{Key: "a 192.0.2.1", Policy: "address", Limit: ratelimit.Limit{Requests: 2, Per: time.Hour}, Transient: true}
+		other := check(ratelimit.Limit{Requests: 100, Per: time.Hour})
+		for i := range 3 {
+			r := l.Allow(other, address)
+			if r.Allowed != (i < 2) || i < 2 && len(r.States()) != 2 || i == 2 && r.Denied != address {
+				t.Fatalf("request %d: %+v", i, r)
+			}
+			time.Sleep(time.Second)
+		}
+		if len(b.full) != 1 {
+			t.Errorf("the bank knows %v", b.full)
+		}
+	})
+}
+
 // TestWithoutTheBank has it go away and come back.
 func TestWithoutTheBank(t *testing.T) {
 	for _, refuse := range []bool{false, true} {

@@ -16,6 +16,10 @@ import (
 var table = slices.Concat([]Option{
 	duration("request-timeout", "`--request-timeout` of the server", "time that the program may take to begin its answer",
 		time.Millisecond, 24*time.Hour, func(o *store.Options) *time.Duration { return &o.RequestTimeout }),
+	quota("quota", "no limit", "requests of all consumers together in a calendar month, UTC; more are refused with `over_quota`",
+		func(o *store.Options) *int64 { return &o.Quota }),
+	rate("rate-per-address", "no limit", "rate of each client's address that calls without a key, as 60/m or 10/30s; IPv6 by /64",
+		func(o *store.Options) *store.Rate { return &o.RatePerAddress }),
 }, requestSettings, instanceSettings, healthSettings, buildSettings, edge)
 
 var buildSettings = []Option{

@@ -201,3 +201,22 @@ func TestConformanceThroughAPooler(t *testing.T) {
 		return openNode(t, pgtest.Pooled(t, pgtest.Database(t)), time.Hour, time.Hour)
 	})
 }
+
+// TestAKeyOfAUserIsToldOfAsItsAPIs has the trigger tell another node, and is revoked by plain SQL.
+func TestAKeyOfAUserIsToldOfAsItsAPIs(t *testing.T) {
+	url := pgtest.Database(t)
+	s, other := openNode(t, url, time.Hour, time.Hour), openNode(t, url, time.Hour, time.Hour)
+	heard(t, s)
+	first, second := makeAPI(t, other, "first"), makeAPI(t, other, "second")
+	changes := subscribe(t, s)
+	if _, err := other.CreateKey(t.Context(), store.Key{ID: "key_1", UserID: store.OperatorID}); err != nil {
+		t.Fatal(err)
+	}
+	for _, end := range []string{"", "UPDATE apibuilder_keys SET revoked_at = 1", "DELETE FROM apibuilder_keys"} {
+		if end != "" {
+			pgtest.Exec(t, url, end)
+		}
+		told(t, changes, store.Change{APIID: first.ID})
+		told(t, changes, store.Change{APIID: second.ID})
+	}
+}

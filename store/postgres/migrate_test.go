@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"errors"
+	"fmt"
 	"reflect"
 	"strings"
 	"sync"
@@ -12,6 +13,7 @@ import (
 	"apibuilder/internal/pgtest"
 	"apibuilder/store"
 	"apibuilder/store/schema"
+	"apibuilder/store/storetest"
 )
 
 func isErr(err, target error) bool { return errors.Is(err, target) }
@@ -60,6 +62,17 @@ func TestNodesThatStartAtOnceMigrateOnce(t *testing.T) {
 	if n := ask[int](t, url, "SELECT count(*) FROM apibuilder_schema_migrations"); n != len(schema.Migrations(files)) {
 		t.Errorf("%d migrations are recorded", n)
 	}
+}
+
+// TestKeysAndUsageAreUpgraded has a database from before keys of users and sums.
+func TestKeysAndUsageAreUpgraded(t *testing.T) {
+	url := pgtest.Database(t)
+	if err := migrate(t.Context(), rawPool(t, url), schema.Migrations(files)[:4]); err != nil {
+		t.Fatal(err)
+	}
+	hash := store.HashSecret("old")
+	pgtest.Exec(t, url, strings.ReplaceAll(storetest.OldRows("apibuilder_", "true", "false"), "HASH", fmt.Sprintf(`'\x%x'`, hash)))
+	storetest.Upgraded(t, openAt(t, url), func(t *testing.T) store.Store { return openAt(t, pgtest.Database(t)) })
 }
 
 func TestFailedMigrationLeavesNothing(t *testing.T) {

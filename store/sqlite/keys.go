@@ -4,40 +4,65 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"time"
 
 	"apibuilder/store"
 )
 
-const keyColumns = `id, api_id, name, prefix, hash, rate_requests, rate_per_ns, created_at, revoked_at`
+const keyColumns = `id, api_id, user_id, name, prefix, hash, rate_requests, rate_per_ns, quota, allow, created_at, expires_at,
+	revoked_at, previous_prefix, previous_hash, previous_until`
+
+const selectKeys = `SELECT ` + keyColumns + `, last_used_at FROM keys LEFT JOIN key_uses ON key_id = id `
 
 func scanKey(rows *sql.Rows) (store.Key, error) {
 	var k store.Key
-	var hash []byte
-	var created, revoked sql.NullInt64
-	err := rows.Scan(&k.ID, &k.APIID, &k.Name, &k.Prefix, &hash, &k.Rate.Requests, &k.Rate.Per, &created, &revoked)
+	var hash, previous []byte
+	var api, user sql.NullString
+	var allow string
+	var created, expires, revoked, until, used sql.NullInt64
+	err := rows.Scan(&k.ID, &api, &user, &k.Name, &k.Prefix, &hash, &k.Rate.Requests, &k.Rate.Per, &k.Quota, &allow, &created,
+		&expires, &revoked, &k.PreviousPrefix, &previous, &until, &used)
 	if err != nil {
 		return k, err
 	}
-	k.CreatedAt, k.RevokedAt = fromMicros(created), fromMicros(revoked)
+	k.APIID, k.UserID = api.String, user.String
+	k.CreatedAt, k.ExpiresAt, k.RevokedAt = fromMicros(created), fromMicros(expires), fromMicros(revoked)
+	k.PreviousUntil, k.LastUsedAt = fromMicros(until), fromMicros(used)
+	if k.Allow, err = store.DecodeAllow(allow); err != nil {
+		return k, err
+	}
+	if previous != nil {
+		if k.PreviousHash, err = store.DecodeHash(previous); err != nil {
+			return k, err
+		}
+	}
 	k.Hash, err = store.DecodeHash(hash)
 	return k, err
 }
 
-// CreateKey is as in store.Store; ErrConflict when the id or hash is taken, ErrNotFound when the API is missing.
+// CreateKey is as in store.Store; ErrConflict when the id or hash is taken, ErrNotFound when the API or user is missing.
 func (s *Store) CreateKey(ctx context.Context, k store.Key) (store.Key, error) {
-	if err := k.Valid(); err != nil {
+	allow, err := store.EncodeAllow(k.Allow)
+	if err == nil {
+		err = k.Valid()
+	}
+	if err != nil {
 		return store.Key{}, fmt.Errorf("create key: %w", err)
 	}
 	k.CreatedAt = store.Stamp(k.CreatedAt)
-	k.RevokedAt = fromMicros(micros(k.RevokedAt))
-	err := s.write(ctx, func(u *unit) error {
-		if _, err := findAPI(ctx, u, "WHERE id = ?", k.APIID); err != nil {
+	k.RevokedAt, k.ExpiresAt = fromMicros(micros(k.RevokedAt)), fromMicros(micros(k.ExpiresAt))
+	k.PreviousPrefix, k.PreviousHash, k.PreviousUntil, k.LastUsedAt = "", [32]byte{}, time.Time{}, time.Time{}
+	err = s.write(ctx, func(u *unit) error {
+		if err := checkKeyOwner(ctx, u, k); err != nil {
 			return err
 		}
-		_, err := u.ExecContext(ctx, `INSERT INTO keys (`+keyColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-			k.ID, k.APIID, k.Name, k.Prefix, k.Hash[:], k.Rate.Requests, k.Rate.Per, micros(k.CreatedAt), micros(k.RevokedAt))
-		u.changed(k.APIID)
-		return about("key", k.ID, err)
+		_, err := u.ExecContext(ctx, `INSERT INTO keys (`+keyColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, '', NULL, NULL)`,
+			k.ID, orNull(k.APIID), orNull(k.UserID), k.Name, k.Prefix, k.Hash[:], k.Rate.Requests, k.Rate.Per, k.Quota, allow,
+			micros(k.CreatedAt), micros(k.ExpiresAt), micros(k.RevokedAt))
+		if err != nil {
+			return about("key", k.ID, err)
+		}
+		return u.changedKey(ctx, k)
 	})
 	if err != nil {
 		return store.Key{}, fmt.Errorf("create key: %w", err)
@@ -45,11 +70,43 @@ func (s *Store) CreateKey(ctx context.Context, k store.Key) (store.Key, error) {
 	return k, nil
 }
 
+func orNull(s string) sql.NullString { return sql.NullString{String: s, Valid: s != ""} }
+
+func checkKeyOwner(ctx context.Context, u *unit, k store.Key) error {
+	if k.APIID == "" {
+		return checkUser(ctx, u, k.UserID)
+	}
+	_, err := findAPI(ctx, u, "WHERE id = ?", k.APIID)
+	return err
+}
+
+// changedKey tells of each API that a key opens.
+func (u *unit) changedKey(ctx context.Context, k store.Key) error {
+	if k.APIID != "" {
+		u.changed(k.APIID)
+		return nil
+	}
+	ids, err := list(ctx, u, func(r *sql.Rows) (id string, err error) { return id, r.Scan(&id) },
+		`SELECT id FROM apis WHERE user_id = ?`, k.UserID)
+	for _, id := range ids {
+		u.changed(id)
+	}
+	return err
+}
+
 // Keys is as in store.Store.
 func (s *Store) Keys(ctx context.Context, apiID string) (all []store.Key, err error) {
+	return s.keys(ctx, `WHERE api_id = ? ORDER BY created_at, seq`, apiID)
+}
+
+// UserKeys is as in store.Store.
+func (s *Store) UserKeys(ctx context.Context, userID string) (all []store.Key, err error) {
+	return s.keys(ctx, `WHERE user_id = ? ORDER BY created_at, seq`, userID)
+}
+
+func (s *Store) keys(ctx context.Context, where, id string) (all []store.Key, err error) {
 	err = s.read(func() error {
-		all, err = list(ctx, s.reader, scanKey,
-			`SELECT `+keyColumns+` FROM keys WHERE api_id = ? ORDER BY created_at, seq`, apiID)
+		all, err = list(ctx, s.reader, scanKey, selectKeys+where, id)
 		return err
 	})
 	return all, err
@@ -58,7 +115,7 @@ func (s *Store) Keys(ctx context.Context, apiID string) (all []store.Key, err er
 // KeyByHash is as in store.Store.
 func (s *Store) KeyByHash(ctx context.Context, hash [32]byte) (k store.Key, err error) {
 	err = s.read(func() error {
-		k, err = first(ctx, s.reader, scanKey, `SELECT `+keyColumns+` FROM keys WHERE hash = ?`, hash[:])
+		k, err = first(ctx, s.reader, scanKey, selectKeys+`WHERE hash = ?1 OR previous_hash = ?1`, hash[:])
 		if err != nil {
 			return fmt.Errorf("key by hash: %w", neutral(err))
 		}
@@ -67,20 +124,53 @@ func (s *Store) KeyByHash(ctx context.Context, hash [32]byte) (k store.Key, err 
 	return k, err
 }
 
+// RotateKey is as in store.Store.
+func (s *Store) RotateKey(ctx context.Context, id, prefix string, hash [32]byte, until time.Time) (k store.Key, err error) {
+	err = s.changeKey(ctx, id, &k, func(u *unit) (err error) {
+		if k, err = k.Rotate(prefix, hash, until); err != nil {
+			return err
+		}
+		var taken bool // each of the two columns is unique, both together are not
+		err = u.QueryRowContext(ctx, `SELECT EXISTS (SELECT 1 FROM keys WHERE previous_hash = ?1 OR hash = ?1)`, hash[:]).Scan(&taken)
+		if err == nil && taken {
+			err = store.ErrConflict
+		}
+		if err != nil {
+			return err
+		}
+		return must(u.ExecContext(ctx, `UPDATE keys SET prefix = ?, hash = ?, previous_prefix = ?, previous_hash = ?, previous_until = ?
+			WHERE id = ?`, k.Prefix, k.Hash[:], k.PreviousPrefix, store.EncodeHash(k.PreviousHash), micros(k.PreviousUntil), id))
+	})
+	if err != nil {
+		return store.Key{}, fmt.Errorf("rotate key: %w", err)
+	}
+	return k, nil
+}
+
 // RevokeKey is as in store.Store.
 func (s *Store) RevokeKey(ctx context.Context, id string) (k store.Key, err error) {
-	err = s.write(ctx, func(u *unit) error {
-		k, err = first(ctx, u, scanKey, `SELECT `+keyColumns+` FROM keys WHERE id = ?`, id)
-		if err != nil || !k.RevokedAt.IsZero() {
-			return about("key", id, err)
+	err = s.changeKey(ctx, id, &k, func(u *unit) error {
+		if !k.RevokedAt.IsZero() {
+			return nil
 		}
 		k.RevokedAt = store.Stamp(noTime)
-		u.changed(k.APIID)
-		return about("key", id,
-			must(u.ExecContext(ctx, `UPDATE keys SET revoked_at = ? WHERE id = ?`, micros(k.RevokedAt), id)))
+		return must(u.ExecContext(ctx, `UPDATE keys SET revoked_at = ? WHERE id = ?`, micros(k.RevokedAt), id))
 	})
 	if err != nil {
 		return store.Key{}, fmt.Errorf("revoke key: %w", err)
 	}
 	return k, nil
+}
+
+// changeKey reads a key into k, has it changed, and tells of it.
+func (s *Store) changeKey(ctx context.Context, id string, k *store.Key, change func(*unit) error) error {
+	return s.write(ctx, func(u *unit) (err error) {
+		if *k, err = first(ctx, u, scanKey, selectKeys+`WHERE id = ?`, id); err != nil {
+			return about("key", id, err)
+		}
+		if err := change(u); err != nil {
+			return about("key", id, err)
+		}
+		return u.changedKey(ctx, *k)
+	})
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,6 +13,7 @@ import (
 
 	"apibuilder/store"
 	"apibuilder/store/schema"
+	"apibuilder/store/storetest"
 )
 
 func rawDB(t *testing.T, path string) *sql.DB {
@@ -62,6 +64,21 @@ func TestPlansOfTheFirstSchemaKeepTheirRate(t *testing.T) {
 	if want := (store.Plan{Name: "old", Rate: store.Rate{Requests: 2, Per: 3}}); err != nil || p != want {
 		t.Fatalf("%+v, %v", p, err)
 	}
+}
+
+// TestKeysAndUsageAreUpgraded has a database from before keys of users and sums.
+func TestKeysAndUsageAreUpgraded(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.db")
+	db := rawDB(t, path)
+	if err := migrate(t.Context(), db, schema.Migrations(files)[:4]); err != nil {
+		t.Fatal(err)
+	}
+	hash := store.HashSecret("old")
+	if _, err := db.Exec(strings.ReplaceAll(storetest.OldRows("", "1", "0"), "HASH", fmt.Sprintf("x'%x'", hash))); err != nil {
+		t.Fatal(err)
+	}
+	db.Close()
+	storetest.Upgraded(t, openAt(t, path), func(t *testing.T) store.Store { return openAt(t, filepath.Join(t.TempDir(), "y.db")) })
 }
 
 func TestFailedMigrationLeavesNothing(t *testing.T) {

@@ -10,23 +10,24 @@ import (
 	"apibuilder/store"
 )
 
-const usageColumns = `id, api_id, version, key_id, time, method, path, status, error, bytes_in, bytes_out, duration_us,
-	start_wait_us`
+const usageColumns = `id, api_id, version, key_id, time, method, path, route, node, status, error, bytes_in, bytes_out,
+	duration_us, start_wait_us, cpu_us`
 
 const (
 	defaultUsageLimit = 100
 
-	usageFields = 13
+	usageFields = 16
 	usageRows   = 64 // inserted at once
 )
 
 func scanUsage(rows *sql.Rows) (store.Usage, error) {
 	var u store.Usage
-	var at, duration, wait int64
-	err := rows.Scan(&u.ID, &u.APIID, &u.Version, &u.KeyID, &at, &u.Method, &u.Path, &u.Status, &u.Error, &u.BytesIn,
-		&u.BytesOut, &duration, &wait)
+	var at, duration, wait, cpu int64
+	err := rows.Scan(&u.ID, &u.APIID, &u.Version, &u.KeyID, &at, &u.Method, &u.Path, &u.Route, &u.Node, &u.Status, &u.Error,
+		&u.BytesIn, &u.BytesOut, &duration, &wait, &cpu)
 	u.Time = time.UnixMicro(at).UTC()
 	u.Duration, u.StartWait = time.Duration(duration)*time.Microsecond, time.Duration(wait)*time.Microsecond
+	u.CPU = time.Duration(cpu) * time.Microsecond
 	return u, err
 }
 
@@ -36,32 +37,11 @@ func (s *Store) AddUsage(ctx context.Context, records []store.Usage) error {
 		return nil
 	}
 	err := s.write(ctx, func(u *unit) error {
-		rows := min(len(records), usageRows)
-		insert, err := u.PrepareContext(ctx, insertUsage(rows))
+		fresh, err := insertUsage(ctx, u, records)
 		if err != nil {
 			return err
 		}
-		defer insert.Close()
-		for ; len(records) >= rows; records = records[rows:] {
-			args, err := usageArgs(records[:rows])
-			if err == nil {
-				_, err = insert.ExecContext(ctx, args...)
-			}
-			if err != nil {
-				return about("records from", records[0].ID, err)
-			}
-		}
-		if len(records) == 0 {
-			return nil
-		}
-		args, err := usageArgs(records)
-		if err == nil {
-			_, err = u.ExecContext(ctx, insertUsage(len(records)), args...)
-		}
-		if err != nil {
-			return about("records from", records[0].ID, err)
-		}
-		return nil
+		return addSums(ctx, u, fresh)
 	})
 	if err != nil {
 		return fmt.Errorf("add usage: %w", err)
@@ -69,23 +49,64 @@ func (s *Store) AddUsage(ctx context.Context, records []store.Usage) error {
 	return nil
 }
 
-// insertUsage is a statement for so many records at once: a statement costs as much as several rows.
-func insertUsage(rows int) string {
-	values := strings.Repeat(", (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", rows)
-	return `INSERT INTO usage (` + usageColumns + `) VALUES ` + values[2:] + ` ON CONFLICT (id) DO NOTHING`
+// insertUsage returns the records that were not there, as they are stored. It writes many at once: a statement costs as much as
+// several rows.
+func insertUsage(ctx context.Context, u *unit, records []store.Usage) (fresh []store.Usage, err error) {
+	full, err := u.PrepareContext(ctx, usageStatement(usageRows))
+	if err != nil {
+		return nil, err
+	}
+	defer full.Close()
+	for len(records) > 0 {
+		some := records[:min(len(records), usageRows)]
+		records = records[len(some):]
+		added, err := insertSome(ctx, u, full, some)
+		if err != nil {
+			return nil, about("records from", some[0].ID, err)
+		}
+		fresh = append(fresh, added...)
+	}
+	return fresh, nil
 }
 
-func usageArgs(records []store.Usage) ([]any, error) {
+func usageStatement(rows int) string {
+	values := strings.Repeat(", ("+strings.Repeat(", ?", usageFields)[2:]+")", rows)
+	return `INSERT INTO usage (` + usageColumns + `) VALUES ` + values[2:] + ` ON CONFLICT (id) DO NOTHING RETURNING id`
+}
+
+// insertSome writes at most usageRows records, with full where there are so many.
+func insertSome(ctx context.Context, u *unit, full *sql.Stmt, records []store.Usage) (fresh []store.Usage, err error) {
 	args := make([]any, 0, usageFields*len(records))
+	clean := make(map[string]store.Usage, len(records))
 	for _, r := range records {
 		if r.ID == "" {
 			return nil, fmt.Errorf("%w: usage of api %q at %s has no id", store.ErrInvalid, r.APIID, r.Time)
 		}
 		r = r.Clean()
-		args = append(args, r.ID, r.APIID, r.Version, r.KeyID, r.Time.UnixMicro(), r.Method, r.Path,
-			r.Status, r.Error, r.BytesIn, r.BytesOut, r.Duration.Microseconds(), r.StartWait.Microseconds())
+		if _, twice := clean[r.ID]; !twice {
+			clean[r.ID] = r
+		}
+		args = append(args, r.ID, r.APIID, r.Version, r.KeyID, r.Time.UnixMicro(), r.Method, r.Path, r.Route, r.Node, r.Status, r.Error,
+			r.BytesIn, r.BytesOut, r.Duration.Microseconds(), r.StartWait.Microseconds(), r.CPU.Microseconds())
 	}
-	return args, nil
+	var rows *sql.Rows
+	if len(records) == usageRows {
+		rows, err = full.QueryContext(ctx, args...)
+	} else {
+		rows, err = u.QueryContext(ctx, usageStatement(len(records)), args...)
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var id string
+		if err := rows.Scan(&id); err != nil {
+			return nil, err
+		}
+		fresh = append(fresh, clean[id])
+	}
+	return fresh, rows.Err()
 }
 
 // Usage is as in store.Store.
@@ -100,15 +121,6 @@ func (s *Store) Usage(ctx context.Context, f store.UsageFilter) (all []store.Usa
 		return err
 	})
 	return all, err
-}
-
-// CountUsage is as in store.Store.
-func (s *Store) CountUsage(ctx context.Context, apiID string, since time.Time) (n int64, err error) {
-	where, args := usageWhere(apiID, "", since)
-	err = s.read(func() error {
-		return s.reader.QueryRowContext(ctx, `SELECT count(*) FROM usage`+where, args...).Scan(&n)
-	})
-	return n, err
 }
 
 func usageWhere(apiID, id string, since time.Time) (string, []any) {

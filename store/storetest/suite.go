@@ -20,7 +20,7 @@ type Opener func(t *testing.T) store.Store
 func Run(t *testing.T, open Opener) {
 	groups := map[string]map[string]func(*testing.T, store.Store){
 		"apis": apiTests, "versions": versionTests, "keys": keyTests, "users": userTests, "tokens": tokenTests,
-		"usage": usageTests, "exits": exitTests, "audit": auditTests, "changes": changeTests, "text": textTests, "calls": callTests,
+		"usage": usageTests, "sums": sumTests, "exits": exitTests, "audit": auditTests, "changes": changeTests, "text": textTests, "calls": callTests,
 		"fleet": fleetTests, "nodes": nodeTests,
 	}
 	for group, tests := range groups {
@@ -53,6 +53,7 @@ func RunReopen(t *testing.T, open Opener) {
 	same(t, "Version", get(s.Version(t.Context(), a.ID, v.Number))(t), v)
 	same(t, "KeyByHash", get(s.KeyByHash(t.Context(), k.Hash))(t), k)
 	same(t, "TokenByHash", get(s.TokenByHash(t.Context(), tok.Hash))(t), tok)
+	same(t, "SumUsage", get(s.SumUsage(t.Context(), store.SumFilter{}))(t)[0].Requests, int64(1))
 	check(t, s.AddUsage(t.Context(), []store.Usage{u}))
 	same(t, "Usage", get(s.Usage(t.Context(), store.UsageFilter{}))(t), []store.Usage{u})
 	same(t, "number", makeVersion(t, s, a.ID).Number, v.Number+1)
@@ -122,15 +123,19 @@ func fillField(name string, v reflect.Value, n int64) {
 		v.SetInt(n)
 	case reflect.Float64:
 		v.SetFloat(float64(n) + 0.25)
-	case reflect.Map:
-		v.Set(reflect.ValueOf(map[string]string{name: "some value"}))
-	case reflect.Array:
-		reflect.Copy(v, reflect.ValueOf([]byte(name+" "+store.NewID("x"))))
 	case reflect.Slice:
+		if list, ok := v.Addr().Interface().(*[]string); ok {
+			*list = []string{"GET /" + strings.ToLower(name), "* /**"}
+			return
+		}
 		v.Set(reflect.MakeSlice(v.Type(), 2, 2))
 		for i := range v.Len() {
 			fillField(name, v.Index(i), n*10+int64(i))
 		}
+	case reflect.Map:
+		v.Set(reflect.ValueOf(map[string]string{name: "some value"}))
+	case reflect.Array:
+		reflect.Copy(v, reflect.ValueOf([]byte(name+" "+store.NewID("x"))))
 	case reflect.Struct:
 		for i := range v.NumField() {
 			fillField(v.Type().Field(i).Name, v.Field(i), n*10+int64(i))

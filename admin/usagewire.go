@@ -1,0 +1,63 @@
+package admin
+
+import "time"
+
+// Usage is the answer of GET /api/v1/usage: how many requests there were, and the newest records of them.
+type Usage struct {
+	Total   int64         `json:"total"`
+	Records []UsageRecord `json:"records"`
+}
+
+// UsageRecord is one consumer's request.
+type UsageRecord struct {
+	ID               string    `json:"id"`
+	API              string    `json:"api"`
+	Version          int       `json:"version"`
+	Key              string    `json:"key,omitempty"`
+	Time             time.Time `json:"time"`
+	Method           string    `json:"method"`
+	Path             string    `json:"path"`
+	Route            string    `json:"route,omitempty"` // where the template is known
+	Node             string    `json:"node,omitempty"`
+	Status           int       `json:"status"`
+	Error            string    `json:"error,omitempty"`
+	BytesIn          int64     `json:"bytes_in"`
+	BytesOut         int64     `json:"bytes_out"`
+	Seconds          float64   `json:"seconds"`
+	StartWaitSeconds float64   `json:"start_wait_seconds,omitempty"`
+	CPUSeconds       float64   `json:"cpu_seconds,omitempty"` // where it is known
+}
+
+// UsageSums is the answer of GET /api/v1/usage/sums.
+type UsageSums struct {
+	By    string     `json:"by,omitempty"`
+	Since *time.Time `json:"since,omitempty"` // the beginning of an hour
+	Sums  []UsageSum `json:"sums"`
+}
+
+// UsageSum is what requests have together. Of Start, API, Key and User there are those that the sums are by.
+type UsageSum struct {
+	Start            *time.Time `json:"start,omitempty"` // of the hour or day, UTC
+	API              string     `json:"api,omitempty"`
+	Key              string     `json:"key,omitempty"` // absent by key: without one
+	User             string     `json:"user,omitempty"`
+	Requests         int64      `json:"requests"`
+	Admitted         int64      `json:"admitted"` // not refused for a limit or quota
+	ClientErrors     int64      `json:"client_errors"`
+	ServerErrors     int64      `json:"server_errors"`
+	BytesIn          int64      `json:"bytes_in"`
+	BytesOut         int64      `json:"bytes_out"`
+	Seconds          float64    `json:"seconds"`
+	StartWaitSeconds float64    `json:"start_wait_seconds"`
+	CPUSeconds       float64    `json:"cpu_seconds"`
+}
+
+// QuotaUse is one line of GET /api/v1/quotas: a monthly quota, and how much of it this month's requests have used.
+type QuotaUse struct {
+	Of       string    `json:"of"` // plan (of a user), api or key
+	ID       string    `json:"id"`
+	Name     string    `json:"name"`
+	Quota    int64     `json:"quota"`
+	Used     int64     `json:"used"`
+	ResetsAt time.Time `json:"resets_at"`
+}

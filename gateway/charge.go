@@ -1,0 +1,103 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"time"
+
+	"apibuilder/ratelimit"
+	"apibuilder/store"
+)
+
+// Quotas count requests of a month. ratelimit.Monthly is one.
+type Quotas interface {
+	// Take charges one request to all quotas, or to none of them; a *ratelimit.OverQuota when one is used up, another error when it
+	// is not known.
+	Take(ctx context.Context, at time.Time, quotas ...ratelimit.Quota) error
+	// Return takes back what Take charged at that time.
+	Return(at time.Time, quotas ...ratelimit.Quota)
+}
+
+// uncounted are the Quotas of a Gateway that is given none: they count from its start.
+func uncounted() Quotas {
+	return ratelimit.NewMonthly(func(context.Context, ratelimit.Quota, time.Time) (int64, error) { return 0, nil })
+}
+
+// charge counts the request to the quotas and limits of its key, of the API's owner and of the API, and returns the word why it
+// is not admitted, or nothing. One that is refused here is counted nowhere.
+func (g *Gateway) charge(a *answer, r *http.Request, e *entry, p *pass) string {
+	var quotas [4]ratelimit.Quota
+	a.quotas = append(append(quotas[:0], p.quotas...), e.quotas...)
+	if len(a.quotas) > 0 {
+		if err := g.config.Quotas.Take(r.Context(), a.start, a.quotas...); err != nil {
+			a.quotas = nil
+			return a.overQuota(err)
+		}
+	}
+	var space [4]ratelimit.Check
+	checks := append(space[:0], p.checks...)
+	if p.keyID == "" && !e.address.Unlimited() {
+		checks = append(checks, ratelimit.Check{Key: e.id + " " + network(r), Policy: "address", Limit: e.address, Transient: true})
+	}
+	checks = append(checks, e.checks...)
+	if len(checks) == 0 {
+		return ""
+	}
+	if a.limits = g.limiter.Allow(checks...); !a.limits.Allowed {
+		a.uncharge()
+		if a.limits.Unavailable {
+			return wordStoreUnavailable
+		}
+		return wordRateLimited
+	}
+	return ""
+}
+
+// overQuota keeps what an error of Quotas means for the answer and returns its word.
+func (a *answer) overQuota(err error) string {
+	if over, ok := errors.AsType[*ratelimit.OverQuota](err); ok {
+		a.retryAfter = over.RetryAfter
+		return wordOverQuota
+	}
+	a.cause, a.usage = fmt.Errorf("%w: quota: %w", errStore, err), nil // a record would count as an admitted request
+	return wordStoreUnavailable
+}
+
+// uncharge gives back what was charged to quotas. What the record says counts after a restart: see store.Usage.Refused.
+func (a *answer) uncharge() {
+	if len(a.quotas) > 0 {
+		a.gateway.config.Quotas.Return(a.start, a.quotas...)
+		a.quotas = nil
+	}
+}
+
+// network is the client's address as limits count it: an IPv6 address by its first 64 bits, because a single client has all that
+// follow them (RFC 4291, 2.5.4).
+func network(r *http.Request) string {
+	addr := clientAddress(r)
+	if addr.Is6() {
+		return netip.PrefixFrom(addr, 64).Masked().Addr().String()
+	}
+	return addr.String()
+}
+
+// clientAddress is the address at the other end of the connection; the zero one where there is none, as on a Unix socket. Fields of
+// the header say nothing here, because anybody can write them.
+func clientAddress(r *http.Request) netip.Addr {
+	at, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return netip.Addr{}
+	}
+	return at.Addr().Unmap().WithZone("")
+}
+
+// addressLimit is what an API allows each address that calls it without a key.
+func addressLimit(r store.Rate) ratelimit.Limit {
+	if r.Unlimited() {
+		return ratelimit.Limit{}
+	}
+	return ratelimit.Limit{Requests: r.Requests, Per: r.Per}
+}

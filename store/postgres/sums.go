@@ -1,0 +1,206 @@
+package postgres
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+
+	"apibuilder/store"
+)
+
+const sumColumns = `requests, admitted, client_errors, server_errors, bytes_in, bytes_out, duration_us, start_wait_us, cpu_us`
+
+// addSums adds records that were stored just now to the sums, and tells keys when they were used. All nodes lock rows in the same
+// order, table by table, so that none waits for another that waits for it.
+func addSums(ctx context.Context, tx pgx.Tx, fresh []owned) error {
+	owners, used := map[string]string{}, map[string]time.Time{}
+	records := make([]store.Usage, 0, len(fresh))
+	for _, r := range fresh {
+		records = append(records, r.Usage)
+		owners[r.APIID] = r.owner
+		if r.KeyID != "" && r.Time.After(used[r.KeyID]) {
+			used[r.KeyID] = r.Time
+		}
+	}
+	owner := func(apiID string) string { return owners[apiID] }
+	for _, t := range []struct {
+		table string
+		span  time.Duration
+	}{{"hours", time.Hour}, {"days", 24 * time.Hour}} {
+		if err := upsertSums(ctx, tx, t.table, store.Sums(records, t.span, owner)); err != nil {
+			return fmt.Errorf("add to the sums by %s: %w", t.table, err)
+		}
+	}
+	return touchKeys(ctx, tx, used)
+}
+
+func touchKeys(ctx context.Context, tx pgx.Tx, used map[string]time.Time) error {
+	if len(used) == 0 {
+		return nil
+	}
+	ids := slices.Sorted(maps.Keys(used))
+	times := make([]int64, len(ids))
+	for i, id := range ids {
+		times[i] = used[id].UnixMicro()
+	}
+	_, err := tx.Exec(ctx, `INSERT INTO apibuilder_key_uses AS k (key_id, last_used_at) SELECT * FROM unnest($1::text[], $2::bigint[])
+		ON CONFLICT (key_id) DO UPDATE SET last_used_at = greatest(k.last_used_at, excluded.last_used_at)`, ids, times)
+	if err != nil {
+		return fmt.Errorf("tell keys when they were used: %w", err)
+	}
+	return nil
+}
+
+func upsertSums(ctx context.Context, tx pgx.Tx, table string, sums []store.Sum) error {
+	slices.SortFunc(sums, func(a, b store.Sum) int {
+		return cmp.Or(a.Start.Compare(b.Start), cmp.Compare(a.APIID, b.APIID), cmp.Compare(a.KeyID, b.KeyID), cmp.Compare(a.UserID, b.UserID))
+	})
+	var start []int64
+	var api, key, user []string
+	var n [9][]int64
+	for _, s := range sums {
+		start, api, key, user = append(start, s.Start.UnixMicro()), append(api, s.APIID), append(key, s.KeyID), append(user, s.UserID)
+		for i, v := range []int64{
+			s.Requests, s.Admitted, s.ClientErrors, s.ServerErrors, s.BytesIn, s.BytesOut, s.Duration.Microseconds(),
+			s.StartWait.Microseconds(), s.CPU.Microseconds(),
+		} {
+			n[i] = append(n[i], v)
+		}
+	}
+	var updates []string
+	for _, c := range strings.Split(sumColumns, ", ") {
+		updates = append(updates, fmt.Sprintf("%s = least(s.%s + excluded.%s, %d)", c, c, c, int64(store.MostSum)))
+	}
+	_, err := tx.Exec(ctx, `INSERT INTO apibuilder_usage_`+table+` AS s (start, api_id, key_id, user_id, `+sumColumns+`)
+		SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[],
+			$9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[])
+		ON CONFLICT (start, api_id, key_id, user_id) DO UPDATE SET `+strings.Join(updates, ", "),
+		start, api, key, user, n[0], n[1], n[2], n[3], n[4], n[5], n[6], n[7], n[8])
+	return err
+}
+
+// SumUsage is as in store.Store.
+func (s *Store) SumUsage(ctx context.Context, f store.SumFilter) (all []store.Sum, err error) {
+	if !storable(f.APIID + f.KeyID + f.UserID) {
+		return []store.Sum{}, nil
+	}
+	query, args, err := sumQuery(f)
+	if err != nil {
+		return nil, fmt.Errorf("sum usage: %w", err)
+	}
+	err = s.read(ctx, func() error {
+		all, err = list(ctx, s.pool, func(r pgx.Rows) (store.Sum, error) { return scanSum(r, f.By) }, query, args...)
+		return err
+	})
+	return all, err
+}
+
+func sumQuery(f store.SumFilter) (string, []any, error) {
+	by, where, err := f.Columns()
+	if err != nil {
+		return "", nil, err
+	}
+	hours, days := f.Spans()
+	args := []any{startMicros(hours), startMicros(days)}
+	var terms string
+	for _, column := range slices.Sorted(maps.Keys(where)) {
+		args = append(args, where[column])
+		terms += " AND " + column + " = $" + strconv.Itoa(len(args))
+	}
+	from := `SELECT * FROM apibuilder_usage_hours WHERE start >= $1::bigint` + terms
+	switch f.By {
+	case store.ByHour:
+		from += ` AND $2::bigint IS NOT NULL` // every argument must have a place
+	default:
+		from += ` AND start < $2::bigint UNION ALL SELECT * FROM apibuilder_usage_days WHERE start >= $2::bigint` + terms
+	}
+	var sums []string
+	for _, c := range strings.Split(sumColumns, ", ") {
+		sums = append(sums, fmt.Sprintf("least(coalesce(sum(%s), 0), %d)::bigint", c, int64(store.MostSum)))
+	}
+	group := map[string]string{"start": "NULL::bigint", "api_id": "''", "key_id": "''", "user_id": "''"}
+	for _, column := range by {
+		group[column] = column
+	}
+	if f.By == store.ByDay {
+		group["start"] = fmt.Sprintf("start - start %% %d", (24 * time.Hour).Microseconds())
+	}
+	query := `SELECT ` + group["start"] + `, ` + group["api_id"] + `, ` + group["key_id"] + `, ` + group["user_id"] + `, ` +
+		strings.Join(sums, ", ") + ` FROM (` + from + `) s`
+	if f.By == store.ByNothing {
+		return query, args, nil
+	}
+	return query + ` GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4`, args, nil
+}
+
+// startMicros is the least number for the zero time.
+func startMicros(t time.Time) int64 {
+	if t.IsZero() {
+		return -1 << 62
+	}
+	return t.UnixMicro()
+}
+
+func scanSum(rows pgx.Rows, by store.SumBy) (store.Sum, error) {
+	var s store.Sum
+	var start *int64
+	var duration, wait, cpu int64
+	err := rows.Scan(&start, &s.APIID, &s.KeyID, &s.UserID, &s.Requests, &s.Admitted, &s.ClientErrors, &s.ServerErrors, &s.BytesIn,
+		&s.BytesOut, &duration, &wait, &cpu)
+	if by == store.ByHour || by == store.ByDay {
+		s.Start = fromMicros(start)
+	}
+	s.Duration, s.StartWait, s.CPU = store.Micros(duration), store.Micros(wait), store.Micros(cpu)
+	return s, err
+}
+
+// CountUsage is as in store.Store. What is older than the first whole hour is counted by its records.
+func (s *Store) CountUsage(ctx context.Context, apiID string, since time.Time) (n int64, err error) {
+	f := store.SumFilter{APIID: apiID}
+	if !since.IsZero() {
+		f.Since = since.UTC().Add(time.Hour - 1).Truncate(time.Hour)
+	}
+	sums, err := s.SumUsage(ctx, f)
+	if err != nil || since.IsZero() || !storable(apiID) {
+		return store.Requests(sums), err
+	}
+	where, args := usageWhere(apiID, "", since)
+	args = append(args, f.Since.UnixMicro())
+	err = s.read(ctx, func() error {
+		return s.pool.QueryRow(ctx, `SELECT count(*) FROM apibuilder_usage`+where+` AND time < $`+strconv.Itoa(len(args)), args...).Scan(&n)
+	})
+	return n + store.Requests(sums), err
+}
+
+// PruneUsage is as in store.Store.
+func (s *Store) PruneUsage(ctx context.Context, records, hours time.Time, most int) (n int64, err error) {
+	err = s.read(ctx, func() error {
+		tag, err := s.pool.Exec(ctx, `DELETE FROM apibuilder_usage WHERE seq = ANY (ARRAY (SELECT seq FROM apibuilder_usage
+			WHERE time < $1::bigint ORDER BY time, seq LIMIT $2::bigint))`, startMicros(records), most)
+		if err != nil {
+			return err
+		}
+		n = tag.RowsAffected()
+		tag, err = s.pool.Exec(ctx, `DELETE FROM apibuilder_usage_hours WHERE (start, api_id, key_id, user_id) IN
+			(SELECT start, api_id, key_id, user_id FROM apibuilder_usage_hours WHERE start < $1::bigint ORDER BY start LIMIT $2::bigint)`,
+			startMicros(hours), most)
+		if err != nil {
+			return err
+		}
+		n += tag.RowsAffected()
+		_, err = s.pool.Exec(ctx, `DELETE FROM apibuilder_key_uses WHERE last_used_at < $1::bigint
+			AND key_id NOT IN (SELECT id FROM apibuilder_keys)`, startMicros(records))
+		return err
+	})
+	if err != nil {
+		return n, fmt.Errorf("prune usage: %w", err)
+	}
+	return n, nil
+}

@@ -1,0 +1,194 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"apibuilder/store"
+)
+
+const sumColumns = `requests, admitted, client_errors, server_errors, bytes_in, bytes_out, duration_us, start_wait_us, cpu_us`
+
+// addSums adds records that were stored just now to the sums, and tells keys when they were used.
+func addSums(ctx context.Context, u *unit, fresh []store.Usage) error {
+	owners := map[string]string{}
+	used := map[string]time.Time{}
+	for _, r := range fresh {
+		if _, ok := owners[r.APIID]; !ok {
+			owner, err := ownerOf(ctx, u, r.APIID)
+			if err != nil {
+				return err
+			}
+			owners[r.APIID] = owner
+		}
+		if r.KeyID != "" && r.Time.After(used[r.KeyID]) {
+			used[r.KeyID] = r.Time
+		}
+	}
+	owner := func(apiID string) string { return owners[apiID] }
+	for table, span := range map[string]time.Duration{"usage_hours": time.Hour, "usage_days": 24 * time.Hour} {
+		if err := upsertSums(ctx, u, table, store.Sums(fresh, span, owner)); err != nil {
+			return fmt.Errorf("add to %s: %w", table, err)
+		}
+	}
+	for key, at := range used {
+		_, err := u.ExecContext(ctx, `INSERT INTO key_uses (key_id, last_used_at) VALUES (?, ?)
+			ON CONFLICT (key_id) DO UPDATE SET last_used_at = max(last_used_at, excluded.last_used_at)`, key, at.UnixMicro())
+		if err != nil {
+			return about("use of key", key, err)
+		}
+	}
+	return nil
+}
+
+// ownerOf is empty where the API is gone.
+func ownerOf(ctx context.Context, u *unit, apiID string) (owner string, err error) {
+	err = u.QueryRowContext(ctx, `SELECT coalesce((SELECT user_id FROM apis WHERE id = ?), '')`, apiID).Scan(&owner)
+	return owner, err
+}
+
+func upsertSums(ctx context.Context, u *unit, table string, sums []store.Sum) error {
+	var updates []string
+	for _, c := range strings.Split(sumColumns, ", ") {
+		updates = append(updates, fmt.Sprintf("%s = min(%s.%s + excluded.%s, %d)", c, table, c, c, int64(store.MostSum)))
+	}
+	upsert, err := u.PrepareContext(ctx, `INSERT INTO `+table+` (start, api_id, key_id, user_id, `+sumColumns+`)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+		ON CONFLICT (start, api_id, key_id, user_id) DO UPDATE SET `+strings.Join(updates, ", "))
+	if err != nil {
+		return err
+	}
+	defer upsert.Close()
+	for _, s := range sums {
+		_, err := upsert.ExecContext(ctx, s.Start.UnixMicro(), s.APIID, s.KeyID, s.UserID, s.Requests, s.Admitted, s.ClientErrors,
+			s.ServerErrors, s.BytesIn, s.BytesOut, s.Duration.Microseconds(), s.StartWait.Microseconds(), s.CPU.Microseconds())
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// SumUsage is as in store.Store.
+func (s *Store) SumUsage(ctx context.Context, f store.SumFilter) (all []store.Sum, err error) {
+	query, args, err := sumQuery(f)
+	if err != nil {
+		return nil, fmt.Errorf("sum usage: %w", err)
+	}
+	err = s.read(func() error {
+		all, err = list(ctx, s.reader, func(r *sql.Rows) (store.Sum, error) { return scanSum(r, f.By) }, query, args...)
+		return err
+	})
+	return all, err
+}
+
+func sumQuery(f store.SumFilter) (string, []any, error) {
+	by, where, err := f.Columns()
+	if err != nil {
+		return "", nil, err
+	}
+	var terms string
+	var selected []any
+	for _, column := range slices.Sorted(maps.Keys(where)) {
+		terms += " AND " + column + " = ?"
+		selected = append(selected, where[column])
+	}
+	hours, days := f.Spans()
+	from := `SELECT * FROM usage_hours WHERE start >= ?` + terms
+	args := append([]any{startMicros(hours)}, selected...)
+	if f.By != store.ByHour {
+		from = `SELECT * FROM usage_days WHERE start >= ?` + terms + ` UNION ALL ` + from + ` AND start < ?`
+		args = append(append(append([]any{startMicros(days)}, selected...), args...), startMicros(days))
+	}
+	var sums []string
+	for _, c := range strings.Split(sumColumns, ", ") {
+		sums = append(sums, fmt.Sprintf("min(total(%s), %d)", c, int64(store.MostSum)))
+	}
+	group := map[string]string{"start": "NULL", "api_id": "''", "key_id": "''", "user_id": "''"}
+	for _, column := range by {
+		group[column] = column
+	}
+	if f.By == store.ByDay {
+		group["start"] = fmt.Sprintf("start - start %% %d", (24 * time.Hour).Microseconds())
+	}
+	query := `SELECT ` + group["start"] + `, ` + group["api_id"] + `, ` + group["key_id"] + `, ` + group["user_id"] + `, ` +
+		strings.Join(sums, ", ") + ` FROM (` + from + `)`
+	if f.By == store.ByNothing {
+		return query, args, nil
+	}
+	return query + ` GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4`, args, nil
+}
+
+// startMicros is the least number for the zero time.
+func startMicros(t time.Time) int64 {
+	if t.IsZero() {
+		return -1 << 62
+	}
+	return t.UnixMicro()
+}
+
+func scanSum(rows *sql.Rows, by store.SumBy) (store.Sum, error) {
+	var s store.Sum
+	var start sql.NullInt64
+	var n [9]float64
+	err := rows.Scan(&start, &s.APIID, &s.KeyID, &s.UserID, &n[0], &n[1], &n[2], &n[3], &n[4], &n[5], &n[6], &n[7], &n[8])
+	if by == store.ByHour || by == store.ByDay {
+		s.Start = fromMicros(start)
+	}
+	s.Requests, s.Admitted, s.ClientErrors, s.ServerErrors = int64(n[0]), int64(n[1]), int64(n[2]), int64(n[3])
+	s.BytesIn, s.BytesOut = int64(n[4]), int64(n[5])
+	s.Duration, s.StartWait, s.CPU = store.Micros(int64(n[6])), store.Micros(int64(n[7])), store.Micros(int64(n[8]))
+	return s, err
+}
+
+// CountUsage is as in store.Store. What is older than the first whole hour is counted by its records.
+func (s *Store) CountUsage(ctx context.Context, apiID string, since time.Time) (n int64, err error) {
+	f := store.SumFilter{APIID: apiID}
+	if !since.IsZero() {
+		f.Since = since.UTC().Add(time.Hour - 1).Truncate(time.Hour)
+	}
+	sums, err := s.SumUsage(ctx, f)
+	if err != nil || since.IsZero() {
+		return store.Requests(sums), err
+	}
+	where, args := usageWhere(apiID, "", since)
+	err = s.read(func() error {
+		return s.reader.QueryRowContext(ctx, `SELECT count(*) FROM usage`+where+` AND time < ?`, append(args, f.Since.UnixMicro())...).Scan(&n)
+	})
+	return n + store.Requests(sums), err
+}
+
+// PruneUsage is as in store.Store.
+func (s *Store) PruneUsage(ctx context.Context, records, hours time.Time, most int) (n int64, err error) {
+	err = s.write(ctx, func(u *unit) error {
+		result, err := u.ExecContext(ctx, `DELETE FROM usage WHERE seq IN (SELECT seq FROM usage WHERE time < ? ORDER BY time LIMIT ?)`,
+			startMicros(records), most)
+		if err != nil {
+			return err
+		}
+		if n, err = result.RowsAffected(); err != nil {
+			return err
+		}
+		result, err = u.ExecContext(ctx, `DELETE FROM usage_hours WHERE (start, api_id, key_id, user_id) IN
+			(SELECT start, api_id, key_id, user_id FROM usage_hours WHERE start < ? ORDER BY start LIMIT ?)`, startMicros(hours), most)
+		if err != nil {
+			return err
+		}
+		more, err := result.RowsAffected()
+		n += more
+		if err != nil {
+			return err
+		}
+		_, err = u.ExecContext(ctx, `DELETE FROM key_uses WHERE last_used_at < ? AND key_id NOT IN (SELECT id FROM keys)`, startMicros(records))
+		return err
+	})
+	if err != nil {
+		return 0, fmt.Errorf("prune usage: %w", err)
+	}
+	return n, nil
+}

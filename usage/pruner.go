@@ -1,0 +1,89 @@
+package usage
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// HoursKept is how long hourly sums are kept at least; daily ones are kept for ever.
+const HoursKept = 400 * 24 * time.Hour
+
+const (
+	pruneEvery = time.Hour
+	pruneMost  = 2000 // at once: whoever stores records waits so long
+)
+
+// Prunable is where old records are removed; store.Store is one.
+type Prunable interface {
+	PruneUsage(ctx context.Context, records, hours time.Time, most int) (int64, error)
+}
+
+// Pruner removes records when they are old, at its start and every hour. Make one with NewPruner.
+type Pruner struct {
+	from   Prunable
+	keep   time.Duration
+	log    *zap.Logger
+	cancel context.CancelFunc
+	work   sync.WaitGroup
+}
+
+// NewPruner returns one that keeps records for a time; 0: for ever. Hourly sums are kept for HoursKept, or as long as records.
+func NewPruner(from Prunable, keep time.Duration, log *zap.Logger) *Pruner {
+	return &Pruner{from: from, keep: keep, log: log}
+}
+
+// Start begins to remove; it waits for nothing. It is called once.
+func (p *Pruner) Start() {
+	var ctx context.Context
+	ctx, p.cancel = context.WithCancel(context.Background())
+	p.work.Go(func() {
+		ticker := time.NewTicker(pruneEvery)
+		defer ticker.Stop()
+		for {
+			p.prune(ctx)
+			select {
+			case <-ctx.Done():
+				return
+			case <-ticker.C:
+			}
+		}
+	})
+}
+
+// Stop ends it and waits until it has ended.
+func (p *Pruner) Stop(context.Context) error {
+	if p.cancel != nil {
+		p.cancel()
+	}
+	p.work.Wait()
+	return nil
+}
+
+func (p *Pruner) prune(ctx context.Context) {
+	now := time.Now()
+	var records time.Time
+	if p.keep > 0 {
+		records = now.Add(-p.keep)
+	}
+	hours := now.Add(-max(HoursKept, p.keep))
+	var removed int64
+	for {
+		n, err := p.from.PruneUsage(ctx, records, hours, pruneMost)
+		removed += n
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err != nil:
+			p.log.Warn("old usage records are not removed, another try follows", zap.Error(err), zap.Duration("in", pruneEvery))
+			return
+		case n == 0:
+			if removed > 0 {
+				p.log.Info("old usage records are removed", zap.Int64("records", removed))
+			}
+			return
+		}
+	}
+}
