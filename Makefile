@@ -15,7 +15,7 @@ test: ## run all tests (root)
 	scripts/test.sh
 
 race: ## run the tests of the Go code under the race detector (root)
-	scripts/test.sh -race ./...
+	scripts/race.sh
 
 lint: ## check style and common faults
 	scripts/lint.sh

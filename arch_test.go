@@ -4,6 +4,7 @@ import (
 	"go/parser"
 	"go/token"
 	"io/fs"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -124,6 +125,19 @@ func eachFile(t *testing.T, fn func(dir, path string, imports []string)) {
 	})
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestTheBinaryHasNoTestMachinery looks at everything that is linked, whoever imports it.
+func TestTheBinaryHasNoTestMachinery(t *testing.T) {
+	out, err := exec.CommandContext(t.Context(), "go", "list", "-deps", ".").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name := range strings.SplitSeq(string(out), "\n") {
+		if name == "testing" || strings.HasPrefix(name, "github.com/letsencrypt/") || strings.HasPrefix(name, "go.uber.org/goleak") {
+			t.Errorf("the binary has %s", name)
+		}
 	}
 }
 

@@ -55,9 +55,13 @@ func (s *Server) apiOut(a store.API) API {
 	if t, ok := s.lifecycle.Trouble(a.ID); ok {
 		trouble = &Trouble{Reason: string(t.Reason), Failures: t.Failures, Until: t.Until.UTC(), Loop: t.Loop}
 	}
+	var addresses []string
+	if s.cfg.Addresses != nil {
+		addresses = s.cfg.Addresses(a)
+	}
 	return API{
-		Trouble: trouble,
-		ID:      a.ID, Name: a.Name, URL: url, DocsURL: url + "/docs", State: state, ActiveVersion: a.ActiveVersion,
+		Trouble: trouble, Addresses: addresses,
+		ID: a.ID, Name: a.Name, URL: url, DocsURL: url + "/docs", State: state, ActiveVersion: a.ActiveVersion,
 		Running: s.lifecycle.Running(a.ID),
 		Public:  a.Public, PublicDocs: a.PublicDocs, User: a.UserID, Rate: rateOut(a.Rate), Options: options.Texts(a.Options),
 		Traffic:   each(a.Split(), func(s store.Share) Share { return Share(s) }),

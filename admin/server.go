@@ -56,9 +56,11 @@ type Config struct {
 	Log   *zap.Logger
 
 	Pythons Pythons
+	Secrets Secrets
 	Metrics http.Handler           // answers GET /metrics; nil: there is none
 	MayMap  func(host string) bool // whether an API may have a host name, in lower case; nil: none
-	Secrets Secrets
+	// Addresses are an API's own addresses besides URL; nil: it has none.
+	Addresses func(store.API) []string
 }
 
 // Server answers management requests. It may be used concurrently and owns no goroutine.

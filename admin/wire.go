@@ -60,7 +60,8 @@ type API struct {
 	Name          string            `json:"name"`
 	URL           string            `json:"url"`
 	DocsURL       string            `json:"docs_url"`
-	State         string            `json:"state"` // "serving", or "deploying" while its first version is built
+	Addresses     []string          `json:"addresses,omitempty"` // absolute, of its own
+	State         string            `json:"state"`               // "serving", or "deploying" while its first version is built
 	ActiveVersion int               `json:"active_version"`
 	Running       bool              `json:"running"` // else the next request starts it
 	Trouble       *Trouble          `json:"trouble,omitempty"`

@@ -81,6 +81,9 @@ func describeAPI(w io.Writer, api admin.API) {
 	row(w, "Name", api.Name)
 	row(w, "ID", api.ID)
 	row(w, "URL", api.URL)
+	for _, address := range api.Addresses {
+		row(w, "Address", address)
+	}
 	row(w, "Docs", api.DocsURL)
 	row(w, "State", api.State)
 	if t := api.Trouble; t != nil {

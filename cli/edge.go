@@ -2,9 +2,12 @@ package cli
 
 import (
 	"fmt"
+	"net"
+	"net/mail"
 	"net/url"
 	"strings"
 
+	"apibuilder/certificate"
 	"apibuilder/gateway"
 )
 
@@ -18,6 +21,9 @@ var edgeSettings = []setting{
 	{flag: "tls-cert", serve: true, usage: "`FILE` with the certificate and its chain, PEM; read again when it changes"},
 	{flag: "apps-domain", serve: true, usage: "`DOMAIN` below which each API answers by its name: apps.example.com; none if empty"},
 	{flag: "mapped-hosts", serve: true, usage: "host `NAMES` and *.names, apart by commas, that APIs may have by their option host"},
+	{flag: "acme-email", serve: true, usage: "`ADDRESS` of an ACME account: certificates are obtained for the names of APIs; agrees to the authority's terms"},
+	{flag: "acme-directory", serve: true, value: certificate.LetsEncrypt, usage: "`URL` of the ACME authority's directory"},
+	{flag: "acme-roots", serve: true, usage: "`FILE` with the certificates that vouch for the directory's own, PEM; the system's if empty"},
 	{flag: "tls-key", serve: true, usage: "`FILE` with the certificate's key, PEM"},
 }
 
@@ -33,6 +39,9 @@ type edgeOptions struct {
 
 	listenTLS      string
 	listenRedirect string
+	acmeEmail      string
+	acmeDirectory  string
+	acmeRoots      string
 	certFile       string
 	keyFile        string
 }
@@ -55,6 +64,13 @@ func readEdgeOptions(s settings) (o edgeOptions, err error) {
 	}
 	o.listenTLS, o.listenRedirect = s.text("listen-tls"), s.text("listen-redirect")
 	o.certFile, o.keyFile = s.text("tls-cert"), s.text("tls-key")
+	o.acmeRoots = s.text("acme-roots")
+	if o.acmeEmail, err = parse(s, "acme-email", parseEmail); err != nil {
+		return o, err
+	}
+	if o.acmeDirectory, err = parse(s, "acme-directory", parseDirectory); err != nil {
+		return o, err
+	}
 	return o, o.checkTLS()
 }
 
@@ -69,7 +85,9 @@ func (o *edgeOptions) readHosts(s settings) (err error) {
 	if err != nil || public == nil {
 		return err
 	}
-	o.publicHost = strings.ToLower(public.Hostname())
+	if o.publicHost = strings.ToLower(public.Hostname()); net.ParseIP(o.publicHost) != nil {
+		o.publicHost = "" // no API has it, and no certificate
+	}
 	if o.isOfApps(o.publicHost) {
 		return usagef("--public-url is below --apps-domain %s, where only APIs are: choose another name for the server", o.appsDomain)
 	}
@@ -92,14 +110,32 @@ func (o edgeOptions) checkTLS() error {
 		return usagef("--tls-cert is of no use without its key: name that with --tls-key")
 	case o.certFile == "" && o.keyFile != "":
 		return usagef("--tls-key is of no use without its certificate: name that with --tls-cert")
+	case o.acmeEmail != "" && o.certFile != "":
+		return usagef("--acme-email and --tls-cert exclude each other: certificates are obtained, or they are in files")
+	case o.acmeEmail != "" && o.listenTLS == "":
+		return usagef("--acme-email is of no use without an address for TLS: give one with --listen-tls, reached at port 443")
 	case o.listenTLS == "" && o.certFile != "":
 		return usagef("--tls-cert is of no use without an address for TLS: give one with --listen-tls")
 	case o.listenTLS == "" && o.listenRedirect != "":
 		return usagef("--listen-redirect has nowhere to send consumers: give an address for TLS with --listen-tls")
-	case o.listenTLS != "" && o.certFile == "":
-		return usagef("--listen-tls needs a certificate: name one with --tls-cert and --tls-key")
+	case o.listenTLS != "" && o.certFile == "" && o.acmeEmail == "":
+		return usagef("--listen-tls needs a certificate: name one with --tls-cert and --tls-key, or have them obtained with --acme-email")
 	}
 	return nil
+}
+
+func parseEmail(text string) (string, error) {
+	if addr, err := mail.ParseAddress(text); err != nil || addr.Address != text {
+		return "", fmt.Errorf("%q is no mail address: write for example operator@example.com", text)
+	}
+	return text, nil
+}
+
+func parseDirectory(text string) (string, error) {
+	if u, err := url.Parse(text); err != nil || u.Scheme != "https" || u.Host == "" {
+		return "", fmt.Errorf("%q is no address of a directory: write for example %s", text, certificate.LetsEncrypt)
+	}
+	return text, nil
 }
 
 // parseProxyHeaders reports whether it is the field Forwarded.

@@ -100,14 +100,25 @@ func (s *server) openActivated(context.Context) error {
 				name, known = "listen", true
 			}
 			if _, ok := l.(*net.TCPListener); !ok || !known || i > 0 {
-				return fmt.Errorf("socket activation passed %d sockets named %q: pass one TCP socket for each of listen and "+
-					"admin-listen, and name it so with FileDescriptorName=", len(all), name)
+				return fmt.Errorf("socket activation passed %d sockets named %q: pass one TCP socket for each address, "+
+					"and name it with FileDescriptorName= after its setting, like listen or admin-listen", len(all), name)
 			}
 			s.activated[name] = l
 		}
 	}
 	if len(s.activated) > 0 {
 		s.log.Info("sockets come from socket activation: " + fmt.Sprint(slices.Sorted(maps.Keys(s.activated))))
+	}
+	return nil
+}
+
+// closeSpare closes sockets of the predecessor that nobody took. One of the socket activation that nobody took is an error,
+// because whoever connects to it would wait for ever.
+func (s *server) closeSpare(context.Context) error {
+	s.predecessor.drop()
+	for name, l := range s.activated {
+		_ = l.Close()
+		return fmt.Errorf("socket activation passed a socket for %s, which is not in use: set --%s to its address, or pass none", name, name)
 	}
 	return nil
 }

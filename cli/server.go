@@ -81,8 +81,9 @@ func (s *server) onStop(name string, run func(context.Context) error) {
 func (s *server) start(ctx context.Context) error {
 	s.startedAt, s.failed, s.succeeded = time.Now().UTC(), make(chan error, 8), make(chan struct{})
 	for _, step := range []func(context.Context) error{
-		s.openData, s.openActivated, s.openListeners, s.openMetrics, s.openStore, s.openNode, s.openHost, s.openSandboxes, s.openFollower, s.openUsage, s.freezePredecessor,
-		s.recover, s.openCleaning, s.openLeft, s.openLimits, s.openDoors, s.leavePredecessor, s.openSuccessor,
+		s.openData, s.openActivated, s.openListeners, s.openMetrics, s.closeSpare, s.openStore, s.openNode, s.openHost, s.openSandboxes,
+		s.openFollower, s.openUsage, s.freezePredecessor, s.recover, s.openCleaning, s.openLeft, s.openLimits, s.openDoors,
+		s.leavePredecessor, s.openSuccessor,
 	} {
 		if err := step(ctx); err != nil {
 			return err
@@ -128,11 +129,7 @@ func (s *server) openListeners(ctx context.Context) (err error) {
 		}
 	}
 	s.url = baseURL(s.options.publicURL, s.listener.Addr())
-	if err := s.openLocal(ctx); err != nil {
-		return err
-	}
-	s.predecessor.drop()
-	return nil
+	return s.openLocal(ctx)
 }
 
 func listenTCP(ctx context.Context, flag, address string) (net.Listener, error) {

@@ -39,6 +39,10 @@ type answer struct {
 
 	limits ratelimit.Result
 	quotas []ratelimit.Quota // that it was charged to
+	space  struct {          // of charge, so that it allocates nothing
+		checks [3]ratelimit.Check
+		quotas [3]ratelimit.Quota
+	}
 
 	retryAfter time.Duration // until a quota is there again; 0: see limits
 

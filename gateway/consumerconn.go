@@ -30,6 +30,9 @@ type consumerConn struct {
 
 	traffic  *traffic
 	isClosed atomic.Bool
+	isUsed   atomic.Bool // a request has come
+
+	replay []byte // was read already, and looked at; is read again before anything else
 
 	readDeadline, writeDeadline deadline
 }
@@ -79,6 +82,11 @@ func (c *consumerConn) stopped() string {
 
 // Read implements net.Conn.
 func (c *consumerConn) Read(p []byte) (int, error) {
+	if len(c.replay) > 0 {
+		n := copy(p, c.replay)
+		c.replay = c.replay[n:]
+		return n, nil
+	}
 	if c.word.Load() != nil {
 		return 0, errGuard
 	}
@@ -121,6 +129,16 @@ func (c *consumerConn) write(p []byte) (int, error) {
 	return n, err
 }
 
+// writeAll writes both parts, with one call where the connection can.
+func (c *consumerConn) writeAll(a, b []byte) error {
+	parts := net.Buffers{a, b}
+	_, err := parts.WriteTo(c.Conn)
+	for errors.Is(err, os.ErrDeadlineExceeded) && c.writeDeadline.early() {
+		_, err = parts.WriteTo(c.Conn)
+	}
+	return err
+}
+
 // SetDeadline implements net.Conn.
 func (c *consumerConn) SetDeadline(t time.Time) error {
 	return errors.Join(c.SetReadDeadline(t), c.SetWriteDeadline(t))
@@ -138,6 +156,11 @@ func (c *consumerConn) refusal(own []byte) []byte {
 	if word == "" {
 		word = wordOfStatus(own)
 	}
+	return c.problem(word)
+}
+
+// problem is a whole answer, after which the connection ends.
+func (c *consumerConn) problem(word string) []byte {
 	id := newRequestID(time.Now())
 	status, body := problemText(word, id)
 	c.log.Debug("refused", zap.String("request_id", id), zap.Int("status", status), zap.String("reason", word))

@@ -53,18 +53,18 @@ type exchange struct {
 func newExchange(g *Gateway, a *answer, r *http.Request, lease Lease, limits Limits, times Timeouts) *exchange {
 	x := &exchange{gateway: g, answer: a, in: r, lease: lease, limits: limits, times: times}
 	x.ctx, x.cancel = context.WithCancelCause(r.Context())
-	first := times.FirstByte
-	if r.ContentLength != 0 {
-		first = min(first, times.Upload)
-	}
-	x.watch.start(first, times.Total, x.expire)
 	return x
 }
 
 // run does it all. Whatever the program does, run ends, and nothing of the request is in use when it has.
 func (x *exchange) run(rest string) {
 	defer x.close()
-	res, err := x.lease.RoundTrip(x.request(rest))
+	out, first := x.request(rest), x.times.FirstByte
+	if out.Body != nil {
+		first = min(first, x.times.Upload)
+	}
+	x.watch.start(first, x.times.Total, x.expire) // not before: it looks at the upload
+	res, err := x.lease.RoundTrip(out)
 	if err != nil {
 		x.broken(err)
 		return

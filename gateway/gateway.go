@@ -140,6 +140,7 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer g.traffic.end()
 	if c := connOf(r); c != nil {
 		c.inside.Store(true)
+		c.used()
 		r.TLS = c.security()
 	}
 	a := newAnswer(g, w, r)

@@ -46,6 +46,10 @@ func (o *origin) unwelcome(r *http.Request) string {
 
 // protect makes the header of an answer, before it is sent, what browsers may see at this address.
 func (a *answer) protect(h http.Header) {
+	if a.status == http.StatusSwitchingProtocols {
+		a.confine(h)
+		return
+	}
 	from := a.request.Header.Get("Origin")
 	switch {
 	case a.preflight:

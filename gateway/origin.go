@@ -23,7 +23,7 @@ type origin struct {
 // looked at, because a proxy that writes one kind passes the other on as its consumer has sent it.
 func originOf(r *http.Request, c *Config) origin {
 	o := origin{client: addrOf(r.RemoteAddr), proto: "http", host: r.Host}
-	if r.TLS != nil {
+	if r.TLS != nil || connOf(r).cameByTLS() {
 		o.proto = "https"
 	}
 	switch {

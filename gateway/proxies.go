@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/pires/go-proxyproto"
+	"github.com/pires/go-proxyproto/tlvparse"
 )
 
 // Proxies are the addresses of the proxies before a gateway whose word about a consumer counts. The zero value trusts
@@ -85,4 +86,25 @@ func proxyListener(l net.Listener, trusted Proxies) net.Listener {
 			return proxyproto.SKIP, nil
 		},
 	}
+}
+
+// cameByTLS reports whether a trusted proxy says, in version 2 of the PROXY protocol, that its consumer came by TLS.
+func (c *consumerConn) cameByTLS() bool {
+	if c == nil {
+		return false
+	}
+	conn, ok := c.Conn.(*proxyproto.Conn)
+	if !ok {
+		return false
+	}
+	header := conn.ProxyHeader()
+	if header == nil {
+		return false
+	}
+	extensions, err := header.TLVs()
+	if err != nil {
+		return false
+	}
+	told, ok := tlvparse.FindSSL(extensions)
+	return ok && told.ClientSSL()
 }

@@ -125,7 +125,19 @@ func TestProxyProtocol(t *testing.T) {
 			}
 		}
 	}
-	conn := d.dial() // a trusted proxy that leaves it out
+	conn := d.dial()
+	header := proxyproto.HeaderProxyFromAddrs(2, &net.TCPAddr{IP: net.IP{6, 6, 6, 6}, Port: 9}, &net.TCPAddr{IP: net.IP{7, 7, 7, 7}, Port: 80})
+	if err := header.SetTLVs([]proxyproto.TLV{{Type: proxyproto.PP2_TYPE_SSL, Value: []byte("\x01\x00\x00\x00\x00\x21\x00\x07TLSv1.3")}}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := header.WriteTo(conn.Conn); err != nil {
+		t.Fatal(err)
+	}
+	conn.send("GET /run/public/ HTTP/1.1\r\nHost: a\r\n\r\n")
+	if got := fieldsOf(conn.answer("GET").text, "X-Forwarded-Proto"); len(got) != 1 || got[0] != "https" {
+		t.Errorf("X-Forwarded-Proto %q of a consumer by TLS", got)
+	}
+	conn = d.dial() // a trusted proxy that leaves it out
 	conn.send("GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n")
 	if text, _ := io.ReadAll(conn.r); strings.Contains(string(text), "200 OK") {
 		t.Errorf("answered %q", text)

@@ -9,7 +9,7 @@ import (
 )
 
 func TestPublicPaths(t *testing.T) {
-	d := newRawDoor(t, Config{}, echoHead)
+	d := newDoor(t, Config{}, says())
 	d.store.updateAPI("api_private", func(a *store.API) {
 		a.Options.PublicPaths = []string{"GET /health", "/hook", "POST /in/*", "GET /static/*", "GET /caf%C3%A9"}
 	})

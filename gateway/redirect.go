@@ -14,6 +14,7 @@ func (g *Gateway) ServeRedirect(l net.Listener, port int, first func(http.Respon
 	s.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if c := connOf(r); c != nil {
 			c.inside.Store(true)
+			c.used()
 		}
 		if first == nil || !first(w, r) {
 			g.redirect(w, r, port)

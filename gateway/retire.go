@@ -25,6 +25,47 @@ func (g *Gateway) Retire(ctx context.Context) {
 	}
 }
 
+const (
+	settleTime  = 250 * time.Millisecond // for connections on which requests follow each other
+	freshTime   = time.Second            // for the first request on a connection
+	settleEvery = 5 * time.Millisecond
+)
+
+// settle serves on for a moment when no more connections are taken. net/http's Shutdown drops a request that it has not read
+// to the end of its header by then, and closes idle connections on which one may be on its way. Those that are in use end by
+// `Connection: close` meanwhile, and those that are new bring their request.
+func (g *Gateway) settle(ctx context.Context, none <-chan struct{}) {
+	tick := time.NewTicker(settleEvery)
+	defer tick.Stop()
+	for began := time.Now(); ; {
+		select {
+		case <-none:
+			return
+		case <-ctx.Done():
+			return
+		case now := <-tick.C:
+			if past := now.Sub(began); past >= freshTime || past >= settleTime && g.traffic.freshConns() == 0 {
+				return
+			}
+		}
+	}
+}
+
+func (t *traffic) freshConns() int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.fresh
+}
+
+// used notes that a request has come, or that none will.
+func (c *consumerConn) used() {
+	if !c.isUsed.Swap(true) {
+		c.traffic.mu.Lock()
+		defer c.traffic.mu.Unlock()
+		c.traffic.fresh--
+	}
+}
+
 // retire closes the listeners, and returns when every connection that was accepted is known to its http.Server: Shutdown
 // would not wait for one that is on its way there. What it returns is closed when no connection is left.
 func (t *traffic) retire() <-chan struct{} {
@@ -73,6 +114,7 @@ func (t *traffic) opened() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.conns++
+	t.fresh++
 }
 
 func (t *traffic) closed() {
@@ -87,6 +129,7 @@ func (t *traffic) closed() {
 // Close implements net.Conn.
 func (c *consumerConn) Close() error {
 	if !c.isClosed.Swap(true) {
+		c.used()
 		c.traffic.closed()
 	}
 	return c.Conn.Close()

@@ -43,12 +43,13 @@ func (g *Gateway) serve(s *http.Server, l net.Listener, security *tls.Config) er
 	if security != nil {
 		l = tls.NewListener(l, security)
 	}
-	if !g.traffic.add(s, l) {
+	server := newConsumerServer(g, s)
+	if !g.traffic.add(server, l) {
 		_ = l.Close()
 		return http.ErrServerClosed
 	}
 	defer g.traffic.accepting.Done()
-	err := s.Serve(consumerListener{l, g})
+	err := server.Serve(consumerListener{l, g})
 	if g.traffic.isRetiring() {
 		return http.ErrServerClosed
 	}
@@ -93,7 +94,7 @@ func connState(c net.Conn, state http.ConnState) {
 // then it is cut, WebSockets too, and Drain returns the context's error. In both cases the usage records of all
 // requests were kept when it returns. It may be called more than once.
 func (g *Gateway) Drain(ctx context.Context) error {
-	g.traffic.retire()
+	g.settle(ctx, g.traffic.retire())
 	servers := g.traffic.close()
 	var group sync.WaitGroup
 	for _, s := range servers {
@@ -124,7 +125,7 @@ type traffic struct {
 	closing bool
 	isCut   bool
 	idle    chan struct{} // closed when count comes to 0; nil when nobody waits
-	servers []*http.Server
+	servers []*consumerServer
 	tunnels map[*func()]struct{}
 
 	accepting sync.WaitGroup // loops
@@ -132,11 +133,12 @@ type traffic struct {
 	handedOn  bool
 	listeners []net.Listener
 	conns     int           // consumers' connections
+	fresh     int           // of them, those on which no request has come yet
 	none      chan struct{} // closed when conns comes to 0; nil when nobody waits
 }
 
 // add registers a server; false when it is too late for one.
-func (t *traffic) add(s *http.Server, l net.Listener) bool {
+func (t *traffic) add(s *consumerServer, l net.Listener) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.closing || t.retiring {
@@ -175,7 +177,7 @@ func (t *traffic) wasCut() bool {
 	return t.isCut
 }
 
-func (t *traffic) close() []*http.Server {
+func (t *traffic) close() []*consumerServer {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.closing = true

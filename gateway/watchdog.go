@@ -91,5 +91,7 @@ func (w *watchdog) stop() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.stopped = true
-	w.timer.Stop()
+	if w.timer != nil { // it was started
+		w.timer.Stop()
+	}
 }

@@ -79,6 +79,7 @@ func TestWatchdogAsksAgain(t *testing.T) {
 			return 3*time.Second - idle
 		})
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		if len(asked) != 2 || asked[0] != time.Second || asked[1] != 3*time.Second {
 			t.Errorf("asked after %v", asked)
 		}

@@ -79,7 +79,7 @@ func TestUVsWordsAreUnderstood(t *testing.T) {
 }
 
 func TestWhatIsOnlyFasterIsGivenUp(t *testing.T) {
-	cfg := testConfig(tempDir(t) + "/envs")
+	cfg := smallConfig(t, tempDir(t)+"/envs")
 	fakeUV(t, &cfg, `if [ "$2" = compile ]; then
 	text=$(cat)
 	case "$text" in *httptools*) echo 'hint: Wheels are required for `+"`httptools`"+` because' >&2; exit 1;; esac

@@ -25,7 +25,8 @@ func wheelsFor(n int) (names []string) {
 func TestAHundredDeploysOfTenSets(t *testing.T) {
 	names := wheelsFor(10)
 	b, _ := folderBuilder(t, names...)
-	b.cfg.Workers = 2
+	counting := &countingJail{}
+	b.cfg.Workers, b.cfg.Jail = 2, counting
 	type result struct {
 		env Environment
 		err error
@@ -52,6 +53,9 @@ func TestAHundredDeploysOfTenSets(t *testing.T) {
 	all, err := b.List()
 	if err != nil || len(all) != 10 || len(keys) != 10 {
 		t.Errorf("%d environments, %d keys, %v", len(all), len(keys), err)
+	}
+	if counting.installed != 10 {
+		t.Errorf("%d builds", counting.installed)
 	}
 	for key := range keys {
 		if found, err := b.Verify(t.Context(), key); err != nil || len(found) > 0 {
@@ -118,7 +122,7 @@ func childThatBuilds(dir string) {
 }
 
 func TestKilledAtRandomMoments(t *testing.T) {
-	const builds = 50
+	const builds, afterOne = 50, 4 // one of four is killed after its first build
 	names := wheelsFor(builds)
 	_, cfg := folderBuilder(t, names...)
 	dir := cfg.Dir
@@ -138,11 +142,18 @@ func TestKilledAtRandomMoments(t *testing.T) {
 		if err := child.Start(); err != nil {
 			t.Fatal(err)
 		}
-		if line, err := bufio.NewReader(stdout).ReadString('\n'); err != nil || !strings.HasPrefix(line, "builds ") {
-			t.Fatal(line, err)
+		// In the first build, or after it, so that enough of them come to an end however slow the machine is.
+		said := bufio.NewReader(stdout)
+		lines := 1
+		if i%afterOne == 0 {
+			lines = 2
 		}
-		// A build takes some 300 ms: any moment of it, and of the next.
-		time.Sleep(rand.N(800 * time.Millisecond))
+		for range lines {
+			if line, err := said.ReadString('\n'); err != nil || !strings.HasPrefix(line, "builds ") {
+				t.Fatal(line, err)
+			}
+		}
+		time.Sleep(rand.N(600 * time.Millisecond)) // a build takes some 300 ms
 		if err := child.Process.Kill(); err != nil {
 			t.Fatal(err)
 		}
@@ -158,6 +169,9 @@ func TestKilledAtRandomMoments(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Logf("%d environments were built by children that were killed", len(all))
+	if len(all) < builds/afterOne {
+		t.Errorf("only %d builds came to an end", len(all))
+	}
 	for _, i := range all {
 		age(t, b, i.Key, 48*time.Hour)
 	}

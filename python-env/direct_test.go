@@ -2,6 +2,7 @@ package pythonenv
 
 import (
 	"errors"
+	"io"
 	"net/http"
 	"net/http/cgi"
 	"net/http/httptest"
@@ -115,8 +116,8 @@ func hostOf(t *testing.T, s *httptest.Server) string {
 // allowing is a builder with packages of a folder and what is allowed besides.
 func allowing(t *testing.T, a Allow, change func(*Config)) *Builder {
 	t.Helper()
-	_, cfg := folderBuilder(t)
-	cfg.Dir, cfg.Allow, cfg.Offline = filepath.Join(tempDir(t), "envs"), a, false
+	cfg := smallConfig(t, filepath.Join(tempDir(t), "envs"))
+	cfg.Allow = a
 	if change != nil {
 		change(&cfg)
 	}
@@ -250,7 +251,8 @@ func repository(t *testing.T, files map[string]string) (server *httptest.Server,
 	git("tag", "v1")
 	git("clone", "-q", "--bare", ".", dir)
 	server = httptest.NewServer(&cgi.Handler{
-		Path: "/usr/lib/git-core/git-http-backend",
+		Path:   "/usr/lib/git-core/git-http-backend",
+		Stderr: io.Discard,
 		Env: []string{
 			"GIT_PROJECT_ROOT=" + filepath.Dir(filepath.Dir(dir)), "GIT_HTTP_EXPORT_ALL=1", "GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_COUNT=1",
 			"GIT_CONFIG_KEY_0=safe.directory", "GIT_CONFIG_VALUE_0=*",
@@ -261,35 +263,32 @@ func repository(t *testing.T, files map[string]string) (server *httptest.Server,
 }
 
 func TestAPackageFromARepository(t *testing.T) {
-	server, commit := repository(t, map[string]string{
-		"sub/setup.py": `if 1:
-			import os, setuptools, socket
-			told = [open("/proc/self/status").read()]
-			for where in ("/root", "/home", os.environ["UV_CACHE_DIR"] + "/../../../.cache", "/etc/shadow"):
-				try:
-					told.append("SEEN " + where + str(os.listdir(where)))
-				except OSError as e:
-					told.append(str(e))
+	files := map[string]string{}
+	for name, text := range sourceTree("from_git", "3.0", `if 1:
+		import socket
+		told = [open("/proc/self/status").read()]
+		for where in ("/root", "/home", os.environ["UV_CACHE_DIR"] + "/../../../.cache", "/etc/shadow"):
 			try:
-				socket.create_connection(("192.0.2.1", 80), 2)
-				told.append("REACHED")
+				told.append("SEEN " + where + str(os.listdir(where)))
 			except OSError as e:
 				told.append(str(e))
-			open("from_git.py", "w").write("told = " + repr(told))
-			setuptools.setup(name="from_git", version="3.0", py_modules=["from_git"])
-		`,
-	})
-	b := allowing(t, Allow{Git: []string{hostOf(t, server)}}, func(cfg *Config) {
-		real := testConfig("")
-		cfg.IndexURL, cfg.FindLinks = real.IndexURL, append(cfg.FindLinks, real.FindLinks...) // setuptools
-	})
+		try:
+			socket.create_connection(("192.0.2.1", 80), 2)
+			told.append("REACHED")
+		except OSError as e:
+			told.append(str(e))
+		text = "told = " + repr(told)`) {
+		files["sub/"+name] = text
+	}
+	server, commit := repository(t, files)
+	b := allowing(t, Allow{Git: []string{hostOf(t, server)}}, nil)
 	env := ensure(t, b, "from-git @ git+"+server.URL+"/part/repo.git@main#subdirectory=sub")
 	want := "from-git @ git+" + server.URL + "/part/repo.git@" + commit + "#subdirectory=sub\n"
 	if !strings.Contains(env.Lock, want) {
 		t.Fatalf("the lock is\n%s", env.Lock)
 	}
 	text, err := os.ReadFile(filepath.Join(env.Path, "lib/python"+env.Interpreter.Minor, "site-packages/from_git.py"))
-	if err != nil || strings.Contains(string(text), "SEEN") || strings.Contains(string(text), "REACHED") {
+	if err != nil || !strings.Contains(string(text), "unreachable") || strings.Contains(string(text), "SEEN") || strings.Contains(string(text), "REACHED") {
 		t.Errorf("%s, %v", text, err)
 	}
 	if entries, err := os.ReadDir(b.path(cacheDir)); err != nil || len(entries) > 0 {

@@ -35,7 +35,7 @@ func TestNoPackageCodeRunsInABuild(t *testing.T) {
 		"apibuilder_hostile-1.0.data/scripts/apibuilder.suid": "#!python\n",
 	})
 	writeSdist(t, links, "apibuilder_source", act("setup.py"))
-	cfg := testConfig(filepath.Join(dir, "envs"))
+	cfg := smallConfig(t, filepath.Join(dir, "envs"))
 	cfg.FindLinks = append(cfg.FindLinks, links, filepath.Join(dir, "absent"))
 	b := started(t, cfg)
 
@@ -68,7 +68,7 @@ func TestWheelsThatLeadOutOfTheEnvironment(t *testing.T) {
 			t.Fatal(err)
 		}
 		writeWheel(t, links, "apibuilder_escape", map[string]string{member: "x"})
-		cfg := testConfig(filepath.Join(dir, "envs"))
+		cfg := smallConfig(t, filepath.Join(dir, "envs"))
 		cfg.FindLinks = append(cfg.FindLinks, links)
 		b := started(t, cfg)
 		if _, err := b.Ensure(t.Context(), Request{Requirements: "apibuilder-escape"}); err != nil {

@@ -224,7 +224,8 @@ func TestSourceDistributions(t *testing.T) {
 		open("apibuilder_source.py", "w").write("told = " + repr(told))
 		setuptools.setup(name="apibuilder_source", version="1.0", py_modules=["apibuilder_source"])
 `)
-	cfg := testConfig(filepath.Join(tempDir(t), "envs"))
+	cfg := smallConfig(t, filepath.Join(tempDir(t), "envs"))
+	withIndex(&cfg)
 	cfg.FindLinks, cfg.AllowSdist = append(cfg.FindLinks, links), true
 	b := started(t, cfg)
 	env := ensure(t, b, "apibuilder-source")

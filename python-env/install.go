@@ -56,7 +56,7 @@ func prune(env string, direct bool) error {
 	if err != nil {
 		return fmt.Errorf("open the environment: %w", err)
 	}
-	defer root.Close()
+	defer func() { _ = root.Close() }()
 	_ = root.Remove(".lock")
 	if !direct {
 		return nil

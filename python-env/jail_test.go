@@ -46,7 +46,7 @@ func TestABuildSeesNothingElse(t *testing.T) {
 	cfg := testConfig(filepath.Join(tempDir(t), "envs"))
 	cfg.ExtraIndexes = []string{"http://operator:s3cret-word@127.0.0.1:9/simple"}
 	b := started(t, cfg)
-	other := ensure(t, sharedBuilder(t), "six")
+	other := ensure(t, sharedBuilder(t), "pillow==9.5.0")
 	host, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -142,7 +142,7 @@ func TestABuildThatDownloadsTooMuch(t *testing.T) {
 func TestAZipBomb(t *testing.T) {
 	dir, envs := tempDir(t), tempDir(t)
 	writeWheel(t, dir, "apibuilder_bomb", map[string]string{"bomb.bin": strings.Repeat("\x00", 96<<20)})
-	cfg := testConfig(filepath.Join(envs, "envs"))
+	cfg := smallConfig(t, filepath.Join(envs, "envs"))
 	cfg.FindLinks, cfg.MaxBytes = append(cfg.FindLinks, dir), 40<<20
 	b := started(t, cfg)
 	_, err := b.Ensure(t.Context(), Request{Requirements: "apibuilder-bomb"})

@@ -27,8 +27,8 @@ func loggingUV(t *testing.T, cfg *Config, shell string) (calls func(command stri
 }
 
 func TestALockIsInstalledWithoutResolving(t *testing.T) {
-	locked := ensure(t, sharedBuilder(t), "six==1.16.0").Lock
-	cfg := testConfig(filepath.Join(tempDir(t), "envs")) // another node
+	locked := ensure(t, started(t, smallConfig(t, filepath.Join(tempDir(t), "envs"))), "six==1.16.0").Lock
+	cfg := smallConfig(t, filepath.Join(tempDir(t), "envs")) // another node
 	calls := loggingUV(t, &cfg, "")
 	b := started(t, cfg)
 	env, err := b.Ensure(t.Context(), Request{Lock: locked, Requirements: "six==1.17.0", Python: "3.99"})
@@ -54,7 +54,7 @@ func TestALockIsInstalledWithoutResolving(t *testing.T) {
 }
 
 func TestUpgradeResolvesAnew(t *testing.T) {
-	cfg := testConfig(filepath.Join(tempDir(t), "envs"))
+	cfg := smallConfig(t, filepath.Join(tempDir(t), "envs"))
 	calls := loggingUV(t, &cfg, "")
 	b := started(t, cfg)
 	for want, upgrade := range []bool{false, false, true} {

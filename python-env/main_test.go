@@ -2,6 +2,8 @@ package pythonenv
 
 import (
 	"context"
+	"errors"
+	"flag"
 	"fmt"
 	"net"
 	"os"
@@ -36,6 +38,10 @@ func TestMain(m *testing.M) {
 		childThatBuilds(dir)
 		return
 	}
+	flag.Parse()
+	if f := flag.Lookup("test.fuzz"); f != nil && f.Value.String() != "" {
+		os.Exit(m.Run()) // a parser needs none of it, and there are many of these processes
+	}
 	os.Exit(func() int {
 		var err error
 		if root, err = os.MkdirTemp("", "pythonenv-test-"); err != nil {
@@ -44,7 +50,7 @@ func TestMain(m *testing.M) {
 		}
 		defer os.RemoveAll(root)
 		if err = os.Chmod(root, 0o755); err == nil {
-			tools, err = toolchain.Ensure(context.Background(), filepath.Join(root, "tools"), nil)
+			tools, err = toolchain.Ensure(context.Background(), toolsDir(), nil)
 		}
 		if err != nil {
 			fmt.Fprintln(os.Stderr, err)
@@ -68,6 +74,14 @@ func TestMain(m *testing.M) {
 		}
 		return code
 	}())
+}
+
+// toolsDir is the one that tests of all packages share, see testenv.Dir.
+func toolsDir() string {
+	if dir := os.Getenv("APIBUILDER_TEST_DIR"); dir != "" {
+		return filepath.Join(dir, "tools")
+	}
+	return "/var/cache/apibuilder-test/tools"
 }
 
 // openJail is the real one. Its control groups are this process's own.
@@ -96,12 +110,18 @@ func (j shellJail) Run(ctx context.Context, cmd *exec.Cmd, readOnly, writable []
 type countingJail struct {
 	mu                    sync.Mutex
 	now, most, uvNow, uvs int
+	installed             int // runs of uv that install
 }
 
 func (j *countingJail) Run(ctx context.Context, cmd *exec.Cmd, readOnly, writable []string, serve func(net.Listener)) error {
 	isUV := 0
 	if cmd.Args[0] == tools.UV {
 		isUV = 1
+		if len(cmd.Args) > 2 && cmd.Args[2] == "sync" {
+			j.mu.Lock()
+			j.installed++
+			j.mu.Unlock()
+		}
 	}
 	add := func(n int) {
 		j.mu.Lock()
@@ -138,6 +158,39 @@ func testConfig(dir string) Config {
 		IndexURL: index.URL, CertFile: index.CertFile, FindLinks: index.FindLinks,
 	}
 }
+
+// smallConfig builds without an index from packages made by the test: what the runner needs, without any code, and two versions
+// of six. For tests that are about something else than packages.
+func smallConfig(t *testing.T, dir string) Config {
+	t.Helper()
+	links, err := smallLinks()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := testConfig(dir)
+	cfg.IndexURL, cfg.FindLinks = "", []string{links}
+	return cfg
+}
+
+// withIndex adds the real index, for what builds from source.
+func withIndex(cfg *Config) {
+	real := testConfig("")
+	cfg.IndexURL, cfg.FindLinks = real.IndexURL, append(cfg.FindLinks, real.FindLinks...)
+}
+
+var smallLinks = sync.OnceValues(func() (string, error) {
+	links := filepath.Join(root, "small")
+	err := os.Mkdir(links, 0o755)
+	for _, p := range runtimePackages {
+		module := strings.ReplaceAll(p.name, "-", "_")
+		// Later than all that an index has.
+		err = errors.Join(err, makeWheel(links, module, "9999.0", map[string]string{module + "/__init__.py": "x = 1\n"}))
+	}
+	for _, version := range []string{"1.16.0", "1.17.0"} {
+		err = errors.Join(err, makeWheel(links, "six", version, map[string]string{"six.py": "x = 1\n"}))
+	}
+	return links, err
+})
 
 func started(t *testing.T, cfg Config) *Builder {
 	t.Helper()

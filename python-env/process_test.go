@@ -46,7 +46,7 @@ func waitForHang(t *testing.T, pipe string) (gone func()) {
 }
 
 func TestACancelledBuildLeavesNothing(t *testing.T) {
-	cfg := testConfig(filepath.Join(tempDir(t), "envs"))
+	cfg := smallConfig(t, filepath.Join(tempDir(t), "envs"))
 	pipe := hangingUV(t, &cfg, "sleep 1000 & wait")
 	b := started(t, cfg)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -65,7 +65,7 @@ func TestACancelledBuildLeavesNothing(t *testing.T) {
 }
 
 func TestStopEndsBuilds(t *testing.T) {
-	cfg := testConfig(filepath.Join(tempDir(t), "envs"))
+	cfg := smallConfig(t, filepath.Join(tempDir(t), "envs"))
 	pipe := hangingUV(t, &cfg, "sleep 1000 & wait")
 	b := started(t, cfg)
 	result := make(chan error)
@@ -89,7 +89,7 @@ func TestStopEndsBuilds(t *testing.T) {
 }
 
 func TestABuildThatTakesTooLong(t *testing.T) {
-	cfg := testConfig(filepath.Join(tempDir(t), "envs"))
+	cfg := smallConfig(t, filepath.Join(tempDir(t), "envs"))
 	cfg.Timeout = 300 * time.Millisecond
 	fakeUV(t, &cfg, "sleep 1000")
 	b := started(t, cfg)
@@ -102,7 +102,7 @@ func TestABuildThatTakesTooLong(t *testing.T) {
 }
 
 func TestABuildThatFillsTheDisk(t *testing.T) {
-	cfg := testConfig(filepath.Join(tempDir(t), "envs"))
+	cfg := smallConfig(t, filepath.Join(tempDir(t), "envs"))
 	fakeUV(t, &cfg, "sleep 1000")
 	b := started(t, cfg)
 	b.reserve = 1 << 62
@@ -136,7 +136,7 @@ func childThatIsKilled(dir string) {
 func TestAKilledServerLeavesNothing(t *testing.T) {
 	dir := filepath.Join(tempDir(t), "envs")
 	child := exec.Command(os.Args[0])
-	cfg := testConfig(dir)
+	cfg := smallConfig(t, dir)
 	hanging := cfg
 	pipe := hangingUV(t, &hanging, "exec sleep 1000")
 	child.Env = append(os.Environ(), "PYTHONENV_TEST_CHILD="+dir, "PYTHONENV_TEST_UV="+hanging.UV, "PYTHONENV_TEST_PIPE="+pipe,

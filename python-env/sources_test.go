@@ -11,13 +11,10 @@ import (
 // TestSourcesByChoice builds one package from source that a request names, and no other.
 func TestSourcesByChoice(t *testing.T) {
 	links := tempDir(t)
-	setup := func(name string) string {
-		return "import setuptools\nopen('" + name + ".py', 'w').write('x = 1')\n" +
-			"setuptools.setup(name='" + name + "', version='1.0', py_modules=['" + name + "'])\n"
+	for _, name := range []string{"chosen_source", "other_source"} {
+		writeSource(t, links, name, sourceTree(name, "1.0", ""))
 	}
-	writeSdist(t, links, "chosen_source", setup("chosen_source"))
-	writeSdist(t, links, "other_source", setup("other_source"))
-	cfg := testConfig(filepath.Join(tempDir(t), "envs"))
+	cfg := smallConfig(t, filepath.Join(tempDir(t), "envs"))
 	cfg.FindLinks, cfg.Allow = append(cfg.FindLinks, links), Allow{Sdists: true}
 	b := started(t, cfg)
 	request := Request{Requirements: "chosen-source", Python: systemMinor(t, b), Sdists: []string{"Chosen_Source"}}

@@ -135,7 +135,7 @@ func (m *Manager) succeed(f *fleet, i *Instance) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if f.retired {
-		m.work.Go(func() { m.abandon([]*Instance{next}) })
+		m.abandonLocked([]*Instance{next})
 		return nil
 	}
 	m.serveLocked(f, next)

@@ -55,21 +55,21 @@ type world struct {
 	wg     sync.WaitGroup
 	mu     sync.Mutex
 	plans  map[string]Plan
-	next   int // version of the next deploy
+	ever   map[string]bool // every traffic that an API was ever to have
+	next   int             // version of the next deploy
 	broken bool
 	leases []*lent
 	errs   []error
 }
 
-// lent is a lease, and which versions its API had from when it was asked for until it came.
+// lent is a lease and whose it is.
 type lent struct {
 	*Lease
-	api      string
-	isolated bool
+	api string
 }
 
 func runSteps(list []step) error {
-	w := &world{plans: map[string]Plan{}, next: 1, host: hostOf(1 << 30)}
+	w := &world{plans: map[string]Plan{}, ever: map[string]bool{}, next: 1, host: hostOf(1 << 30)}
 	w.d = &fakeDriver{program: w.program}
 	cfg := ManagerConfig{
 		Driver: w.d, IdleTimeout: 2 * time.Minute, MaxSandboxes: 6, WarmMemory: 300 << 20, Plan: w.plan,
@@ -125,6 +125,17 @@ func (w *world) set(api string, change func(*Plan)) {
 	p := w.plans[api]
 	change(&p)
 	w.plans[api] = p
+	w.ever[trafficOf(api, p.Shares)] = true
+}
+
+// trafficOf names the versions that get requests.
+func trafficOf(api string, shares []Share) string {
+	var versions []int
+	for _, s := range shares {
+		versions = append(versions, s.Version)
+	}
+	slices.Sort(versions)
+	return fmt.Sprint(api, versions)
 }
 
 func (w *world) failf(format string, args ...any) {
@@ -221,14 +232,11 @@ func (w *world) acquire(api string, patience time.Duration) {
 			w.errs = append(w.errs, errors.New("a sandbox that is one request's own was lent twice"))
 		}
 	}
-	if !serves && l.Exit2() == nil {
+	if !serves && l.Instance.Exit() == nil {
 		w.errs = append(w.errs, fmt.Errorf("a lease of %s version %d, which does not serve", api, l.Version()))
 	}
-	w.leases = append(w.leases, &lent{Lease: l, api: api, isolated: l.alone != nil})
+	w.leases = append(w.leases, &lent{l, api})
 }
-
-// Exit2 is Instance.Exit, which Lease hides.
-func (l *Lease) Exit2() *Exit { return l.Instance.Exit() }
 
 func (w *world) at(n int) *lent {
 	w.mu.Lock()
@@ -275,94 +283,4 @@ func (w *world) split(api string, a, b int) {
 		w.m.Changed(api)
 		return nil
 	}))
-}
-
-// check looks at everything at a moment when nothing moves.
-func (w *world) check(when string) {
-	w.m.mu.Lock()
-	defer w.m.mu.Unlock()
-	counted := 0
-	for api, s := range w.m.apis {
-		counted += len(s.leaving)
-		for _, f := range s.fleets {
-			counted += len(f.instances) + len(f.used) + f.starts
-			w.checkFleet(when, api, s, f)
-		}
-	}
-	// Starts and deploys hold places that no slot shows; none may be lost, and none be taken twice.
-	if w.m.live < counted-len(w.m.room.queue)-w.startsLocked() || w.m.live > w.m.cfg.MaxSandboxes || w.m.live < 0 {
-		w.failf("%s: %d places are taken, %d instances are known", when, w.m.live, counted)
-	}
-	if running := w.d.count() - w.warm(); running > w.m.live {
-		w.failf("%s: %d sandboxes run, %d places are taken", when, running, w.m.live)
-	}
-	if w.m.room.giving < 0 || w.m.room.making < 0 || w.m.room.making > w.m.live {
-		w.failf("%s: %+v", when, w.m.room)
-	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	for _, l := range w.leases {
-		if exit := l.Instance.Exit(); exit != nil && exit.Reason == Draining && exit.At.Sub(l.started) < w.m.cfg.DrainTimeout && exit.Detail == "" {
-			w.errs = append(w.errs, fmt.Errorf("%s: an instance of %s was ended with a request in flight", when, l.api))
-		}
-	}
-}
-
-func (w *world) startsLocked() (n int) {
-	for _, s := range w.m.apis {
-		for _, f := range s.fleets {
-			n += f.starts
-		}
-	}
-	return n
-}
-
-// warm is how many sandboxes have no program, those that start included.
-func (w *world) warm() int {
-	p := w.m.launcher.pool
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	n := 1 // one may be starting
-	for _, s := range p.shelves {
-		n += len(s.waiting)
-	}
-	return n
-}
-
-func (w *world) checkFleet(when, api string, s *slot, f *fleet) {
-	if f.retired || f.starts < 0 || f.optional < 0 || f.optional > f.starts || f.leaving < 0 || f.waiters < 0 {
-		w.failf("%s: %s has the fleet %+v", when, api, f)
-	}
-	if f.waiters == 0 && len(f.line) == 0 {
-		return
-	}
-	if f.starts == 0 && f.waiters > 0 {
-		w.failf("%s: %d wait for a start of %s that nobody makes", when, f.waiters, api)
-	}
-	if _, most := f.boundsLocked(); len(f.line) > 0 && f.starts == 0 && f.countLocked() < most {
-		w.failf("%s: %d stand in line for %s, and nobody makes a sandbox", when, len(f.line), api)
-	}
-	_ = s
-}
-
-// end stops the manager with whatever is under way, and looks for what is left.
-func (w *world) end() {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-	defer cancel()
-	if err := w.m.Stop(ctx); err != nil {
-		w.failf("stop: %w", err)
-	}
-	w.wg.Wait()
-	for len(w.leases) > 0 {
-		w.release(0)
-	}
-	time.Sleep(time.Minute) // programs that were ended while they slept
-	if w.m.live != 0 || w.d.count() != 0 || len(w.m.room.queue) != 0 || w.m.room.making != 0 || w.m.room.giving != 0 {
-		w.failf("after Stop: %d places, %d sandboxes, %+v", w.m.live, w.d.count(), w.m.room)
-	}
-	for api, s := range w.m.apis {
-		if len(s.leaving) > 0 || s.livesLocked() {
-			w.failf("after Stop: something of %s is left", api)
-		}
-	}
 }

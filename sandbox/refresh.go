@@ -3,6 +3,7 @@ package sandbox
 import (
 	"context"
 	"errors"
+	"time"
 
 	"go.uber.org/zap"
 )
@@ -88,7 +89,7 @@ func (m *Manager) follow(ctx context.Context, s *slot) {
 	case errors.Is(err, ErrUnknownAPI):
 		m.forget(s)
 		return
-	case err != nil:
+	case err != nil || m.leaveAsleep(s, plan):
 		return // it is told again, or read at the next start
 	}
 	var fresh []*Instance
@@ -110,16 +111,30 @@ func (m *Manager) follow(ctx context.Context, s *slot) {
 	defer m.mu.Unlock()
 	switch {
 	case m.stopped || m.apis[s.api] != s:
-		m.work.Go(func() { m.abandon(fresh) })
+		m.abandonLocked(fresh)
 		return
 	case plan.Shares == nil:
-		m.work.Go(func() { m.abandon(fresh) })
+		m.abandonLocked(fresh)
 		fresh, plan.Shares = nil, s.sharesLocked()
 	}
 	if len(plan.Shares) == 0 {
 		return
 	}
 	m.applyLocked(s, plan, fresh...)
+}
+
+// leaveAsleep reports whether there is nothing to do about a plan: the API sleeps and may. Its plan is read at its next start.
+func (m *Manager) leaveAsleep(s *slot, plan Plan) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if s.livesLocked() || plan.Scale.Min > 0 && !s.asleep {
+		return false
+	}
+	s.planned = time.Time{}
+	if len(s.fleets) == 0 && len(s.leaving) == 0 && m.apis[s.api] == s {
+		delete(m.apis, s.api) // nobody has called it, and thousands may be changed
+	}
+	return true
 }
 
 // missing lists the versions of a plan that are to be started before they get requests: of an API that sleeps none.

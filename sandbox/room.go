@@ -27,8 +27,8 @@ type room struct {
 }
 
 // reserve takes a place for one more instance. Where there is none, warm sandboxes are given up when memory is short, then the
-// longest idle instances, and it waits for that and for others' ends: in turn, and no longer than the room timeout. An
-// optional place is taken when it is free and nobody waits.
+// longest idle instances, and it waits for that and for others' ends: in turn, and no longer than the room timeout unless it only
+// waits for other starts. An optional place is taken when it is free and nobody waits.
 func (m *Manager) reserve(ctx context.Context, optional bool) error {
 	turn, err := m.queueForRoom(optional)
 	if err != nil || turn == nil {
@@ -48,6 +48,10 @@ func (m *Manager) reserve(ctx context.Context, optional bool) error {
 			m.mu.Unlock()
 			continue
 		case <-timeout.C:
+			if m.behindStarts() {
+				timeout.Reset(m.cfg.RoomTimeout)
+				continue
+			}
 			return m.leaveQueue(turn, ErrNoRoom)
 		case <-ctx.Done():
 			return m.leaveQueue(turn, ctx.Err())
@@ -73,6 +77,14 @@ func (m *Manager) queueForRoom(optional bool) (*outcome, error) {
 	m.queued.Add(1)
 	m.admitLocked()
 	return turn, nil
+}
+
+// behindStarts reports whether nothing but other starts is in the way: each of them ends soon, and will have taken less memory
+// than is held for it. So hundreds of programs that are called at once start one after the other, and none is turned away.
+func (m *Manager) behindStarts() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.room.making > 0 && m.live < m.cfg.MaxSandboxes && m.headroomLocked() >= startMemory
 }
 
 // leaveQueue gives up waiting. A place that was given meanwhile is taken when only the time was up.

@@ -123,3 +123,19 @@ func TestNeverMoreThanTheNodesPlaces(t *testing.T) {
 		}
 	}, func(c *ManagerConfig) { c.MaxSandboxes = 5 })
 }
+
+// TestManyStartsOnASmallHost has room for two starts at a time.
+func TestManyStartsOnASmallHost(t *testing.T) {
+	managed(t, func(o order, s *fakeSandbox) {
+		time.Sleep(3 * time.Second)
+		s.serve(o, ok)
+	}, func(t *testing.T, m *Manager, _ *fakeDriver) {
+		var wg sync.WaitGroup
+		for n := range 30 {
+			wg.Go(func() { acquire(t, m, fmt.Sprintf("api_%d", n)).Release() })
+		}
+		wg.Wait()
+	}, func(c *ManagerConfig) {
+		c.Memory, c.MemoryReserve = func() (int64, error) { return 250 << 20, nil }, 100<<20
+	})
+}

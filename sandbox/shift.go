@@ -74,7 +74,7 @@ func (m *Manager) shift(
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.stopped || m.apis[api] != s {
-		m.work.Go(func() { m.abandon(fresh) })
+		m.abandonLocked(fresh)
 		return nil, ErrStopped
 	}
 	s.asleep = false
@@ -166,6 +166,11 @@ func (m *Manager) scaleNow(ctx context.Context, s *slot) Scale {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return s.scale
+}
+
+// abandonLocked is abandon in the background.
+func (m *Manager) abandonLocked(fresh []*Instance) {
+	m.work.Go(func() { m.abandon(fresh) })
 }
 
 // abandon ends instances that have never served.

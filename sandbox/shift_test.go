@@ -231,3 +231,27 @@ func TestWhatAlwaysRunsIsStartedAndStartedAgain(t *testing.T) {
 		}
 	}, p.use, idleAfter(time.Minute))
 }
+
+// TestAFollowedSplitThatDoesNotStartLeavesNothing has one version of another node's split start here, and the other not.
+func TestAFollowedSplitThatDoesNotStartLeavesNothing(t *testing.T) {
+	p := &plans{plan: one(1)}
+	managed(t, func(o order, s *fakeSandbox) {
+		if o.Code == "bad" {
+			s.say(event{Event: "failed", Reason: ImportError})
+			return
+		}
+		s.serve(o, ok)
+	}, func(t *testing.T, m *Manager, d *fakeDriver) {
+		acquire(t, m, "api_a").Release()
+		p.set(splitBy(1, 1, 1))
+		m.Changed("api_a")
+		synctest.Wait()
+		if got := spread(t, m, 20); got[1] != 20 || d.count() != 1 {
+			t.Errorf("%v, %d sandboxes run", got, d.count())
+		}
+	}, p.use, func(c *ManagerConfig) {
+		c.Source = func(_ context.Context, api string, version int) (Spec, error) {
+			return Spec{API: api, Version: version, Code: map[bool]string{true: "bad"}[version == 3]}, nil
+		}
+	})
+}

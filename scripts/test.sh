@@ -4,7 +4,7 @@ set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
 need_root
-packages python3 ca-certificates curl postgresql pgbouncer haproxy iproute2
+packages python3 ca-certificates curl chromium postgresql pgbouncer haproxy iproute2
 find_go
 
 get_uv() {

@@ -140,6 +140,36 @@ func Sums(records []Usage, span time.Duration, owner func(apiID string) string) 
 	return all
 }
 
+// Totals returns the sums of sums by their start alone, in the order in which they begin to appear.
+func Totals(sums []Sum) []Sum {
+	at := map[int64]int{}
+	var all []Sum
+	for _, s := range sums {
+		i, ok := at[s.Start.UnixMicro()]
+		if !ok {
+			i = len(all)
+			at[s.Start.UnixMicro()] = i
+			all = append(all, Sum{Start: s.Start})
+		}
+		t := &all[i]
+		t.Requests += s.Requests
+		t.Admitted += s.Admitted
+		t.ClientErrors += s.ClientErrors
+		t.ServerErrors += s.ServerErrors
+		t.BytesIn += s.BytesIn
+		t.BytesOut += s.BytesOut
+		t.Duration += s.Duration
+		t.StartWait += s.StartWait
+		t.CPU += s.CPU
+	}
+	return all
+}
+
+// ByHourAlone reports whether f asks for hours of everything together, for which there are sums of their own.
+func (f SumFilter) ByHourAlone() bool {
+	return f.By == ByHour && f.APIID == "" && f.KeyID == "" && f.UserID == ""
+}
+
 // Requests is how many there are in all sums.
 func Requests(sums []Sum) (n int64) {
 	for _, s := range sums {

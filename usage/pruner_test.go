@@ -3,6 +3,7 @@ package usage
 import (
 	"context"
 	"errors"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -12,6 +13,7 @@ import (
 
 // old is what a pruner is asked for; it has so many rows to remove.
 type old struct {
+	mu             sync.Mutex
 	left           int64
 	records, hours time.Time
 	calls          int
@@ -19,11 +21,19 @@ type old struct {
 }
 
 func (o *old) PruneUsage(_ context.Context, records, hours time.Time, most int) (int64, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
 	o.calls++
 	o.records, o.hours = records, hours
 	n := min(o.left, int64(most))
 	o.left -= n
 	return n, o.err
+}
+
+func (o *old) set(left int64, err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.left, o.err = left, err
 }
 
 func TestPruner(t *testing.T) {
@@ -36,10 +46,10 @@ func TestPruner(t *testing.T) {
 		if o.left != 0 || o.calls != 4 || !o.records.Equal(begin.Add(-90*24*time.Hour)) || !o.hours.Equal(begin.Add(-HoursKept)) {
 			t.Errorf("at the start: %+v", o)
 		}
-		o.left, o.err = 1, errors.New("away")
+		o.set(1, errors.New("away"))
 		time.Sleep(pruneEvery)
 		synctest.Wait()
-		o.left, o.err = 5, nil
+		o.set(5, nil)
 		time.Sleep(pruneEvery)
 		synctest.Wait()
 		if o.left != 0 || o.calls != 7 {

@@ -25,7 +25,7 @@ var (
 	deploysInARow = number("APIBUILDER_TEST_DEPLOYS", 20)
 	sandboxKills  = number("APIBUILDER_TEST_KILLS", 60)
 	serverKills   = number("APIBUILDER_TEST_SERVER_KILLS", 3)
-	soakSeconds   = number("APIBUILDER_TEST_SOAK_SECONDS", 60)
+	soakSeconds   = number("APIBUILDER_TEST_SOAK_SECONDS", 30)
 )
 
 func number(variable string, otherwise int) int {

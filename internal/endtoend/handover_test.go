@@ -27,7 +27,7 @@ func (s *server) waitEnd() {
 // TestANewBinaryTakesOver replaces the server twice under load. No connection is refused and no request fails.
 func TestANewBinaryTakesOver(t *testing.T) {
 	dir := dataDir(t)
-	options := []string{"--no-example", "--drain-timeout", "1s"}
+	options := []string{"--no-example", "--drain-timeout", "1s", "--metrics-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"}
 	old := serve(t, dir, options...)
 	d := old.deploy("echo", echo, "websockets\n")
 	l := startLoad(t, d, 4, 2, 4)
@@ -50,6 +50,9 @@ func TestANewBinaryTakesOver(t *testing.T) {
 		next := serve(t, dir, append(options, "--take-over")...)
 		if next.url != old.url {
 			t.Fatalf("it listens at %s, not at %s", next.url, old.url)
+		}
+		if next.ready["admin_listen"] != old.ready["admin_listen"] || next.ready["admin_listen"] == nil {
+			t.Errorf("its management listens at %v, not at %v", next.ready["admin_listen"], old.ready["admin_listen"])
 		}
 		l.more(100)
 		if again := next.deploy("echo", echo+"\n# again\n", "websockets\n"); again.ID != d.ID {

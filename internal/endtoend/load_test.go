@@ -30,9 +30,9 @@ async def ws(socket: WebSocket):
 type calls struct {
 	t        *testing.T
 	api      deployed
-	answered atomic.Int64 // requests
-	echoed   atomic.Int64 // messages
-	closed   atomic.Int64 // WebSockets that the server closed with a code and said why
+	answered atomic.Int64  // requests
+	echoed   atomic.Int64  // messages
+	closed   atomic.Int64  // WebSockets that the server closed with a code and said why
 	pause    time.Duration // between a client's requests: the machine is busy enough with what is tested
 	stopping chan struct{}
 	clients  sync.WaitGroup

@@ -77,7 +77,11 @@ func TestTrafficIsSplitAndMovesWithoutAGap(t *testing.T) {
 	var l load
 	l.begin(t, d, 8)
 	for _, move := range [][]string{
-		{"promote", "split", "v2"}, {"traffic", "split", "v1=9", "v2=1"}, {"rollback", "split"}, {"traffic", "split", "v1=1", "v2=1000"}, {"promote", "split"},
+		{"promote", "split", "v2"},
+		{"traffic", "split", "v1=9", "v2=1"},
+		{"rollback", "split"},
+		{"traffic", "split", "v1=1", "v2=1000"},
+		{"promote", "split"},
 		{"apis", "sleep", "split"},
 	} {
 		s.must(move...)

@@ -30,15 +30,20 @@ func addSums(ctx context.Context, tx pgx.Tx, fresh []owned) error {
 		}
 	}
 	owner := func(apiID string) string { return owners[apiID] }
+	hours := store.Sums(records, time.Hour, owner)
 	for _, t := range []struct {
 		table string
-		span  time.Duration
-	}{{"hours", time.Hour}, {"days", 24 * time.Hour}} {
-		if err := upsertSums(ctx, tx, t.table, store.Sums(records, t.span, owner)); err != nil {
+		sums  []store.Sum
+	}{{"hours", hours}, {"days", store.Sums(records, 24*time.Hour, owner)}} {
+		if err := upsertSums(ctx, tx, t.table, t.sums); err != nil {
 			return fmt.Errorf("add to the sums by %s: %w", t.table, err)
 		}
 	}
-	return touchKeys(ctx, tx, used)
+	if err := touchKeys(ctx, tx, used); err != nil {
+		return err
+	}
+	// Last, because all nodes write to these rows: the others wait from here to the commit alone.
+	return upsertTotals(ctx, tx, store.Totals(hours))
 }
 
 func touchKeys(ctx context.Context, tx pgx.Tx, used map[string]time.Time) error {
@@ -62,11 +67,36 @@ func upsertSums(ctx context.Context, tx pgx.Tx, table string, sums []store.Sum) 
 	slices.SortFunc(sums, func(a, b store.Sum) int {
 		return cmp.Or(a.Start.Compare(b.Start), cmp.Compare(a.APIID, b.APIID), cmp.Compare(a.KeyID, b.KeyID), cmp.Compare(a.UserID, b.UserID))
 	})
-	var start []int64
 	var api, key, user []string
-	var n [9][]int64
 	for _, s := range sums {
-		start, api, key, user = append(start, s.Start.UnixMicro()), append(api, s.APIID), append(key, s.KeyID), append(user, s.UserID)
+		api, key, user = append(api, s.APIID), append(key, s.KeyID), append(user, s.UserID)
+	}
+	start, n := columnsOf(sums)
+	_, err := tx.Exec(ctx, `INSERT INTO apibuilder_usage_`+table+` AS s (start, api_id, key_id, user_id, `+sumColumns+`)
+		SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[],
+			$9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[])
+		ON CONFLICT (start, api_id, key_id, user_id) DO UPDATE SET `+sumUpdates(),
+		start, api, key, user, n[0], n[1], n[2], n[3], n[4], n[5], n[6], n[7], n[8])
+	return err
+}
+
+func upsertTotals(ctx context.Context, tx pgx.Tx, sums []store.Sum) error {
+	slices.SortFunc(sums, func(a, b store.Sum) int { return a.Start.Compare(b.Start) })
+	start, n := columnsOf(sums)
+	_, err := tx.Exec(ctx, `INSERT INTO apibuilder_usage_totals AS s (start, `+sumColumns+`)
+		SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[],
+			$9::bigint[], $10::bigint[])
+		ON CONFLICT (start) DO UPDATE SET `+sumUpdates(), start, n[0], n[1], n[2], n[3], n[4], n[5], n[6], n[7], n[8])
+	if err != nil {
+		return fmt.Errorf("add to the sums of everything: %w", err)
+	}
+	return nil
+}
+
+// columnsOf returns where sums begin, and their numbers by column.
+func columnsOf(sums []store.Sum) (start []int64, n [9][]int64) {
+	for _, s := range sums {
+		start = append(start, s.Start.UnixMicro())
 		for i, v := range []int64{
 			s.Requests, s.Admitted, s.ClientErrors, s.ServerErrors, s.BytesIn, s.BytesOut, s.Duration.Microseconds(),
 			s.StartWait.Microseconds(), s.CPU.Microseconds(),
@@ -74,16 +104,16 @@ func upsertSums(ctx context.Context, tx pgx.Tx, table string, sums []store.Sum) 
 			n[i] = append(n[i], v)
 		}
 	}
+	return start, n
+}
+
+// sumUpdates adds to what is there, which is called s.
+func sumUpdates() string {
 	var updates []string
 	for _, c := range strings.Split(sumColumns, ", ") {
 		updates = append(updates, fmt.Sprintf("%s = least(s.%s + excluded.%s, %d)", c, c, c, int64(store.MostSum)))
 	}
-	_, err := tx.Exec(ctx, `INSERT INTO apibuilder_usage_`+table+` AS s (start, api_id, key_id, user_id, `+sumColumns+`)
-		SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[],
-			$9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[])
-		ON CONFLICT (start, api_id, key_id, user_id) DO UPDATE SET `+strings.Join(updates, ", "),
-		start, api, key, user, n[0], n[1], n[2], n[3], n[4], n[5], n[6], n[7], n[8])
-	return err
+	return strings.Join(updates, ", ")
 }
 
 // SumUsage is as in store.Store.
@@ -108,6 +138,10 @@ func sumQuery(f store.SumFilter) (string, []any, error) {
 		return "", nil, err
 	}
 	hours, days := f.Spans()
+	if f.ByHourAlone() {
+		return `SELECT start, '', '', '', ` + sumColumns + ` FROM apibuilder_usage_totals WHERE start >= $1::bigint ORDER BY start`,
+			[]any{startMicros(hours)}, nil
+	}
 	args := []any{startMicros(hours), startMicros(days)}
 	var terms string
 	for _, column := range slices.Sorted(maps.Keys(where)) {
@@ -195,6 +229,9 @@ func (s *Store) PruneUsage(ctx context.Context, records, hours time.Time, most i
 			return err
 		}
 		n += tag.RowsAffected()
+		if _, err = s.pool.Exec(ctx, `DELETE FROM apibuilder_usage_totals WHERE start < $1::bigint`, startMicros(hours)); err != nil {
+			return err
+		}
 		_, err = s.pool.Exec(ctx, `DELETE FROM apibuilder_key_uses WHERE last_used_at < $1::bigint
 			AND key_id NOT IN (SELECT id FROM apibuilder_keys)`, startMicros(records))
 		return err

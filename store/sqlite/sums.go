@@ -31,8 +31,11 @@ func addSums(ctx context.Context, u *unit, fresh []store.Usage) error {
 		}
 	}
 	owner := func(apiID string) string { return owners[apiID] }
-	for table, span := range map[string]time.Duration{"usage_hours": time.Hour, "usage_days": 24 * time.Hour} {
-		if err := upsertSums(ctx, u, table, store.Sums(fresh, span, owner)); err != nil {
+	hours := store.Sums(fresh, time.Hour, owner)
+	for table, sums := range map[string][]store.Sum{
+		"usage_hours": hours, "usage_days": store.Sums(fresh, 24*time.Hour, owner), "usage_totals": store.Totals(hours),
+	} {
+		if err := upsertSums(ctx, u, table, sums); err != nil {
 			return fmt.Errorf("add to %s: %w", table, err)
 		}
 	}
@@ -57,17 +60,25 @@ func upsertSums(ctx context.Context, u *unit, table string, sums []store.Sum) er
 	for _, c := range strings.Split(sumColumns, ", ") {
 		updates = append(updates, fmt.Sprintf("%s = min(%s.%s + excluded.%s, %d)", c, table, c, c, int64(store.MostSum)))
 	}
-	upsert, err := u.PrepareContext(ctx, `INSERT INTO `+table+` (start, api_id, key_id, user_id, `+sumColumns+`)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-		ON CONFLICT (start, api_id, key_id, user_id) DO UPDATE SET `+strings.Join(updates, ", "))
+	key := "start, api_id, key_id, user_id"
+	if table == "usage_totals" {
+		key = "start"
+	}
+	columns := strings.Count(key, ",") + strings.Count(sumColumns, ",") + 2
+	upsert, err := u.PrepareContext(ctx, `INSERT INTO `+table+` (`+key+`, `+sumColumns+`) VALUES (?`+strings.Repeat(", ?", columns-1)+`)
+		ON CONFLICT (`+key+`) DO UPDATE SET `+strings.Join(updates, ", "))
 	if err != nil {
 		return err
 	}
 	defer upsert.Close()
 	for _, s := range sums {
-		_, err := upsert.ExecContext(ctx, s.Start.UnixMicro(), s.APIID, s.KeyID, s.UserID, s.Requests, s.Admitted, s.ClientErrors,
-			s.ServerErrors, s.BytesIn, s.BytesOut, s.Duration.Microseconds(), s.StartWait.Microseconds(), s.CPU.Microseconds())
-		if err != nil {
+		args := []any{s.Start.UnixMicro()}
+		if key != "start" {
+			args = append(args, s.APIID, s.KeyID, s.UserID)
+		}
+		args = append(args, s.Requests, s.Admitted, s.ClientErrors, s.ServerErrors, s.BytesIn, s.BytesOut, s.Duration.Microseconds(),
+			s.StartWait.Microseconds(), s.CPU.Microseconds())
+		if _, err := upsert.ExecContext(ctx, args...); err != nil {
 			return err
 		}
 	}
@@ -99,6 +110,9 @@ func sumQuery(f store.SumFilter) (string, []any, error) {
 		selected = append(selected, where[column])
 	}
 	hours, days := f.Spans()
+	if f.ByHourAlone() {
+		return `SELECT start, '', '', '', ` + sumColumns + ` FROM usage_totals WHERE start >= ? ORDER BY start`, []any{startMicros(hours)}, nil
+	}
 	from := `SELECT * FROM usage_hours WHERE start >= ?` + terms
 	args := append([]any{startMicros(hours)}, selected...)
 	if f.By != store.ByHour {
@@ -182,6 +196,9 @@ func (s *Store) PruneUsage(ctx context.Context, records, hours time.Time, most i
 		more, err := result.RowsAffected()
 		n += more
 		if err != nil {
+			return err
+		}
+		if _, err = u.ExecContext(ctx, `DELETE FROM usage_totals WHERE start < ?`, startMicros(hours)); err != nil {
 			return err
 		}
 		_, err = u.ExecContext(ctx, `DELETE FROM key_uses WHERE last_used_at < ? AND key_id NOT IN (SELECT id FROM keys)`, startMicros(records))

@@ -78,6 +78,7 @@ func sumBy(t *testing.T, s store.Store) {
 		want []string
 	}{
 		{store.SumFilter{}, []string{"// 7 6 2 1"}},
+		{store.SumFilter{By: store.ByHour, UserID: store.OperatorID}, []string{"3T00 // 2 2 0 0", "3T01 // 1 1 0 0", "4T01 // 2 1 1 0", "5T01 // 2 2 1 1"}},
 		{store.SumFilter{By: store.ByHour}, []string{"3T00 // 2 2 0 0", "3T01 // 1 1 0 0", "4T01 // 2 1 1 0", "5T01 // 2 2 1 1"}},
 		{store.SumFilter{By: store.ByDay}, []string{"3T00 // 3 3 0 0", "4T00 // 2 1 1 0", "5T00 // 2 2 1 1"}},
 		{store.SumFilter{By: store.ByAPI}, []string{"api_a// 5 4 1 0", "api_b// 2 2 1 1"}},

@@ -1,0 +1,119 @@
+package certificate
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+
+	"github.com/caddyserver/certmagic"
+	"go.uber.org/zap"
+)
+
+// LetsEncrypt is the directory of the authority that is asked when no other is named.
+const LetsEncrypt = certmagic.LetsEncryptProductionCA
+
+// acmeProtocol is the one of TLS in which an authority asks whether a name is ours (RFC 8737).
+const acmeProtocol = "acme-tls/1"
+
+// ACMEConfig is how certificates are obtained.
+type ACMEConfig struct {
+	Email     string // of the account
+	Directory string // URL of the authority's directory (RFC 8555, 7.1.1)
+	Storage   string // directory for account, keys and certificates; made when it is needed, readable by its owner alone
+	// Roots are what the directory's own certificate is checked against; nil: what the machine trusts.
+	Roots *x509.CertPool
+	// Known returns nil for names, in lower case, for which certificates are obtained. It is called concurrently.
+	Known func(ctx context.Context, name string) error
+	// DefaultName is taken for handshakes without a name. It may be empty.
+	DefaultName string
+	// TLS is the address whose handshakes ask Certificate, and Plain one whose requests are given to AnswerChallenge: the
+	// authority must reach the first at port 443, and the second, which may be nil, at port 80.
+	TLS, Plain net.Addr
+	Log        *zap.Logger
+}
+
+// ACME obtains a certificate for each known name when somebody first asks for it, keeps it in files, and renews it. It may be
+// used concurrently.
+type ACME struct {
+	cache  *certmagic.Cache
+	config *certmagic.Config
+	issuer *certmagic.ACMEIssuer
+}
+
+// NewACME returns an ACME; Stop ends it. It does no I/O.
+func NewACME(c ACMEConfig) *ACME {
+	a := &ACME{}
+	a.cache = certmagic.NewCache(certmagic.CacheOptions{
+		GetConfigForCert: func(certmagic.Certificate) (*certmagic.Config, error) { return a.config, nil },
+		Capacity:         mostCertificates,
+		Logger:           c.Log,
+	})
+	a.config = certmagic.New(a.cache, certmagic.Config{
+		Storage:           &certmagic.FileStorage{Path: c.Storage},
+		DefaultServerName: c.DefaultName,
+		OnDemand: &certmagic.OnDemandConfig{DecisionFunc: func(ctx context.Context, name string) error {
+			return c.Known(ctx, strings.ToLower(strings.TrimSuffix(name, ".")))
+		}},
+		Logger: c.Log,
+	})
+	host, port := hostAndPort(c.TLS)
+	issuer := certmagic.ACMEIssuer{
+		CA: c.Directory, Email: c.Email, Agreed: true, TrustedRoots: c.Roots, Logger: c.Log,
+		ListenHost: host, AltTLSALPNPort: port, DisableHTTPChallenge: c.Plain == nil,
+	}
+	if c.Plain != nil {
+		_, issuer.AltHTTPPort = hostAndPort(c.Plain)
+	}
+	a.issuer = certmagic.NewACMEIssuer(a.config, issuer)
+	a.config.Issuers = []certmagic.Issuer{a.issuer}
+	return a
+}
+
+// mostCertificates are kept in memory; the others are read from their files when they are asked for.
+const mostCertificates = 10_000
+
+// hostAndPort are where certmagic looks whether somebody listens, before it would listen by itself.
+func hostAndPort(addr net.Addr) (string, int) {
+	tcp, ok := addr.(*net.TCPAddr)
+	switch {
+	case !ok:
+		return "", 0
+	case tcp.IP.IsUnspecified():
+		return "", tcp.Port
+	}
+	return tcp.IP.String(), tcp.Port
+}
+
+// Certificate is a Source. The first handshake for a name waits until there is a certificate.
+func (a *ACME) Certificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+	return a.config.GetCertificate(hello)
+}
+
+// Protocols are what a listener must offer besides its own.
+func (a *ACME) Protocols() []string { return []string{acmeProtocol} }
+
+// AnswerChallenge answers an authority that asks over HTTP whether a name is ours (RFC 8555, 8.3), and reports whether it has.
+func (a *ACME) AnswerChallenge(w http.ResponseWriter, r *http.Request) bool {
+	return a.issuer.HandleHTTPChallenge(w, r)
+}
+
+// Stop ends renewals.
+func (a *ACME) Stop() { a.cache.Stop() }
+
+// ReadRoots reads certificates in PEM from a file.
+func ReadRoots(path string) (*x509.CertPool, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("read root certificates: %w", err)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(text) {
+		return nil, fmt.Errorf("read root certificates: %s holds none in PEM", path)
+	}
+	return pool, nil
+}

@@ -1,0 +1,273 @@
+package gateway
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+const (
+	readBytes   = 4 << 10
+	bufferTime  = time.Second // an idle connection that nothing comes on keeps its buffer for so long
+	mostDiscard = 256 << 10   // of a request's body that nobody has read, to keep the connection
+)
+
+const (
+	stateIdle int32 = iota // no byte of a request has come
+	stateActive
+	stateClosed
+)
+
+var readBuffers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, readBytes) }}
+
+// http1 is one consumer's connection on which HTTP/1 is spoken: one request after the other, each read by net/http's parser
+// behind the guard.
+type http1 struct {
+	server *consumerServer
+	conn   *consumerConn
+	ctx    context.Context // of the connection
+	remote string
+	state  atomic.Int32
+
+	r     *bufio.Reader // nil while a connection is idle for long
+	one   [1]byte
+	out   []byte // scratch for answers
+	watch leaving
+	away  bool // the connection belongs to somebody else
+}
+
+func newHTTP1(s *consumerServer, conn *consumerConn) *http1 {
+	c := &http1{server: s, conn: conn}
+	c.ctx = withConn(context.Background(), conn)
+	c.ctx = context.WithValue(c.ctx, http.LocalAddrContextKey, conn.LocalAddr())
+	c.watch.conn = c
+	return c
+}
+
+// serve owns the connection until its end.
+func (c *http1) serve() {
+	defer c.end()
+	c.takeBuffer()
+	_ = c.conn.SetReadDeadline(time.Now().Add(headerTimeout))
+	for first := true; ; first = false {
+		if !c.await(first) {
+			return
+		}
+		if first {
+			c.remote = c.conn.RemoteAddr().String() // not before: what PROXY says comes with the first byte
+			if c.isSecond() {
+				c.handOver()
+				return
+			}
+		}
+		r := c.read()
+		if r == nil || !c.exchange(r) {
+			return
+		}
+	}
+}
+
+func (c *http1) end() {
+	c.server.remove(c)
+	if !c.away {
+		_ = c.conn.Close()
+	}
+	c.dropBuffer()
+}
+
+func (c *http1) takeBuffer() {
+	c.r = readBuffers.Get().(*bufio.Reader)
+	c.r.Reset(c.conn)
+}
+
+func (c *http1) dropBuffer() {
+	if c.r != nil {
+		c.r.Reset(nil)
+		readBuffers.Put(c.r)
+		c.r = nil
+	}
+}
+
+// await waits for the first byte of a request; false when there will be none that may be served.
+func (c *http1) await(first bool) bool {
+	if c.r.Buffered() > 0 {
+		return !c.server.closing.Load()
+	}
+	c.state.Store(stateIdle)
+	if c.server.closing.Load() {
+		return false
+	}
+	if !first {
+		_ = c.conn.SetReadDeadline(time.Now().Add(bufferTime))
+	}
+	_, err := c.r.Peek(1)
+	if !first && errors.Is(err, os.ErrDeadlineExceeded) {
+		err = c.awaitLong()
+	}
+	if err != nil {
+		if word := c.conn.stopped(); word != "" {
+			c.refuse(word)
+		}
+		return false
+	}
+	if !first {
+		_ = c.conn.SetReadDeadline(time.Now().Add(headerTimeout))
+	}
+	return c.state.CompareAndSwap(stateIdle, stateActive)
+}
+
+// awaitLong waits without a buffer.
+func (c *http1) awaitLong() error {
+	c.dropBuffer()
+	c.out = nil
+	_ = c.conn.SetReadDeadline(time.Now().Add(keepAlive - bufferTime))
+	n, err := c.conn.Read(c.one[:])
+	c.takeBuffer()
+	if n > 0 {
+		c.conn.replay = c.one[:]
+		return nil
+	}
+	return err
+}
+
+// isSecond reports whether the connection begins with the preface of HTTP/2 (RFC 9113, 3.4).
+func (c *http1) isSecond() bool {
+	for n := 1; n <= len(preface); n++ {
+		p, err := c.r.Peek(n)
+		if err != nil || p[n-1] != preface[n-1] {
+			return false
+		}
+	}
+	return true
+}
+
+func (c *http1) handOver() {
+	begin, _ := c.r.Peek(c.r.Buffered()) // no more than there is: no error
+	c.conn.replay = append([]byte(nil), begin...)
+	_ = c.conn.SetReadDeadline(time.Time{})
+	c.away = c.server.handoff.put(c.conn)
+}
+
+// read returns the next request; nil when there is none, and an answer has said so if somebody can read it.
+func (c *http1) read() *http.Request {
+	r, err := http.ReadRequest(c.r)
+	switch word := c.conn.stopped(); {
+	case err != nil && word != "":
+		c.refuse(word)
+		return nil
+	case err != nil && isConnError(err):
+		return nil
+	case err != nil, r.ProtoMajor != 1, !possibleHost(r.Host):
+		c.refuse(wordBadRequest)
+		return nil
+	}
+	if expected := r.Header["Expect"]; len(expected) > 0 && !hasToken(expected, "100-continue") {
+		c.refuse(wordExpectationFailed)
+		return nil
+	}
+	_ = c.conn.SetReadDeadline(time.Time{})
+	_ = c.conn.SetWriteDeadline(time.Time{})
+	r.RemoteAddr = c.remote
+	return r
+}
+
+// isConnError reports whether a connection ended or stalled: there is nobody to be told.
+func isConnError(err error) bool {
+	var network net.Error
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.As(err, &network) || errors.Is(err, net.ErrClosed)
+}
+
+// isExhausted reports whether there are no descriptors left.
+func isExhausted(err error) bool {
+	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) || errors.Is(err, syscall.ECONNABORTED)
+}
+
+// possibleHost reports whether all characters of a Host field are such as one can have (RFC 3986, 3.2.2).
+func possibleHost(s string) bool {
+	for i := range len(s) {
+		c := s[i]
+		if (c|0x20 < 'a' || c|0x20 > 'z') && (c < '0' || c > '9') && strings.IndexByte("!$%&'()*+,-.:;=[]_~", c) < 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// refuse answers what cannot be understood, and ends the connection.
+func (c *http1) refuse(word string) {
+	_ = c.conn.SetWriteDeadline(time.Now().Add(writeGrace))
+	if _, err := c.conn.write(c.conn.problem(word)); err == nil {
+		c.linger()
+	}
+}
+
+// linger ends an answer without a reset while the consumer still sends, which would take the answer from it.
+func (c *http1) linger() {
+	if c.conn.CloseWrite() != nil {
+		return
+	}
+	_ = c.conn.SetReadDeadline(time.Now().Add(linger))
+	buffer := copyBuffers.Get().(*[copyBytes]byte)
+	defer copyBuffers.Put(buffer)
+	for {
+		if _, err := c.conn.Conn.Read(buffer[:]); err != nil {
+			if !errors.Is(err, os.ErrDeadlineExceeded) || !c.conn.readDeadline.early() {
+				return
+			}
+		}
+	}
+}
+
+// exchange has a request answered; false when the connection is not to be used again.
+func (c *http1) exchange(r *http.Request) bool {
+	ctx, cancel := context.WithCancel(c.ctx)
+	defer cancel()
+	w := newHTTP1Response(c, r, cancel)
+	w.body.sent = r
+	r = r.WithContext(ctx)
+	w.body.seen = r
+	c.watch.begin(w)
+	whole := c.handle(w, r)
+	c.watch.stop()
+	switch {
+	case c.away:
+		return false
+	case !whole:
+		return false
+	}
+	if err := w.finish(); err != nil {
+		return false
+	}
+	unread := !w.body.settle()
+	if w.close || unread {
+		if unread || c.r.Buffered() > 0 {
+			c.linger()
+		}
+		return false
+	}
+	return true
+}
+
+// handle calls the handler; false when it broke the answer off.
+func (c *http1) handle(w *http1Response, r *http.Request) (whole bool) {
+	defer func() {
+		p := recover()
+		if err, ok := p.(error); p != nil && (!ok || !errors.Is(err, http.ErrAbortHandler)) {
+			c.server.gateway.log.Error("panic", zap.Any("panic", p))
+		}
+		whole = p == nil
+	}()
+	c.server.handler.ServeHTTP(w, r)
+	return true
+}

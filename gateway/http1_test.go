@@ -1,0 +1,361 @@
+package gateway
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// pipeListener accepts one end of each pipe.
+type pipeListener struct {
+	conns chan net.Conn
+	done  chan struct{}
+	once  sync.Once
+}
+
+func newPipeListener() *pipeListener {
+	return &pipeListener{conns: make(chan net.Conn), done: make(chan struct{})}
+}
+
+func (l *pipeListener) Accept() (net.Conn, error) {
+	select {
+	case c := <-l.conns:
+		return c, nil
+	case <-l.done:
+		return nil, net.ErrClosed
+	}
+}
+
+func (l *pipeListener) Close() error {
+	l.once.Do(func() { close(l.done) })
+	return nil
+}
+
+func (l *pipeListener) Addr() net.Addr { return &net.UnixAddr{Name: "pipe"} }
+
+func (l *pipeListener) dial() net.Conn {
+	ours, theirs := net.Pipe()
+	l.conns <- theirs
+	return ours
+}
+
+// serveHTTP1 serves a handler on pipes, until end is called.
+func serveHTTP1(handler http.HandlerFunc) (l *pipeListener, s *consumerServer, end func()) {
+	g := &Gateway{config: Config{}.withDefaults()}
+	g.log = g.config.Log
+	l = newPipeListener()
+	s = newConsumerServer(g, &http.Server{Handler: handler})
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = s.Serve(consumerListener{l, g})
+	}()
+	return l, s, func() {
+		_ = l.Close()
+		<-done
+		_ = s.Close()
+	}
+}
+
+// talk sends text and returns all that comes until the connection ends.
+func talk(t *testing.T, l *pipeListener, text string) string {
+	t.Helper()
+	c := l.dial()
+	defer c.Close()
+	go func() { _, _ = io.WriteString(c, text) }()
+	_ = c.SetReadDeadline(time.Now().Add(patience))
+	got, err := io.ReadAll(c)
+	if err != nil {
+		t.Fatalf("%v after %q", err, got)
+	}
+	return string(got)
+}
+
+func TestFramingOfAnswers(t *testing.T) {
+	l, _, end := serveHTTP1(func(w http.ResponseWriter, r *http.Request) {
+		w.Header()["Date"] = []string{"now"}
+		switch r.URL.Path {
+		case "/sized":
+			w.Header().Set("Content-Length", "2")
+			_, _ = io.WriteString(w, "ok")
+		case "/chunked":
+			_, _ = io.WriteString(w, "one")
+			_ = http.NewResponseController(w).Flush()
+			_, _ = io.WriteString(w, strings.Repeat("2", 5000))
+		case "/none":
+		case "/204":
+			w.WriteHeader(204)
+		case "/split":
+			w.Header().Set("X-A", "1\r\nX-B: 2")
+		case "/early":
+			w.Header().Set("X-Hint", "1")
+			w.WriteHeader(103)
+			w.Header().Del("X-Hint")
+			w.Header().Set("Content-Length", "0")
+		case "/less":
+			w.Header().Set("Content-Length", "10")
+			_, _ = io.WriteString(w, "less")
+		case "/more":
+			w.Header().Set("Content-Length", "2")
+			_, err := io.WriteString(w, "more")
+			_, _ = io.WriteString(w, "ok")
+			if err != http.ErrContentLength { //nolint:errorlint // returned as it is
+				t.Errorf("more than declared: %v", err)
+			}
+		}
+	})
+	defer end()
+	const date = "Date: now\r\n"
+	for request, want := range map[string]string{
+		"GET /sized HTTP/1.1":   "HTTP/1.1 200 OK\r\n" + date + "Content-Length: 2\r\n\r\nok",
+		"GET /sized HTTP/1.0":   "HTTP/1.0 200 OK\r\n" + date + "Content-Length: 2\r\n\r\nok",
+		"HEAD /sized HTTP/1.1":  "HTTP/1.1 200 OK\r\n" + date + "Content-Length: 2\r\n\r\n",
+		"GET /chunked HTTP/1.1": "HTTP/1.1 200 OK\r\n" + date + "Transfer-Encoding: chunked\r\n\r\n3\r\none\r\n1388\r\n" + strings.Repeat("2", 5000) + "\r\n0\r\n\r\n",
+		"GET /chunked HTTP/1.0": "HTTP/1.0 200 OK\r\n" + date + "\r\none" + strings.Repeat("2", 5000),
+		"HEAD /none HTTP/1.1":   "HTTP/1.1 200 OK\r\n" + date + "\r\n",
+		"GET /none HTTP/1.1":    "HTTP/1.1 200 OK\r\n" + date + "Content-Length: 0\r\n\r\n",
+		"GET /204 HTTP/1.1":     "HTTP/1.1 204 No Content\r\n" + date + "\r\n",
+		"GET /split HTTP/1.1":   "HTTP/1.1 200 OK\r\n" + date + "Content-Length: 0\r\n\r\n",
+		"GET /early HTTP/1.1":   "HTTP/1.1 103 Early Hints\r\n" + date + "X-Hint: 1\r\n\r\nHTTP/1.1 200 OK\r\n" + date + "Content-Length: 0\r\n\r\n",
+		"GET /more HTTP/1.1":    "HTTP/1.1 200 OK\r\n" + date + "Content-Length: 2\r\n\r\nok",
+	} {
+		got := talk(t, l, request+"\r\nHost: h\r\nConnection: close\r\n\r\n")
+		if sorted(got) != sorted(strings.ReplaceAll(want, "HTTP/1.1 200 OK\r\n", "HTTP/1.1 200 OK\r\nConnection: close\r\n")) &&
+			sorted(got) != sorted(strings.ReplaceAll(want, "HTTP/1.1 204 No Content\r\n", "HTTP/1.1 204 No Content\r\nConnection: close\r\n")) &&
+			sorted(got) != sorted(want) {
+			t.Errorf("%s:\n got %q\nwant %q", request, got, want)
+		}
+	}
+	if got := talk(t, l, "GET /less HTTP/1.1\r\nHost: h\r\n\r\n"); !strings.HasSuffix(got, "less") {
+		t.Errorf("a body that is too short: %q", got)
+	}
+	if got := talk(t, l, "GET /204 HTTP/1.0\r\nConnection: keep-alive\r\n\r\nGET /204 HTTP/1.0\r\n\r\n"); strings.Count(got, "HTTP/1.0 204") != 2 ||
+		strings.Count(got, "keep-alive") != 1 {
+		t.Errorf("keep-alive of HTTP/1.0: %q", got)
+	}
+}
+
+// sorted takes the order of fields, which means nothing, out of a text.
+func sorted(text string) string {
+	lines := strings.SplitAfter(text, "\r\n")
+	for i := range lines {
+		for j := i + 1; j < len(lines); j++ {
+			if lines[j] < lines[i] {
+				lines[i], lines[j] = lines[j], lines[i]
+			}
+		}
+	}
+	return strings.Join(lines, "")
+}
+
+func TestRequestsFollowEachOther(t *testing.T) {
+	l, _, end := serveHTTP1(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/read":
+			text, _ := io.ReadAll(r.Body)
+			_, _ = w.Write(text)
+			for name := range r.Trailer {
+				_, _ = io.WriteString(w, "+"+name)
+			}
+		default: // does not read its body
+			w.Header().Set("Content-Length", "1")
+			_, _ = io.WriteString(w, ".")
+		}
+	})
+	defer end()
+	for name, c := range map[string]struct {
+		text    string
+		answers int
+		within  string
+	}{
+		"pipelined": {"GET / HTTP/1.1\r\nHost: h\r\n\r\nGET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n", 2, "."},
+		"a small body that nobody reads": {
+			"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nGET /GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n", 2, ".",
+		},
+		"an unannounced trailer": {
+			"POST /read HTTP/1.1\r\nHost: h\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\nX-Late: 1\r\n\r\n", 1, "+X-Late",
+		},
+		"HTTP/2 in the middle": {"GET / HTTP/1.1\r\nHost: h\r\n\r\nPRI * HTTP/2.0\r\n\r\nSM\r\n\r\nGET / HTTP/1.1\r\nHost: h\r\n\r\n", 2, "bad_request"},
+		"no HTTP":              {"\x16\x03\x01\r\n\r\n", 1, "bad_request"},
+		"an impossible host":   {"GET / HTTP/1.1\r\nHost: a/b\r\n\r\n", 1, "bad_request"},
+		"a wrong expectation":  {"POST /read HTTP/1.1\r\nHost: h\r\nExpect: more\r\nContent-Length: 1\r\n\r\n", 1, "expectation_failed"},
+		"behind a refused WebSocket": {
+			"GET / HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nGET / HTTP/1.1\r\nHost: h\r\n\r\n", 1, ".",
+		},
+	} {
+		got := talk(t, l, c.text)
+		if strings.Count(got, "HTTP/1.1 ") != c.answers || !strings.Contains(got, c.within) {
+			t.Errorf("%s: %q", name, got)
+		}
+	}
+}
+
+// A connection that is idle for long keeps no buffer, and loses no byte of what comes then.
+func TestIdleConnections(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, s, end := serveHTTP1(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok") })
+		c := l.dial()
+		r := bufio.NewReader(c)
+		ask := func() {
+			t.Helper()
+			if _, err := io.WriteString(c, "GET / HTTP/1.1\r\nHost: h\r\n\r\n"); err != nil {
+				t.Fatal(err)
+			}
+			res, err := http.ReadResponse(r, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if text, _ := io.ReadAll(res.Body); string(text) != "ok" {
+				t.Fatalf("answer %q", text)
+			}
+		}
+		for _, pause := range []time.Duration{0, bufferTime / 2, 2 * bufferTime, keepAlive - 2*bufferTime} {
+			time.Sleep(pause)
+			synctest.Wait()
+			if pause > bufferTime {
+				for conn := range s.conns {
+					if conn.r != nil {
+						t.Errorf("a buffer after %v", pause)
+					}
+				}
+			}
+			ask()
+		}
+		begin := time.Now()
+		_, err := r.ReadByte()
+		if took := time.Since(begin); err != io.EOF || took < keepAlive || took > keepAlive+time.Second { //nolint:errorlint // of a pipe
+			t.Errorf("ended after %v: %v", took, err)
+		}
+		end()
+		synctest.Wait()
+	})
+}
+
+func TestALeavingConsumerCancels(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cancelled := make(chan time.Duration, 1)
+		l, _, end := serveHTTP1(func(_ http.ResponseWriter, r *http.Request) {
+			begin := time.Now()
+			_, _ = io.Copy(io.Discard, r.Body)
+			<-r.Context().Done()
+			cancelled <- time.Since(begin)
+		})
+		defer end()
+		for _, request := range []string{
+			"GET / HTTP/1.1\r\nHost: h\r\n\r\n",
+			"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\nhi",
+			"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\nhi",
+		} {
+			c := l.dial()
+			_, _ = io.WriteString(c, request)
+			time.Sleep(time.Second)
+			_ = c.Close()
+			if took := <-cancelled; took < time.Second || took > 2*time.Second {
+				t.Errorf("%q cancelled after %v", request, took)
+			}
+		}
+	})
+}
+
+func TestShutdownEndsIdleConnectionsOnly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		goOn := make(chan struct{})
+		l, s, end := serveHTTP1(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/wait" {
+				<-goOn
+			}
+			_, _ = io.WriteString(w, "ok")
+		})
+		defer end()
+		idle, busy := l.dial(), l.dial()
+		_, _ = io.WriteString(busy, "GET /wait HTTP/1.1\r\nHost: h\r\n\r\n")
+		synctest.Wait()
+		_ = l.Close()
+		ended := make(chan error, 1)
+		go func() { ended <- s.Shutdown(t.Context()) }()
+		if _, err := idle.Read(make([]byte, 1)); err != io.EOF { //nolint:errorlint // of a pipe
+			t.Errorf("the idle one: %v", err)
+		}
+		synctest.Wait()
+		select {
+		case <-ended:
+			t.Error("it did not wait")
+		default:
+		}
+		close(goOn)
+		if text, err := io.ReadAll(busy); err != nil || !bytes.Contains(text, []byte("ok")) {
+			t.Errorf("the busy one: %q, %v", text, err)
+		}
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		_ = s.Shutdown(ctx)
+	})
+}
+
+// Whatever comes, a connection ends, and what the handler sees was watched by the guard.
+func FuzzHTTP1(f *testing.F) {
+	for _, seed := range []string{
+		"GET / HTTP/1.1\r\nHost: h\r\n\r\nGET / HTTP/1.0\r\n\r\n",
+		"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\nExpect: 100-continue\r\n\r\n3\r\nabc\r\n0\r\nX: 1\r\n\r\n",
+		"HEAD * HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nab", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+		"CONNECT a:1 HTTP/1.1\r\nHost: h\r\n\r\n", "GET / HTTP/1.1\r\nHost: h\r\nUpgrade: websocket\r\n\r\nx",
+	} {
+		f.Add([]byte(seed), true)
+	}
+	f.Fuzz(func(t *testing.T, text []byte, reads bool) {
+		g := &Gateway{config: Config{}.withDefaults()}
+		g.log = g.config.Log
+		s := newConsumerServer(g, &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.ProtoMajor != 1 || !possibleHost(r.Host) {
+				t.Errorf("the handler sees %+v", r)
+			}
+			if reads {
+				_, _ = io.Copy(io.Discard, r.Body)
+			}
+			_, _ = io.WriteString(w, "ok")
+		})})
+		_ = s.handoff.Close() // HTTP/2 is net/http's
+		conn := &scriptConn{text: text}
+		newHTTP1(s, newConsumerConn(conn, g)).serve()
+		if !conn.closed {
+			t.Error("the connection is open still")
+		}
+	})
+}
+
+// scriptConn is a connection on which a text comes in pieces, and then the end.
+type scriptConn struct {
+	text   []byte
+	closed bool
+}
+
+func (c *scriptConn) Read(p []byte) (int, error) {
+	if len(c.text) == 0 || c.closed {
+		return 0, io.EOF
+	}
+	n := copy(p[:min(len(p), 7)], c.text)
+	c.text = c.text[n:]
+	return n, nil
+}
+
+func (c *scriptConn) Write(p []byte) (int, error)      { return len(p), nil }
+func (c *scriptConn) LocalAddr() net.Addr              { return &net.UnixAddr{} }
+func (c *scriptConn) RemoteAddr() net.Addr             { return &net.UnixAddr{} }
+func (c *scriptConn) SetDeadline(time.Time) error      { return nil }
+func (c *scriptConn) SetReadDeadline(time.Time) error  { return nil }
+func (c *scriptConn) SetWriteDeadline(time.Time) error { return nil }
+func (c *scriptConn) Close() error {
+	c.closed = true
+	return nil
+}

@@ -1,0 +1,59 @@
+package gateway
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"sync/atomic"
+)
+
+// http1Body is the body of a request. It asks for the body (RFC 9110, 10.1.1) when it is read for the first time, knows
+// whether it came to its end, and cancels the request when it broke off, as net/http does.
+type http1Body struct {
+	r       io.Reader // nil: there is none
+	w       *http1Response
+	expects bool          // the consumer waits to be asked
+	sent    *http.Request // to which net/http's reader adds the trailer
+	seen    *http.Request // which the handler has
+	over    atomic.Bool
+	broken  atomic.Bool
+}
+
+// Read implements io.Reader.
+func (b *http1Body) Read(p []byte) (int, error) {
+	if b.over.Load() {
+		return 0, io.EOF
+	}
+	if b.expects {
+		b.expects = false
+		b.w.goOn()
+	}
+	n, err := b.r.Read(p)
+	switch {
+	case errors.Is(err, io.EOF):
+		b.seen.Trailer = b.sent.Trailer
+		b.over.Store(true)
+	case err != nil:
+		b.broken.Store(true)
+		b.w.cancel()
+	}
+	return n, err
+}
+
+// Close implements io.Closer: what is not read is settled after the answer.
+func (b *http1Body) Close() error { return nil }
+
+// ended reports whether all of it was read.
+func (b *http1Body) ended() bool { return b.r == nil || b.over.Load() }
+
+// settle reads what nobody has read, and reports whether the next request can follow.
+func (b *http1Body) settle() bool {
+	switch {
+	case b.ended():
+		return true
+	case b.broken.Load() || b.expects || b.w.close:
+		return false
+	}
+	_, err := io.CopyN(io.Discard, b, mostDiscard)
+	return errors.Is(err, io.EOF) && b.over.Load()
+}

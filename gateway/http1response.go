@@ -1,0 +1,300 @@
+package gateway
+
+import (
+	"bufio"
+	"context"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	together  = 4 << 10 // what is written is copied behind the header up to this size, to be sent with it
+	writeHold = 512     // of the writer of an upgraded connection
+)
+
+// http1Response is the http.ResponseWriter of a request of HTTP/1, with what http.ResponseController asks for. What is written
+// is sent with Flush, at the end, or when it is much. It adds to the header a date, the framing, and Connection where that
+// must be. Write and WriteHeader are for the handler's goroutine.
+type http1Response struct {
+	c      *http1
+	r      *http.Request
+	body   http1Body
+	cancel context.CancelFunc
+	header http.Header
+	close  bool // the connection ends with the answer
+
+	mu      sync.Mutex // the body's reader may ask for the body
+	out     []byte     // not sent yet
+	status  int        // 0: no header yet
+	length  int64      // as declared; -1: not declared
+	written int64
+	chunked bool
+	err     error
+}
+
+func newHTTP1Response(c *http1, r *http.Request, cancel context.CancelFunc) *http1Response {
+	w := &http1Response{c: c, r: r, cancel: cancel, header: make(http.Header), out: c.out[:0], length: -1}
+	w.close = r.Close || mayUpgrade(r) // after a handshake that is refused nobody watches what comes
+	w.body.w = w
+	if r.ContentLength != 0 {
+		w.body.r, w.body.expects = r.Body, r.ProtoAtLeast(1, 1) && hasToken(r.Header["Expect"], "100-continue")
+		r.Body = &w.body
+	}
+	return w
+}
+
+// Header is that of the answer until WriteHeader, and then that of its trailer.
+func (w *http1Response) Header() http.Header { return w.header }
+
+// WriteHeader sends informational answers at once, and others with what follows.
+func (w *http1Response) WriteHeader(status int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	switch {
+	case w.status != 0:
+	case status < 200 && status != http.StatusSwitchingProtocols:
+		w.appendStatus(status)
+		w.appendFields(w.header)
+		w.out = append(w.out, "\r\n"...)
+		w.sendLocked()
+	default:
+		w.writeHeadLocked(status)
+	}
+}
+
+func (w *http1Response) writeHeadLocked(status int) {
+	w.status = status
+	h := w.header
+	if declared := h["Content-Length"]; declared != nil {
+		if n, ok := contentLength(declared); ok {
+			w.length = n
+		} else {
+			delete(h, "Content-Length")
+		}
+	}
+	w.appendStatus(status)
+	w.close = w.close || hasToken(h["Connection"], "close")
+	if w.hasBody() && w.length < 0 {
+		w.chunked = w.r.ProtoAtLeast(1, 1)
+		w.close = w.close || !w.chunked
+	}
+	switch {
+	case w.chunked:
+		w.out = append(w.out, "Transfer-Encoding: chunked\r\n"...)
+	default:
+		delete(h, "Trailer")
+	}
+	switch {
+	case w.close && w.r.ProtoAtLeast(1, 1):
+		w.out = append(w.out, "Connection: close\r\n"...)
+	case !w.close && !w.r.ProtoAtLeast(1, 1):
+		w.out = append(w.out, "Connection: keep-alive\r\n"...)
+	}
+	if h["Date"] == nil {
+		w.out = append(append(append(w.out, "Date: "...), dateNow()...), "\r\n"...)
+	}
+	w.appendFields(h)
+	w.out = append(w.out, "\r\n"...)
+}
+
+// hasBody reports whether bytes follow the header (RFC 9112, 6.3).
+func (w *http1Response) hasBody() bool {
+	return w.r.Method != http.MethodHead && allowsBody(w.status)
+}
+
+func allowsBody(status int) bool {
+	return status >= 200 && status != http.StatusNoContent && status != http.StatusNotModified
+}
+
+func (w *http1Response) appendStatus(status int) {
+	version := "HTTP/1.1 "
+	if !w.r.ProtoAtLeast(1, 1) {
+		version = "HTTP/1.0 "
+	}
+	w.out = strconv.AppendInt(append(w.out, version...), int64(status), 10)
+	text := http.StatusText(status)
+	if text == "" {
+		text = "Status"
+	}
+	w.out = append(append(append(w.out, ' '), text...), "\r\n"...)
+}
+
+// appendFields leaves out what is the connection's, and what no field can hold.
+func (w *http1Response) appendFields(h http.Header) {
+	for name, values := range h {
+		if name == "Connection" || name == "Transfer-Encoding" || strings.HasPrefix(name, http.TrailerPrefix) {
+			continue
+		}
+		w.appendValues(name, values)
+	}
+}
+
+func (w *http1Response) appendValues(name string, values []string) {
+	for _, value := range values {
+		if out, err := appendField(w.out, name, value); err == nil {
+			w.out = out
+		}
+	}
+}
+
+// Write implements io.Writer.
+func (w *http1Response) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.status == 0 {
+		w.writeHeadLocked(http.StatusOK)
+	}
+	switch {
+	case w.err != nil:
+		return 0, w.err
+	case len(p) == 0:
+		return 0, nil
+	case !allowsBody(w.status):
+		return 0, http.ErrBodyNotAllowed
+	case w.length >= 0 && w.written+int64(len(p)) > w.length:
+		return 0, http.ErrContentLength
+	}
+	w.written += int64(len(p))
+	if w.r.Method == http.MethodHead {
+		return len(p), nil
+	}
+	if w.chunked {
+		w.out = append(strconv.AppendInt(w.out, int64(len(p)), 16), "\r\n"...)
+	}
+	if len(w.out)+len(p) <= together {
+		w.out = append(w.out, p...)
+	} else {
+		w.sendWithLocked(p)
+	}
+	if w.chunked {
+		w.out = append(w.out, "\r\n"...)
+	}
+	if w.err != nil {
+		return 0, w.err
+	}
+	return len(p), nil
+}
+
+// sendWithLocked sends what is there and p with one call.
+func (w *http1Response) sendWithLocked(p []byte) {
+	if w.err == nil {
+		w.err = w.c.conn.writeAll(w.out, p)
+	}
+	w.out = w.out[:0]
+}
+
+func (w *http1Response) sendLocked() {
+	if w.err == nil && len(w.out) > 0 {
+		_, w.err = w.c.conn.write(w.out)
+	}
+	w.out = w.out[:0]
+}
+
+// FlushError sends what was written.
+func (w *http1Response) FlushError() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.status == 0 {
+		w.writeHeadLocked(http.StatusOK)
+	}
+	w.sendLocked()
+	return w.err
+}
+
+// goOn asks for the body, unless the answer has begun.
+func (w *http1Response) goOn() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.status == 0 {
+		w.out = append(w.out, "HTTP/1.1 100 Continue\r\n\r\n"...)
+		w.sendLocked()
+	}
+}
+
+// finish ends the answer.
+func (w *http1Response) finish() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.status == 0 {
+		if w.header["Content-Length"] == nil && w.r.Method != http.MethodHead {
+			w.header["Content-Length"] = []string{"0"}
+		}
+		w.writeHeadLocked(http.StatusOK)
+	}
+	if w.chunked {
+		w.out = append(w.out, "0\r\n"...)
+		w.appendTrailer()
+		w.out = append(w.out, "\r\n"...)
+	}
+	w.sendLocked()
+	w.close = w.close || w.hasBody() && w.length >= 0 && w.written != w.length
+	if cap(w.out) <= 2*together {
+		w.c.out = w.out[:0]
+	}
+	return w.err
+}
+
+// appendTrailer writes the fields that were declared, and those that have net/http's prefix.
+func (w *http1Response) appendTrailer() {
+	for _, list := range w.header["Trailer"] {
+		for name := range strings.SplitSeq(list, ",") {
+			name = http.CanonicalHeaderKey(strings.TrimSpace(name))
+			w.appendValues(name, w.header[name])
+		}
+	}
+	for name, values := range w.header {
+		if name, ok := strings.CutPrefix(name, http.TrailerPrefix); ok {
+			w.appendValues(name, values)
+		}
+	}
+}
+
+// SetReadDeadline serves http.ResponseController.
+func (w *http1Response) SetReadDeadline(t time.Time) error { return w.c.conn.SetReadDeadline(t) }
+
+// SetWriteDeadline serves http.ResponseController.
+func (w *http1Response) SetWriteDeadline(t time.Time) error { return w.c.conn.SetWriteDeadline(t) }
+
+// EnableFullDuplex serves http.ResponseController: it is never otherwise.
+func (w *http1Response) EnableFullDuplex() error { return nil }
+
+// Hijack gives the connection away, with small buffers: an upgraded connection waits most of the time.
+func (w *http1Response) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	c := w.c
+	c.watch.stop()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.err != nil || w.status != 0 || c.away {
+		return nil, nil, http.ErrHijacked
+	}
+	c.away = true
+	c.server.remove(c) // whoever has it ends it
+	rest, _ := c.r.Peek(c.r.Buffered())
+	c.conn.replay = append([]byte(nil), rest...)
+	c.dropBuffer()
+	const least = 16
+	return c.conn, bufio.NewReadWriter(bufio.NewReaderSize(c.conn, least), bufio.NewWriterSize(c.conn, writeHold)), nil
+}
+
+// date is the second that it is, as a Date field has it.
+type date struct {
+	second int64
+	text   string
+}
+
+var lastDate atomic.Pointer[date]
+
+func dateNow() string {
+	now := time.Now()
+	if d := lastDate.Load(); d != nil && d.second == now.Unix() {
+		return d.text
+	}
+	d := &date{now.Unix(), now.UTC().Format(http.TimeFormat)}
+	lastDate.Store(d)
+	return d.text
+}

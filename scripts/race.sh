@@ -1,0 +1,21 @@
+#!/usr/bin/env bash
+# Runs the tests under the race detector, which finds races in this process alone: scripts/race.sh [arguments of go test].
+# What only waits for other programs, or runs the same code again for their sake, is left out; scripts/test.sh has it all.
+set -euo pipefail
+. "$(dirname "$0")/lib.sh"
+
+find_go
+left_out=(
+	internal/endtoend # drives a binary that is built without the detector; TestScripts has a whole server with it
+	internal/packages # waits for Python packages in jails; our side of that is in sandbox's own tests
+	bench/            # no tests
+)
+repeated=(
+	TestAMissingWallIsSeen      # the run of TestEveryWallStands, thirty times with other options for nsjail
+	TestMissingLimitsAreSeen    # likewise, with other limits
+	TestKilledAtRandomMoments   # kills children that build; the building is in the tests beside it
+	TestTwoPythonsEachWithItsPillow # waits for uv and copies an interpreter
+)
+pattern=$(IFS='|'; echo "${left_out[*]}")
+mapfile -t packages < <(go list -f '{{if or .TestGoFiles .XTestGoFiles}}{{.ImportPath}}{{end}}' ./... | grep -Ev "^apibuilder/($pattern)" | grep .)
+exec scripts/test.sh -race -skip "^($(IFS='|'; echo "${repeated[*]}"))\$" "$@" "${packages[@]}"
