@@ -32,6 +32,7 @@ var rules = map[string]rule{
 	"doctor":      {nil, "it looks at a host, and is told what other packages know of it"},
 	"gateway":     {[]string{"store", "ratelimit", "sandbox"}, "it borrows sandboxes through its own interface"},
 	"deploy":      {[]string{"store", "sandbox", "python-env", "egress"}, "it orders the steps and leaves each to its package"},
+	"node":        {[]string{"store"}, "who a server is, and that it lives"},
 	"adopt":       {[]string{"store", "deploy", "python-env"}, "it hands other programs' rows to the ordinary deploy path"},
 	"metrics":     {[]string{"store", "sandbox"}, "it counts what it is told, and is told by whoever wires the parts"},
 	"handover":    {nil, "descriptors and a few words, whatever they are of"},

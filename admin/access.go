@@ -61,6 +61,7 @@ var (
 	wideReaderMay = patterns(`
 		GET /metrics
 		GET /api/v1/audit
+		GET /api/v1/nodes
 		GET /api/v1/quotas
 		GET /api/v1/users
 		GET /api/v1/plans`)

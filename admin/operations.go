@@ -105,6 +105,7 @@ var operations = map[string]operation{
 			{name: "limit", usage: "entries at most", kind: "integer", most: maxAudit},
 		},
 	},
+	"GET /api/v1/nodes":        {summary: "List the servers that share the database", answer: []Node{}},
 	"GET /api/v1/server":       {summary: "Show the server", answer: ServerInfo{}},
 	"GET /api/v1/openapi.json": {summary: "This document", answer: map[string]any{}},
 }

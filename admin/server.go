@@ -148,6 +148,7 @@ func (s *Server) routes() map[string]handler {
 		"POST /api/v1/secrets/rotate":   s.rotateSecrets,
 		"GET /api/v1/quotas":            s.listQuotas,
 		"GET /api/v1/server":            s.showServer,
+		"GET /api/v1/nodes":             s.listNodes,
 		"GET /api/v1/openapi.json":      s.showDocument,
 	}
 }

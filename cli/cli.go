@@ -98,7 +98,7 @@ func (a *app) root() *cli.Command {
 			a.serveCommand(), a.deployCommand(), a.apisCommand(), a.versionsCommand(), a.rollbackCommand(),
 			a.trafficCommand(), a.promoteCommand(),
 			a.keysCommand(), a.logsCommand(), a.usageCommand(), a.envCommand(), a.pythonCommand(), a.plansCommand(), a.usersCommand(),
-			a.tokensCommand(), a.auditCommand(), a.manCommand(), a.secretsCommand(), a.installCommand(), a.uninstallCommand(), a.sandboxCommand(), a.doctorCommand(), a.importCommand(), a.backupCommand(), a.restoreCommand(), a.versionCommand(),
+			a.tokensCommand(), a.nodesCommand(), a.auditCommand(), a.manCommand(), a.secretsCommand(), a.installCommand(), a.uninstallCommand(), a.sandboxCommand(), a.doctorCommand(), a.importCommand(), a.backupCommand(), a.restoreCommand(), a.versionCommand(),
 		},
 		Reader: a.stdin, Writer: a.stdout, ErrWriter: a.stderr,
 		ExitErrHandler: func(context.Context, *cli.Command, error) {}, // Run's caller ends the process

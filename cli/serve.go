@@ -23,29 +23,30 @@ import (
 
 // serveOptions are the settings of serve, read.
 type serveOptions struct {
-	dataDir        string
-	listen         string
-	adminListen    string
-	metricsListen  string
-	publicURL      string
-	host           hostOptions
-	egress         egress.Config // its ceiling is never nil
-	warmMemory     int64
-	memoryReserve  int64         // bytes; 0: memory is not looked at
-	idleTimeout    time.Duration // 0: never
-	limits         deploy.Policy
-	requests       requestOptions
-	startTimeout   time.Duration
-	drainTimeout   time.Duration
-	edge           edgeOptions
-	maxSandboxes   int
-	logLevel       zapcore.Level
-	noExample      bool
-	takeOver       bool
-	database       secret // a PostgreSQL's URL; empty: SQLite in the data directory
-	node           string
-	secretsKey     string        // empty: in the data directory
-	usageRetention time.Duration // 0: for ever
+	dataDir         string
+	listen          string
+	adminListen     string
+	metricsListen   string
+	publicURL       string
+	host            hostOptions
+	egress          egress.Config // its ceiling is never nil
+	warmMemory      int64
+	memoryReserve   int64         // bytes; 0: memory is not looked at
+	idleTimeout     time.Duration // 0: never
+	limits          deploy.Policy
+	requests        requestOptions
+	startTimeout    time.Duration
+	drainTimeout    time.Duration
+	edge            edgeOptions
+	maxSandboxes    int
+	logLevel        zapcore.Level
+	noExample       bool
+	takeOver        bool
+	database        secret        // a PostgreSQL's URL; empty: SQLite in the data directory
+	secretsKey      string        // empty: in the data directory
+	usageRetention  time.Duration // 0: for ever
+	nodeName        string
+	refuseUncounted bool // what no limit can be counted for, because the database is away
 }
 
 func (a *app) serveCommand() *cli.Command {
@@ -121,7 +122,7 @@ func readServeOptions(s settings) (serveOptions, error) {
 		metricsListen: s.text("metrics-listen"),
 		noExample:     s.text("no-example") == "true", secretsKey: s.text("secrets-key"),
 	}
-	var errs [17]error
+	var errs [18]error
 	o.publicURL, errs[0] = parse(s, "public-url", parsePublicURL)
 	o.host, errs[1] = readHostOptions(s)
 	o.requests, errs[2] = readRequestOptions(s)
@@ -136,8 +137,9 @@ func readServeOptions(s settings) (serveOptions, error) {
 	o.memoryReserve, errs[14] = readMemory(s, "memory-reserve", 32)
 	o.database, errs[12] = databaseURL(s)
 	o.edge, errs[13] = readEdgeOptions(s)
-	o.node, errs[15] = nodeName(s)
+	o.nodeName, errs[15] = nodeName(s)
 	o.usageRetention, errs[16] = parse(s, "usage-retention", parseRetention)
+	o.refuseUncounted, errs[17] = parse(s, "limits-without-database", parseWithoutDatabase)
 	for _, err := range errs {
 		if err != nil {
 			return o, err

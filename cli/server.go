@@ -37,11 +37,13 @@ type server struct {
 	database        keeper // below store
 	secrets         *sealed.Store
 	store           store.Store
+	node            store.Node // this server
 	book            *logs.Book
 	host            *host
 	manager         *sandbox.Manager
 	deployer        *deploy.Deployer
 	journal         *usage.Journal
+	limiter         gateway.Limiter
 	metrics         *metrics.Metrics
 	metricsListener net.Listener // nil: none
 	listener        net.Listener
@@ -79,8 +81,9 @@ func (s *server) onStop(name string, run func(context.Context) error) {
 func (s *server) start(ctx context.Context) error {
 	s.startedAt, s.failed, s.succeeded = time.Now().UTC(), make(chan error, 8), make(chan struct{})
 	for _, step := range []func(context.Context) error{
-		s.openData, s.openActivated, s.openListeners, s.openMetrics, s.closeSpare, s.openStore, s.openHost, s.openSandboxes, s.openUsage, s.freezePredecessor,
-		s.recover, s.openCleaning, s.openLeft, s.openDoors, s.leavePredecessor, s.openSuccessor,
+		s.openData, s.openActivated, s.openListeners, s.openMetrics, s.closeSpare, s.openStore, s.openNode, s.openHost, s.openSandboxes,
+		s.openFollower, s.openUsage, s.freezePredecessor, s.recover, s.openCleaning, s.openLeft, s.openLimits, s.openDoors,
+		s.leavePredecessor, s.openSuccessor,
 	} {
 		if err := step(ctx); err != nil {
 			return err
@@ -181,6 +184,7 @@ func (s *server) openSandboxes(ctx context.Context) error {
 	})
 	s.deployer = deploy.New(s.store, s.host.builder, sandboxes{s.manager, s.book}, s.options.limits)
 	s.deployer.Observe(s.countDeploy)
+	s.deployer.SetNode(s.node.ID)
 	if err := s.manager.Start(ctx); err != nil {
 		return err
 	}
@@ -228,11 +232,11 @@ func (s *server) openDoors(ctx context.Context) error {
 		MappedHosts:    s.options.edge.mappedHosts,
 		PublicHost:     s.options.edge.publicHost,
 		Quotas:         ratelimit.NewMonthly(s.usedQuota),
-		Node:           s.options.node,
+		Node:           s.options.nodeName,
 		Ready:          s.checkReady,
 		Note:           s.note,
 		Log:            s.log.Named("gateway"),
-	}, s.store, lender{s.manager}, ratelimit.New(nil), s.metrics.Journal(s.journal))
+	}, s.store, lender{s.manager}, s.limiter, s.metrics.Journal(s.journal))
 	s.serveGateway(g)
 
 	s.onStop("control", s.closeControl)

@@ -63,6 +63,8 @@ var allSettings = append([]setting{
 	{flag: "egress-connections", serve: true, value: "256", usage: "most connections to outside of each program at a time, a `NUMBER`"},
 	{flag: "egress-rate", serve: true, value: "100", usage: "most new connections to outside of each program in a second, a `NUMBER`"},
 	{flag: "egress-bandwidth", serve: true, value: "128M", usage: "most that each program sends to outside in a second, a `SIZE`, and as much that it receives"},
+	{flag: "limits-without-database", serve: true, value: "local", usage: "what becomes of rate limits while a shared database is away: local, " +
+		"each server enforces them by itself, or refuse, requests that have one get 503; `WORD`"},
 	{flag: "log-level", serve: true, value: "info", usage: "debug, info, warn or error: `LEVEL` of the server's own log"},
 	{flag: "no-example", serve: true, toggle: true, usage: "do not deploy the example when there are no APIs"},
 }, slices.Concat(requestSettings, edgeSettings, usageSettings, secretsSettings, buildSettings)...)

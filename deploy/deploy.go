@@ -50,6 +50,7 @@ type Deployer struct {
 	builder   Builder
 	sandboxes Sandboxes
 	policy    Policy
+	node      string
 	turns     turns
 	known     known
 	observe   func(Result, error)
@@ -59,6 +60,9 @@ type Deployer struct {
 func New(st store.Store, builder Builder, sandboxes Sandboxes, policy Policy) *Deployer {
 	return &Deployer{store: st, builder: builder, sandboxes: sandboxes, policy: policy}
 }
+
+// SetNode says as which node deploys are made: Recover ends what that node left unfinished. Call it before anything else.
+func (d *Deployer) SetNode(id string) { d.node = id }
 
 // Observe has fn called after every deploy with what Deploy returns. It must be quick. Call Observe before the first deploy.
 func (d *Deployer) Observe(fn func(Result, error)) { d.observe = fn }
@@ -119,7 +123,9 @@ func (d *Deployer) carryOut(ctx context.Context, r Request) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	version, err := d.store.AddVersion(ctx, r.version(api.ID))
+	version := r.version(api.ID)
+	version.Node = d.node
+	version, err = d.store.AddVersion(ctx, version)
 	if err == nil {
 		var result Result
 		if result, err = d.bring(ctx, api, version, created, r, limits); err == nil {
@@ -168,11 +174,16 @@ func (d *Deployer) claim(ctx context.Context, name string, r Request) (api store
 	if api, err = r.settle(store.API{ID: store.NewID("api"), Name: name, UserID: r.owner()}); err != nil {
 		return store.API{}, false, err
 	}
-	api, err = d.store.CreateAPI(ctx, api)
+	made, err := d.store.CreateAPI(ctx, api)
+	if errors.Is(err, store.ErrConflict) { // another node deploys it first as well: both are first deploys
+		if made, err = d.store.API(ctx, name); err == nil {
+			return made, made.ActiveVersion == 0, nil
+		}
+	}
 	if err != nil {
 		return store.API{}, false, fmt.Errorf("create API %s: %w", name, err)
 	}
-	return api, true, nil
+	return made, true, nil
 }
 
 // bring takes an added version all the way to traffic.
@@ -257,6 +268,11 @@ func (d *Deployer) commit(ctx context.Context, before store.API, v store.Version
 		}
 	}
 	err = d.makeKey(ctx, after, result)
+	if err == nil { // the lock first: another node may start it as soon as it is active
+		locked := v
+		locked.State = ""
+		err = d.store.UpdateVersion(ctx, locked)
+	}
 	if err == nil {
 		err = d.activate(ctx, after, v.Number)
 	}
@@ -264,20 +280,24 @@ func (d *Deployer) commit(ctx context.Context, before store.API, v store.Version
 		err = d.store.UpdateVersion(ctx, v)
 	}
 	if err != nil {
-		return errors.Join(fmt.Errorf("activate version %d: %w", v.Number, err), d.revert(ctx, before))
+		return errors.Join(fmt.Errorf("activate version %d: %w", v.Number, err), d.revert(ctx, before, v.Number))
 	}
 	after.ActiveVersion = v.Number
 	result.API = after
 	return nil
 }
 
-// revert gives an API back what a commit changed before it failed. One that was created by this deploy is removed later.
-func (d *Deployer) revert(ctx context.Context, before store.API) error {
-	if before.ActiveVersion == 0 {
-		return nil
+// revert gives an API back what a commit of that version changed before it failed, unless another node activated one
+// meanwhile. An API that was created by this deploy is removed later.
+func (d *Deployer) revert(ctx context.Context, before store.API, number int) error {
+	now, err := d.store.API(ctx, before.ID)
+	if err == nil && (now.ActiveVersion == number || now.ActiveVersion == before.ActiveVersion) {
+		_, err = d.store.UpdateAPI(ctx, before)
 	}
-	_, err := d.store.UpdateAPI(ctx, before)
-	return errors.Join(err, d.store.Activate(ctx, before.ID, before.ActiveVersion))
+	if err == nil && now.ActiveVersion == number {
+		_, err = d.store.Reactivate(ctx, before.ID, number, before.ActiveVersion)
+	}
+	return err
 }
 
 // makeKey gives a new API that is not public its first key.
@@ -299,7 +319,13 @@ func (d *Deployer) undo(ctx context.Context, api store.API, v store.Version, cre
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitTimeout)
 	defer cancel()
 	if created {
-		return errors.Join(d.store.DeleteAPI(ctx, api.ID), d.sandboxes.Remove(ctx, api.ID))
+		switch gone, err := d.store.AbandonAPI(ctx, api.ID, v.Number); {
+		case err != nil && !errors.Is(err, store.ErrNotFound):
+			return err
+		case gone, err != nil:
+			return d.sandboxes.Remove(ctx, api.ID)
+		}
+		// Another node deploys under the same name: the API stays, and this version is one that failed.
 	}
 	if v.Number == 0 {
 		return nil

@@ -76,8 +76,8 @@ type sandboxes struct {
 func (s *sandboxes) Replace(
 	ctx context.Context, spec sandbox.Spec, commit func(context.Context) error,
 ) (*sandbox.Instance, error) {
-	if s.err != nil {
-		return nil, s.err
+	if err := s.failure(); err != nil {
+		return nil, err
 	}
 	if err := commit(ctx); err != nil {
 		return nil, err
@@ -91,11 +91,24 @@ func (s *sandboxes) Replace(
 	return &sandbox.Instance{}, nil
 }
 
+func (s *sandboxes) failure() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.err
+}
+
+// fail has programs not start from now on, for that reason.
+func (s *sandboxes) fail(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.err = err
+}
+
 func (s *sandboxes) Shift(
 	ctx context.Context, api string, shares []sandbox.Share, commit func(context.Context) error,
 ) error {
-	if s.err != nil {
-		return s.err
+	if err := s.failure(); err != nil {
+		return err
 	}
 	if err := commit(ctx); err != nil {
 		return err

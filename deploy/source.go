@@ -99,7 +99,7 @@ func (d *Deployer) environment(ctx context.Context, v store.Version) (pythonenv.
 	if err != nil {
 		return environment, fmt.Errorf("build the environment of %s version %d again: %w", v.APIID, v.Number, err)
 	}
-	v.Environment, v.Lock = environment.Key, environment.Lock
+	v.Environment, v.Lock, v.State = environment.Key, environment.Lock, "" // whatever it is by now
 	return environment, d.store.UpdateVersion(ctx, v)
 }
 
@@ -134,47 +134,4 @@ func (d *Deployer) specUnder(
 			Failures: api.Options.HealthFailures,
 		},
 	}
-}
-
-// Recover puts in order what a server that was killed left half done: a version that was being built is marked failed,
-// and an API whose first deploy that was is taken away, as if the deploy had failed. Call it before the first Deploy. It
-// returns how many deploys it ended.
-func (d *Deployer) Recover(ctx context.Context) (int, error) {
-	building, err := d.store.Building(ctx)
-	if err != nil {
-		return 0, fmt.Errorf("list the versions that are being built: %w", err)
-	}
-	count := 0
-	for _, v := range building {
-		ended, err := d.recoverVersion(ctx, v)
-		if err != nil {
-			return count, fmt.Errorf("put version %d of %s in order: %w", v.Number, v.APIID, err)
-		}
-		if ended {
-			count++
-		}
-	}
-	return count, nil
-}
-
-func (d *Deployer) recoverVersion(ctx context.Context, v store.Version) (ended bool, err error) {
-	api, err := d.store.API(ctx, v.APIID)
-	if errors.Is(err, store.ErrNotFound) { // gone with another version of it
-		return true, nil
-	}
-	if err != nil {
-		return false, err
-	}
-	if v.Number == api.ActiveVersion { // killed in the last step of a deploy
-		v.State = store.VersionReady
-		return false, d.store.UpdateVersion(ctx, v)
-	}
-	v.State, v.Failure, v.Detail = store.VersionFailed, Interrupted, "the server stopped during the build"
-	if err := d.store.UpdateVersion(ctx, v); err != nil {
-		return false, err
-	}
-	if api.ActiveVersion == 0 {
-		return true, errors.Join(d.store.DeleteAPI(ctx, api.ID), d.sandboxes.Remove(ctx, api.ID))
-	}
-	return true, nil
 }

@@ -46,6 +46,9 @@ func (g *Gateway) charge(a *answer, r *http.Request, e *entry, p *pass) string {
 	}
 	if a.limits = g.limiter.Allow(checks...); !a.limits.Allowed {
 		a.uncharge()
+		if a.limits.Unavailable {
+			return wordStoreUnavailable
+		}
 		return wordRateLimited
 	}
 	return ""

@@ -33,6 +33,8 @@ type Result struct {
 	Denied Check
 	// RetryAfter is how long to wait until all checks would pass; zero when Allowed.
 	RetryAfter time.Duration
+	// Unavailable says that the request is denied because nobody could count it, not because of a limit.
+	Unavailable bool
 
 	count  int
 	inline [inlineStates]State

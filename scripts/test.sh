@@ -4,7 +4,7 @@ set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
 need_root
-packages python3 ca-certificates curl chromium postgresql pgbouncer redis-server
+packages python3 ca-certificates curl chromium postgresql pgbouncer redis-server haproxy iproute2
 find_go
 
 get_uv() {

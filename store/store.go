@@ -77,6 +77,7 @@ type Version struct {
 	Lock         string // what it was built from: packages at versions with their hashes; once written it stays
 	Failure      string // reason word when State is failed
 	Detail       string // what its author reads: the traceback, the resolver's sentence
+	Node         string // id of the node that deploys it; empty: made before there were nodes
 	CreatedAt    time.Time
 }
 
@@ -209,6 +210,19 @@ type Store interface {
 	EnvironmentUses(ctx context.Context) ([]EnvironmentUse, error)
 	// Activate makes a version the one that serves, and copies its code and requirements into the API's row.
 	Activate(ctx context.Context, apiID string, number int) error
+	// Reactivate activates a version, 0 for none, if the one named first still serves, and reports whether it did: what another
+	// node activated meanwhile stays.
+	Reactivate(ctx context.Context, apiID string, from, to int) (bool, error)
+	// AbandonAPI deletes an API that never served and has no version but this one, and reports whether it did: what another
+	// node deploys under the same name stays.
+	AbandonAPI(ctx context.Context, id string, number int) (bool, error)
+
+	// BeatNode adds a node or notes that it lives, by the store's clock. Nodes that said nothing for NodeMemory are forgotten.
+	BeatNode(ctx context.Context, n Node) error
+	// Nodes lists all, by name and id.
+	Nodes(ctx context.Context) ([]Node, error)
+	// RemoveNode forgets a node that stops in order; nil when there is none.
+	RemoveNode(ctx context.Context, id string) error
 
 	// CreateKey adds a key of an API or of a user; LastUsedAt and what is of a rotation are not written.
 	CreateKey(ctx context.Context, k Key) (Key, error)

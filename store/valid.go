@@ -26,7 +26,8 @@ func (a API) Valid() error {
 // Valid returns nil, or an ErrInvalid that names the field.
 func (v Version) Valid() error {
 	err := errors.Join(checkText("code", v.Code), checkText("requirements", v.Requirements),
-		checkText("python", v.Python), checkText("environment", v.Environment), checkText("lock", v.Lock), v.State.valid(), v.Limits.valid())
+		checkText("python", v.Python), checkText("environment", v.Environment), checkText("lock", v.Lock), checkText("node", v.Node),
+		v.State.valid(), v.Limits.valid())
 	for name, value := range v.Env {
 		err = errors.Join(err, required("env name", name), checkText(fmt.Sprintf("value of env %q", name), value))
 	}

@@ -46,6 +46,7 @@ func TestMain(m *testing.M) {
 
 // server is one running `apibuilder serve`.
 type server struct {
+	enter   []string // how to run it in another network namespace; empty: in the test's
 	t       *testing.T
 	dataDir string
 	url     string
@@ -76,13 +77,30 @@ func dataDir(t *testing.T) string {
 // serve starts a server and waits for its line. It is stopped with SIGTERM at the test's end and must end well.
 func serve(t *testing.T, dir string, args ...string) *server {
 	t.Helper()
-	return serveBy(t, dir, exec.Command(binary, append([]string{"serve", "--json", "--listen", "127.0.0.1:0", "--data-dir", dir}, args...)...))
+	s := &server{t: t, dataDir: dir}
+	s.start(append([]string{"--listen", "127.0.0.1:0"}, args...)...)
+	return s
+}
+
+// start runs the server and waits for its line.
+func (s *server) start(args ...string) {
+	s.t.Helper()
+	argv := append(append(slices.Clone(s.enter), binary, "serve", "--json", "--data-dir", s.dataDir), args...)
+	s.startBy(exec.Command(argv[0], argv[1:]...))
 }
 
 // serveBy starts a server by a command of the test's own.
 func serveBy(t *testing.T, dir string, cmd *exec.Cmd) *server {
 	t.Helper()
-	s := &server{t: t, dataDir: dir, stderr: &bytes.Buffer{}, cmd: cmd}
+	s := &server{t: t, dataDir: dir}
+	s.startBy(cmd)
+	return s
+}
+
+func (s *server) startBy(cmd *exec.Cmd) {
+	t := s.t
+	t.Helper()
+	s.cmd, s.stderr = cmd, &bytes.Buffer{}
 	s.cmd.Stderr = s.stderr
 	out, err := s.cmd.StdoutPipe()
 	if err != nil {
@@ -105,7 +123,6 @@ func serveBy(t *testing.T, dir string, cmd *exec.Cmd) *server {
 		t.Fatalf("the server printed %s", line)
 	}
 	s.url, _ = s.ready["url"].(string)
-	return s
 }
 
 // stop ends the server in order; it may be called again.

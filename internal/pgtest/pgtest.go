@@ -33,6 +33,8 @@ type Cluster struct {
 	port    int    // names the socket; on TCP too where tests ask for it
 	bin     string
 	account *syscall.Credential
+	netns   int    // a process in whose network namespace it runs; 0: the test's
+	address string // that it listens at; empty: none
 
 	mu     sync.Mutex
 	server *process // nil while it does not run
@@ -89,6 +91,42 @@ func New(t testing.TB) *Cluster {
 		}
 	})
 	return c
+}
+
+// NewAt is New with a server that listens at an address of the network namespace of a process too. Everybody who
+// reaches that may connect.
+func NewAt(t testing.TB, netns int, address string) *Cluster {
+	t.Helper()
+	c, err := newCluster()
+	if err == nil {
+		c.netns, c.address = netns, address
+		err = appendTo(filepath.Join(c.dir, "data", "pg_hba.conf"), "host all all samenet trust\n")
+	}
+	if err == nil {
+		err = c.Start()
+	}
+	if err != nil {
+		t.Fatalf("this test needs PostgreSQL 13 or later (apt-get install postgresql): %v", err)
+	}
+	t.Cleanup(func() {
+		c.Stop()
+		os.RemoveAll(c.dir)
+	})
+	return c
+}
+
+func appendTo(path, text string) error {
+	f, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(text)
+	return errors.Join(err, f.Close())
+}
+
+// Remote is the URL of a database over TCP.
+func (c *Cluster) Remote(database string) string {
+	return fmt.Sprintf("postgres://%s@%s:%d/%s?sslmode=disable", Superuser, c.address, c.port, database)
 }
 
 // Database makes an empty database and returns its URL.
@@ -221,10 +259,21 @@ func (c *Cluster) Start() error {
 	if c.server != nil {
 		return errors.New("start PostgreSQL: it runs")
 	}
-	p := &process{log: filepath.Join(c.dir, "log"), cmd: exec.CommandContext(context.Background(), filepath.Join(c.bin, "postgres"),
-		"-D", filepath.Join(c.dir, "data"), "-k", c.dir, "-p", strconv.Itoa(c.port), "-c", "listen_addresses=", "-c", "fsync=off",
-		"-c", "full_page_writes=off", "-c", "max_connections=200", "-c", "autovacuum_naptime=1h", "-c", "deadlock_timeout=100ms")}
-	p.cmd.Dir, p.cmd.SysProcAttr = c.dir, &syscall.SysProcAttr{Credential: c.account}
+	argv := []string{
+		filepath.Join(c.bin, "postgres"), "-D", filepath.Join(c.dir, "data"), "-k", c.dir, "-p", strconv.Itoa(c.port),
+		"-c", "listen_addresses=" + c.address, "-c", "fsync=off", "-c", "full_page_writes=off", "-c", "max_connections=200",
+		"-c", "autovacuum_naptime=1h", "-c", "deadlock_timeout=100ms",
+	}
+	attr := &syscall.SysProcAttr{Credential: c.account}
+	if c.netns != 0 { // nsenter is root, and gives that up
+		argv = append([]string{
+			"nsenter", "--net=/proc/" + strconv.Itoa(c.netns) + "/ns/net", "--setuid", strconv.Itoa(int(c.account.Uid)),
+			"--setgid", strconv.Itoa(int(c.account.Gid)), "--",
+		}, argv...)
+		attr.Credential = nil
+	}
+	p := &process{log: filepath.Join(c.dir, "log"), cmd: exec.CommandContext(context.Background(), argv[0], argv[1:]...)}
+	p.cmd.Dir, p.cmd.SysProcAttr = c.dir, attr
 	if err := p.start(); err != nil {
 		return fmt.Errorf("start PostgreSQL: %w", err)
 	}

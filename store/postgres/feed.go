@@ -291,5 +291,8 @@ func (f *feed) purge(ctx context.Context) error {
 	f.purged = time.Now()
 	_, err := f.store.pool.Exec(ctx, "DELETE FROM apibuilder_changes WHERE time < now() - make_interval(secs => $1)",
 		keptChanges.Seconds())
+	if err == nil {
+		err = f.store.purgePermits(ctx)
+	}
 	return err
 }

@@ -53,10 +53,11 @@ func step(ctx context.Context, pool *pgxpool.Pool, all []schema.Migration) (done
 			return err
 		}
 		// It writes only where something is missing: a user that may not create tables can serve.
-		if done, err = schema.Done(version, all); err != nil || done {
+		var next schema.Migration
+		if next, done, err = schema.Next(version, all); err != nil || done {
 			return err
 		}
-		return run(ctx, tx, all[version])
+		return run(ctx, tx, next)
 	})
 	return done, err
 }

@@ -95,7 +95,7 @@ func TestOlderNodeGoesOn(t *testing.T) {
 	url := pgtest.Database(t)
 	old := openAt(t, url)
 	a := makeAPI(t, old, "resize")
-	newer := append(schema.Migrations(files), schema.Migration{Version: len(schema.Migrations(files)) + 1, Name: "next", SQL: `ALTER TABLE apibuilder_apis ADD COLUMN colour TEXT NOT NULL
+	newer := append(schema.Migrations(files), schema.Migration{Version: 1_000_000, Name: "next", SQL: `ALTER TABLE apibuilder_apis ADD COLUMN colour TEXT NOT NULL
 		DEFAULT 'red'; ALTER TABLE apibuilder_versions ADD COLUMN colour TEXT; CREATE TABLE apibuilder_more (n INTEGER)`})
 	s, err := open(t.Context(), Options{URL: url}, newer)
 	if err != nil {
@@ -129,7 +129,7 @@ func TestMigrationGivesWayToALongTransaction(t *testing.T) {
 	if _, err := tx.Exec(t.Context(), "SELECT * FROM apibuilder_plans"); err != nil {
 		t.Fatal(err)
 	}
-	next := append(schema.Migrations(files), schema.Migration{Version: len(schema.Migrations(files)) + 1, Name: "next", SQL: "ALTER TABLE apibuilder_plans ADD COLUMN colour TEXT"})
+	next := append(schema.Migrations(files), schema.Migration{Version: 1_000_000, Name: "next", SQL: "ALTER TABLE apibuilder_plans ADD COLUMN colour TEXT"})
 	done := make(chan error, 1)
 	pool := rawPool(t, url)
 	go func() { done <- migrate(t.Context(), pool, next) }()

@@ -107,6 +107,15 @@ func (s *Store) write(ctx context.Context, fn func(*unit) error) error {
 
 var noTime time.Time
 
+func nullTime(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return &t
+}
+
+func seconds(n float64) time.Duration { return time.Duration(n * float64(time.Second)) }
+
 // micros is what a column holds of a time, NULL for the zero time.
 func micros(t time.Time) *int64 {
 	if t.IsZero() {

@@ -11,14 +11,14 @@ import (
 )
 
 const versionColumns = `api_id, number, code, requirements, python, env, memory_bytes, cpu, pids, state, environment,
-	lock, failure, detail, created_at`
+	lock, failure, detail, created_at, node`
 
 func scanVersion(rows pgx.Rows) (store.Version, error) {
 	var v store.Version
 	var env string
 	var created *int64
 	err := rows.Scan(&v.APIID, &v.Number, &v.Code, &v.Requirements, &v.Python, &env, &v.Limits.MemoryBytes,
-		&v.Limits.CPU, &v.Limits.Pids, &v.State, &v.Environment, &v.Lock, &v.Failure, &v.Detail, &created)
+		&v.Limits.CPU, &v.Limits.Pids, &v.State, &v.Environment, &v.Lock, &v.Failure, &v.Detail, &created, &v.Node)
 	if err != nil {
 		return v, err
 	}
@@ -54,9 +54,9 @@ func (s *Store) AddVersion(ctx context.Context, v store.Version) (store.Version,
 		}
 		v.Number = last + 1
 		_, err = u.Exec(ctx,
-			`INSERT INTO apibuilder_versions (`+versionColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)`,
+			`INSERT INTO apibuilder_versions (`+versionColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)`,
 			v.APIID, v.Number, v.Code, v.Requirements, v.Python, env, v.Limits.MemoryBytes, v.Limits.CPU, v.Limits.Pids,
-			string(v.State), v.Environment, v.Lock, v.Failure, v.Detail, micros(v.CreatedAt))
+			string(v.State), v.Environment, v.Lock, v.Failure, v.Detail, micros(v.CreatedAt), v.Node)
 		u.changed(v.APIID)
 		return about("api", v.APIID, err)
 	})
@@ -126,20 +126,22 @@ func (s *Store) Versions(ctx context.Context, apiID string) (all []store.Version
 
 // Activate is as in store.Store.
 func (s *Store) Activate(ctx context.Context, apiID string, number int) error {
-	err := s.write(ctx, func(u *unit) error {
-		v, err := findVersion(ctx, u, apiID, number, "")
-		if err != nil {
-			return err
-		}
-		u.changed(apiID)
-		if err := s.rows.writeBack(ctx, u, apiID, v.Code, v.Requirements); err != nil {
-			return err
-		}
-		return about("api", apiID, must(u.Exec(ctx, `UPDATE apibuilder_apis SET active_version = $1, code_snapshot = $2,
-			requirements = $3, updated_at = $4 WHERE id = $5`, number, v.Code, v.Requirements, micros(store.Stamp(noTime)), apiID)))
-	})
+	err := s.write(ctx, func(u *unit) error { return s.activate(ctx, u, apiID, number) })
 	if err != nil {
 		return fmt.Errorf("activate: %w", err)
 	}
 	return nil
+}
+
+func (s *Store) activate(ctx context.Context, u *unit, apiID string, number int) error {
+	v, err := findVersion(ctx, u, apiID, number, "")
+	if err != nil {
+		return err
+	}
+	u.changed(apiID)
+	if err := s.rows.writeBack(ctx, u, apiID, v.Code, v.Requirements); err != nil {
+		return err
+	}
+	return about("api", apiID, must(u.Exec(ctx, `UPDATE apibuilder_apis SET active_version = $1, code_snapshot = $2,
+		requirements = $3, updated_at = $4 WHERE id = $5`, number, v.Code, v.Requirements, micros(store.Stamp(noTime)), apiID)))
 }

@@ -15,13 +15,13 @@ var ErrNewer = errors.New("database is newer than this program")
 
 // Migration is one step. A released one is never changed.
 type Migration struct {
-	Version int // from 1, without gaps
+	Version int // from 1, ascending; a number that is missing was given up before it was released
 	Name    string
 	SQL     string
 }
 
 // Migrations returns those in the directory "migrations" of files, oldest first. It panics when a file's name is not its
-// number and a word, which a driver's test rules out.
+// number and a word, or when two have one number, which a driver's test rules out.
 func Migrations(files fs.FS) []Migration {
 	names, err := fs.Glob(files, "migrations/*.sql") // sorted
 	if err != nil {
@@ -32,8 +32,8 @@ func Migrations(files fs.FS) []Migration {
 		name := strings.TrimSuffix(strings.TrimPrefix(path, "migrations/"), ".sql")
 		number, _, _ := strings.Cut(name, "_")
 		version, err := strconv.Atoi(number)
-		if err != nil || version != len(all)+1 {
-			panic(fmt.Sprintf("migration %s: want number %d", path, len(all)+1))
+		if err != nil || version <= newest(all) {
+			panic(fmt.Sprintf("migration %s: want a number above %d", path, newest(all)))
 		}
 		text, err := fs.ReadFile(files, path)
 		if err != nil {
@@ -44,11 +44,23 @@ func Migrations(files fs.FS) []Migration {
 	return all
 }
 
-// Done reports whether a schema of that version has all migrations; an ErrNewer when it has more.
-func Done(version int, all []Migration) (bool, error) {
-	if version > len(all) {
-		return false, fmt.Errorf("%w: its schema has version %d, this program knows %d; run the newer program, or restore "+
-			"the backup from before the upgrade", ErrNewer, version, len(all))
+func newest(all []Migration) int {
+	if len(all) == 0 {
+		return 0
 	}
-	return version == len(all), nil
+	return all[len(all)-1].Version
+}
+
+// Next returns the migration that comes after a schema's version, or done when it has all; an ErrNewer when it has more.
+func Next(version int, all []Migration) (m Migration, done bool, err error) {
+	if version > newest(all) {
+		return m, false, fmt.Errorf("%w: its schema has version %d, this program knows %d; run the newer program, or restore "+
+			"the backup from before the upgrade", ErrNewer, version, newest(all))
+	}
+	for _, m := range all {
+		if m.Version > version {
+			return m, false, nil
+		}
+	}
+	return m, true, nil
 }

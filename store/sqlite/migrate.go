@@ -67,10 +67,10 @@ func step(ctx context.Context, db *sql.DB, all []schema.Migration) (done bool, e
 	if err != nil {
 		return false, err
 	}
-	if done, err = schema.Done(version, all); err != nil || done {
+	m, done, err := schema.Next(version, all)
+	if err != nil || done {
 		return done, err
 	}
-	m := all[version]
 	if _, err := tx.ExecContext(ctx, m.SQL); err != nil {
 		return false, fmt.Errorf("run migration %s: %w", m.Name, err)
 	}

@@ -10,14 +10,14 @@ import (
 )
 
 const versionColumns = `api_id, number, code, requirements, python, env, memory_bytes, cpu, pids, state, environment,
-	lock, failure, detail, created_at`
+	lock, failure, detail, created_at, node`
 
 func scanVersion(rows *sql.Rows) (store.Version, error) {
 	var v store.Version
 	var env []byte
 	var created sql.NullInt64
 	err := rows.Scan(&v.APIID, &v.Number, &v.Code, &v.Requirements, &v.Python, &env, &v.Limits.MemoryBytes,
-		&v.Limits.CPU, &v.Limits.Pids, &v.State, &v.Environment, &v.Lock, &v.Failure, &v.Detail, &created)
+		&v.Limits.CPU, &v.Limits.Pids, &v.State, &v.Environment, &v.Lock, &v.Failure, &v.Detail, &created, &v.Node)
 	if err != nil {
 		return v, err
 	}
@@ -49,9 +49,9 @@ func (s *Store) AddVersion(ctx context.Context, v store.Version) (store.Version,
 		}
 		v.Number = last + 1
 		_, err = u.ExecContext(ctx,
-			`INSERT INTO versions (`+versionColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+			`INSERT INTO versions (`+versionColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 			v.APIID, v.Number, v.Code, v.Requirements, v.Python, env, v.Limits.MemoryBytes, v.Limits.CPU, v.Limits.Pids,
-			v.State, v.Environment, v.Lock, v.Failure, v.Detail, micros(v.CreatedAt))
+			v.State, v.Environment, v.Lock, v.Failure, v.Detail, micros(v.CreatedAt), v.Node)
 		u.changed(v.APIID)
 		return about("api", v.APIID, err)
 	})
@@ -115,17 +115,19 @@ func (s *Store) Versions(ctx context.Context, apiID string) (all []store.Version
 
 // Activate is as in store.Store.
 func (s *Store) Activate(ctx context.Context, apiID string, number int) error {
-	err := s.write(ctx, func(u *unit) error {
-		v, err := findVersion(ctx, u, apiID, number)
-		if err != nil {
-			return err
-		}
-		u.changed(apiID)
-		return about("api", apiID, must(u.ExecContext(ctx, `UPDATE apis SET active_version = ?, code_snapshot = ?,
-			requirements = ?, updated_at = ? WHERE id = ?`, number, v.Code, v.Requirements, micros(store.Stamp(noTime)), apiID)))
-	})
+	err := s.write(ctx, func(u *unit) error { return activate(ctx, u, apiID, number) })
 	if err != nil {
 		return fmt.Errorf("activate: %w", err)
 	}
 	return nil
+}
+
+func activate(ctx context.Context, u *unit, apiID string, number int) error {
+	v, err := findVersion(ctx, u, apiID, number)
+	if err != nil {
+		return err
+	}
+	u.changed(apiID)
+	return about("api", apiID, must(u.ExecContext(ctx, `UPDATE apis SET active_version = ?, code_snapshot = ?,
+		requirements = ?, updated_at = ? WHERE id = ?`, number, v.Code, v.Requirements, micros(store.Stamp(noTime)), apiID)))
 }

@@ -1,0 +1,93 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/urfave/cli/v3"
+
+	"apibuilder/admin"
+	"apibuilder/admin/client"
+	"apibuilder/deploy"
+	"apibuilder/node"
+	"apibuilder/sandbox"
+	"apibuilder/store"
+)
+
+func (a *app) nodesCommand() *cli.Command {
+	return &cli.Command{
+		Name:  "nodes",
+		Usage: "look at the servers that share a store",
+		Commands: []*cli.Command{
+			{
+				Name: "list", Usage: "list nodes, and how long ago each was heard of", Action: a.listNodes,
+				Description: "A node says every five seconds that it lives. One that stops in order is taken off the list, one that\n" +
+					"died is silent, and forgotten after a week.",
+			},
+		},
+	}
+}
+
+func (a *app) listNodes(ctx context.Context, cmd *cli.Command) error {
+	if _, err := arguments(cmd); err != nil {
+		return err
+	}
+	var nodes []admin.Node
+	if err := a.call(ctx, cmd, "GET", client.Path("nodes"), nil, &nodes); err != nil {
+		return err
+	}
+	return a.show(cmd, nodes, func(w io.Writer) {
+		row(w, "NAME", "ID", "VERSION", "ADDRESS", "STARTED", "SEEN", "STATE")
+		for _, n := range nodes {
+			state := "lives"
+			if n.Silent {
+				state = "silent"
+			}
+			row(w, n.Name, n.ID, n.Version, n.Address, timeText(n.StartedAt), fmt.Sprintf("%.0f s ago", n.SecondsSilent), state)
+		}
+	})
+}
+
+// openNode makes this server known to the others before it does anything that they could see.
+func (s *server) openNode(ctx context.Context) error {
+	id, err := node.Identity(s.data.join("node"))
+	if err != nil {
+		return err
+	}
+	s.node = store.Node{ID: id, Name: s.options.nodeName, Version: version().Version, Address: s.listener.Addr().String()}
+	beat := node.NewHeartbeat(s.node, s.store, s.log.Named("node"))
+	if err := beat.Start(ctx); err != nil {
+		return err
+	}
+	s.onStop("heartbeat", func(ctx context.Context) error {
+		if s.hasSuccessor() { // which is the same node
+			beat.Halt()
+		}
+		return beat.Stop(ctx)
+	})
+	return nil
+}
+
+// openFollower has what the manager could not follow at once tried again.
+func (s *server) openFollower(ctx context.Context) error {
+	follower := deploy.NewFollower(s.deployer, deploy.Own{
+		Serving: s.serving, Look: s.manager.Changed, End: s.manager.Remove,
+		Forget: func(_ context.Context, apiID string) error { return s.book.Remove(apiID) },
+	}, s.log.Named("follow"))
+	if err := follower.Start(ctx); err != nil {
+		return err
+	}
+	s.onStop("follower of other nodes", follower.Stop)
+	return nil
+}
+
+// serving lists the versions of an API of which something serves here.
+func (s *server) serving(apiID string) (versions []int) {
+	for _, i := range s.manager.Instances(apiID) {
+		if i.State == sandbox.Serving {
+			versions = append(versions, i.Version)
+		}
+	}
+	return versions
+}

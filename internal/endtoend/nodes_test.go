@@ -1,0 +1,426 @@
+package endtoend
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"apibuilder/internal/pgtest"
+	"apibuilder/internal/testenv"
+)
+
+var (
+	nodeRequests = flag.Int("nodes-requests", 3000, "requests against a limit over several nodes")
+	nodeOutage   = flag.Duration("nodes-outage", 3*time.Second, "how long the database of several nodes is away")
+)
+
+// cluster is three nodes in network namespaces of their own behind HAProxy, with the configuration of docs/nodes, and one
+// PostgreSQL.
+type cluster struct {
+	t      *testing.T
+	hub    namespace
+	db     *pgtest.Cluster
+	url    string // of the database, from this process
+	nodes  []*server
+	client *http.Client // from the hub
+	args   []string
+}
+
+// versioned answers with its version.
+func versioned(text string) string {
+	return "from fastapi import FastAPI\napp = FastAPI()\n@app.get('/')\ndef root(): return " + fmt.Sprintf("%q", text) + "\n"
+}
+
+// newCluster deploys what prepare does with a first node that has the network, because the others have none, and starts all.
+func newCluster(t *testing.T, prepare func(first *server)) *cluster {
+	t.Helper()
+	if _, err := exec.LookPath("haproxy"); err != nil {
+		t.Fatalf("this test needs HAProxy (apt-get install haproxy): %v", err)
+	}
+	c := &cluster{t: t, hub: newNamespace(t)}
+	c.hub.bridge(t, "10.0.0.1/24")
+	c.db = pgtest.NewAt(t, c.hub.pid, "10.0.0.1")
+	c.url = c.db.Database(t)
+	name := c.url[strings.LastIndex(c.url, "/")+1 : strings.Index(c.url, "?")]
+	root := openDir(t)
+	file := filepath.Join(root, "url")
+	write(t, file, c.url)
+	base := filepath.Join(root, "node1")
+	testenv.Tools(t)
+	run(t, "mkdir", "-m", "711", base)
+	run(t, "cp", "-a", filepath.Join(testenv.Dir(), "tools"), base)
+	first := serve(t, base, "--no-example", "--database-url-file", file)
+	prepare(first)
+	first.stop()
+	write(t, file, c.db.Remote(name))
+	for i := 1; i <= 3; i++ {
+		dir := filepath.Join(root, fmt.Sprintf("node%d", i))
+		if i > 1 {
+			run(t, "cp", "-a", base, dir)
+			run(t, "rm", "-rf", filepath.Join(dir, "node"), filepath.Join(dir, "usage"))
+		}
+		n := newNamespace(t)
+		n.join(t, c.hub, fmt.Sprintf("10.0.0.1%d/24", i))
+		c.nodes = append(c.nodes, &server{t: t, enter: n.enter(), dataDir: dir})
+	}
+	c.args = []string{"--no-example", "--database-url-file", file, "--drain-timeout", "10s"}
+	var starts sync.WaitGroup
+	for i := range c.nodes {
+		starts.Go(func() { c.start(i) })
+	}
+	starts.Wait()
+	c.proxy()
+	c.client = c.newClient()
+	return c
+}
+
+// start starts a node, whether it ran before or not.
+func (c *cluster) start(i int) {
+	c.nodes[i].start(append([]string{"--listen", fmt.Sprintf("10.0.0.1%d:8080", i+1), "--node-name", fmt.Sprintf("node%d", i+1)}, c.args...)...)
+}
+
+// proxy starts HAProxy and waits until it has found all nodes.
+func (c *cluster) proxy() {
+	t := c.t
+	t.Helper()
+	config, err := filepath.Abs(filepath.Join("..", "..", "docs", "nodes", "haproxy.cfg"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	argv := append(c.hub.enter(), "haproxy", "-db", "-f", config)
+	cmd := exec.Command(argv[0], argv[1:]...)
+	var log bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &log, &log
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = cmd.Process.Signal(syscall.SIGTERM)
+		_ = cmd.Wait()
+		if t.Failed() {
+			t.Logf("HAProxy:\n%s", &log)
+		}
+	})
+}
+
+func (c *cluster) newClient() *http.Client {
+	return &http.Client{Transport: &http.Transport{DialContext: c.hub.dial, MaxIdleConnsPerHost: 64}, Timeout: time.Minute}
+}
+
+// attempt is one request as its consumer saw it.
+type attempt struct {
+	sent, received time.Time
+	status         int
+	id             string // empty: no node answered it
+}
+
+// call sends one request to an address in the hub.
+func (c *cluster) call(host, key string) (a attempt, body string) {
+	req, err := http.NewRequestWithContext(context.WithoutCancel(c.t.Context()), http.MethodGet, "http://"+host, nil)
+	if err != nil {
+		c.t.Error(err)
+		return a, ""
+	}
+	req.Header.Set("X-API-Key", key)
+	a.sent = time.Now()
+	resp, err := c.client.Do(req)
+	a.received = time.Now()
+	if err != nil {
+		return a, err.Error()
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	a.received = time.Now()
+	if err == nil {
+		a.status, a.id = resp.StatusCode, resp.Header.Get("X-Request-ID")
+	}
+	return a, string(text)
+}
+
+// load calls from several consumers at once until enough is true, and returns what they saw.
+func (c *cluster) load(path, key string, consumers int, enough func(done int) bool) []attempt {
+	var mu sync.Mutex
+	var all []attempt
+	var wg sync.WaitGroup
+	for range consumers {
+		wg.Go(func() {
+			for {
+				a, _ := c.call("10.0.0.1"+path, key)
+				mu.Lock()
+				all = append(all, a)
+				done := enough(len(all))
+				mu.Unlock()
+				if done {
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	return all
+}
+
+// everywhere waits until each node answers as wanted, and returns how long that took.
+func (c *cluster) everywhere(what, path, key string, want func(a attempt, body string) bool) time.Duration {
+	c.t.Helper()
+	began := time.Now()
+	for i := range c.nodes {
+		for {
+			a, body := c.call(fmt.Sprintf("10.0.0.1%d:8080%s", i+1, path), key)
+			if want(a, body) {
+				break
+			}
+			if time.Since(began) > time.Minute {
+				c.t.Fatalf("%s is not in force on node %d: %d %s", what, i+1, a.status, body)
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+	}
+	return time.Since(began)
+}
+
+func TestNodesBehindAProxy(t *testing.T) {
+	var limited, plain deployed
+	c := newCluster(t, func(first *server) {
+		limited = first.deploy("limited", versioned("v1"), "", "--rate", "200/2s")
+		plain = first.deploy("plain", versioned("v1"), "", "--rate", "1000000/s")
+	})
+	limitedPath, plainPath := "/run/"+limited.ID+"/", "/run/"+plain.ID+"/"
+	nodes := map[string]bool{}
+	out, err := c.nodes[1].command("nodes", "list", "--json")
+	var list []struct{ Name, Address string }
+	if err == nil {
+		err = json.Unmarshal([]byte(out), &list)
+	}
+	for _, n := range list {
+		nodes[n.Name+" "+n.Address] = true
+	}
+	if err != nil || len(nodes) != 3 || !nodes["node3 10.0.0.13:8080"] {
+		t.Fatalf("the nodes are %s, %v", out, err)
+	}
+	says := func(text string) func(attempt, string) bool {
+		return func(a attempt, body string) bool { return a.status == 200 && strings.Contains(body, text) }
+	}
+	c.everywhere("the first version", limitedPath, limited.Key, says("v1"))
+	c.everywhere("the first version", plainPath, plain.Key, says("v1"))
+
+	// What one node is told is in force on all.
+	began := time.Now()
+	c.nodes[0].deploy("plain", versioned("v2"), "")
+	took := time.Since(began)
+	t.Logf("a deploy took %v, and was in force on all nodes %v after that", took, c.everywhere("a deploy", plainPath, plain.Key, says("v2")))
+	if _, err := c.nodes[1].command("rollback", "plain"); err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("a rollback: %v", c.everywhere("a rollback", plainPath, plain.Key, says("v1")))
+	out, err = c.nodes[1].command("keys", "create", "--api", "plain", "--json")
+	var key struct{ ID, Secret string }
+	if err == nil {
+		err = json.Unmarshal([]byte(out), &key)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.everywhere("a key", plainPath, key.Secret, says("v1"))
+	if _, err := c.nodes[2].command("keys", "revoke", "--api", "plain", key.ID); err != nil {
+		t.Fatal(err)
+	}
+	took = c.everywhere("a revoked key", plainPath, key.Secret, func(a attempt, _ string) bool { return a.status == 401 })
+	t.Logf("a revoked key: %v", took)
+
+	finished := c.killNodes(limitedPath, limited.Key)
+	finished = append(finished, c.stopDatabase(plainPath, plain.Key)...)
+	for i := range c.nodes {
+		c.nodes[i].stop()
+	}
+	c.checkRecords(finished)
+}
+
+// killNodes sends requests to a limit while nodes die and come back, and checks every span of them.
+func (c *cluster) killNodes(path, key string) []attempt {
+	t := c.t
+	t.Helper()
+	events := []func(){
+		func() { c.nodes[1].kill() }, func() { c.start(1) }, func() { c.nodes[2].kill() }, // a node is lost,
+		func() { c.nodes[0].kill() }, func() { c.start(0) }, func() { c.start(2) }, // and one is added
+	}
+	var happening sync.WaitGroup
+	var busy atomic.Bool // one event after the other
+	next := 0
+	all := c.load(path, key, 8, func(done int) bool {
+		if busy.Load() {
+			return false
+		}
+		if next < len(events) && done >= (next+1)**nodeRequests/(len(events)+2) {
+			busy.Store(true)
+			event := events[next]
+			next++
+			happening.Go(func() {
+				event()
+				busy.Store(false)
+			})
+		}
+		return next == len(events) && done >= *nodeRequests && !busy.Load()
+	})
+	happening.Wait()
+	counts, lost := map[int]int{}, 0
+	var admitted []attempt
+	for _, a := range all {
+		counts[a.status]++
+		if a.id == "" {
+			lost++
+		}
+		if a.status == 200 {
+			admitted = append(admitted, a)
+		}
+	}
+	first, last := all[0].sent, all[0].received
+	for _, a := range all {
+		if a.received.After(last) {
+			last = a.received
+		}
+		if a.sent.Before(first) {
+			first = a.sent
+		}
+	}
+	most := 200 + int(last.Sub(first)/(10*time.Millisecond))
+	t.Logf("%d requests in %v, by status %v; %d of at most %d admitted", len(all), last.Sub(first).Round(time.Millisecond), counts, len(admitted), most)
+	checkSpans(t, admitted, 200, 10*time.Millisecond)
+	// Those that a node that died had begun, and more when the next one dies before HAProxy has found that one is back.
+	t.Logf("%d requests were answered by no node", lost)
+	if len(admitted) < most/4 {
+		t.Errorf("only %d requests were admitted", len(admitted))
+	}
+	for i, n := range c.nodes {
+		if strings.Contains(n.stderr.String(), "limits cannot be counted") {
+			t.Logf("node %d did without the database for a time", i+1)
+		}
+	}
+	return all
+}
+
+// checkSpans looks at every span between the sending of one request and the answer to another. What was sent and answered in it
+// was admitted in it: no more than a burst and what came back meanwhile.
+func checkSpans(t *testing.T, admitted []attempt, burst int, step time.Duration) {
+	t.Helper()
+	slices.SortFunc(admitted, func(a, b attempt) int { return a.received.Compare(b.received) })
+	starts := len(admitted)
+	for i := 0; i < len(admitted); i += max(1, starts/2000) {
+		from, count := admitted[i].sent, 0
+		for _, a := range admitted {
+			if a.sent.Before(from) {
+				continue
+			}
+			count++
+			if span := a.received.Sub(from); count > burst+int(span/step) {
+				t.Fatalf("%d requests were admitted in %v", count, span)
+			}
+		}
+	}
+}
+
+// stopDatabase stops PostgreSQL under load: no request of a known API fails.
+func (c *cluster) stopDatabase(path, key string) []attempt {
+	t := c.t
+	t.Helper()
+	stopped := make(chan struct{})
+	var once sync.Once
+	var back time.Time
+	began := time.Now()
+	all := c.load(path, key, 4, func(done int) bool {
+		if done < 200 {
+			return false
+		}
+		once.Do(func() {
+			go func() {
+				defer close(stopped)
+				c.db.Stop()
+				time.Sleep(*nodeOutage) // the outage has no other end
+				if err := c.db.Start(); err != nil {
+					t.Error(err)
+				}
+				back = time.Now()
+			}()
+		})
+		select {
+		case <-stopped:
+			return time.Since(back) > 3*time.Second
+		default:
+			return false
+		}
+	})
+	failed := 0
+	for _, a := range all {
+		if a.status != 200 {
+			failed++
+		}
+	}
+	t.Logf("%d requests in %v, %v of them without the database; %d failed", len(all), time.Since(began).Round(time.Second), *nodeOutage, failed)
+	if failed > 0 {
+		t.Errorf("%d of %d requests failed while the database was away", failed, len(all))
+	}
+	return all
+}
+
+// checkRecords looks for the record of each request that a node answered. Their ids are unique in the table.
+func (c *cluster) checkRecords(all []attempt) {
+	t := c.t
+	t.Helper()
+	var ids []string
+	for _, a := range all {
+		if a.id != "" {
+			ids = append(ids, a.id)
+		}
+	}
+	raw, err := json.Marshal(ids)
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := count(t, c.url, "SELECT count(*) FROM apibuilder_usage WHERE id IN (SELECT jsonb_array_elements_text($1::jsonb))", string(raw))
+	if found != int64(len(ids)) {
+		t.Errorf("%d of %d requests that were answered have their record", found, len(ids))
+	}
+	t.Logf("%d requests were answered, each has one record", len(ids))
+}
+
+// openDir is a directory that sandboxes can pass through.
+func openDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/tmp", "apibuilder-nodes-")
+	if err == nil {
+		err = os.Chmod(dir, 0o711)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
+}
+
+func write(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func run(t *testing.T, argv ...string) {
+	t.Helper()
+	if out, err := exec.Command(argv[0], argv[1:]...).CombinedOutput(); err != nil {
+		t.Fatalf("%s: %v: %s", strings.Join(argv, " "), err, out)
+	}
+}
