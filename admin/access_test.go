@@ -72,6 +72,7 @@ var operations = map[string]string{
 	"DELETE /api/v1/users/anna/keys/none":             "",
 	"POST /api/v1/users/anna/keys/none/rotate":        `{}`,
 	"GET /api/v1/quotas":                              "",
+	"GET /api/v1/nodes":                               "",
 	"GET /api/v1/audit":                               "",
 	"POST /api/v1/secrets/rotate":                     `{}`,
 	"GET /api/v1/users":                               "",

@@ -37,8 +37,8 @@ func nodeName(s settings) (string, error) {
 		return host, nil
 	}
 	for _, r := range name {
-		if r <= ' ' || r > '~' || len(name) > 255 {
-			return "", usagef("%s: %q is no name: use up to 255 letters, digits and signs without spaces", s["node-name"].name, name)
+		if r <= ' ' || r > '~' || len(name) > 253 {
+			return "", usagef("%s: %q is no name: use up to 253 letters, digits and signs without spaces", s["node-name"].name, name)
 		}
 	}
 	return name, nil

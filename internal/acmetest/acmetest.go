@@ -2,6 +2,7 @@
 package acmetest
 
 import (
+	"context"
 	"crypto/x509"
 	"io"
 	"log"
@@ -45,7 +46,7 @@ func New(t *testing.T, plain, secure int) *Authority {
 // resolver answers that every name is this machine, and returns its address.
 func resolver(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0") // the authority asks over TCP
+	l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", "127.0.0.1:0") // the authority asks over TCP
 	if err != nil {
 		t.Fatal(err)
 	}
