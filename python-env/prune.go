@@ -58,17 +58,21 @@ func (b *Builder) info(key string) Info {
 	return i
 }
 
-// DiskBytes is what all environments and uv's cache take of the disk together, shared files counted once.
+// DiskBytes is what all environments and the caches (uv's, and of byte-code) take of the disk together, shared files counted once.
 func (b *Builder) DiskBytes() (environments, cache int64, err error) {
-	envs, err := measureOnce(b.cfg.Dir, cacheDir)
+	envs, err := measureOnce(b.cfg.Dir, cacheDir, bytecodeDir)
 	if err != nil {
 		return 0, 0, err
 	}
 	own, err := measure(b.path(cacheDir))
-	return envs, own.bytes, err
+	if err != nil {
+		return 0, 0, err
+	}
+	code, err := measure(b.path(bytecodeDir))
+	return envs, own.bytes + code.bytes, err
 }
 
-func measureOnce(dir, without string) (int64, error) {
+func measureOnce(dir string, without ...string) (int64, error) {
 	var sum int64
 	seen := map[uint64]bool{}
 	err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
@@ -78,7 +82,7 @@ func measureOnce(dir, without string) (int64, error) {
 		if err != nil {
 			return err
 		}
-		if d.IsDir() && d.Name() == without {
+		if d.IsDir() && slices.Contains(without, d.Name()) {
 			return filepath.SkipDir
 		}
 		var s unix.Stat_t
@@ -102,7 +106,7 @@ const grace = time.Hour
 type Policy struct {
 	Keep       time.Duration   // those that were last used longer ago go; 0: none goes by age
 	MaxBytes   int64           // those that were used longest ago go until the rest has no more; 0: no bound
-	CacheBytes int64           // uv's cache is emptied when it has more; 0: no bound
+	CacheBytes int64           // uv's cache is emptied when it has more, and old byte-code goes; 0: no bound
 	InUse      map[string]bool // keys that stay
 	DryRun     bool            // only say what would go
 }
@@ -138,7 +142,7 @@ func (b *Builder) Prune(ctx context.Context, p Policy) ([]Pruned, error) {
 		return gone, nil
 	}
 	_, err = b.sweepFiles(ctx)
-	return gone, errors.Join(err, b.sweepNotes(), b.boundCache(p.CacheBytes))
+	return gone, errors.Join(err, b.sweepNotes(), b.sweepBytecode(p.Keep, p.CacheBytes), b.boundCache(p.CacheBytes))
 }
 
 // superfluous picks those that go. The environments come by last use.

@@ -207,6 +207,7 @@ func (b *Builder) makeDirs() error {
 		{filesDir, 0o700, 0, 0},
 		{usedDir, 0o700, 0, 0},
 		{durableDir, 0o700, 0, 0},
+		{bytecodeDir, 0o700, 0, 0},
 		{cacheDir, 0o700, int(b.cfg.BuildUID), int(b.cfg.BuildGID)},
 	} {
 		path := b.path(d.name)
