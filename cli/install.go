@@ -122,10 +122,15 @@ func (a *app) install(ctx context.Context, cmd *cli.Command) error {
 	})
 }
 
+var plainPath = regexp.MustCompile(`^/[A-Za-z0-9._/-]+$`)
+
 // check refuses what the units cannot say.
 func (i installation) check(o serveOptions) error {
-	if !regexp.MustCompile(`^/[A-Za-z0-9._/-]+$`).MatchString(i.config) {
+	if !plainPath.MatchString(i.config) {
 		return usagef("--config %q: a service needs an absolute path of letters, digits and . _ -", i.config)
+	}
+	if !plainPath.MatchString(o.dataDir) {
+		return usagef("--data-dir %q: a service needs an absolute path of letters, digits and . _ -", o.dataDir)
 	}
 	if _, err := socketAddress(o.listen); err != nil {
 		return usagef("--listen %q: a service needs an address and a port, like 0.0.0.0:8080 or :8080", o.listen)
@@ -166,7 +171,7 @@ func (i installation) write(cmd *cli.Command, options serveOptions) ([]string, e
 	if err != nil {
 		return nil, err
 	}
-	values := map[string]string{"Listen": listen, "Binary": installedBinary, "Config": i.config}
+	values := map[string]string{"Listen": listen, "Binary": installedBinary, "Config": i.config, "DataDir": options.dataDir}
 	contents := [][]byte{program, fill(serviceUnit, values), fill(socketUnit, values)}
 	modes := []fs.FileMode{0o755, 0o644, 0o644}
 	_, err = os.Stat(i.path(i.config))
@@ -181,6 +186,15 @@ func (i installation) write(cmd *cli.Command, options serveOptions) ([]string, e
 		return nil, err
 	case len(given) > 0:
 		return nil, usagef("%s is there already: write the settings into it, and run `apibuilder install` without them", i.config)
+	}
+	if i.root == "" { // the unit may write there, wherever it is, when it is there at the start
+		data, err := openDataDir(options.dataDir)
+		if err != nil {
+			return nil, err
+		}
+		if err := data.close(); err != nil {
+			return nil, err
+		}
 	}
 	for n, name := range files {
 		if err := writeFile(i.path(name), contents[n], modes[n]); err != nil {
