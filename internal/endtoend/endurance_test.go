@@ -22,10 +22,10 @@ import (
 
 // How much the tests of this file do; a long run sets the variable.
 var (
-	deploysInARow = number("APIBUILDER_TEST_DEPLOYS", 20)
-	sandboxKills  = number("APIBUILDER_TEST_KILLS", 60)
-	serverKills   = number("APIBUILDER_TEST_SERVER_KILLS", 3)
-	soakSeconds   = number("APIBUILDER_TEST_SOAK_SECONDS", 30)
+	deploysInARow = number("APIBUILDER_TEST_DEPLOYS", 10)
+	sandboxKills  = number("APIBUILDER_TEST_KILLS", 10)
+	serverKills   = number("APIBUILDER_TEST_SERVER_KILLS", 1)
+	soakSeconds   = number("APIBUILDER_TEST_SOAK_SECONDS", 15)
 )
 
 func number(variable string, otherwise int) int {
@@ -70,7 +70,7 @@ func TestKillsUnderLoad(t *testing.T) {
 	free.Close()
 	options := []string{"--no-example", "--warm-memory", "none", "--start-timeout", "3m", "--listen", address}
 	s := serve(t, dir, options...)
-	apis := make([]deployed, min(20, sandboxKills))
+	apis := make([]deployed, min(5, sandboxKills))
 	var group sync.WaitGroup
 	for i := range apis {
 		group.Go(func() {
