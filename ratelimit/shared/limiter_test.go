@@ -247,6 +247,7 @@ func TestADeniedKeyTakesNothingOfTheAPI(t *testing.T) {
 			}
 			time.Sleep(10 * time.Millisecond)
 		}
+		synctest.Wait()
 		now := b.now()
 		taken := (max(b.full["api a"], now) - now) / int64(time.Second)
 		if admitted < 65 || taken > 25 {
@@ -270,6 +271,7 @@ func TestAddressesAreCountedHere(t *testing.T) {
 			}
 			time.Sleep(time.Second)
 		}
+		synctest.Wait()
 		if len(b.full) != 1 {
 			t.Errorf("the bank knows %v", b.full)
 		}
