@@ -1,6 +1,7 @@
 """Attacks on what is limited. Each stops by itself at three times its limit, so that a host without the wall survives."""
 
 import mmap
+import select
 import threading
 
 HELD = []
@@ -94,14 +95,25 @@ def memory():
 @app.get("/attack/memory_children")
 def memory_children():
     children = []
+    done, tell = os.pipe()
     for _ in range(6):
         child = os.fork()
         if not child:
             for _ in range(at_most() // 6 // MIB):
                 HELD.append(touched(MIB))
+            os.write(tell, b".")
             signal.pause()
         children.append(child)
-    time.sleep(3)
+    os.close(tell)  # so that the end of all children is the end of the pipe
+    deadline, told = time.monotonic() + 15, 0
+    while told < len(children) and time.monotonic() < deadline:
+        if select.select([done], [], [], 0.1)[0]:
+            words = os.read(done, len(children))
+            if not words:
+                break
+            told += len(words)
+    time.sleep(1)  # for the host to end what is left
+    os.close(done)
     end_children(children)
     return "survived"
 
