@@ -38,49 +38,67 @@ type Namespace struct {
 }
 
 // New makes a namespace with loopback and a device that everything else goes to. It needs root.
-func New() (n *Namespace, err error) {
+func New() (*Namespace, error) {
+	var device *os.File
+	file, err := Make(func() (err error) {
+		if device, err = openDevice(); err != nil {
+			return err
+		}
+		return configure()
+	})
+	if err != nil {
+		if device != nil {
+			err = errors.Join(err, device.Close())
+		}
+		return nil, err
+	}
+	return &Namespace{File: file, Device: device}, nil
+}
+
+// Make makes a network namespace, calls fill on a thread that is in it, and returns a file open on it, for setns(2), which the
+// caller closes. The namespace lives as long as the file, or what fill has opened in it: a socket belongs to the namespace that it was
+// made in, whichever thread uses it later. It needs root.
+func Make(fill func() error) (file *os.File, err error) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		runtime.LockOSThread()
-		home, openErr := os.Open("/proc/thread-self/ns/net")
+		home, openErr := os.Open(threadNamespace)
 		if openErr != nil {
 			err = fmt.Errorf("find the own network namespace: %w", openErr)
 			runtime.UnlockOSThread()
 			return
 		}
 		defer home.Close()
-		n, err = fill()
+		file, err = enter(fill)
 		// A thread that cannot come back stays locked, and ends with this goroutine.
 		if unix.Setns(int(home.Fd()), unix.CLONE_NEWNET) == nil {
 			runtime.UnlockOSThread()
 		}
 	}()
 	<-done
-	return n, err
+	return file, err
+}
+
+const threadNamespace = "/proc/thread-self/ns/net"
+
+// enter takes the calling thread into a namespace of its own.
+func enter(fill func() error) (*os.File, error) {
+	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+		return nil, fmt.Errorf("make a network namespace: %w", err)
+	}
+	if err := fill(); err != nil {
+		return nil, err
+	}
+	file, err := os.Open(threadNamespace)
+	if err != nil {
+		return nil, fmt.Errorf("open the network namespace: %w", err)
+	}
+	return file, nil
 }
 
 // Close closes both files.
 func (n *Namespace) Close() error { return errors.Join(n.File.Close(), n.Device.Close()) }
-
-// fill takes the calling thread into a namespace of its own and sets that up.
-func fill() (*Namespace, error) {
-	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-		return nil, fmt.Errorf("make a network namespace: %w", err)
-	}
-	device, err := openDevice()
-	if err != nil {
-		return nil, err
-	}
-	if err := configure(); err != nil {
-		return nil, errors.Join(err, device.Close())
-	}
-	file, err := os.Open("/proc/thread-self/ns/net")
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("open the network namespace: %w", err), device.Close())
-	}
-	return &Namespace{File: file, Device: device}, nil
-}
 
 // openDevice makes the device in the namespace of the calling thread. It takes checksums and segments that are not finished
 // (IFF_VNET_HDR, tuntap.rst), which is what makes it as fast as a device of the kernel's.

@@ -1,7 +1,6 @@
 """Attacks on what is limited. Each stops by itself at three times its limit, so that a host without the wall survives."""
 
 import mmap
-import select
 import threading
 
 HELD = []

@@ -111,11 +111,4 @@ def egress_device():
 
 @probe("reach.egress_interfaces")
 def egress_interfaces():
-    import fcntl
-
-    found = {}
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
-        for _, name in socket.if_nameindex():
-            flags = struct.unpack_from("16xH", fcntl.ioctl(s, 0x8913, struct.pack("16s16x", name.encode())))[0]  # SIOCGIFFLAGS
-            found[name] = "up" if flags & 1 else "down"
-    return found
+    return network_interfaces()

@@ -108,3 +108,15 @@ async def run_probe(name: str):
     if name in INLINE:
         return PROBES[name]()
     return run_in_child(PROBES[name])
+
+
+def network_interfaces():
+    """Tell of every network interface whether it is up."""
+    import fcntl
+
+    found = {}
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        for _, name in socket.if_nameindex():
+            flags = struct.unpack_from("16xH", fcntl.ioctl(s, 0x8913, struct.pack("16s16x", name.encode())))[0]  # SIOCGIFFLAGS
+            found[name] = "up" if flags & 1 else "down"
+    return found
