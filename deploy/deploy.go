@@ -337,13 +337,17 @@ func (d *Deployer) undo(ctx context.Context, api store.API, v store.Version, cre
 	return d.store.UpdateVersion(ctx, v)
 }
 
-// hold finds an API and waits for its turn; end gives it up.
+// hold waits for the turn of an API and returns it as it is then; end gives the turn up.
 func (d *Deployer) hold(ctx context.Context, idOrName string) (api store.API, end func(), err error) {
 	if api, err = d.store.API(ctx, idOrName); err != nil {
 		return store.API{}, nil, err
 	}
 	if end, err = d.turns.take(ctx, api.Name); err != nil {
 		return store.API{}, nil, canceled(err)
+	}
+	if api, err = d.store.API(ctx, api.ID); err != nil { // it may have changed while this waited
+		end()
+		return store.API{}, nil, err
 	}
 	return api, end, nil
 }

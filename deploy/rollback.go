@@ -19,9 +19,6 @@ func (d *Deployer) Rollback(ctx context.Context, idOrName string, number int) (s
 		return store.API{}, err
 	}
 	defer end()
-	if api, err = d.store.API(ctx, api.ID); err != nil { // it may have changed while this waited
-		return store.API{}, err
-	}
 	version, err := d.versionBefore(ctx, api, number)
 	if err != nil {
 		return store.API{}, err

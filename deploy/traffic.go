@@ -106,9 +106,6 @@ func (d *Deployer) shift(
 		return store.API{}, err
 	}
 	defer end()
-	if api, err = d.store.API(ctx, api.ID); err != nil { // it may have changed while this waited
-		return store.API{}, err
-	}
 	shares, err := choose(api)
 	if err != nil {
 		return store.API{}, err
