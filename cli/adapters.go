@@ -28,15 +28,15 @@ func (l lender) Wake(ctx context.Context, apiID string) error {
 	return l.Manager.Wake(ctx, apiID)
 }
 
-// sandboxes run versions for the deployer. What an API's programs printed goes when the API goes.
+// sandboxes run versions for the deployer. What is kept of an API goes when the API goes.
 type sandboxes struct {
 	*sandbox.Manager
-	book *logs.Book
+	forget func(apiID string) error
 }
 
 // Remove implements deploy.Sandboxes.
 func (s sandboxes) Remove(ctx context.Context, apiID string) error {
-	return errors.Join(s.Manager.Remove(ctx, apiID), s.book.Remove(apiID))
+	return errors.Join(s.Manager.Remove(ctx, apiID), s.forget(apiID))
 }
 
 // reader lets the management API read the logs.

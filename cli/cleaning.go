@@ -11,11 +11,8 @@ import (
 const cleaning = time.Hour
 
 // openCleaning removes unused environments from time to time, the first time at once.
-func (s *server) openCleaning(ctx context.Context) error {
-	ctx, end := context.WithCancel(context.WithoutCancel(ctx))
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
+func (s *server) openCleaning(context.Context) error {
+	s.background("cleaning of environments", func(ctx context.Context) {
 		tick := time.NewTicker(cleaning)
 		defer tick.Stop()
 		for {
@@ -25,15 +22,6 @@ func (s *server) openCleaning(ctx context.Context) error {
 				return
 			case <-tick.C:
 			}
-		}
-	}()
-	s.onStop("cleaning of environments", func(ctx context.Context) error {
-		end()
-		select {
-		case <-done:
-			return nil
-		case <-ctx.Done():
-			return ctx.Err()
 		}
 	})
 	return nil

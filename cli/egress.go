@@ -62,20 +62,19 @@ type egressFollower struct {
 	changed map[string]struct{}
 }
 
-// followEgress runs a follower until the server stops.
+// followEgress runs a follower until the server stops, where anything can be reached.
 func (s *server) followEgress() {
+	if !reachable(s.options.egress.Ceiling) {
+		return
+	}
 	f := &egressFollower{
 		read: s.deployer.Egress, set: s.manager.SetEgress, all: s.manager.EgressAPIs, log: s.log.Named("egress"), retry: time.Second,
 		wake: make(chan struct{}, 1), changed: map[string]struct{}{},
 	}
-	life, end := context.WithCancel(context.Background())
-	var running sync.WaitGroup
-	running.Go(func() { f.run(life) })
+	s.background("following of egress", f.run)
 	cancel := s.store.Subscribe(f.note)
-	s.onStop("following of egress", func(context.Context) error {
+	s.onStop("subscription of egress", func(context.Context) error {
 		cancel()
-		end()
-		running.Wait()
 		return nil
 	})
 }

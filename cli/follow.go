@@ -11,18 +11,11 @@ import (
 // followPlans has the manager follow what is changed about APIs, here and by other nodes, and start those that always run.
 func (s *server) followPlans() {
 	cancel := s.store.Subscribe(func(c store.Change) { s.manager.Changed(c.APIID) })
-	ctx, end := context.WithCancel(context.Background())
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		s.wakeKept(ctx)
-	}()
-	s.onStop("follower of plans", func(context.Context) error {
+	s.onStop("subscription of plans", func(context.Context) error {
 		cancel()
-		end()
-		<-done
 		return nil
 	})
+	s.background("start of what always runs", s.wakeKept)
 }
 
 // wakeKept starts the APIs that have instances although nobody calls.

@@ -73,7 +73,7 @@ func (s *server) openNode(ctx context.Context) error {
 func (s *server) openFollower(ctx context.Context) error {
 	follower := deploy.NewFollower(s.deployer, deploy.Own{
 		Serving: s.serving, Look: s.manager.Changed, End: s.manager.Remove,
-		Forget: func(_ context.Context, apiID string) error { return s.book.Remove(apiID) },
+		Forget: func(_ context.Context, apiID string) error { return s.forget(apiID) },
 	}, s.log.Named("follow"))
 	if err := follower.Start(ctx); err != nil {
 		return err

@@ -77,6 +77,25 @@ func (s *server) onStop(name string, run func(context.Context) error) {
 	s.stops = append(s.stops, stop{name, stopTimeout, run})
 }
 
+// background runs something until the server stops, when its context ends. It belongs to a part that is stopped in its turn.
+func (s *server) background(name string, run func(context.Context)) {
+	ctx, end := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		run(ctx)
+	}()
+	s.onStop(name, func(ctx context.Context) error {
+		end()
+		select {
+		case <-done:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	})
+}
+
 // start brings up the parts in the order in which they need each other. What an error leaves is ended by stop.
 func (s *server) start(ctx context.Context) error {
 	s.startedAt, s.failed, s.succeeded = time.Now().UTC(), make(chan error, 8), make(chan struct{})
@@ -182,7 +201,7 @@ func (s *server) openSandboxes(ctx context.Context) error {
 		OnExit:        s.keepExit,
 		Log:           s.log.Named("sandbox"),
 	})
-	s.deployer = deploy.New(s.store, s.host.builder, sandboxes{s.manager, s.book}, s.options.limits)
+	s.deployer = deploy.New(s.store, s.host.builder, sandboxes{s.manager, s.forget}, s.options.limits)
 	s.deployer.Observe(s.countDeploy)
 	s.deployer.SetNode(s.node.ID)
 	if err := s.manager.Start(ctx); err != nil {
@@ -349,6 +368,12 @@ func (s *server) keepOutput(api string, version int, line sandbox.Line) {
 	if err != nil {
 		s.log.Error("a line of output is lost", zap.String("api", api), zap.Error(err))
 	}
+}
+
+// forget drops what this server keeps of an API that was deleted: what its programs printed, and its counts.
+func (s *server) forget(apiID string) error {
+	s.metrics.Forget(apiID)
+	return s.book.Remove(apiID)
 }
 
 // keepExit records how a sandbox ended, unless we ended it. In the log it stands behind what the program printed last.

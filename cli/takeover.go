@@ -116,11 +116,8 @@ func (s *server) openLeft(ctx context.Context) error {
 			return err
 		}
 	}
-	life, end := context.WithCancel(context.WithoutCancel(ctx))
-	done := make(chan struct{})
 	s.alone = make(chan struct{})
-	go func() {
-		defer close(done)
+	s.background("care for what another server left", func(life context.Context) {
 		if s.predecessor.claim != nil {
 			select {
 			case <-s.predecessor.claim.Ended():
@@ -136,15 +133,6 @@ func (s *server) openLeft(ctx context.Context) error {
 			s.log.Error("deliver usage records of another server", zap.Error(err))
 		}
 		close(s.alone)
-	}()
-	s.onStop("care for what another server left", func(ctx context.Context) error {
-		end()
-		select {
-		case <-done:
-			return nil
-		case <-ctx.Done():
-			return ctx.Err()
-		}
 	})
 	return nil
 }
