@@ -15,8 +15,6 @@ import (
 	"apibuilder/store"
 )
 
-const sumColumns = `requests, admitted, client_errors, server_errors, bytes_in, bytes_out, duration_us, start_wait_us, cpu_us`
-
 // addSums adds records that were stored just now to the sums, and tells keys when they were used. All nodes lock rows in the same
 // order, table by table, so that none waits for another that waits for it.
 func addSums(ctx context.Context, tx pgx.Tx, fresh []owned) error {
@@ -72,7 +70,7 @@ func upsertSums(ctx context.Context, tx pgx.Tx, table string, sums []store.Sum) 
 		api, key, user = append(api, s.APIID), append(key, s.KeyID), append(user, s.UserID)
 	}
 	start, n := columnsOf(sums)
-	_, err := tx.Exec(ctx, `INSERT INTO apibuilder_usage_`+table+` AS s (start, api_id, key_id, user_id, `+sumColumns+`)
+	_, err := tx.Exec(ctx, `INSERT INTO apibuilder_usage_`+table+` AS s (start, api_id, key_id, user_id, `+store.SumColumns+`)
 		SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[],
 			$9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[])
 		ON CONFLICT (start, api_id, key_id, user_id) DO UPDATE SET `+sumUpdates(),
@@ -83,7 +81,7 @@ func upsertSums(ctx context.Context, tx pgx.Tx, table string, sums []store.Sum) 
 func upsertTotals(ctx context.Context, tx pgx.Tx, sums []store.Sum) error {
 	slices.SortFunc(sums, func(a, b store.Sum) int { return a.Start.Compare(b.Start) })
 	start, n := columnsOf(sums)
-	_, err := tx.Exec(ctx, `INSERT INTO apibuilder_usage_totals AS s (start, `+sumColumns+`)
+	_, err := tx.Exec(ctx, `INSERT INTO apibuilder_usage_totals AS s (start, `+store.SumColumns+`)
 		SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[],
 			$9::bigint[], $10::bigint[])
 		ON CONFLICT (start) DO UPDATE SET `+sumUpdates(), start, n[0], n[1], n[2], n[3], n[4], n[5], n[6], n[7], n[8])
@@ -110,7 +108,7 @@ func columnsOf(sums []store.Sum) (start []int64, n [9][]int64) {
 // sumUpdates adds to what is there, which is called s.
 func sumUpdates() string {
 	var updates []string
-	for _, c := range strings.Split(sumColumns, ", ") {
+	for _, c := range strings.Split(store.SumColumns, ", ") {
 		updates = append(updates, fmt.Sprintf("%s = least(s.%s + excluded.%s, %d)", c, c, c, int64(store.MostSum)))
 	}
 	return strings.Join(updates, ", ")
@@ -133,16 +131,16 @@ func (s *Store) SumUsage(ctx context.Context, f store.SumFilter) (all []store.Su
 }
 
 func sumQuery(f store.SumFilter) (string, []any, error) {
-	by, where, err := f.Columns()
+	_, where, err := f.Columns()
 	if err != nil {
 		return "", nil, err
 	}
 	hours, days := f.Spans()
 	if f.ByHourAlone() {
-		return `SELECT start, '', '', '', ` + sumColumns + ` FROM apibuilder_usage_totals WHERE start >= $1::bigint ORDER BY start`,
-			[]any{startMicros(hours)}, nil
+		return `SELECT start, '', '', '', ` + store.SumColumns + ` FROM apibuilder_usage_totals WHERE start >= $1::bigint ORDER BY start`,
+			[]any{store.SinceMicros(hours)}, nil
 	}
-	args := []any{startMicros(hours), startMicros(days)}
+	args := []any{store.SinceMicros(hours), store.SinceMicros(days)}
 	var terms string
 	for _, column := range slices.Sorted(maps.Keys(where)) {
 		args = append(args, where[column])
@@ -155,31 +153,10 @@ func sumQuery(f store.SumFilter) (string, []any, error) {
 	default:
 		from += ` AND start < $2::bigint UNION ALL SELECT * FROM apibuilder_usage_days WHERE start >= $2::bigint` + terms
 	}
-	var sums []string
-	for _, c := range strings.Split(sumColumns, ", ") {
-		sums = append(sums, fmt.Sprintf("least(coalesce(sum(%s), 0), %d)::bigint", c, int64(store.MostSum)))
-	}
-	group := map[string]string{"start": "NULL::bigint", "api_id": "''", "key_id": "''", "user_id": "''"}
-	for _, column := range by {
-		group[column] = column
-	}
-	if f.By == store.ByDay {
-		group["start"] = fmt.Sprintf("start - start %% %d", (24 * time.Hour).Microseconds())
-	}
-	query := `SELECT ` + group["start"] + `, ` + group["api_id"] + `, ` + group["key_id"] + `, ` + group["user_id"] + `, ` +
-		strings.Join(sums, ", ") + ` FROM (` + from + `) s`
-	if f.By == store.ByNothing {
-		return query, args, nil
-	}
-	return query + ` GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4`, args, nil
-}
-
-// startMicros is the least number for the zero time.
-func startMicros(t time.Time) int64 {
-	if t.IsZero() {
-		return -1 << 62
-	}
-	return t.UnixMicro()
+	query, err := f.Statement(from, "NULL::bigint", func(column string) string {
+		return fmt.Sprintf("least(coalesce(sum(%s), 0), %d)::bigint", column, int64(store.MostSum))
+	})
+	return query, args, err
 }
 
 func scanSum(rows pgx.Rows, by store.SumBy) (store.Sum, error) {
@@ -217,23 +194,23 @@ func (s *Store) CountUsage(ctx context.Context, apiID string, since time.Time) (
 func (s *Store) PruneUsage(ctx context.Context, records, hours time.Time, most int) (n int64, err error) {
 	err = s.read(ctx, func() error {
 		tag, err := s.pool.Exec(ctx, `DELETE FROM apibuilder_usage WHERE seq = ANY (ARRAY (SELECT seq FROM apibuilder_usage
-			WHERE time < $1::bigint ORDER BY time, seq LIMIT $2::bigint))`, startMicros(records), most)
+			WHERE time < $1::bigint ORDER BY time, seq LIMIT $2::bigint))`, store.SinceMicros(records), most)
 		if err != nil {
 			return err
 		}
 		n = tag.RowsAffected()
 		tag, err = s.pool.Exec(ctx, `DELETE FROM apibuilder_usage_hours WHERE (start, api_id, key_id, user_id) IN
 			(SELECT start, api_id, key_id, user_id FROM apibuilder_usage_hours WHERE start < $1::bigint ORDER BY start LIMIT $2::bigint)`,
-			startMicros(hours), most)
+			store.SinceMicros(hours), most)
 		if err != nil {
 			return err
 		}
 		n += tag.RowsAffected()
-		if _, err = s.pool.Exec(ctx, `DELETE FROM apibuilder_usage_totals WHERE start < $1::bigint`, startMicros(hours)); err != nil {
+		if _, err = s.pool.Exec(ctx, `DELETE FROM apibuilder_usage_totals WHERE start < $1::bigint`, store.SinceMicros(hours)); err != nil {
 			return err
 		}
 		_, err = s.pool.Exec(ctx, `DELETE FROM apibuilder_key_uses WHERE last_used_at < $1::bigint
-			AND key_id NOT IN (SELECT id FROM apibuilder_keys)`, startMicros(records))
+			AND key_id NOT IN (SELECT id FROM apibuilder_keys)`, store.SinceMicros(records))
 		return err
 	})
 	if err != nil {

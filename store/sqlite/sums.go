@@ -12,8 +12,6 @@ import (
 	"apibuilder/store"
 )
 
-const sumColumns = `requests, admitted, client_errors, server_errors, bytes_in, bytes_out, duration_us, start_wait_us, cpu_us`
-
 // addSums adds records that were stored just now to the sums, and tells keys when they were used.
 func addSums(ctx context.Context, u *unit, fresh []store.Usage) error {
 	owners := map[string]string{}
@@ -57,15 +55,15 @@ func ownerOf(ctx context.Context, u *unit, apiID string) (owner string, err erro
 
 func upsertSums(ctx context.Context, u *unit, table string, sums []store.Sum) error {
 	var updates []string
-	for _, c := range strings.Split(sumColumns, ", ") {
+	for _, c := range strings.Split(store.SumColumns, ", ") {
 		updates = append(updates, fmt.Sprintf("%s = min(%s.%s + excluded.%s, %d)", c, table, c, c, int64(store.MostSum)))
 	}
 	key := "start, api_id, key_id, user_id"
 	if table == "usage_totals" {
 		key = "start"
 	}
-	columns := strings.Count(key, ",") + strings.Count(sumColumns, ",") + 2
-	upsert, err := u.PrepareContext(ctx, `INSERT INTO `+table+` (`+key+`, `+sumColumns+`) VALUES (?`+strings.Repeat(", ?", columns-1)+`)
+	columns := strings.Count(key, ",") + strings.Count(store.SumColumns, ",") + 2
+	upsert, err := u.PrepareContext(ctx, `INSERT INTO `+table+` (`+key+`, `+store.SumColumns+`) VALUES (?`+strings.Repeat(", ?", columns-1)+`)
 		ON CONFLICT (`+key+`) DO UPDATE SET `+strings.Join(updates, ", "))
 	if err != nil {
 		return err
@@ -99,7 +97,7 @@ func (s *Store) SumUsage(ctx context.Context, f store.SumFilter) (all []store.Su
 }
 
 func sumQuery(f store.SumFilter) (string, []any, error) {
-	by, where, err := f.Columns()
+	_, where, err := f.Columns()
 	if err != nil {
 		return "", nil, err
 	}
@@ -111,39 +109,18 @@ func sumQuery(f store.SumFilter) (string, []any, error) {
 	}
 	hours, days := f.Spans()
 	if f.ByHourAlone() {
-		return `SELECT start, '', '', '', ` + sumColumns + ` FROM usage_totals WHERE start >= ? ORDER BY start`, []any{startMicros(hours)}, nil
+		return `SELECT start, '', '', '', ` + store.SumColumns + ` FROM usage_totals WHERE start >= ? ORDER BY start`, []any{store.SinceMicros(hours)}, nil
 	}
 	from := `SELECT * FROM usage_hours WHERE start >= ?` + terms
-	args := append([]any{startMicros(hours)}, selected...)
+	args := append([]any{store.SinceMicros(hours)}, selected...)
 	if f.By != store.ByHour {
 		from = `SELECT * FROM usage_days WHERE start >= ?` + terms + ` UNION ALL ` + from + ` AND start < ?`
-		args = append(append(append([]any{startMicros(days)}, selected...), args...), startMicros(days))
+		args = append(append(append([]any{store.SinceMicros(days)}, selected...), args...), store.SinceMicros(days))
 	}
-	var sums []string
-	for _, c := range strings.Split(sumColumns, ", ") {
-		sums = append(sums, fmt.Sprintf("min(total(%s), %d)", c, int64(store.MostSum)))
-	}
-	group := map[string]string{"start": "NULL", "api_id": "''", "key_id": "''", "user_id": "''"}
-	for _, column := range by {
-		group[column] = column
-	}
-	if f.By == store.ByDay {
-		group["start"] = fmt.Sprintf("start - start %% %d", (24 * time.Hour).Microseconds())
-	}
-	query := `SELECT ` + group["start"] + `, ` + group["api_id"] + `, ` + group["key_id"] + `, ` + group["user_id"] + `, ` +
-		strings.Join(sums, ", ") + ` FROM (` + from + `)`
-	if f.By == store.ByNothing {
-		return query, args, nil
-	}
-	return query + ` GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4`, args, nil
-}
-
-// startMicros is the least number for the zero time.
-func startMicros(t time.Time) int64 {
-	if t.IsZero() {
-		return -1 << 62
-	}
-	return t.UnixMicro()
+	query, err := f.Statement(from, "NULL", func(column string) string {
+		return fmt.Sprintf("min(total(%s), %d)", column, int64(store.MostSum))
+	})
+	return query, args, err
 }
 
 func scanSum(rows *sql.Rows, by store.SumBy) (store.Sum, error) {
@@ -181,7 +158,7 @@ func (s *Store) CountUsage(ctx context.Context, apiID string, since time.Time) (
 func (s *Store) PruneUsage(ctx context.Context, records, hours time.Time, most int) (n int64, err error) {
 	err = s.write(ctx, func(u *unit) error {
 		result, err := u.ExecContext(ctx, `DELETE FROM usage WHERE seq IN (SELECT seq FROM usage WHERE time < ? ORDER BY time LIMIT ?)`,
-			startMicros(records), most)
+			store.SinceMicros(records), most)
 		if err != nil {
 			return err
 		}
@@ -189,7 +166,7 @@ func (s *Store) PruneUsage(ctx context.Context, records, hours time.Time, most i
 			return err
 		}
 		result, err = u.ExecContext(ctx, `DELETE FROM usage_hours WHERE (start, api_id, key_id, user_id) IN
-			(SELECT start, api_id, key_id, user_id FROM usage_hours WHERE start < ? ORDER BY start LIMIT ?)`, startMicros(hours), most)
+			(SELECT start, api_id, key_id, user_id FROM usage_hours WHERE start < ? ORDER BY start LIMIT ?)`, store.SinceMicros(hours), most)
 		if err != nil {
 			return err
 		}
@@ -198,10 +175,10 @@ func (s *Store) PruneUsage(ctx context.Context, records, hours time.Time, most i
 		if err != nil {
 			return err
 		}
-		if _, err = u.ExecContext(ctx, `DELETE FROM usage_totals WHERE start < ?`, startMicros(hours)); err != nil {
+		if _, err = u.ExecContext(ctx, `DELETE FROM usage_totals WHERE start < ?`, store.SinceMicros(hours)); err != nil {
 			return err
 		}
-		_, err = u.ExecContext(ctx, `DELETE FROM key_uses WHERE last_used_at < ? AND key_id NOT IN (SELECT id FROM keys)`, startMicros(records))
+		_, err = u.ExecContext(ctx, `DELETE FROM key_uses WHERE last_used_at < ? AND key_id NOT IN (SELECT id FROM keys)`, store.SinceMicros(records))
 		return err
 	})
 	if err != nil {
