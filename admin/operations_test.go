@@ -2,16 +2,14 @@ package admin
 
 import (
 	"cmp"
-	"flag"
 	"fmt"
 	"maps"
-	"os"
 	"slices"
 	"strings"
 	"testing"
-)
 
-var update = flag.Bool("update", false, "write docs/management-api.md")
+	"apibuilder/internal/pagetest"
+)
 
 // TestEveryRouteIsDescribed compares the routes with the operations, both ways.
 func TestEveryRouteIsDescribed(t *testing.T) {
@@ -45,15 +43,7 @@ func TestEveryRouteIsDescribed(t *testing.T) {
 
 // TestDocumentation keeps docs/management-api.md; run it with -update after a change of operations or roles.
 func TestDocumentation(t *testing.T) {
-	const path, mark = "../docs/management-api.md", "| operation |"
-	page, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	begin := strings.Index(string(page), mark)
-	if begin < 0 {
-		t.Fatalf("%s has no table", path)
-	}
+	const mark = "| operation |"
 	var b strings.Builder
 	b.WriteString(mark + " for | does |\n|---|---|---|\n")
 	keys := slices.SortedFunc(maps.Keys(operations), func(a, b string) int {
@@ -64,12 +54,5 @@ func TestDocumentation(t *testing.T) {
 	for _, pattern := range keys {
 		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", pattern, strings.Join(roles(pattern), ", "), operations[pattern].summary)
 	}
-	want := string(page[:begin]) + b.String()
-	if *update {
-		if err := os.WriteFile(path, []byte(want), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	} else if string(page) != want {
-		t.Errorf("%s is not what the operations say: go test ./admin -run TestDocumentation -update", path)
-	}
+	pagetest.EndsWith(t, "../docs/management-api.md", mark, b.String())
 }

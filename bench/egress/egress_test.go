@@ -76,7 +76,7 @@ func BenchmarkEgress(b *testing.B) {
 	w := nettest.NewWorld(b, server+"/32")
 	perf := exec.CommandContext(b.Context(), "iperf3", "-s", "-p", "5201")
 	w.Start(perf)
-	go echo(w.Listen(server + ":7"))
+	go nettest.Echo(w.Listen(server + ":7"))
 	ours, veth := openOurs(b), openVeth(b)
 	for b.Loop() {
 		throughput(b, ours, veth, "to the server")
@@ -344,17 +344,4 @@ func cpu() time.Duration {
 	var u unix.Rusage
 	_ = unix.Getrusage(unix.RUSAGE_SELF, &u)
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
-}
-
-func echo(l net.Listener) {
-	for {
-		conn, err := l.Accept()
-		if err != nil {
-			return
-		}
-		go func() {
-			defer conn.Close()
-			_, _ = io.Copy(conn, conn)
-		}()
-	}
 }

@@ -128,30 +128,16 @@ func (in *inside) line(want string) {
 	}
 }
 
-// echo answers every connection with what it says, and closes when it has said all.
-func echo(l net.Listener) {
-	for {
-		conn, err := l.Accept()
-		if err != nil {
-			return
-		}
-		go func() {
-			defer conn.Close()
-			_, _ = io.Copy(conn, conn)
-		}()
-	}
-}
-
 func TestNetwork(t *testing.T) {
 	var nothing struct{}
 	if !nettest.Isolated(t, &nothing, func() {}) {
 		return
 	}
 	w := nettest.NewWorld(t, "93.184.216.34/32", "2606:2800::1/128", "169.254.169.254/32", "10.9.8.7/32", "9.9.9.9/32")
-	go echo(w.Listen("93.184.216.34:443"))
-	go echo(w.Listen("[2606:2800::1]:443"))
-	go echo(w.Listen("169.254.169.254:80"))
-	go echo(w.Listen("10.9.8.7:5432"))
+	go nettest.Echo(w.Listen("93.184.216.34:443"))
+	go nettest.Echo(w.Listen("[2606:2800::1]:443"))
+	go nettest.Echo(w.Listen("169.254.169.254:80"))
+	go nettest.Echo(w.Listen("10.9.8.7:5432"))
 	names := nettest.NewNames(w, "9.9.9.9:53", map[string][]string{
 		"api.example.com": {"93.184.216.34"}, "six.example.com": {"2606:2800::1"}, "both.example.com": {"93.184.216.34", "2606:2800::1"},
 		"db.internal": {"10.9.8.7"}, "liar.example.com": {"169.254.169.254"}, "own.example.com": {nettest.Host},

@@ -4,6 +4,8 @@ package nettest
 
 import (
 	"encoding/json"
+	"io"
+	"net"
 	"os"
 	"os/exec"
 	"syscall"
@@ -44,4 +46,18 @@ func Isolated[T any](t testing.TB, given *T, prepare func()) bool {
 		t.Fatalf("this test needs root: %v", err)
 	}
 	return false
+}
+
+// Echo answers every connection of l with what it says, and closes it when it has said all, until l ends.
+func Echo(l net.Listener) {
+	for {
+		conn, err := l.Accept()
+		if err != nil {
+			return
+		}
+		go func() {
+			defer conn.Close()
+			_, _ = io.Copy(conn, conn)
+		}()
+	}
 }

@@ -56,7 +56,7 @@ func TestChanges(t *testing.T) {
 	}
 	w := nettest.NewWorld(t, webAddress+"/32", nameAddress+"/32")
 	names := nettest.NewNames(w, nameAddress+":53", map[string][]string{"a.example.com": {webAddress}, "b.example.com": {webAddress}})
-	go echo(w.Listen(webAddress + ":443"))
+	go nettest.Echo(w.Listen(webAddress + ":443"))
 	s := newServer(t, spec, egress.Config{Ceiling: &egress.Ceiling{Most: policy(t, "*.example.com:443")}, Resolver: names.Resolver()})
 	s.spec.Code = changeCode
 	change := func(text string) { // what an owner's change does: the store says so first
@@ -104,7 +104,7 @@ func TestWarmSandboxes(t *testing.T) {
 	}
 	w := nettest.NewWorld(t, webAddress+"/32", nameAddress+"/32")
 	names := nettest.NewNames(w, nameAddress+":53", map[string][]string{"a.example.com": {webAddress}})
-	go echo(w.Listen(webAddress + ":443"))
+	go nettest.Echo(w.Listen(webAddress + ":443"))
 	s := newServer(t, spec, egress.Config{Ceiling: &egress.Ceiling{Most: policy(t, "internet")}, Resolver: names.Resolver()})
 	s.spec.Code, s.spec.Egress = changeCode, policy(t, "a.example.com:443")
 	for n := range 2 {

@@ -2,7 +2,6 @@ package outside
 
 import (
 	_ "embed"
-	"io"
 	"net"
 	"os"
 	"runtime"
@@ -28,7 +27,7 @@ func TestHostile(t *testing.T) {
 	w := nettest.NewWorld(t, webAddress+"/32", metaAddress+"/32", nameAddress+"/32", "192.168.7.7/32")
 	names := nettest.NewNames(w, nameAddress+":53", map[string][]string{"web.example.com": {webAddress}})
 	web := w.Listen(webAddress + ":443")
-	go echo(web)
+	go nettest.Echo(web)
 	touched := make(chan string, 100)
 	for _, address := range []string{metaAddress + ":80", "192.168.7.7:80"} {
 		go bait(w.Listen(address), touched)
@@ -108,19 +107,6 @@ func held(t *testing.T) (files int, heap uint64) {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return len(entries), m.HeapAlloc + m.StackInuse
-}
-
-func echo(l net.Listener) {
-	for {
-		conn, err := l.Accept()
-		if err != nil {
-			return
-		}
-		go func() {
-			defer conn.Close()
-			_, _ = io.Copy(conn, conn)
-		}()
-	}
 }
 
 func bait(l net.Listener, touched chan<- string) {

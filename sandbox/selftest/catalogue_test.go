@@ -1,18 +1,15 @@
 package selftest
 
 import (
-	"bytes"
-	"flag"
 	"fmt"
-	"os"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
 	"time"
-)
 
-var update = flag.Bool("update", false, "write the list of checks to the documentation")
+	"apibuilder/internal/pagetest"
+)
 
 func TestTheCatalogueIsWhole(t *testing.T) {
 	all := Checks()
@@ -124,12 +121,9 @@ func TestLatency(t *testing.T) {
 
 // TestDocs holds the list in the documentation to the catalogue; -update writes it.
 func TestDocs(t *testing.T) {
-	const path = "../../docs/sandbox-test.md"
-	text, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
+	const heading = "## The checks\n"
 	var list strings.Builder
+	list.WriteString(heading)
 	for _, group := range Groups {
 		fmt.Fprintf(&list, "\n### %s\n| id | what is tried | what stops it |\n|---|---|---|\n", group)
 		for _, c := range Checks() {
@@ -138,19 +132,5 @@ func TestDocs(t *testing.T) {
 			}
 		}
 	}
-	const heading = "## The checks\n"
-	before, _, ok := bytes.Cut(text, []byte(heading))
-	if !ok {
-		t.Fatalf("%s has no heading %q", path, heading)
-	}
-	want := string(before) + heading + list.String()
-	if *update {
-		if err := os.WriteFile(path, []byte(want), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	if string(text) != want {
-		t.Errorf("%s does not list the checks as they are: go test ./sandbox/selftest -run TestDocs -update", path)
-	}
+	pagetest.EndsWith(t, "../../docs/sandbox-test.md", heading, list.String())
 }

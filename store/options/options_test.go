@@ -2,17 +2,14 @@ package options
 
 import (
 	"errors"
-	"flag"
-	"os"
 	"regexp"
 	"strings"
 	"testing"
 	"time"
 
+	"apibuilder/internal/pagetest"
 	"apibuilder/store"
 )
-
-var update = flag.Bool("update", false, "write docs/options.md")
 
 func TestApplySetsAndTakesBack(t *testing.T) {
 	o, err := Apply(store.Options{}, map[string]string{"request-timeout": " 90s "})
@@ -59,29 +56,7 @@ func TestEveryOption(t *testing.T) {
 
 // TestDocumentation keeps docs/options.md; run it with -update after a change of the table.
 func TestDocumentation(t *testing.T) {
-	const path, mark = "../../docs/options.md", "| option |"
-	page, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	begin := strings.Index(string(page), mark)
-	if begin < 0 {
-		t.Fatalf("%s has no table", path)
-	}
-	head, rest := string(page[:begin]), string(page[begin:])
-	_, tail, _ := strings.Cut(rest, "\n\n")
-	if tail != "" {
-		tail = "\n" + tail
-	}
-	want := head + Markdown() + tail
-	if *update {
-		if err := os.WriteFile(path, []byte(want), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if got, _ := os.ReadFile(path); string(got) != want {
-		t.Errorf("%s is not what the table says: go test ./store/options -run TestDocumentation -update", path)
-	}
+	pagetest.EndsWith(t, "../../docs/options.md", "| option |", Markdown())
 }
 
 func TestOptionsOfTheEdge(t *testing.T) {
