@@ -2,7 +2,6 @@ package main
 
 import (
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -82,13 +81,6 @@ func newDataDir(t testing.TB) string {
 		t.Fatal(err)
 	}
 	dir := filepath.Join(parent, "data")
-	if err := os.Mkdir(dir, 0o711); err != nil {
-		t.Fatal(err)
-	}
-	testenv.Tools(t)
-	out, err := exec.Command("cp", "-a", filepath.Join(testenv.Dir(), "tools"), dir).CombinedOutput()
-	if err != nil {
-		t.Fatalf("copy the tools: %v\n%s", err, out)
-	}
+	testenv.DataDir(t, dir)
 	return dir
 }

@@ -38,16 +38,8 @@ func newServer(b *testing.B) *server {
 	if err := os.Chmod(top, 0o711); err != nil {
 		b.Fatal(err)
 	}
-	if out, err := exec.CommandContext(b.Context(), "go", "build", "-o", s.binary, "apibuilder").CombinedOutput(); err != nil {
-		b.Fatalf("build: %v: %s", err, out)
-	}
-	if err := os.Mkdir(s.dir, 0o711); err != nil {
-		b.Fatal(err)
-	}
-	testenv.Tools(b)
-	if out, err := exec.CommandContext(b.Context(), "cp", "-a", filepath.Join(testenv.Dir(), "tools"), s.dir).CombinedOutput(); err != nil {
-		b.Fatalf("copy the tools: %v: %s", err, out)
-	}
+	testenv.Binary(b, s.binary)
+	testenv.DataDir(b, s.dir)
 	b.Cleanup(func() { s.stop(b) })
 	return s
 }

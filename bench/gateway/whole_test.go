@@ -17,18 +17,8 @@ func (g *ground) whole() *peer {
 	b := g.b
 	b.Helper()
 	binary, data := filepath.Join(g.dir, "apibuilder"), filepath.Join(g.dir, "whole")
-	if out, err := exec.Command("go", "build", "-o", binary, "apibuilder").CombinedOutput(); err != nil {
-		b.Fatalf("build: %v: %s", err, out)
-	}
-	if err := os.Mkdir(data, 0o711); err != nil {
-		b.Fatal(err)
-	}
-	testenv.Tools(b)
-	for _, name := range []string{"tools"} {
-		if out, err := exec.Command("cp", "-a", filepath.Join(testenv.Dir(), name), data).CombinedOutput(); err != nil {
-			b.Fatalf("copy the tools: %v: %s", err, out)
-		}
-	}
+	testenv.Binary(b, binary)
+	testenv.DataDir(b, data)
 	cmd := exec.Command(binary, "serve", "--json", "--no-example", "--listen", "127.0.0.1:0", "--data-dir", data)
 	cmd.Stderr = os.Stderr
 	out, err := cmd.StdoutPipe()

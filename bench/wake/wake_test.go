@@ -137,16 +137,8 @@ func serve(b *testing.B, dir string) *server {
 	if err := os.Chmod(dir, 0o711); err != nil {
 		b.Fatal(err)
 	}
-	if out, err := exec.CommandContext(b.Context(), "go", "build", "-o", s.binary, "apibuilder").CombinedOutput(); err != nil {
-		b.Fatalf("build: %v: %s", err, out)
-	}
-	if err := os.Mkdir(s.dir, 0o711); err != nil {
-		b.Fatal(err)
-	}
-	testenv.Tools(b)
-	if out, err := exec.CommandContext(b.Context(), "cp", "-a", filepath.Join(testenv.Dir(), "tools"), s.dir).CombinedOutput(); err != nil {
-		b.Fatalf("copy the tools: %v: %s", err, out)
-	}
+	testenv.Binary(b, s.binary)
+	testenv.DataDir(b, s.dir)
 	cmd := exec.CommandContext(b.Context(), s.binary, "serve", "--json", "--no-example", "--listen", "127.0.0.1:0", "--data-dir", s.dir)
 	cmd.Cancel = func() error { return cmd.Process.Signal(unix.SIGTERM) }
 	out, err := cmd.StdoutPipe()

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -36,13 +35,7 @@ func ownDataDir(t *testing.T) string {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	if err := os.Chmod(dir, 0o711); err != nil {
-		t.Fatal(err)
-	}
-	testenv.Tools(t)
-	if out, err := exec.Command("cp", "-a", filepath.Join(testenv.Dir(), "tools"), dir).CombinedOutput(); err != nil {
-		t.Fatalf("copy the tools: %v\n%s", err, out)
-	}
+	testenv.DataDir(t, dir)
 	return dir
 }
 
