@@ -96,13 +96,3 @@ func names() string {
 	}
 	return strings.Join(names, ", ")
 }
-
-// Markdown is the table of all settings, as docs/options.md has it.
-func Markdown() string {
-	var b strings.Builder
-	b.WriteString("| option | value | default | |\n|---|---|---|---|\n")
-	for _, p := range All() {
-		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", p.Name, p.Value, p.Default, p.Usage)
-	}
-	return b.String()
-}
