@@ -105,7 +105,7 @@ func TestWarmSandboxes(t *testing.T) {
 	w := nettest.NewWorld(t, webAddress+"/32", nameAddress+"/32")
 	names := nettest.NewNames(w, nameAddress+":53", map[string][]string{"a.example.com": {webAddress}})
 	go nettest.Echo(w.Listen(webAddress + ":443"))
-	s := newServer(t, spec, egress.Config{Ceiling: &egress.Ceiling{Most: policy(t, "internet")}, Resolver: names.Resolver()})
+	s := newServer(t, spec, egress.Config{Ceiling: &egress.Ceiling{Most: policy(t, "internet")}, Resolver: names.Resolver()}, warm)
 	s.spec.Code, s.spec.Egress = changeCode, policy(t, "a.example.com:443")
 	for n := range 2 {
 		if came := s.ask(t, "/hold", "host", "a.example.com"); came != "held" {

@@ -25,14 +25,14 @@ type server struct {
 	lines   chan string
 }
 
-func newServer(t *testing.T, spec sandbox.Spec, cfg egress.Config) *server {
+func newServer(t *testing.T, spec sandbox.Spec, cfg egress.Config, options ...func(*sandbox.ManagerConfig)) *server {
 	t.Helper()
 	s := &server{spec: spec, lines: make(chan string, 10000)}
 	s.spec.API, s.spec.Version, s.spec.RootPath = "api_outside", 1, "/run/api_outside"
 	driver := testenv.DriverConfig(t)
 	driver.Network = true
-	s.manager = sandbox.NewManager(sandbox.ManagerConfig{
-		Driver: nsjail.New(driver), Egress: egress.NewGate(cfg), StartTimeout: time.Minute, WarmMemory: 1 << 30,
+	config := sandbox.ManagerConfig{
+		Driver: nsjail.New(driver), Egress: egress.NewGate(cfg), StartTimeout: time.Minute,
 		Source: func(context.Context, string, int) (sandbox.Spec, error) { return s.spec, nil },
 		Plan: func(context.Context, string) (sandbox.Plan, error) {
 			return sandbox.Plan{Shares: []sandbox.Share{{Version: 1, Weight: 1}}}, nil
@@ -43,7 +43,11 @@ func newServer(t *testing.T, spec sandbox.Spec, cfg egress.Config) *server {
 			default:
 			}
 		},
-	})
+	}
+	for _, option := range options {
+		option(&config)
+	}
+	s.manager = sandbox.NewManager(config)
 	if err := s.manager.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -54,6 +58,9 @@ func newServer(t *testing.T, spec sandbox.Spec, cfg egress.Config) *server {
 	})
 	return s
 }
+
+// warm keeps sandboxes waiting. They come when they like, so a test that counts what is open does without.
+func warm(c *sandbox.ManagerConfig) { c.WarmMemory = 1 << 30 }
 
 func policy(t *testing.T, text string) egress.Policy {
 	t.Helper()
