@@ -2,6 +2,7 @@ package sandboxtest
 
 import (
 	"context"
+	"slices"
 	"testing"
 	"time"
 
@@ -70,6 +71,34 @@ func warmSandboxes(t *testing.T, h Host) {
 		m.Sleep("api_warm")
 		<-instance.Done()
 		waitFor(t, "a warm sandbox", func() bool { return m.Warm() > 1 }) // the plain one, and one with the imports
+	}
+}
+
+// firstRequestIsPrepared shows that a first request finds imported what it needs, and that the way to it leaves a program
+// nothing to notice: asyncio, threads and the garbage collector are as where uvicorn starts it.
+func firstRequestIsPrepared(t *testing.T, b *bench) {
+	i := b.launch(t, `
+import asyncio, gc, sys, threading
+begin = {
+    "threads": threading.active_count(), "collects": gc.isenabled(), "frozen": gc.get_freeze_count() > 10000,
+    "loop": asyncio.get_event_loop().is_closed(),
+}
+known = set(sys.modules)
+@app.get("/")
+def root(): return {**begin, "late": sorted(set(sys.modules) - known)}
+`)
+	got := get[struct {
+		Threads                int
+		Collects, Frozen, Loop bool
+		Late                   []string
+	}](t, i, "/")
+	if got.Threads != 1 || !got.Collects || !got.Frozen || got.Loop {
+		t.Errorf("the program began with %+v", got)
+	}
+	// FastAPI has one module of its own that only a started application asks for.
+	late := slices.DeleteFunc(got.Late, func(name string) bool { return name == "fastapi.telemetry._runtime" })
+	if len(late) > 0 {
+		t.Errorf("a first request imports %v", late)
 	}
 }
 
