@@ -166,7 +166,8 @@ func (m *Manager) Launch(ctx context.Context, spec Spec) (*Instance, error) {
 	return m.launcher.launch(ctx, spec)
 }
 
-// Remove ends what runs of an API after its deletion and returns when it is gone. Requests in flight are broken off.
+// Remove ends what runs of an API after its deletion and returns when it is gone. A program that has nothing to do runs its
+// shutdown code; requests in flight are broken off.
 func (m *Manager) Remove(_ context.Context, api string) error {
 	m.mu.Lock()
 	s := m.apis[api]
@@ -185,7 +186,12 @@ func (m *Manager) Remove(_ context.Context, api string) error {
 	}
 	m.mu.Unlock()
 	for _, i := range ending {
-		i.kill(nil)
+		if i.inflight.Load() > 0 {
+			_ = i.sandbox.Kill() // retried by the driver until the group is empty
+		}
+	}
+	for _, i := range ending {
+		<-i.done // those that are idle have their grace already, see drainForLocked
 	}
 	return nil
 }
