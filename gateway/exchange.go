@@ -261,6 +261,7 @@ func (x *exchange) respond(res *http.Response) {
 	a.length = res.ContentLength
 	if err := x.stream(res); err != nil {
 		if a.status == 0 {
+			_ = a.control.SetWriteDeadline(time.Now().Add(writeGrace)) // expire may have ended all writing
 			x.broken(err)
 			return
 		}

@@ -100,6 +100,22 @@ func TestDeathBeforeTheBodyIsTyped(t *testing.T) {
 	}
 }
 
+// Nor has one answered that stands still there.
+func TestStallBeforeTheBodyIsTyped(t *testing.T) {
+	released := make(chan struct{})
+	d := newRawDoor(t, Config{Timeouts: Timeouts{Stream: 100 * time.Millisecond}}, func(conn net.Conn, r *bufio.Reader) {
+		_, _ = readHead(r)
+		_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n")
+		<-released
+	})
+	defer close(released)
+	got := d.get("/run/private/")
+	got.wantProblem(t, 504, wordIdleTimeout)
+	if u := d.record(); u.Status != 504 || u.Error != wordIdleTimeout {
+		t.Errorf("record %+v", u)
+	}
+}
+
 func TestDeadSandboxesAreTyped(t *testing.T) {
 	d := newRawDoor(t, Config{}, func(net.Conn, *bufio.Reader) {})
 	for reason, status := range map[sandbox.Reason]int{
