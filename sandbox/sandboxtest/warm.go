@@ -30,7 +30,7 @@ func warmSandboxes(t *testing.T, h Host) {
 	spec := h.Spec
 	spec.API, spec.Version, spec.RootPath, spec.Code, spec.Env = "api_warm", 1, "/run/api_warm", importer, map[string]string{"SECRET": "mine"}
 	m := sandbox.NewManager(sandbox.ManagerConfig{
-		Driver: h.Open(t), WarmMemory: 1 << 30, StartTimeout: 60 * time.Second,
+		Driver: h.Open(t), WarmMemory: 1 << 30, StartTimeout: 3 * time.Minute,
 		Source: func(context.Context, string, int) (sandbox.Spec, error) { return spec, nil },
 		Plan: func(context.Context, string) (sandbox.Plan, error) {
 			return sandbox.Plan{Shares: []sandbox.Share{{Version: 1, Weight: 1}}}, nil
