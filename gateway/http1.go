@@ -50,7 +50,6 @@ type http1 struct {
 func newHTTP1(s *consumerServer, conn *consumerConn) *http1 {
 	c := &http1{server: s, conn: conn}
 	c.ctx = withConn(context.Background(), conn)
-	c.ctx = context.WithValue(c.ctx, http.LocalAddrContextKey, conn.LocalAddr())
 	c.watch.conn = c
 	return c
 }
@@ -231,11 +230,10 @@ func (c *http1) linger() {
 
 // exchange has a request answered; false when the connection is not to be used again.
 func (c *http1) exchange(r *http.Request) bool {
-	ctx, cancel := context.WithCancel(c.ctx)
-	defer cancel()
-	w := newHTTP1Response(c, r, cancel)
+	w := newHTTP1Response(c, r)
+	defer w.cancel()
 	w.body.sent = r
-	r = r.WithContext(ctx)
+	r = r.WithContext(&w.life)
 	w.body.seen = r
 	c.watch.begin(w)
 	whole := c.handle(w, r)

@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"bufio"
-	"context"
 	"net"
 	"net/http"
 	"strconv"
@@ -24,7 +23,7 @@ type http1Response struct {
 	c      *http1
 	r      *http.Request
 	body   http1Body
-	cancel context.CancelFunc
+	life   lifetime // of the request
 	header http.Header
 	close  bool // the connection ends with the answer
 
@@ -37,8 +36,9 @@ type http1Response struct {
 	err     error
 }
 
-func newHTTP1Response(c *http1, r *http.Request, cancel context.CancelFunc) *http1Response {
-	w := &http1Response{c: c, r: r, cancel: cancel, header: make(http.Header), out: c.out[:0], length: -1}
+func newHTTP1Response(c *http1, r *http.Request) *http1Response {
+	w := &http1Response{c: c, r: r, header: make(http.Header), out: c.out[:0], length: -1}
+	w.life.parent = c.ctx
 	w.close = r.Close || mayUpgrade(r) // after a handshake that is refused nobody watches what comes
 	w.body.w = w
 	if r.ContentLength != 0 {
@@ -47,6 +47,9 @@ func newHTTP1Response(c *http1, r *http.Request, cancel context.CancelFunc) *htt
 	}
 	return w
 }
+
+// cancel ends the request's context.
+func (w *http1Response) cancel() { w.life.end(nil) }
 
 // Header is that of the answer until WriteHeader, and then that of its trailer.
 func (w *http1Response) Header() http.Header { return w.header }

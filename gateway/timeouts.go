@@ -3,6 +3,7 @@ package gateway
 import (
 	"cmp"
 	"context"
+	"net/http"
 	"time"
 
 	"apibuilder/store"
@@ -48,24 +49,41 @@ func (t Timeouts) of(o *store.Options) Timeouts {
 	}
 }
 
-type connectKey struct{}
-
-// connectContext carries the Connect timeout to the Transport, which alone knows whether it connects.
-type connectContext struct {
-	context.Context
-	limit time.Duration
+// tripContext is the context of a request to a program, with what the Transport needs to know besides.
+type tripContext struct {
+	*lifetime
+	connect time.Duration // bounds the wait for a connection
+	inform  informer      // nil: nobody wants informational responses
 }
 
+// informer gets the informational responses (RFC 9110, 15.2) to a request, in RoundTrip's goroutine. An error ends the trip.
+type informer interface {
+	inform(status int, h http.Header) error
+}
+
+type tripKey struct{}
+
 // Value implements context.Context.
-func (c *connectContext) Value(key any) any {
-	if key == (connectKey{}) {
-		return c.limit
+func (c *tripContext) Value(key any) any {
+	if key == (tripKey{}) {
+		return c
 	}
-	return c.Context.Value(key)
+	return c.lifetime.Value(key)
+}
+
+// informerOf is who wants informational responses; nil: nobody.
+func informerOf(ctx context.Context) informer {
+	if c, ok := ctx.Value(tripKey{}).(*tripContext); ok {
+		return c.inform
+	}
+	return nil
 }
 
 // connectLimit is the Connect timeout of a request; the default when it has none.
 func connectLimit(ctx context.Context) time.Duration {
-	limit, _ := ctx.Value(connectKey{}).(time.Duration)
+	var limit time.Duration
+	if c, ok := ctx.Value(tripKey{}).(*tripContext); ok {
+		limit = c.connect
+	}
 	return cmp.Or(limit, Timeouts{}.withDefaults().Connect)
 }
