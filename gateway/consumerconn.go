@@ -89,12 +89,15 @@ func (c *consumerConn) Read(p []byte) (int, error) {
 	if word == "" {
 		return n, err
 	}
-	c.word.Store(&word)
+	c.stop(word)
 	if good == 0 {
 		return 0, errGuard
 	}
 	return good, nil
 }
+
+// stop keeps why nothing more is read. The word is on the heap only then.
+func (c *consumerConn) stop(word string) { c.word.Store(&word) }
 
 // Write implements net.Conn.
 func (c *consumerConn) Write(p []byte) (int, error) {

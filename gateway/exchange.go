@@ -112,21 +112,28 @@ func (x *exchange) request(rest string) *http.Request {
 	if host == "" {
 		host = localHost(r)
 	}
-	x.url.Opaque, x.trip = rest, tripContext{lifetime: &x.life, connect: x.times.Connect}
+	x.url.Opaque, x.trip = rest, tripContext{lifetime: &x.life, sender: x, connect: x.times.Connect}
 	out := &http.Request{
 		Method: r.Method, URL: &x.url, Host: host,
-		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-		Header: requestHeader(r, x.answer.id, &x.answer.from),
+		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, // its header: see appendHeader
 	}
 	if r.ContentLength != 0 {
 		out.ContentLength = r.ContentLength
 		out.Trailer = requestTrailer(r)
 		out.Body = x.newUpload(out.Trailer)
+		if expected := r.Header["Expect"]; expected != nil && !connectionFields(r.Header).has("Expect") {
+			out.Header = http.Header{"Expect": expected} // by which the Transport holds the body back
+		}
 	}
 	if r.ProtoAtLeast(1, 1) && r.Header["Expect"] == nil { // net/http writes its own 100 in another goroutine
 		x.trip.inform = x
 	}
 	return out.WithContext(&x.trip)
+}
+
+// appendHeader implements sender.
+func (x *exchange) appendHeader(b []byte) ([]byte, error) {
+	return appendHeader(b, x.in, x.answer.id, &x.answer.from)
 }
 
 // localHost is the address that an HTTP/1.0 consumer, which sends no Host, has called.
@@ -245,8 +252,8 @@ func (x *exchange) respond(res *http.Response) {
 		x.answer.problem(wordBadResponse)
 		return
 	}
-	a, h := x.answer, x.answer.Header()
-	copyResponse(h, res.Header)
+	a := x.answer
+	h := a.passHeader(res.Header)
 	if h["Content-Type"] == nil {
 		h["Content-Type"] = nil // present and empty: net/http must not guess one
 	}

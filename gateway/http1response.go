@@ -37,7 +37,7 @@ type http1Response struct {
 }
 
 func newHTTP1Response(c *http1, r *http.Request) *http1Response {
-	w := &http1Response{c: c, r: r, header: make(http.Header), out: c.out[:0], length: -1}
+	w := &http1Response{c: c, r: r, out: c.out[:0], length: -1}
 	w.life.parent = c.ctx
 	w.close = r.Close || mayUpgrade(r) // after a handshake that is refused nobody watches what comes
 	w.body.w = w
@@ -52,7 +52,12 @@ func newHTTP1Response(c *http1, r *http.Request) *http1Response {
 func (w *http1Response) cancel() { w.life.end(nil) }
 
 // Header is that of the answer until WriteHeader, and then that of its trailer.
-func (w *http1Response) Header() http.Header { return w.header }
+func (w *http1Response) Header() http.Header {
+	if w.header == nil {
+		w.header = make(http.Header)
+	}
+	return w.header
+}
 
 // WriteHeader sends informational answers at once, and others with what follows.
 func (w *http1Response) WriteHeader(status int) {
@@ -225,7 +230,7 @@ func (w *http1Response) finish() error {
 	defer w.mu.Unlock()
 	if w.status == 0 {
 		if w.header["Content-Length"] == nil && w.r.Method != http.MethodHead {
-			w.header["Content-Length"] = []string{"0"}
+			w.Header()["Content-Length"] = []string{"0"}
 		}
 		w.writeHeadLocked(http.StatusOK)
 	}

@@ -58,15 +58,21 @@ func (t *trip) frame(res *http.Response) error {
 				}
 			}
 		}
-		res.Body = &programBody{t: t, r: &chunkReader{r: t.c.r, trailer: res.Trailer}}
+		res.Body = t.bodyFrom(&chunkReader{r: t.c.r, trailer: res.Trailer})
 	case declared > 0:
 		res.ContentLength = declared
-		res.Body = &programBody{t: t, r: &sizedReader{t.c.r, declared}}
+		t.sized = sizedReader{t.c.r, declared}
+		res.Body = t.bodyFrom(&t.sized)
 	default:
 		t.notReusable()
-		res.Body = &programBody{t: t, r: t.c.r}
+		res.Body = t.bodyFrom(t.c.r)
 	}
 	return nil
+}
+
+func (t *trip) bodyFrom(r io.Reader) io.ReadCloser {
+	t.body.t, t.body.r = t, r
+	return &t.body
 }
 
 // contentLength reads the field. Lists and repetitions are ambiguous, even when they agree.

@@ -27,6 +27,9 @@ type trip struct {
 	parts    int // directions that have not ended
 	reusable bool
 	bodyErr  error // of reading the request's body
+
+	body  programBody // of the response, where it has one
+	sized sizedReader
 }
 
 func newTrip(c *programConn, r *http.Request, inform informer) *trip {
