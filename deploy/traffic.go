@@ -40,6 +40,7 @@ func planOf(api store.API) sandbox.Plan {
 	o := api.Options
 	plan := sandbox.Plan{Scale: sandbox.Scale{
 		Min: o.MinInstances, Max: o.MaxInstances, Target: o.ConcurrencyTarget, Isolated: o.Isolation == store.IsolateRequests,
+		Drain: o.DrainTimeout,
 	}}
 	for _, s := range api.Shares() {
 		plan.Shares = append(plan.Shares, sandbox.Share(s))

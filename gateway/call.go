@@ -171,6 +171,9 @@ func (g *Gateway) refuse(a *answer, r *http.Request, e *entry, p *pass, limits L
 	if word := g.charge(a, r, e, p); word != "" {
 		return word
 	}
+	if word := limits.refuses(r, &e.options); word != "" {
+		return word
+	}
 	switch {
 	case r.Method == http.MethodConnect:
 		return wordMethodNotSupported
