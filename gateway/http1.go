@@ -85,7 +85,11 @@ func (c *http1) end() {
 	c.dropBuffer()
 }
 
+// takeBuffer makes sure that there is one.
 func (c *http1) takeBuffer() {
+	if c.r != nil {
+		return
+	}
 	c.r = readBuffers.Get().(*bufio.Reader)
 	c.r.Reset(c.conn)
 }
@@ -100,7 +104,7 @@ func (c *http1) dropBuffer() {
 
 // await waits for the first byte of a request; false when there will be none that may be served.
 func (c *http1) await(first bool) bool {
-	if c.r.Buffered() > 0 {
+	if c.hasMore() {
 		return !c.server.closing.Load()
 	}
 	c.state.Store(stateIdle)
@@ -128,11 +132,24 @@ func (c *http1) await(first bool) bool {
 
 // awaitLong waits without a buffer.
 func (c *http1) awaitLong() error {
-	c.dropBuffer()
 	c.out = nil
 	_ = c.conn.SetReadDeadline(time.Now().Add(keepAlive - bufferTime))
-	n, err := c.conn.Read(c.one[:])
+	err := c.awaitMore()
 	c.takeBuffer()
+	return err
+}
+
+// hasMore reports whether bytes of the next request have been read.
+func (c *http1) hasMore() bool { return c.r.Buffered() > 0 || len(c.conn.replay) > 0 }
+
+// awaitMore waits for the next byte of the connection without a buffer, which somebody else uses meanwhile. Where a byte is there, it
+// will be read again. takeBuffer must follow; the body of the request before must have been read to its end.
+func (c *http1) awaitMore() error {
+	if c.hasMore() {
+		return nil
+	}
+	c.dropBuffer()
+	n, err := c.conn.Read(c.one[:])
 	if n > 0 {
 		c.conn.replay = c.one[:]
 		return nil
@@ -249,7 +266,7 @@ func (c *http1) exchange(r *http.Request) bool {
 	}
 	unread := !w.body.settle()
 	if w.close || unread {
-		if unread || c.r.Buffered() > 0 {
+		if unread || c.hasMore() {
 			c.linger()
 		}
 		return false

@@ -283,7 +283,7 @@ func (w *http1Response) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	c.away = true
 	c.server.remove(c) // whoever has it ends it
 	rest, _ := c.r.Peek(c.r.Buffered())
-	c.conn.replay = append([]byte(nil), rest...)
+	c.conn.replay = append(c.conn.replay[:len(c.conn.replay):len(c.conn.replay)], rest...)
 	c.dropBuffer()
 	const least = 16
 	return c.conn, bufio.NewReadWriter(bufio.NewReaderSize(c.conn, least), bufio.NewWriterSize(c.conn, writeHold)), nil

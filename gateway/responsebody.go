@@ -130,8 +130,18 @@ type tunnelBody struct {
 	once sync.Once
 }
 
-// Read implements io.Reader.
-func (b *tunnelBody) Read(p []byte) (int, error) { return b.t.c.r.Read(p) }
+// Read implements io.Reader. What came with the head is read first; then nobody needs the connection's buffer.
+func (b *tunnelBody) Read(p []byte) (int, error) {
+	c := b.t.c
+	if c.r == nil {
+		return c.conn.Read(p)
+	}
+	if c.r.Buffered() > 0 {
+		return c.r.Read(p)
+	}
+	c.r, c.head = nil, nil
+	return c.conn.Read(p)
+}
 
 // Write implements io.Writer.
 func (b *tunnelBody) Write(p []byte) (int, error) { return b.t.c.conn.Write(p) }

@@ -46,9 +46,10 @@ func (x *exchange) tunnel(res *http.Response) {
 	if !ok || writeSwitch(a, consumer, res) != nil {
 		end()
 	}
-	x.join(bye, consumer, program, end)
+	rest := consumer.Reader // the writer has done its work, and is not kept
+	x.join(bye, rest, program, end)
 	a.record()
-	bye.settle(consumer)
+	bye.settle(rest)
 }
 
 // join copies both ways until one of them ends.
