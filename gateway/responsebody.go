@@ -139,7 +139,9 @@ func (b *tunnelBody) Read(p []byte) (int, error) {
 	if c.r.Buffered() > 0 {
 		return c.r.Read(p)
 	}
-	c.r, c.head = nil, nil
+	c.r.Reset(nil)
+	programReaders.Put(c.r)
+	c.r = nil
 	return c.conn.Read(p)
 }
 

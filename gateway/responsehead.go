@@ -12,7 +12,7 @@ import (
 
 const (
 	mostProgramFields = 1000    // of one response
-	mostScratch       = 8 << 10 // bytes that a connection keeps for heads
+	mostScratch       = 8 << 10 // bytes of a buffer for heads that is kept
 )
 
 // errMalformed says that a program's response is not what RFC 9112 allows, or could be read in two ways.

@@ -45,8 +45,12 @@ func newTrip(c *programConn, r *http.Request, inform informer) *trip {
 
 // run sends the request and reads the head of the response.
 func (t *trip) run() (*http.Response, error) {
-	head, err := appendRequestHead(t.c.head[:0], t.r)
-	t.c.head = head[:0]
+	scratch := heads.Get().(*[]byte)
+	defer heads.Put(scratch)
+	head, err := appendRequestHead((*scratch)[:0], t.r)
+	if cap(head) <= mostScratch {
+		*scratch = head[:0]
+	}
 	if err != nil {
 		_ = t.c.conn.Close()
 		return nil, err
@@ -59,7 +63,7 @@ func (t *trip) run() (*http.Response, error) {
 	if t.r.Body != nil {
 		go t.send(err == nil, t.wants)
 	}
-	res, err := t.receive()
+	res, err := t.receive(scratch)
 	if err != nil {
 		t.fail()
 		t.unarm()
@@ -92,9 +96,9 @@ func (t *trip) unarm() bool {
 }
 
 // receive reads heads until one is final.
-func (t *trip) receive() (*http.Response, error) {
+func (t *trip) receive(scratch *[]byte) (*http.Response, error) {
 	for {
-		res, err := readResponseHead(t.c.r, &t.c.head)
+		res, err := readResponseHead(t.c.r, scratch)
 		if err != nil {
 			return nil, err
 		}
