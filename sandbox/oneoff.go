@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 )
@@ -18,13 +19,24 @@ type Task struct {
 // everything of it is gone: Reason Finished when it ended by itself, whatever its exit code. The error is ErrNoRoom, ErrStopped,
 // or that of ctx, whose end ends the task.
 func (m *Manager) Run(ctx context.Context, spec Spec, t Task) (*Exit, error) {
+	m.mu.Lock()
+	if m.stopped {
+		m.mu.Unlock()
+		return nil, ErrStopped
+	}
+	m.work.Add(1) // Stop waits for it
+	m.mu.Unlock()
+	defer m.work.Done()
 	ctx, cancel := context.WithTimeoutCause(ctx, t.Time, errTaskTime)
 	defer cancel()
 	defer context.AfterFunc(m.life, cancel)()
 	spec.task = &t
 	i, err := m.launch(ctx, spec, false)
-	if exit, failed := err.(*Exit); failed { //nolint:errorlint // launch returns it unwrapped
+	if exit, failed := errors.AsType[*Exit](err); failed {
 		return taskEnd(ctx, exit, t), m.taskErr(ctx)
+	}
+	if err != nil && m.taskErr(ctx) == nil && ctx.Err() != nil {
+		return taskEnd(ctx, &Exit{Reason: StartTimeout, API: spec.API, Version: spec.Version}, t), nil
 	}
 	if err != nil {
 		return nil, err
@@ -45,13 +57,13 @@ func (m *Manager) taskErr(ctx context.Context) error {
 	switch {
 	case m.life.Err() != nil:
 		return ErrStopped
-	case ctx.Err() != nil && context.Cause(ctx) != errTaskTime: //nolint:errorlint // it is that very value
+	case ctx.Err() != nil && !errors.Is(context.Cause(ctx), errTaskTime):
 		return ctx.Err()
 	}
 	return nil
 }
 
-var errTaskTime = fmt.Errorf("the task's time is over")
+var errTaskTime = errors.New("the task's time is over")
 
 // taskEnd says what an end means for a task: code that ends has not crashed.
 func taskEnd(ctx context.Context, e *Exit, t Task) *Exit {
@@ -59,7 +71,7 @@ func taskEnd(ctx context.Context, e *Exit, t Task) *Exit {
 	switch {
 	case end.Reason == Crashed && end.Signal == "":
 		end.Reason, end.Detail = Finished, ""
-	case (end.Reason == Draining || end.Reason == StartTimeout) && context.Cause(ctx) == errTaskTime: //nolint:errorlint // as above
+	case (end.Reason == Draining || end.Reason == StartTimeout) && errors.Is(context.Cause(ctx), errTaskTime):
 		end.Reason, end.Detail = TimeLimit, fmt.Sprintf("the code ran for longer than %v", t.Time)
 	}
 	return &end
