@@ -28,7 +28,7 @@ type ExecRequest struct {
 	Code    string   `json:"code"`
 	Args    []string `json:"args,omitempty"`    // sys.argv; absent: ["-c"]
 	Version int      `json:"version,omitempty"` // absent: the active one
-	Seconds float64  `json:"seconds,omitempty"` // that it may run for; absent: 60
+	Seconds float64  `json:"seconds,omitempty"` // that it may run for once it has started; absent: 60
 }
 
 // ExecEvent is one line of the answer: any number with Line, then one with Result or Error.

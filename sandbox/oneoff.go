@@ -11,7 +11,7 @@ import (
 type Task struct {
 	Code   string
 	Args   []string      // sys.argv; the first is what tracebacks call the code
-	Time   time.Duration // that it may run for, start included
+	Time   time.Duration // that the code may run for
 	Output func(Line)    // gets what it prints, from several goroutines; the code's writes wait for it
 }
 
@@ -27,52 +27,52 @@ func (m *Manager) Run(ctx context.Context, spec Spec, t Task) (*Exit, error) {
 	m.work.Add(1) // Stop waits for it
 	m.mu.Unlock()
 	defer m.work.Done()
-	ctx, cancel := context.WithTimeoutCause(ctx, t.Time, errTaskTime)
+	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(m.life, cancel)()
 	spec.task = &t
 	i, err := m.launch(ctx, spec, false)
-	if exit, failed := errors.AsType[*Exit](err); failed {
-		return taskEnd(ctx, exit, t), m.taskErr(ctx)
+	if m.life.Err() != nil && err != nil {
+		return nil, ErrStopped
 	}
-	if err != nil && m.taskErr(ctx) == nil && ctx.Err() != nil {
-		return taskEnd(ctx, &Exit{Reason: StartTimeout, API: spec.API, Version: spec.Version}, t), nil
+	if exit, failed := errors.AsType[*Exit](err); failed && ctx.Err() == nil {
+		return taskEnd(exit), nil
 	}
 	if err != nil {
-		return nil, err
+		return nil, errors.Join(ctx.Err(), err)
 	}
-	select {
-	case <-i.done:
-	case <-ctx.Done():
-		i.kill(&Exit{Reason: Draining, Detail: "it was given up"})
-	}
+	end := m.finish(ctx, i, t)
 	m.mu.Lock()
 	m.freeLocked()
 	m.mu.Unlock()
-	return taskEnd(ctx, i.Exit(), t), m.taskErr(ctx)
-}
-
-// taskErr is why a task was given up, unless its time was over.
-func (m *Manager) taskErr(ctx context.Context) error {
 	switch {
 	case m.life.Err() != nil:
-		return ErrStopped
-	case ctx.Err() != nil && !errors.Is(context.Cause(ctx), errTaskTime):
-		return ctx.Err()
+		return nil, ErrStopped
+	case ctx.Err() != nil:
+		return nil, ctx.Err()
 	}
-	return nil
+	return taskEnd(end), nil
 }
 
-var errTaskTime = errors.New("the task's time is over")
+// finish waits for the end of a task that has begun, and brings it about when its time is over or ctx ends.
+func (m *Manager) finish(ctx context.Context, i *Instance, t Task) *Exit {
+	timer := time.NewTimer(t.Time)
+	defer timer.Stop()
+	select {
+	case <-i.done:
+		return i.Exit()
+	case <-timer.C:
+		return i.kill(&Exit{Reason: TimeLimit, Detail: fmt.Sprintf("the code ran for longer than %v", t.Time)})
+	case <-ctx.Done():
+		return i.kill(&Exit{Reason: Draining, Detail: "it was given up"})
+	}
+}
 
 // taskEnd says what an end means for a task: code that ends has not crashed.
-func taskEnd(ctx context.Context, e *Exit, t Task) *Exit {
+func taskEnd(e *Exit) *Exit {
 	end := *e
-	switch {
-	case end.Reason == Crashed && end.Signal == "":
+	if end.Reason == Crashed && end.Signal == "" {
 		end.Reason, end.Detail = Finished, ""
-	case (end.Reason == Draining || end.Reason == StartTimeout) && errors.Is(context.Cause(ctx), errTaskTime):
-		end.Reason, end.Detail = TimeLimit, fmt.Sprintf("the code ran for longer than %v", t.Time)
 	}
 	return &end
 }

@@ -152,7 +152,7 @@ func tasksRun(t *testing.T, b *bench) {
 		"imports files":    {task: sandbox.Task{Code: "from shop.main import price; print(price())"}, change: func(s *sandbox.Spec) { s.Files, s.Entry = dir, "shop.main" }, reason: sandbox.Finished, prints: "42"},
 		"imports the text": {task: sandbox.Task{Code: "import main; print(main.answer)"}, change: func(s *sandbox.Spec) { s.Code = "answer = 6 * 7\n" }, reason: sandbox.Finished, prints: "42"},
 		"has variables":    {task: sandbox.Task{Code: "import os; print(os.environ['SECRET'])"}, change: func(s *sandbox.Spec) { s.Env = map[string]string{"SECRET": "mine"} }, reason: sandbox.Finished, prints: "mine"},
-		"takes too long":   {task: sandbox.Task{Code: "print('begun', flush=True)\nwhile True: pass", Time: 40 * time.Second}, reason: sandbox.TimeLimit, prints: "begun"},
+		"takes too long":   {task: sandbox.Task{Code: "print('begun', flush=True)\nwhile True: pass", Time: 20 * time.Second}, reason: sandbox.TimeLimit, prints: "begun"},
 		"eats memory":      {task: sandbox.Task{Code: "print('begun', flush=True)\nb = [bytes(1 << 20) for _ in range(10000)]\nx = bytearray(1 << 30)\nfor n in range(0, 1 << 30, 4096): x[n] = 1"}, reason: sandbox.OutOfMemory, prints: "begun"},
 		"kills itself":     {task: sandbox.Task{Code: "import os, signal; print('begun', flush=True); os.kill(os.getpid(), signal.SIGKILL)"}, reason: sandbox.Crashed, prints: "begun"},
 	} {
