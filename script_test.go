@@ -117,6 +117,7 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 	"request":  cmdRequest,
 	"until":    cmdUntil,
 	"field":    cmdField,
+	"header":   cmdHeader,
 	"follow":   cmdFollow,
 	"serve":    cmdServe,
 	"end":      cmdEnd,
@@ -202,6 +203,21 @@ func cmdField(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("there is no field %s", args[2])
 	}
 	ts.Setenv(args[0], fmt.Sprint(value))
+}
+
+// cmdHeader sets a variable from a field of the header that request printed: header ID stdout X-Request-Id.
+func cmdHeader(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 3 {
+		ts.Fatalf("usage: header VARIABLE FILE NAME")
+	}
+	for line := range strings.Lines(ts.ReadFile(args[1])) {
+		name, value, found := strings.Cut(strings.TrimSpace(line), ": ")
+		if found && strings.EqualFold(name, args[2]) {
+			ts.Setenv(args[0], value)
+			return
+		}
+	}
+	ts.Fatalf("there is no header field %s", args[2])
 }
 
 // cmdFollow follows an API's log until a text comes, interrupts it, and expects exit code 0: follow NAME TEXT COMMAND...,

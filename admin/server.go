@@ -43,13 +43,6 @@ type Deployer interface {
 	CheckOptions(o store.Options) error
 }
 
-// Logs is where the output of programs is read.
-type Logs interface {
-	Tail(apiID string, n int) ([]LogLine, error)
-	// Follow returns the same, and a channel with what comes after it, which closes when the log ends. Call close.
-	Follow(apiID string, n int) (tail []LogLine, lines <-chan LogLine, close func(), err error)
-}
-
 // Config is what a Server is told about the rest of the process.
 type Config struct {
 	URL   func(apiID string) string // an API's absolute address
@@ -63,6 +56,8 @@ type Config struct {
 	MayMap  func(host string) bool // whether an API may have a host name, in lower case; nil: none
 	// Addresses are an API's own addresses besides URL; nil: it has none.
 	Addresses func(store.API) []string
+	// Counts tells of an API's requests; nil: nobody counts them.
+	Counts func(apiID string) RequestCounts
 	// Changed is told of settings that were changed here, so that they act when the answer arrives; nil: nobody is.
 	Changed func(api store.API)
 }
@@ -149,6 +144,7 @@ func (s *Server) routes() map[string]handler {
 		"GET /api/v1/quotas":            s.listQuotas,
 		"GET /api/v1/server":            s.showServer,
 		"GET /api/v1/nodes":             s.listNodes,
+		"GET /api/v1/top":               s.showTop,
 		"GET /api/v1/openapi.json":      s.showDocument,
 	}
 }
