@@ -177,7 +177,7 @@ func perSecond(n, seconds float64) float64 {
 }
 
 func topRows(w io.Writer, all []busy) {
-	row(w, "NAME", "STATE", "VERSION", "REQ/S", "4XX/S", "ERR/S", "IN FLIGHT", "INSTANCES", "MEMORY", "CPU")
+	row(w, "NAME", "STATE", "VER", "REQ/S", "4XX/S", "ERR/S", "FLIGHT", "INST", "MEMORY", "CPU")
 	for _, b := range all {
 		row(w, b.Name, b.State, b.Version, fmt.Sprintf("%.1f", b.Requests), fmt.Sprintf("%.1f", b.ClientErrors), fmt.Sprintf("%.1f", b.ServerErrors),
 			b.InFlight, b.Instances, megabytes(b.MemoryBytes), fmt.Sprintf("%.2f", b.CPU))
