@@ -1,9 +1,11 @@
 package logs_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -137,4 +139,27 @@ func FuzzFilter(f *testing.F) {
 			t.Error("a line without a level has one")
 		}
 	})
+}
+
+// TestSearchesEnd gives up those whose caller has left, and leaves place for searches without a pattern beside those with one.
+func TestSearchesEnd(t *testing.T) {
+	b := logs.New(logs.Config{Dir: t.TempDir()})
+	defer b.Close()
+	for i := range 500 {
+		appendAll(t, b, fmt.Sprint(i))
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if lines, err := b.Read(ctx, api, logs.Filter{}, 1000); !errors.Is(err, context.Canceled) {
+		t.Errorf("%d lines for nobody, %v", len(lines), err)
+	}
+	var all sync.WaitGroup
+	for range 20 {
+		all.Go(func() {
+			if lines, err := b.Read(t.Context(), api, logs.Filter{}, 1000); err != nil || len(lines) != 500 {
+				t.Errorf("%d lines, %v", len(lines), err)
+			}
+		})
+	}
+	all.Wait()
 }

@@ -39,7 +39,8 @@ type Config struct {
 type Book struct {
 	cfg       Config
 	open      atomic.Int64  // files open
-	searching chan struct{} // holds one for each search
+	searching chan struct{} // holds one for each search without a pattern
+	matching  chan struct{} // holds one for each search with one
 	notices   notices
 	keeper    keeper
 
@@ -50,7 +51,7 @@ type Book struct {
 // New returns a Book. It does no I/O; the directory is made when the first line comes.
 func New(cfg Config) *Book {
 	cfg.Limits = cfg.Limits.or(DefaultLimits)
-	b := &Book{cfg: cfg, pages: map[string]*page{}, searching: make(chan struct{}, searches)}
+	b := &Book{cfg: cfg, pages: map[string]*page{}, searching: make(chan struct{}, searches), matching: make(chan struct{}, searches)}
 	b.notices.book, b.notices.seen = b, map[noticeKey]*notice{}
 	b.keeper = newKeeper(b)
 	return b

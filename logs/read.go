@@ -13,7 +13,7 @@ import (
 )
 
 const (
-	searches   = 4 // that go on at a time, over all APIs
+	searches   = 4 // that go on at a time, over all APIs, and as many with a pattern, which may take longer
 	searchTime = 15 * time.Second
 	looseness  = time.Minute // by which lines may be out of their order
 )
@@ -68,9 +68,13 @@ func (b *Book) Follow(ctx context.Context, api string, f Filter, n int) ([]Line,
 
 // search looks through a snapshot. Lines from before oldest are over their age.
 func (b *Book) search(ctx context.Context, s *snapshot, oldest time.Time, f Filter, n int) ([]Line, error) {
+	places := b.searching
+	if f.Pattern != nil {
+		places = b.matching
+	}
 	select {
-	case b.searching <- struct{}{}:
-		defer func() { <-b.searching }()
+	case places <- struct{}{}:
+		defer func() { <-places }()
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
@@ -84,7 +88,7 @@ func (b *Book) search(ctx context.Context, s *snapshot, oldest time.Time, f Filt
 		if len(lines) >= n {
 			return false
 		}
-		if seen++; seen%64 == 0 {
+		if seen++; seen%64 == 0 || f.Pattern != nil {
 			if broken = ctx.Err(); broken == nil && time.Since(began) > searchTime {
 				broken = ErrTooLong
 			}

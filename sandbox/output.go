@@ -77,9 +77,9 @@ func (k *keeper) line(text string, more bool) {
 		k.left += int64(len(text)) + 1
 		return
 	}
-	now := time.Now().UTC()
+	now := time.Now()
 	line := k.reader.read(text, more)
-	line.Time, line.Stream = now, k.stream
+	line.Time, line.Stream = now.UTC(), k.stream
 	k.output(line)
 	if k.budget.spend(max(len(text), leastCost), now); k.budget.tokens <= 0 {
 		k.leaving = true
