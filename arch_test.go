@@ -38,7 +38,7 @@ var rules = map[string]rule{
 	"metrics":     {[]string{"store", "sandbox"}, "it counts what it is told, and is told by whoever wires the parts"},
 	"handover":    {nil, "descriptors and a few words, whatever they are of"},
 	"backup":      {[]string{"store"}, "a file of rows, whatever they mean"},
-	"admin":       {[]string{"store", "deploy", "sandbox", "egress"}, "it is a door, and reaches the parts through its own interfaces"},
+	"admin":       {[]string{"store", "deploy", "sandbox", "egress", "logs"}, "it is a door, and reaches the parts through its own interfaces"},
 	"cli":         {[]string{"*"}, "it wires the parts together, and nobody else knows them all"},
 	"certificate": {nil, "certificates of names, whatever is served below them"},
 	"egress":      {nil, "it decides about names and addresses, whoever asks"},

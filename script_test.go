@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"syscall"
@@ -117,7 +118,9 @@ var commands = map[string]func(ts *testscript.TestScript, neg bool, args []strin
 	"request":  cmdRequest,
 	"until":    cmdUntil,
 	"field":    cmdField,
+	"header":   cmdHeader,
 	"follow":   cmdFollow,
+	"logged":   cmdLogged,
 	"serve":    cmdServe,
 	"end":      cmdEnd,
 	"asnobody": cmdAsNobody,
@@ -202,6 +205,44 @@ func cmdField(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("there is no field %s", args[2])
 	}
 	ts.Setenv(args[0], fmt.Sprint(value))
+}
+
+// cmdHeader sets a variable from a field of the header that request printed: header ID stdout X-Request-Id.
+func cmdHeader(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 3 {
+		ts.Fatalf("usage: header VARIABLE FILE NAME")
+	}
+	for line := range strings.Lines(ts.ReadFile(args[1])) {
+		name, value, found := strings.Cut(strings.TrimSpace(line), ": ")
+		if found && strings.EqualFold(name, args[2]) {
+			ts.Setenv(args[0], value)
+			return
+		}
+	}
+	ts.Fatalf("there is no header field %s", args[2])
+}
+
+// cmdLogged reads an API's log, again and again, until a line matches: logged EXPRESSION NAME [flags of logs]... A program's
+// lines may come after its answer.
+func cmdLogged(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: logged EXPRESSION NAME [FLAG]...")
+	}
+	wanted, err := regexp.Compile("(?m)" + args[0])
+	ts.Check(err)
+	var out []byte
+	for end := time.Now().Add(patience); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+		cmd := exec.Command("apibuilder", append([]string{"logs"}, args[1:]...)...)
+		cmd.Env = append(os.Environ(), "APIBUILDER_DATA_DIR="+ts.Getenv("APIBUILDER_DATA_DIR"))
+		out, err = cmd.Output()
+		ts.Check(err)
+		if wanted.Match(out) {
+			_, err = ts.Stdout().Write(out)
+			ts.Check(err)
+			return
+		}
+	}
+	ts.Fatalf("no line of the log matches %q:\n%s", args[0], out)
 }
 
 // cmdFollow follows an API's log until a text comes, interrupts it, and expects exit code 0: follow NAME TEXT COMMAND...,

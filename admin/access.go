@@ -43,6 +43,7 @@ var (
 		GET /api/v1/usage
 		GET /api/v1/usage/sums
 		GET /api/v1/server
+		GET /api/v1/top
 		GET /api/v1/openapi.json`)
 	authorMay = patterns(`
 		POST /api/v1/deploys

@@ -15,6 +15,7 @@ import (
 	"apibuilder/admin"
 	"apibuilder/deploy"
 	"apibuilder/egress"
+	"apibuilder/logs"
 	"apibuilder/sandbox"
 	"apibuilder/store"
 	"apibuilder/store/sqlite"
@@ -131,30 +132,16 @@ func (l *lifecycle) Instances(apiID string) []sandbox.InstanceInfo {
 	if !l.running[apiID] {
 		return nil
 	}
-	return []sandbox.InstanceInfo{{Version: 1, State: sandbox.Serving, InFlight: 3, MemoryBytes: 1 << 20, Started: time.Now()}}
-}
-
-// book is a fake of the logs.
-type book struct {
-	tail   []admin.LogLine
-	lines  chan admin.LogLine
-	closed chan struct{}
-}
-
-func (b *book) Tail(_ string, n int) ([]admin.LogLine, error) {
-	return b.tail[max(0, len(b.tail)-n):], nil
-}
-
-func (b *book) Follow(api string, n int) ([]admin.LogLine, <-chan admin.LogLine, func(), error) {
-	tail, err := b.Tail(api, n)
-	return tail, b.lines, func() { close(b.closed) }, err
+	return []sandbox.InstanceInfo{{
+		ID: "i1", Version: 1, State: sandbox.Serving, InFlight: 3, MemoryBytes: 1 << 20, CPUTime: 3 * time.Second / 2, Started: time.Now(),
+	}}
 }
 
 type fixture struct {
 	*admin.Server
 	store    store.Store
 	deployer *deployer
-	book     *book
+	book     *logs.Book
 	lives    *lifecycle
 	pythons  pythons
 	run      func(ctx context.Context, apiID string, version int, t sandbox.Task) (*sandbox.Exit, error)
@@ -191,12 +178,16 @@ func newFixture(t *testing.T) *fixture {
 	f := &fixture{
 		store: st, deployer: &deployer{store: st},
 		lives: &lifecycle{running: map[string]bool{}},
-		book:  &book{lines: make(chan admin.LogLine), closed: make(chan struct{})},
+		book:  logs.New(logs.Config{Dir: t.TempDir()}),
 	}
+	t.Cleanup(func() { f.book.Close() })
 	f.Server = admin.New(st, f.deployer, f.lives, f.book, admin.Config{
 		URL:  func(id string) string { return "http://host/run/" + id },
 		Info: func() admin.ServerInfo { return admin.ServerInfo{Version: "1"} },
 		Log:  zap.NewNop(),
+		Counts: func(string) admin.RequestCounts {
+			return admin.RequestCounts{Requests: 10, ClientErrors: 2, ServerErrors: 1}
+		},
 
 		Pythons: &f.pythons, Metrics: http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}),
 		Run: func(ctx context.Context, apiID string, version int, t sandbox.Task) (*sandbox.Exit, error) {

@@ -46,11 +46,7 @@ var operations = map[string]operation{
 	"DELETE /api/v1/keys/{key}":                   {summary: "End any key at once", answer: Key{}},
 	"POST /api/v1/keys/{key}/rotate":              {summary: "Give any key a new secret", body: KeyRotation{}, answer: Key{}},
 	"GET /api/v1/apis/{api}/logs": {
-		summary: "Read what an API's programs printed", answer: LogLine{}, stream: true,
-		query: []parameter{
-			{name: "tail", usage: "newest lines to begin with", kind: "integer", most: maxTail},
-			{name: "follow", usage: "go on with the lines that come", kind: "boolean"},
-		},
+		summary: "Read what an API's programs printed, and what happened to them", answer: LogLine{}, stream: true, query: logParameters,
 	},
 	"POST /api/v1/apis/{api}/sleep":    {summary: "End an API's program once its requests are answered; the next request starts it", answer: API{}},
 	"POST /api/v1/apis/{api}/wake":     {summary: "Start an API's program", answer: API{}},
@@ -111,6 +107,7 @@ var operations = map[string]operation{
 			{name: "limit", usage: "entries at most", kind: "integer", most: maxAudit},
 		},
 	},
+	"GET /api/v1/top":          {summary: "Show what the APIs do at the moment, on this server", answer: Top{}},
 	"GET /api/v1/nodes":        {summary: "List the servers that share the database", answer: []Node{}},
 	"GET /api/v1/server":       {summary: "Show the server", answer: ServerInfo{}},
 	"GET /api/v1/openapi.json": {summary: "This document", answer: map[string]any{}},

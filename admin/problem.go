@@ -27,6 +27,8 @@ var kinds = map[string]struct {
 	"method_not_allowed":  {http.StatusMethodNotAllowed, "The method is not allowed here"},
 	"conflict":            {http.StatusConflict, "It exists already"},
 	"too_large":           {http.StatusRequestEntityTooLarge, "The request is too large"},
+	"too_many":            {http.StatusTooManyRequests, "There are too many at a time"},
+	"search_too_long":     {http.StatusBadRequest, "The search takes too long"},
 	deploy.Canceled:       {http.StatusServiceUnavailable, "The deploy was given up"},
 	"draining":            {http.StatusServiceUnavailable, "The server is stopping"},
 	"no_room":             {http.StatusServiceUnavailable, "There is no room now"},

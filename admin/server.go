@@ -48,13 +48,6 @@ type Deployer interface {
 	CheckInstances(plan store.Plan, asked map[string]string) error
 }
 
-// Logs is where the output of programs is read.
-type Logs interface {
-	Tail(apiID string, n int) ([]LogLine, error)
-	// Follow returns the same, and a channel with what comes after it, which closes when the log ends. Call close.
-	Follow(apiID string, n int) (tail []LogLine, lines <-chan LogLine, close func(), err error)
-}
-
 // Config is what a Server is told about the rest of the process.
 type Config struct {
 	URL   func(apiID string) string // an API's absolute address
@@ -71,6 +64,8 @@ type Config struct {
 	// Run runs one-off code beside a version of an API and returns how it ended; an error where it did not, a *sandbox.Exit among
 	// them.
 	Run func(ctx context.Context, apiID string, version int, t sandbox.Task) (*sandbox.Exit, error)
+	// Counts tells of an API's requests; nil: nobody counts them.
+	Counts func(apiID string) RequestCounts
 	// Changed is told of settings that were changed here, so that they act when the answer arrives; nil: nobody is.
 	Changed func(api store.API)
 }
@@ -159,6 +154,7 @@ func (s *Server) routes() map[string]handler {
 		"GET /api/v1/quotas":            s.listQuotas,
 		"GET /api/v1/server":            s.showServer,
 		"GET /api/v1/nodes":             s.listNodes,
+		"GET /api/v1/top":               s.showTop,
 		"GET /api/v1/openapi.json":      s.showDocument,
 	}
 }

@@ -259,35 +259,6 @@ func TestDelete(t *testing.T) {
 	wantProblem(t, f.local(t, "GET", "/api/v1/apis/resize", ""), 404, "not_found")
 }
 
-func TestLogsFollow(t *testing.T) {
-	f := newFixture(t)
-	f.api(t, "resize")
-	f.book.tail = []admin.LogLine{{Text: "one"}, {Text: "two"}}
-	server := httptest.NewServer(f.Local())
-	defer server.Close()
-	response, err := server.Client().Get(server.URL + "/api/v1/apis/resize/logs?follow=true&tail=1")
-	if err != nil {
-		t.Fatal(err)
-	}
-	d := json.NewDecoder(response.Body)
-	next := func() string {
-		var l admin.LogLine
-		if err := d.Decode(&l); err != nil {
-			t.Fatal(err)
-		}
-		return l.Text
-	}
-	if got := next(); got != "two" {
-		t.Fatalf("first %q", got)
-	}
-	f.book.lines <- admin.LogLine{Text: "three"}
-	if got := next(); got != "three" {
-		t.Fatalf("then %q", got)
-	}
-	response.Body.Close()
-	<-f.book.closed
-}
-
 func TestUsageFlushesFirst(t *testing.T) {
 	f := newFixture(t)
 	api := f.api(t, "resize")

@@ -241,14 +241,6 @@ type TokenRequest struct {
 	ExpiresAt *time.Time `json:"expires_at,omitempty"`
 }
 
-// LogLine is one line of GET /api/v1/apis/{api}/logs. Text is untrusted.
-type LogLine struct {
-	Time    time.Time `json:"time"`
-	Version int       `json:"version"`
-	Stream  string    `json:"stream"`
-	Text    string    `json:"text"`
-}
-
 // ServerInfo is the answer of GET /api/v1/server.
 type ServerInfo struct {
 	Version     string    `json:"version"`

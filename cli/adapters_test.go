@@ -18,7 +18,7 @@ const testAPI = "api_aaaaaaaaaaaaaaaa"
 
 func TestWhatIsKeptOfAnAPIGoesWithIt(t *testing.T) {
 	dir := t.TempDir()
-	of := &server{book: logs.New(dir), metrics: metrics.New("", "")}
+	of := &server{book: logs.New(logs.Config{Dir: dir}), metrics: metrics.New("", "")}
 	of.metrics.Request(store.Usage{APIID: testAPI, Status: 200})
 	s := sandboxes{sandbox.NewManager(sandbox.ManagerConfig{}), of.forget}
 	if err := of.book.Append(testAPI, logs.Line{Time: time.Now(), Text: "x"}); err != nil {
@@ -34,25 +34,5 @@ func TestWhatIsKeptOfAnAPIGoesWithIt(t *testing.T) {
 	of.metrics.Handler().ServeHTTP(w, httptest.NewRequest("GET", "/metrics", nil))
 	if w.Code != 200 || strings.Contains(w.Body.String(), testAPI) {
 		t.Errorf("%d: its counts are still there", w.Code)
-	}
-}
-
-func TestFollowEndsItsGoroutine(t *testing.T) {
-	r := reader{logs.New(t.TempDir())}
-	_, lines, end, err := r.Follow(testAPI, 10)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, text := range []string{"a", "b"} {
-		if err := r.book.Append(testAPI, logs.Line{Time: time.Now(), Text: text}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if l := <-lines; l.Text != "a" {
-		t.Fatalf("%+v", l)
-	}
-	end() // returns although nobody reads b
-	if _, more := <-lines; more {
-		t.Fatal("a line after the end")
 	}
 }

@@ -101,7 +101,8 @@ func (a *app) root() *cli.Command {
 		Commands: []*cli.Command{
 			a.serveCommand(), a.deployCommand(), a.apisCommand(), a.versionsCommand(), a.rollbackCommand(),
 			a.trafficCommand(), a.promoteCommand(),
-			a.keysCommand(), a.logsCommand(), a.execCommand(), a.downloadCommand(), a.usageCommand(), a.envCommand(), a.pythonCommand(), a.plansCommand(), a.usersCommand(),
+			a.keysCommand(), a.logsCommand(), a.topCommand(), a.openCommand(), a.execCommand(), a.downloadCommand(),
+			a.usageCommand(), a.envCommand(), a.pythonCommand(), a.plansCommand(), a.usersCommand(),
 			a.tokensCommand(), a.nodesCommand(), a.auditCommand(), a.manCommand(), a.secretsCommand(), a.installCommand(), a.uninstallCommand(), a.sandboxCommand(), a.doctorCommand(), a.importCommand(), a.backupCommand(), a.restoreCommand(), a.versionCommand(),
 		},
 		Reader: a.stdin, Writer: a.stdout, ErrWriter: a.stderr,

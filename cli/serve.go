@@ -19,6 +19,7 @@ import (
 
 	"apibuilder/deploy"
 	"apibuilder/egress"
+	"apibuilder/logs"
 )
 
 // serveOptions are the settings of serve, read.
@@ -45,6 +46,7 @@ type serveOptions struct {
 	database        secret        // a PostgreSQL's URL; empty: SQLite in the data directory
 	secretsKey      string        // empty: in the data directory
 	usageRetention  time.Duration // 0: for ever
+	logs            logs.Limits   // of each API's log
 	nodeName        string
 	refuseUncounted bool // what no limit can be counted for, because the database is away
 }
@@ -122,7 +124,7 @@ func readServeOptions(s settings) (serveOptions, error) {
 		metricsListen: s.text("metrics-listen"),
 		noExample:     s.text("no-example") == "true", secretsKey: s.text("secrets-key"),
 	}
-	var errs [18]error
+	var errs [19]error
 	o.publicURL, errs[0] = parse(s, "public-url", parsePublicURL)
 	o.host, errs[1] = readHostOptions(s)
 	o.requests, errs[2] = readRequestOptions(s)
@@ -140,6 +142,7 @@ func readServeOptions(s settings) (serveOptions, error) {
 	o.nodeName, errs[15] = nodeName(s)
 	o.usageRetention, errs[16] = parse(s, "usage-retention", parseRetention)
 	o.refuseUncounted, errs[17] = parse(s, "limits-without-database", parseWithoutDatabase)
+	o.logs, errs[18] = readLogLimits(s)
 	for _, err := range errs {
 		if err != nil {
 			return o, err

@@ -100,7 +100,7 @@ func (s *server) background(name string, run func(context.Context)) {
 func (s *server) start(ctx context.Context) error {
 	s.startedAt, s.failed, s.succeeded = time.Now().UTC(), make(chan error, 8), make(chan struct{})
 	for _, step := range []func(context.Context) error{
-		s.openData, s.openActivated, s.openListeners, s.openMetrics, s.closeSpare, s.openStore, s.openNode, s.openHost, s.openSandboxes,
+		s.openData, s.openActivated, s.openListeners, s.openMetrics, s.closeSpare, s.openStore, s.followBook, s.openNode, s.openHost, s.openSandboxes,
 		s.openFollower, s.openUsage, s.freezePredecessor, s.recover, s.openCleaning, s.openLeft, s.openLimits, s.openDoors,
 		s.leavePredecessor, s.openSuccessor,
 	} {
@@ -123,8 +123,7 @@ func (s *server) openData(ctx context.Context) (err error) {
 		return err
 	}
 	s.onStop("data directory", func(context.Context) error { return s.data.close() })
-	s.book = logs.New(s.data.join("logs"))
-	s.onStop("logs", func(context.Context) error { return s.book.Close() })
+	s.openBook()
 	return nil
 }
 
@@ -199,11 +198,13 @@ func (s *server) openSandboxes(ctx context.Context) error {
 		Transport:     func(dial sandbox.Dialer) sandbox.Transport { return gateway.NewTransport(dial) },
 		OnOutput:      s.keepOutput,
 		OnExit:        s.keepExit,
+		OnEvent:       s.tellSandbox,
 		Log:           s.log.Named("sandbox"),
 	})
 	s.deployer = deploy.New(s.store, s.host.builder, sandboxes{s.manager, s.forget}, s.options.limits)
 	s.deployer.SetShelf(s.data.shelf())
 	s.deployer.Observe(s.countDeploy)
+	s.deployer.Tell(s.tellDeploy)
 	s.deployer.SetNode(s.node.ID)
 	if err := s.manager.Start(ctx); err != nil {
 		return err
@@ -255,6 +256,7 @@ func (s *server) openDoors(ctx context.Context) error {
 		Node:           s.options.nodeName,
 		Ready:          s.checkReady,
 		Note:           s.note,
+		Tell:           s.tellGateway,
 		Log:            s.log.Named("gateway"),
 	}, s.store, lender{s.manager}, s.limiter, s.metrics.Journal(s.journal))
 	s.serveGateway(g)
@@ -373,26 +375,19 @@ func (s *server) info() admin.ServerInfo {
 	}
 }
 
-func (s *server) keepOutput(api string, version int, line sandbox.Line) {
-	err := s.book.Append(api, logs.Line{Time: line.Time, Version: version, Stream: line.Stream, Text: line.Text})
-	if err != nil {
-		s.log.Error("a line of output is lost", zap.String("api", api), zap.Error(err))
-	}
-}
-
 // forget drops what this server keeps of an API that was deleted: what its programs printed, and its counts.
 func (s *server) forget(apiID string) error {
 	s.metrics.Forget(apiID)
 	return s.book.Remove(apiID)
 }
 
-// keepExit records how a sandbox ended, unless we ended it. In the log it stands behind what the program printed last.
+// keepExit records how a sandbox ended, unless we ended it.
 func (s *server) keepExit(e sandbox.Exit) {
 	s.metrics.Exit(e)
 	if e.Reason == sandbox.Draining {
 		return
 	}
-	s.keepOutput(e.API, e.Version, sandbox.Line{Time: e.At, Stream: "sandbox", Text: "the program ended: " + e.Error()})
+	s.tellExit(e)
 	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
 	defer cancel()
 	err := s.store.AddExit(ctx, store.Exit{

@@ -55,6 +55,7 @@ type Deployer struct {
 	turns     turns
 	known     known
 	observe   func(Result, error)
+	tell      func(Event)
 }
 
 // New returns a Deployer that grants limits by policy.
@@ -134,12 +135,14 @@ func (d *Deployer) carryOut(ctx context.Context, r Request) (Result, error) {
 		version, err = d.store.AddVersion(ctx, version)
 	}
 	if err == nil {
+		d.say(api.ID, version.Number, EventDeploying, "version %d is deployed", version.Number)
 		var result Result
 		if result, err = d.bring(ctx, api, version, created, r, limits); err == nil {
 			return result, nil
 		}
 	}
 	err = d.explain(ctx, err, limits)
+	d.sayFailed(version, err)
 	return Result{}, errors.Join(err, d.undo(ctx, api, version, created, err))
 }
 
@@ -218,6 +221,7 @@ func (d *Deployer) bring(
 	if err != nil {
 		return Result{}, fmt.Errorf("build the environment: %w", err)
 	}
+	d.sayBuilt(v, environment, time.Since(begin), false)
 	r.noteLazyImports(environment)
 	result := Result{
 		API: api, Version: v.Number, Created: created, BuildTime: time.Since(begin),
@@ -254,6 +258,7 @@ func (d *Deployer) bring(
 		return result, nil
 	}
 	r.progress("version %d answers", v.Number)
+	d.say(api.ID, v.Number, EventDeployed, "version %d serves: it started in %v", v.Number, result.StartTime.Round(time.Millisecond))
 	if split := api.Split(); split != nil {
 		r.progress("the split %s has ended: all requests go to version %d", store.SharesText(split), v.Number)
 	}

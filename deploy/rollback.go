@@ -39,6 +39,7 @@ func (d *Deployer) Rollback(ctx context.Context, idOrName string, number int) (s
 	if err != nil && !errors.Is(err, sandbox.ErrStopped) {
 		return store.API{}, d.explain(ctx, fmt.Errorf("start version %d: %w", version.Number, err), version.Limits)
 	}
+	d.sayTraffic(api.ID, []store.Share{{Version: version.Number, Weight: 1}})
 	return d.store.API(ctx, api.ID)
 }
 

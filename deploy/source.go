@@ -88,10 +88,12 @@ func (d *Deployer) environment(ctx context.Context, v store.Version) (pythonenv.
 	if environment, ok := d.builder.Lookup(v.Environment); ok {
 		return environment, nil
 	}
+	begin := time.Now()
 	environment, err := d.builder.Ensure(ctx, pythonenv.Request{
 		Requirements: v.Requirements, Python: v.Python, Lock: v.Lock,
 	})
 	if build, ok := errors.AsType[*pythonenv.BuildError](err); ok {
+		d.say(v.APIID, v.Number, EventNotBuilt, "the environment of version %d was gone, and cannot be built again: %s", v.Number, build.Message)
 		return environment, &sandbox.Exit{
 			Reason: sandbox.SandboxFailed, API: v.APIID, Version: v.Number, Detail: build.Message + "\n" + build.Output,
 		}
@@ -99,6 +101,7 @@ func (d *Deployer) environment(ctx context.Context, v store.Version) (pythonenv.
 	if err != nil {
 		return environment, fmt.Errorf("build the environment of %s version %d again: %w", v.APIID, v.Number, err)
 	}
+	d.sayBuilt(v, environment, time.Since(begin), true)
 	v.Environment, v.Lock, v.State = environment.Key, environment.Lock, "" // whatever it is by now
 	return environment, d.store.UpdateVersion(ctx, v)
 }

@@ -126,6 +126,7 @@ func (d *Deployer) shift(
 	if err != nil && !errors.Is(err, sandbox.ErrStopped) {
 		return store.API{}, d.explain(ctx, fmt.Errorf("move the traffic of %s: %w", api.Name, err), store.Limits{})
 	}
+	d.sayTraffic(api.ID, shares)
 	return d.store.API(ctx, api.ID)
 }
 

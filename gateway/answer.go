@@ -142,6 +142,7 @@ func (a *answer) record() {
 	if err := a.gateway.journal.Record(*u); err != nil {
 		a.gateway.log.Error("usage record lost", zap.Error(err), zap.Any("record", *u))
 	}
+	a.tell()
 }
 
 // finish ends the answer; it is deferred around the handler.

@@ -62,6 +62,8 @@ type Config struct {
 	Quotas Quotas
 	// Node names this server in usage records.
 	Node string
+	// Tell hears of every Event, from the requests' goroutines, as fast as they come: it must be quick. nil: nobody does.
+	Tell func(Event)
 	// Log receives one line for each request: at level info when the answer is a server error, at debug otherwise. No
 	// query, header field or body is in it. Default: none.
 	Log *zap.Logger

@@ -1,18 +1,17 @@
-// Package logs keeps what the programs print: for each API the newest few megabytes, in two files of JSON lines that take
-// turns. Whoever follows an API gets every line that is appended after the ones that were there.
+// Package logs keeps what the programs print and what happens to them: for each API the newest few megabytes, in two files of
+// JSON lines that take turns. Whoever follows an API gets every line that is appended after the ones that were there.
 //
 // What is kept is untrusted text. Each line is bounded and is valid UTF-8, but may hold anything that a terminal obeys.
 package logs
 
 import (
-	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -20,30 +19,43 @@ import (
 )
 
 const (
-	fileBytes = 4 << 20  // of each of an API's two files
 	textBytes = 16 << 10 // of one line's text
 	openFiles = 256      // kept open between lines, over all APIs; others are opened for each line
+
+	suffix = ".jsonl"
+	older  = ".1" // of the file whose turn is over
 )
 
-// Line is one line of an API's output.
-type Line struct {
-	Time    time.Time `json:"time"`
-	Version int       `json:"version"`
-	Stream  string    `json:"stream"` // stdout, stderr, or sandbox for what is said about it
-	Text    string    `json:"text"`
+// Config is how a Book behaves.
+type Config struct {
+	Dir string // nobody else writes to it
+	// Limits hold for every API; a zero field means DefaultLimits'.
+	Limits Limits
+	// Of returns an API's own limits, of which those count that are tighter; nil: none has any. It must honour its context.
+	Of func(ctx context.Context, api string) (Limits, error)
 }
 
-// Book holds the logs of all APIs below one directory, which nobody else writes to. It may be used concurrently. Close it.
+// Book holds the logs of all APIs. It may be used concurrently. Close it, and whatever is used of it is not used after that.
 type Book struct {
-	dir string
+	cfg       Config
+	open      atomic.Int64  // files open
+	searching chan struct{} // holds one for each search without a pattern
+	matching  chan struct{} // holds one for each search with one
+	notices   notices
+	keeper    keeper
 
-	open  atomic.Int64 // files open
 	mu    sync.Mutex
 	pages map[string]*page
 }
 
-// New returns the Book of dir. It does no I/O; the directory is made when the first line comes.
-func New(dir string) *Book { return &Book{dir: dir, pages: map[string]*page{}} }
+// New returns a Book. It does no I/O; the directory is made when the first line comes.
+func New(cfg Config) *Book {
+	cfg.Limits = cfg.Limits.or(DefaultLimits)
+	b := &Book{cfg: cfg, pages: map[string]*page{}, searching: make(chan struct{}, searches), matching: make(chan struct{}, searches)}
+	b.notices.book, b.notices.seen = b, map[noticeKey]*notice{}
+	b.keeper = newKeeper(b)
+	return b
+}
 
 // page is one API's log. Its lock may be taken inside the Book's, never around it.
 type page struct {
@@ -51,8 +63,10 @@ type page struct {
 	open *atomic.Int64
 
 	mu        sync.Mutex
+	limits    Limits
 	file      *os.File // nil: not open
 	size      int64
+	began     time.Time // when its first line was written
 	followers map[*Follower]struct{}
 }
 
@@ -74,34 +88,6 @@ func (b *Book) Append(api string, l Line) error {
 	return p.append(append(raw, '\n'), l)
 }
 
-// Tail returns the newest lines, at most n, oldest first; none for an API that printed nothing.
-func (b *Book) Tail(api string, n int) ([]Line, error) {
-	p, err := b.page(api)
-	if err != nil {
-		return nil, err
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.tailLocked(n)
-}
-
-// Follow returns the newest lines as Tail does, and a Follower that gets every line appended after them. Close it.
-func (b *Book) Follow(api string, n int) ([]Line, *Follower, error) {
-	p, err := b.page(api)
-	if err != nil {
-		return nil, nil, err
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	lines, err := p.tailLocked(n)
-	if err != nil {
-		return nil, nil, err
-	}
-	f := &Follower{page: p, lines: make(chan Line, followerLines)}
-	p.followers[f] = struct{}{}
-	return lines, f, nil
-}
-
 // Remove deletes an API's log and ends its followers.
 func (b *Book) Remove(api string) error {
 	p, err := b.page(api)
@@ -111,13 +97,12 @@ func (b *Book) Remove(api string) error {
 	b.mu.Lock()
 	delete(b.pages, api)
 	b.mu.Unlock()
+	b.notices.forget(api)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	errs := []error{p.closeLocked()}
-	for f := range p.followers {
-		p.dropLocked(f)
-	}
-	for _, path := range []string{p.path, p.path + ".1"} {
+	p.dismissLocked()
+	for _, path := range []string{p.path, p.path + older} {
 		if err := os.Remove(path); !errors.Is(err, fs.ErrNotExist) {
 			errs = append(errs, err)
 		}
@@ -128,17 +113,17 @@ func (b *Book) Remove(api string) error {
 	return nil
 }
 
-// Close closes the files and ends all followers. The Book is not used after it.
+// Close stops the Book, closes the files and ends all followers.
 func (b *Book) Close() error {
+	b.Stop()
+	b.notices.flush(time.Now(), true)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	var errs []error
 	for _, p := range b.pages {
 		p.mu.Lock()
 		errs = append(errs, p.closeLocked())
-		for f := range p.followers {
-			p.dropLocked(f)
-		}
+		p.dismissLocked()
 		p.mu.Unlock()
 	}
 	return errors.Join(errs...)
@@ -154,8 +139,11 @@ func (b *Book) page(api string) (*page, error) {
 	if p := b.pages[api]; p != nil {
 		return p, nil
 	}
-	p := &page{path: filepath.Join(b.dir, api+".jsonl"), open: &b.open, followers: map[*Follower]struct{}{}}
+	p := &page{
+		path: filepath.Join(b.cfg.Dir, api+suffix), open: &b.open, limits: b.cfg.Limits, followers: map[*Follower]struct{}{},
+	}
 	b.pages[api] = p
+	b.keeper.ask(api)
 	return p, nil
 }
 
@@ -175,7 +163,7 @@ func (p *page) writeLocked(raw []byte) error {
 			return fmt.Errorf("open the log %s: %w", filepath.Base(p.path), err)
 		}
 	}
-	if p.size+int64(len(raw)) > fileBytes {
+	if p.size > 0 && (p.size+int64(len(raw)) > p.limits.fileSize() || time.Since(p.began) > p.limits.Age) {
 		if err := p.turnLocked(); err != nil {
 			return fmt.Errorf("turn the log %s: %w", filepath.Base(p.path), err)
 		}
@@ -192,7 +180,7 @@ func (p *page) openLocked() error {
 	if err := os.MkdirAll(filepath.Dir(p.path), 0o700); err != nil {
 		return err
 	}
-	file, err := os.OpenFile(p.path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	file, err := os.OpenFile(p.path, os.O_APPEND|os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return err
 	}
@@ -203,16 +191,32 @@ func (p *page) openLocked() error {
 	}
 	p.file, p.size = file, info.Size()
 	p.open.Add(1)
+	if p.began.IsZero() || p.size == 0 {
+		p.began = beginning(file, info)
+	}
 	return nil
+}
+
+// beginning is when the first line of a file was written, as far as it can be told.
+func beginning(file *os.File, info fs.FileInfo) time.Time {
+	if info.Size() == 0 {
+		return time.Now()
+	}
+	var first Line
+	if json.NewDecoder(file).Decode(&first) == nil && !first.Time.IsZero() {
+		return first.Time
+	}
+	return info.ModTime()
 }
 
 func (p *page) turnLocked() error {
 	if err := p.closeLocked(); err != nil {
 		return err
 	}
-	if err := os.Rename(p.path, p.path+".1"); err != nil {
+	if err := os.Rename(p.path, p.path+older); err != nil {
 		return err
 	}
+	p.began = time.Time{}
 	return p.openLocked()
 }
 
@@ -226,23 +230,10 @@ func (p *page) closeLocked() error {
 	return err
 }
 
-// tailLocked skips what is no whole line: a killed server may have left half of one.
-func (p *page) tailLocked(n int) ([]Line, error) {
-	var raw [][]byte
-	for _, path := range []string{p.path + ".1", p.path} {
-		content, err := os.ReadFile(path)
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return nil, fmt.Errorf("read the log: %w", err)
-		}
-		raw = append(raw, bytes.Split(content, []byte{'\n'})...)
+// dismissLocked ends the followers.
+func (p *page) dismissLocked() {
+	for f := range p.followers {
+		delete(p.followers, f)
+		f.end()
 	}
-	var lines []Line
-	for i := len(raw) - 1; i >= 0 && len(lines) < n; i-- {
-		var l Line
-		if json.Unmarshal(raw[i], &l) == nil {
-			lines = append(lines, l)
-		}
-	}
-	slices.Reverse(lines)
-	return lines, nil
 }

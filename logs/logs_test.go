@@ -34,29 +34,29 @@ func texts(lines []logs.Line) string {
 	return strings.Join(all, " ")
 }
 
-func TestTailIsTheNewestOldestFirst(t *testing.T) {
+func TestReadIsTheNewestOldestFirst(t *testing.T) {
 	dir := t.TempDir()
-	b := logs.New(dir)
+	b := logs.New(logs.Config{Dir: dir})
 	appendAll(t, b, "a", "b", "c")
-	lines, err := b.Tail(api, 2)
+	lines, err := b.Read(t.Context(), api, logs.Filter{}, 2)
 	if err != nil || texts(lines) != "b c" {
 		t.Fatalf("%q, %v", texts(lines), err)
 	}
 	b.Close()
-	b = logs.New(dir) // as after a restart
+	b = logs.New(logs.Config{Dir: dir}) // as after a restart
 	defer b.Close()
 	appendAll(t, b, "d")
-	if lines, _ := b.Tail(api, 10); texts(lines) != "a b c d" {
+	if lines, _ := b.Read(t.Context(), api, logs.Filter{}, 10); texts(lines) != "a b c d" {
 		t.Fatalf("%q", texts(lines))
 	}
-	if lines, err := b.Tail("api_other", 10); len(lines) > 0 || err != nil {
+	if lines, err := b.Read(t.Context(), "api_other", logs.Filter{}, 10); len(lines) > 0 || err != nil {
 		t.Fatalf("%v, %v", lines, err)
 	}
 }
 
 func TestAFloodStaysInBounds(t *testing.T) {
 	dir := t.TempDir()
-	b := logs.New(dir)
+	b := logs.New(logs.Config{Dir: dir})
 	defer b.Close()
 	long := strings.Repeat("x", 1<<20)
 	for i := range 2000 {
@@ -71,7 +71,7 @@ func TestAFloodStaysInBounds(t *testing.T) {
 			t.Errorf("%s has %d bytes, mode %v", e.Name(), info.Size(), info.Mode())
 		}
 	}
-	lines, err := b.Tail(api, 300)
+	lines, err := b.Read(t.Context(), api, logs.Filter{}, 300)
 	if err != nil || len(lines) != 300 || !strings.HasPrefix(lines[299].Text, "1999x") {
 		t.Fatalf("%d lines, %v", len(lines), err)
 	}
@@ -82,7 +82,7 @@ func TestAFloodStaysInBounds(t *testing.T) {
 
 func TestStrangeTextAndTornLines(t *testing.T) {
 	dir := t.TempDir()
-	b := logs.New(dir)
+	b := logs.New(logs.Config{Dir: dir})
 	defer b.Close()
 	appendAll(t, b, "a\x00\xff\x1b[31m\n\"b")
 	file, err := os.OpenFile(filepath.Join(dir, api+".jsonl"), os.O_APPEND|os.O_WRONLY, 0)
@@ -94,85 +94,17 @@ func TestStrangeTextAndTornLines(t *testing.T) {
 	}
 	file.Close()
 	appendAll(t, b, "after")
-	lines, err := b.Tail(api, 10)
+	lines, err := b.Read(t.Context(), api, logs.Filter{}, 10)
 	if err != nil || len(lines) != 2 || lines[0].Text != "a\x00\uFFFD\x1b[31m\n\"b" || lines[1].Text != "after" {
 		t.Fatalf("%+v, %v", lines, err)
 	}
 }
 
 func TestPathsAreNoIDs(t *testing.T) {
-	b := logs.New(t.TempDir())
+	b := logs.New(logs.Config{Dir: t.TempDir()})
 	for _, id := range []string{"", ".", "..", "../x", "a/b", "/etc/passwd"} {
 		if err := b.Append(id, line("x")); err == nil {
 			t.Errorf("%q is taken for an id", id)
 		}
-	}
-}
-
-func TestFollowLosesAndDoublesNothing(t *testing.T) {
-	b := logs.New(t.TempDir())
-	appendAll(t, b, "a")
-	tail, f, err := b.Follow(api, 10)
-	if err != nil || texts(tail) != "a" {
-		t.Fatalf("%q, %v", texts(tail), err)
-	}
-	appendAll(t, b, "b", "c")
-	if l := <-f.Lines(); l.Text != "b" {
-		t.Fatalf("%q", l.Text)
-	}
-	if l := <-f.Lines(); l.Text != "c" {
-		t.Fatalf("%q", l.Text)
-	}
-	f.Close()
-	f.Close()
-	if _, more := <-f.Lines(); more {
-		t.Fatal("a line after the end")
-	}
-	appendAll(t, b, "d")
-}
-
-func TestASlowFollowerIsToldWhatItMissed(t *testing.T) {
-	b := logs.New(t.TempDir())
-	defer b.Close()
-	_, f, err := b.Follow(api, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for range 1024 + 7 {
-		appendAll(t, b, "x")
-	}
-	<-f.Lines()
-	<-f.Lines()
-	appendAll(t, b, "last")
-	var got []string
-	for range 1024 {
-		got = append(got, (<-f.Lines()).Text)
-	}
-	if end := got[len(got)-2:]; end[0] != "7 lines are left out here" || end[1] != "last" {
-		t.Fatalf("%q", end)
-	}
-}
-
-func TestRemoveAndCloseEndFollowers(t *testing.T) {
-	dir := t.TempDir()
-	b := logs.New(dir)
-	appendAll(t, b, "a")
-	_, f, _ := b.Follow(api, 0)
-	if err := b.Remove(api); err != nil {
-		t.Fatal(err)
-	}
-	if _, more := <-f.Lines(); more {
-		t.Fatal("a line after the end")
-	}
-	if entries, _ := os.ReadDir(dir); len(entries) > 0 {
-		t.Fatalf("left behind: %v", entries)
-	}
-	if err := b.Remove(api); err != nil {
-		t.Fatal(err)
-	}
-	_, f, _ = b.Follow(api, 0)
-	b.Close()
-	if _, more := <-f.Lines(); more {
-		t.Fatal("a line after the end")
 	}
 }

@@ -199,10 +199,15 @@ func (m *Manager) make(f *fleet, optional bool) (*Instance, error) {
 
 // launch takes a place and starts an instance there.
 func (m *Manager) launch(ctx context.Context, spec Spec, optional bool) (*Instance, error) {
+	asked := time.Now()
 	if err := m.reserve(ctx, optional); err != nil {
 		return nil, err
 	}
 	i, err := m.launcher.launch(ctx, spec)
+	if err == nil {
+		i.startup.Asked = asked
+		m.noteStart(i)
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.room.making--

@@ -25,7 +25,9 @@ func (l *launcher) equip(i *Instance, p place) {
 		return
 	}
 	i.guard = l.gate.Guard()
-	i.tell = func(text string) { l.printed(i, Line{Time: time.Now().UTC(), Stream: "sandbox", Text: text}) }
+	i.tell = func(text string) {
+		l.printed(i, Line{Time: time.Now().UTC(), Stream: "egress", Level: LevelWarning, Event: "egress", Text: text})
+	}
 }
 
 func (i *Instance) disconnect() {

@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"context"
+	"fmt"
 	"time"
 )
 
@@ -20,7 +21,10 @@ func (m *Manager) Sleep(api string) bool {
 	slept := false
 	s.asleep = true
 	for _, f := range s.fleets {
-		slept = m.clearLocked(f) || slept
+		if m.clearLocked(f) {
+			slept = true
+			m.noteLocked(api, f.version, EventSleeping, "put to sleep by hand: the next request starts it")
+		}
 	}
 	return slept
 }
@@ -132,6 +136,7 @@ func (m *Manager) retireIdleLocked(f *fleet, now time.Time) {
 	least, _ := f.boundsLocked()
 	for at := len(f.instances) - 1; at >= 0 && len(f.instances) > least; at-- {
 		if i := f.instances[at]; i.idleSince(now) >= m.cfg.IdleTimeout {
+			m.noteLocked(f.slot.api, f.version, EventSleeping, fmt.Sprintf("falls asleep: nobody has called for %v", m.cfg.IdleTimeout))
 			m.drainLocked(f, i)
 		}
 	}

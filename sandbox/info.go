@@ -19,11 +19,13 @@ const (
 
 // InstanceInfo describes one instance of an API.
 type InstanceInfo struct {
+	ID          string // no two instances have had the same; empty while it starts
 	Version     int
 	State       InstanceState
-	InFlight    int       // requests
-	MemoryBytes int64     // 0 when it is not known
-	Started     time.Time // zero while it starts
+	InFlight    int           // requests
+	MemoryBytes int64         // 0 when it is not known
+	CPUTime     time.Duration // since its start; 0 when it is not known
+	Started     time.Time     // zero while it starts
 }
 
 // Instances describes what exists of an API, by version and age, those that start last.
@@ -34,7 +36,7 @@ func (m *Manager) Instances(api string) []InstanceInfo {
 			continue
 		}
 		if stats, err := i.Stats(); err == nil { // else it has just ended
-			infos[at].MemoryBytes = stats.MemoryBytes
+			infos[at].MemoryBytes, infos[at].CPUTime = stats.MemoryBytes, stats.CPUTime
 		}
 	}
 	slices.SortStableFunc(infos, func(a, b InstanceInfo) int {
@@ -57,7 +59,7 @@ func (m *Manager) listInstances(api string) (infos []InstanceInfo, instances []*
 	add := func(state InstanceState, list ...*Instance) {
 		for _, i := range list {
 			infos = append(infos, InstanceInfo{
-				Version: i.Version(), State: state, InFlight: int(i.inflight.Load()), Started: i.started,
+				ID: i.id, Version: i.Version(), State: state, InFlight: int(i.inflight.Load()), Started: i.started,
 			})
 			instances = append(instances, i)
 		}

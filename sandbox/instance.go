@@ -16,6 +16,7 @@ import (
 
 // Instance is one sandbox with a program in it. Its methods may be called concurrently.
 type Instance struct {
+	id        string
 	spec      Spec
 	sandbox   Sandbox
 	control   net.Conn // closed once the program serves
@@ -24,6 +25,7 @@ type Instance struct {
 	routes    []Route
 	startTime time.Duration
 	started   time.Time
+	startup   Startup // before it serves: of the goroutine that starts it
 
 	inflight atomic.Int64
 	idleC    chan struct{} // receives when inflight falls to zero

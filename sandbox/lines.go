@@ -2,42 +2,16 @@ package sandbox
 
 import (
 	"bytes"
-	"io"
 	"strings"
-	"time"
 	"unicode/utf8"
 )
 
 // MaxLine is the most bytes of one line that are kept together; a longer line is cut into several.
 const MaxLine = 8 << 10
 
-// Output beyond this rate is not read until its time has come, so a program that floods its log waits for itself and
-// costs the host nothing.
-const (
-	outputBytesPerSecond = 1 << 20
-	outputBurst          = 4 << 20
-)
-
-// ReadLines reads r to its end and passes on its lines, each with the time at which it was complete. Bytes that are not
-// UTF-8 are replaced. r is hostile: memory is bounded by MaxLine, the rate by a budget.
-func ReadLines(r io.Reader, stream string, output func(Line)) {
-	s := splitter{emit: func(text string) { output(Line{Time: time.Now().UTC(), Stream: stream, Text: text}) }}
-	budget := budget{tokens: outputBurst, last: time.Now()}
-	buf := make([]byte, 32<<10)
-	for {
-		n, err := r.Read(buf)
-		s.write(buf[:n])
-		if err != nil {
-			s.flush()
-			return
-		}
-		budget.wait(n)
-	}
-}
-
 // splitter cuts a stream of bytes into lines of at most MaxLine bytes.
 type splitter struct {
-	emit    func(string)
+	emit    func(text string, more bool) // more: the line was cut, and goes on in the next
 	pending []byte
 }
 
@@ -58,7 +32,7 @@ func (s *splitter) write(p []byte) {
 		p = p[len(part):]
 		if end >= 0 {
 			p = p[1:]
-			s.line(len(s.pending))
+			s.line(len(s.pending), false)
 		}
 	}
 }
@@ -74,34 +48,26 @@ func (s *splitter) cut() {
 			break
 		}
 	}
-	s.line(len(s.pending) - keep)
+	s.line(len(s.pending)-keep, true)
 }
 
-func (s *splitter) line(n int) {
+func (s *splitter) line(n int, more bool) {
 	text := strings.ToValidUTF8(strings.TrimSuffix(string(s.pending[:n]), "\r"), "\uFFFD")
 	s.pending = append(s.pending[:0], s.pending[n:]...)
-	s.emit(text)
+	s.emit(text, more)
 }
 
 func (s *splitter) flush() {
 	if len(s.pending) > 0 {
-		s.line(len(s.pending))
+		s.line(len(s.pending), false)
 	}
 }
 
-// budget is a token bucket that makes its caller wait.
-type budget struct {
-	tokens float64
-	last   time.Time
-}
-
-func (b *budget) wait(n int) {
-	now := time.Now()
-	b.tokens = min(outputBurst, b.tokens+now.Sub(b.last).Seconds()*outputBytesPerSecond) - float64(n)
-	b.last = now
-	if b.tokens < 0 {
-		time.Sleep(time.Duration(-b.tokens / outputBytesPerSecond * float64(time.Second)))
-	}
+// drop forgets what is pending and returns how many bytes it was.
+func (s *splitter) drop() int {
+	n := len(s.pending)
+	s.pending = s.pending[:0]
+	return n
 }
 
 // tail keeps the last lines of a program's output within a number of bytes.

@@ -8,7 +8,7 @@ import (
 
 func split(chunks ...string) []string {
 	var lines []string
-	s := splitter{emit: func(text string) { lines = append(lines, text) }}
+	s := splitter{emit: func(text string, _ bool) { lines = append(lines, text) }}
 	for _, c := range chunks {
 		s.write([]byte(c))
 	}
@@ -47,7 +47,7 @@ func FuzzSplitter(f *testing.F) {
 			step = 1
 		}
 		var whole []string
-		s := splitter{emit: func(text string) { whole = append(whole, text) }}
+		s := splitter{emit: func(text string, _ bool) { whole = append(whole, text) }}
 		for rest := data; len(rest) > 0; {
 			n := min(step, len(rest))
 			s.write(rest[:n])

@@ -61,6 +61,7 @@ type ManagerConfig struct {
 	Transport     func(Dialer) Transport                   // how requests go to a program; default a plain http.Transport
 	OnOutput      func(api string, version int, line Line) // must not block for long
 	OnExit        func(Exit)                               // called once for every sandbox that ended or could not be made
+	OnEvent       func(Event)                              // must not block for long; nil: nobody is told
 	Log           *zap.Logger
 }
 

@@ -160,6 +160,7 @@ func (m *Manager) giveUpLocked() bool {
 	if i == nil {
 		return false
 	}
+	m.noteLocked(f.slot.api, f.version, EventSleeping, "put to sleep to make room for others: the next request starts it")
 	m.drainForLocked(f, i, true)
 	return true
 }

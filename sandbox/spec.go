@@ -85,6 +85,11 @@ type Stats struct {
 // Line is one line that a program printed.
 type Line struct {
 	Time   time.Time `json:"time"`
-	Stream string    `json:"stream"` // stdout or stderr, or sandbox for what the platform says
+	Stream string    `json:"stream"` // stdout or stderr, or for what the platform says sandbox or egress
 	Text   string    `json:"text"`   // valid UTF-8 without its line feed, at most MaxLine bytes; untrusted
+	// Level is one of the levels, as far as it can be told, and Request the id of the request in which it was printed, by the
+	// program's word.
+	Level   string `json:"level,omitempty"`
+	Request string `json:"request,omitempty"`
+	Event   string `json:"event,omitempty"` // of what the platform says, one word for what it is about
 }

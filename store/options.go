@@ -66,6 +66,10 @@ type Options struct {
 	// Sdists are names of packages to build from source, apart by commas, or "all". It acts at the next deploy.
 	Sdists string `json:"sdists,omitempty"`
 
+	// LogSize (bytes) and LogAge bound what is kept of the API's log; the server's own limits are the most.
+	LogSize int64         `json:"log_size,omitempty"`
+	LogAge  time.Duration `json:"log_age,omitempty"`
+
 	// Quota is how many requests a calendar month (UTC) all consumers together may make; zero: no limit.
 	Quota int64 `json:"quota,omitempty"`
 	// RatePerAddress limits each client's address that calls without a key, an IPv6 one by its /64; zero: no limit.

@@ -48,7 +48,7 @@ func (r refusal) line() sandbox.Line {
 	if r.killed {
 		text = "a process was killed for the system call " + r.name
 	}
-	return sandbox.Line{Time: time.Now().UTC(), Stream: "sandbox", Text: text}
+	return sandbox.Line{Time: time.Now().UTC(), Stream: "sandbox", Level: sandbox.LevelWarning, Event: "system_call", Text: text}
 }
 
 // maxKnown bounds how many different calls of one sandbox are told.

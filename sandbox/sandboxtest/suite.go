@@ -30,6 +30,7 @@ func Run(t *testing.T, h Host) {
 		"ServesByPrefix":               servesByPrefix,
 		"EnvironmentArrives":           environmentArrives,
 		"OutputArrivesInLines":         outputArrives,
+		"LinesKnowTheirRequest":        linesKnowTheirRequest,
 		"FailuresToStartHaveTheirType": failuresToStart,
 		"OutOfMemoryInOneProcess":      outOfMemory("/eat"),
 		"OutOfMemoryInAChild":          outOfMemory("/eat-in-child"),

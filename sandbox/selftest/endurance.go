@@ -17,8 +17,8 @@ const (
 	// floodMemory is how much this process may grow while it reads a flood.
 	floodMemory = 64 << 20
 	// floodBytes is what a program gets rid of in two seconds when it is read as slowly as package sandbox promises: the
-	// first burst, two seconds' worth, and room for what pipes hold.
-	floodBytes = 4<<20 + 3<<20 + 1<<20
+	// first burst, three seconds' worth for a slow clock, and room for what pipes hold.
+	floodBytes = 16<<20 + 3*16<<20 + 1<<20
 )
 
 func spins(ctx context.Context, s *scene) finding {

@@ -24,7 +24,7 @@ var table = slices.Concat([]Option{
 		func(o *store.Options) *int64 { return &o.Quota }),
 	rate("rate-per-address", "no limit", "rate of each client's address that calls without a key, as 60/m or 10/30s; IPv6 by /64",
 		func(o *store.Options) *store.Rate { return &o.RatePerAddress }),
-}, requestSettings, instanceSettings, healthSettings, buildSettings, edge)
+}, requestSettings, instanceSettings, healthSettings, buildSettings, logSettings, edge)
 
 var buildSettings = []Option{
 	of("sdists", "NAMES", "wheels only", "packages to build from source, apart by commas, or all that have no wheel: all; where the operator "+

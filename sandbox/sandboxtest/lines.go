@@ -1,0 +1,94 @@
+package sandboxtest
+
+import (
+	"fmt"
+	"net/http"
+	"sync"
+	"testing"
+
+	"apibuilder/sandbox"
+)
+
+const printsInRequests = `
+import asyncio, logging, sys, threading
+from concurrent.futures import ThreadPoolExecutor
+
+class Plain(logging.Handler):
+    def emit(self, record):
+        sys.stderr.write("by a handler: %s\n" % record.getMessage())
+
+log = logging.getLogger("quiet")
+log.addHandler(Plain())
+log.propagate = False
+print("outside")
+
+@app.get("/together/{name}")
+async def together(name: str):
+    for n in range(20):
+        print("together", name)
+        await asyncio.sleep(0)
+    return {}
+
+@app.get("/thread/{name}")
+def thread(name: str):
+    print("in the pool", name)
+    print("first half", end=" ")
+    sys.stdout.flush()
+    print("second half", name)
+    other = threading.Thread(target=print, args=("of its own", name))
+    other.start()
+    other.join()
+    log.error("several\nlines")
+    return {}
+`
+
+// linesKnowTheirRequest calls a program as the gateway does, several times at once, and looks whose its lines are.
+func linesKnowTheirRequest(t *testing.T, b *bench) {
+	i := b.launch(t, printsInRequests)
+	if l := b.waitLine(t, "outside"); l.Request != "" || l.Level != "" {
+		t.Errorf("outside of requests: %+v", l)
+	}
+	id := func(n int) string { return fmt.Sprintf("01890a5d-ac96-774b-bcce-b3020000000%d", n) }
+	ask := func(path string, n int) {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, fmt.Sprintf("http://sandbox%s/%d", path, n), nil)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		r.Header.Set("X-Request-Id", id(n))
+		response, err := i.Transport().RoundTrip(r)
+		if err != nil || response.StatusCode != http.StatusOK {
+			t.Errorf("%s: %v, %v", path, response, err)
+			return
+		}
+		_ = response.Body.Close()
+	}
+	var all sync.WaitGroup
+	for n := range 5 {
+		all.Go(func() { ask("/together", n) })
+	}
+	all.Wait()
+	for range 100 {
+		l := b.waitLine(t, "together")
+		var n int
+		if _, err := fmt.Sscanf(l.Text, "together %d", &n); err != nil || l.Request != id(n) {
+			t.Errorf("%+v, %v", l, err)
+		}
+	}
+	ask("/thread", 7)
+	for _, want := range []sandbox.Line{
+		{Text: "in the pool 7", Request: id(7)},
+		{Text: "first half second half 7", Request: id(7)},
+		{Text: "of its own 7"},
+	} {
+		if l := b.waitLine(t, want.Text); l.Text != want.Text || l.Request != want.Request || l.Level != "" {
+			t.Errorf("%+v, want %+v", l, want)
+		}
+	}
+	ask("/thread", 8)
+	for _, want := range []string{"by a handler: several", "lines"} {
+		if l := b.waitLine(t, want); l.Request != id(8) && l.Request != id(7) || l.Level != sandbox.LevelError || l.Stream != "stderr" || l.Text != want {
+			t.Errorf("%+v", l)
+		}
+	}
+}
