@@ -16,7 +16,7 @@ const maxGitRequest = 16 << 20
 var gitHeaders = []string{"Content-Type", "Content-Encoding", "Git-Protocol"}
 
 // serveDirect answers for what requirements name by address: wheels ("/d/...") and git repositories ("/g/..."), of which it
-// allows what reads. It reports whether the request was one of these.
+// allows what reads, with the operator's credentials where there are any. It reports whether the request was one of these.
 func (m *mirror) serveDirect(w http.ResponseWriter, r *http.Request) bool {
 	prefix, rest, _ := strings.Cut(strings.TrimPrefix(r.URL.EscapedPath(), "/"), "/")
 	kind := map[string]string{"d": directURL, "g": directGit}[prefix]
@@ -48,6 +48,9 @@ func (m *mirror) serveDirect(w http.ResponseWriter, r *http.Request) bool {
 	}
 	out.Header.Set("User-Agent", "git/2 apibuilder") // some hosts answer nobody else
 	out.Header.Set("Accept-Encoding", "identity")
+	if kind == directGit {
+		m.up.authorizeGit(out)
+	}
 	response, err := m.up.direct[kind].Do(out)
 	if err != nil {
 		m.say(m.failure(target, err))

@@ -16,9 +16,11 @@ import (
 	"os"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
-	"syscall"
 	"time"
+
+	"apibuilder/egress"
 )
 
 // mirrorURL is where the jailed uv finds the index. Nothing else answers there.
@@ -33,6 +35,9 @@ type upstream struct {
 	byID    map[string]*url.URL // what a path begins with, to the index or page that it stands for
 	secret  []byte              // signs the addresses of files
 	client  *http.Client
+	gate    *egress.Gate
+	guard   *egress.Guard
+	git     []*url.URL              // with credentials, the closest first
 	direct  map[string]*http.Client // for direct references, by kind; they stay at allowed hosts and carry no credentials
 }
 
@@ -40,7 +45,7 @@ type upstream struct {
 var errForbidden = errors.New("not an address of the package index")
 
 func newUpstream(cfg Config, secret []byte) (*upstream, error) {
-	u := &upstream{own: map[string]bool{}, byID: map[string]*url.URL{}, secret: secret}
+	u := &upstream{own: map[string]bool{}, byID: map[string]*url.URL{}, secret: secret, git: cfg.GitCredentials}
 	add := func(to *[]*url.URL, address string) error {
 		parsed, err := url.Parse(strings.TrimRight(address, "/"))
 		if err != nil || parsed.Host == "" || parsed.Scheme != "http" && parsed.Scheme != "https" {
@@ -51,6 +56,7 @@ func newUpstream(cfg Config, secret []byte) (*upstream, error) {
 		u.byID[idOf(parsed)] = parsed
 		return nil
 	}
+	u.gate, u.guard = newGate()
 	for _, index := range cfg.indexes() {
 		if err := add(&u.indexes, index); err != nil {
 			return nil, err
@@ -83,7 +89,10 @@ func newUpstream(cfg Config, secret []byte) (*upstream, error) {
 	}
 	u.direct = map[string]*http.Client{
 		directURL: {Transport: transport, CheckRedirect: u.stayAt(cfg.Allow.URLs)},
-		directGit: {Transport: transport, CheckRedirect: u.stayAt(cfg.Allow.Git)},
+		directGit: {Transport: transport, CheckRedirect: func(r *http.Request, via []*http.Request) error {
+			u.authorizeGit(r)
+			return u.stayAt(cfg.Allow.Git)(r, via)
+		}},
 	}
 	u.client = &http.Client{Transport: transport, CheckRedirect: func(r *http.Request, via []*http.Request) error {
 		if len(via) >= 5 {
@@ -107,8 +116,11 @@ func (u *upstream) stayAt(hosts []string) func(r *http.Request, via []*http.Requ
 	}
 }
 
-// close ends the connections that nobody uses.
-func (u *upstream) close() { u.client.CloseIdleConnections() }
+// close ends all connections.
+func (u *upstream) close() {
+	u.client.CloseIdleConnections()
+	u.guard.Close()
+}
 
 // authorities are the system's and the configured ones; nil means the system's.
 func authorities(file string) (*x509.CertPool, error) {
@@ -155,37 +167,58 @@ func (u *upstream) check(target *url.URL) error {
 	return nil
 }
 
-// dial connects to hosts that the operator named, and to public addresses: the index decides where its files are, and must
-// not be able to choose something inside this network.
+// dial connects to hosts that the operator named, and to what an API that may reach the whole internet reaches: the index decides where
+// its files are, and must not be able to choose something inside this network, this host or its cloud's metadata.
 func (u *upstream) dial(ctx context.Context, network, address string) (net.Conn, error) {
-	d := net.Dialer{Timeout: 15 * time.Second}
-	if !u.own[strings.ToLower(address)] {
-		d.Control = func(_, resolved string, _ syscall.RawConn) error { return refusePrivate(resolved) }
-	}
-	return d.DialContext(ctx, network, address)
-}
-
-// specialPurpose are addresses that count as global unicast and are nobody's on the internet, or carry an IPv4 address
-// (IANA's special-purpose address registries; RFC 6598, 6052, 8215, 3056, 4380).
-var specialPurpose = []netip.Prefix{
-	netip.MustParsePrefix("0.0.0.0/8"), netip.MustParsePrefix("100.64.0.0/10"), netip.MustParsePrefix("192.0.0.0/24"),
-	netip.MustParsePrefix("198.18.0.0/15"), netip.MustParsePrefix("240.0.0.0/4"), netip.MustParsePrefix("64:ff9b::/96"),
-	netip.MustParsePrefix("64:ff9b:1::/48"), netip.MustParsePrefix("2002::/16"), netip.MustParsePrefix("2001::/32"),
-}
-
-func refusePrivate(address string) error {
-	host, _, err := net.SplitHostPort(address)
+	to, err := destination(address)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	ip, err := netip.ParseAddr(host)
-	ip = ip.Unmap()
-	special := func(p netip.Prefix) bool { return p.Contains(ip) }
-	if err != nil || !ip.IsGlobalUnicast() || ip.IsPrivate() || slices.ContainsFunc(specialPurpose, special) {
-		return fmt.Errorf("%w: %s is not a public address", errForbidden, host)
+	if !u.own[strings.ToLower(address)] {
+		conn, err := u.guard.Dial(ctx, to)
+		if err != nil {
+			return nil, err // and no *egress.Conn that is nil
+		}
+		return conn, nil
 	}
-	return nil
+	d := net.Dialer{Timeout: 15 * time.Second}
+	conn, err := d.DialContext(ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	return u.guard.Adopt(conn.(*net.TCPConn), to), nil //nolint:forcetypeassert // the transport dials "tcp" alone
 }
+
+// destination reads a host and port.
+func destination(address string) (to egress.Destination, err error) {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return to, err
+	}
+	number, err := strconv.ParseUint(port, 10, 16)
+	if err != nil {
+		return to, err
+	}
+	to.Port = uint16(number)
+	if to.Addr, err = netip.ParseAddr(host); err != nil {
+		to.Name = strings.TrimSuffix(strings.ToLower(host), ".")
+	}
+	return to, nil
+}
+
+// newGate is what decides about addresses that no operator named, and counts all of them.
+func newGate() (*egress.Gate, *egress.Guard) {
+	everything := egress.Policy{Internet: true}
+	gate := egress.NewGate(egress.Config{
+		Ceiling: &egress.Ceiling{Most: everything}, Limits: egress.Limits{Connections: -1, PerSecond: -1, Bandwidth: -1},
+	})
+	guard := gate.Guard()
+	guard.Bind(Egress, everything, gate.Turn(), nil)
+	return gate, guard
+}
+
+// Egress is whose connections those of builds are, where an API's id stands for those of its programs.
+const Egress = "builds"
 
 // sign is put before the address of a file, so that only addresses from pages of an index are fetched.
 func (u *upstream) sign(address string) string {
