@@ -35,7 +35,7 @@ func (s *server) openControl(ctx context.Context) error {
 		return err
 	}
 	management := admin.New(s.store, s.deployer, lender{s.manager}, reader{s.book}, admin.Config{
-		URL: s.apiURL, Addresses: s.addresses, Info: s.info, Flush: s.journal.Flush, Log: s.log.Named("admin"),
+		URL: s.apiURL, Addresses: s.addresses, Info: s.info, Flush: s.flushUsage, Log: s.log.Named("admin"),
 		Pythons: pythons{s.host.builder, s.deployer}, Metrics: s.metrics.Handler(),
 		Changed: func(api store.API) { s.manager.SetEgress(api.ID, deploy.EgressOf(api.Options)) },
 		MayMap:  s.options.edge.mayMap, Secrets: vault{s.secrets, s.secretsPath()},

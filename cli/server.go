@@ -43,6 +43,7 @@ type server struct {
 	manager         *sandbox.Manager
 	deployer        *deploy.Deployer
 	journal         *usage.Journal
+	egressSums      *usage.Egress
 	limiter         gateway.Limiter
 	metrics         *metrics.Metrics
 	metricsListener net.Listener // nil: none
@@ -204,6 +205,7 @@ func (s *server) openSandboxes(ctx context.Context) error {
 	s.deployer = deploy.New(s.store, s.host.builder, sandboxes{s.manager, s.forget}, s.options.limits)
 	s.deployer.Observe(s.countDeploy)
 	s.deployer.SetNode(s.node.ID)
+	s.openEgressSums() // it stops after the sandboxes
 	if err := s.manager.Start(ctx); err != nil {
 		return err
 	}
