@@ -61,7 +61,7 @@ func (a *app) usageEgress(ctx context.Context, cmd *cli.Command) error {
 			return usagef("--egress goes with --api, --user, --since and --by: leave --%s out", flag)
 		}
 	}
-	query, err := usageQuery(cmd, time.Now())
+	query, err := selection(cmd, time.Now())
 	if err != nil {
 		return err
 	}
