@@ -204,6 +204,7 @@ func (s *server) openSandboxes(ctx context.Context) error {
 	})
 	s.deployer = deploy.New(s.store, s.host.builder, sandboxes{s.manager, s.forget}, s.options.limits)
 	s.deployer.Observe(s.countDeploy)
+	s.deployer.KeepProgress(s.keepProgress)
 	s.deployer.SetNode(s.node.ID)
 	s.openEgressSums() // it stops after the sandboxes
 	if err := s.manager.Start(ctx); err != nil {
@@ -370,6 +371,11 @@ func (s *server) keepOutput(api string, version int, line sandbox.Line) {
 	if err != nil {
 		s.log.Error("a line of output is lost", zap.String("api", api), zap.Error(err))
 	}
+}
+
+// keepProgress has the log of a build in the log of its API.
+func (s *server) keepProgress(api string, version int, line string) {
+	s.keepOutput(api, version, sandbox.Line{Time: time.Now().UTC(), Stream: "build", Text: line})
 }
 
 // forget drops what this server keeps of an API that was deleted: what its programs printed, and its counts.

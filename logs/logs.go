@@ -29,7 +29,7 @@ const (
 type Line struct {
 	Time    time.Time `json:"time"`
 	Version int       `json:"version"`
-	Stream  string    `json:"stream"` // stdout, stderr, or sandbox for what is said about it
+	Stream  string    `json:"stream"` // stdout, stderr, sandbox for what is said about it, or build for that of its environment
 	Text    string    `json:"text"`
 }
 

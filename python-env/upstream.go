@@ -210,11 +210,22 @@ func destination(address string) (to egress.Destination, err error) {
 func newGate() (*egress.Gate, *egress.Guard) {
 	everything := egress.Policy{Internet: true}
 	gate := egress.NewGate(egress.Config{
-		Ceiling: &egress.Ceiling{Most: everything}, Limits: egress.Limits{Connections: -1, PerSecond: -1, Bandwidth: -1},
+		Ceiling: &egress.Ceiling{Most: everything, Private: documentation()}, Limits: egress.Limits{Connections: -1, PerSecond: -1, Bandwidth: -1},
 	})
 	guard := gate.Guard()
 	guard.Bind(Egress, everything, gate.Turn(), nil)
 	return gate, guard
+}
+
+// documentation are the ranges for documentation (RFC 5737) at the ports of HTTP. They are nobody's, so there is nothing inside them to
+// keep an index from, and networks that imitate the internet use them.
+func documentation() (rules []egress.Rule) {
+	for _, prefix := range []string{"192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24"} {
+		for _, port := range []uint16{80, 443} {
+			rules = append(rules, egress.Rule{Prefix: netip.MustParsePrefix(prefix), Port: port})
+		}
+	}
+	return rules
 }
 
 // Egress is whose connections those of builds are, where an API's id stands for those of its programs.
