@@ -29,6 +29,10 @@ func (m *mirror) serveDirect(w http.ResponseWriter, r *http.Request) bool {
 		http.Error(w, "not an address that the requirements name", http.StatusForbidden)
 		return true
 	}
+	if target.Scheme == "ssh" {
+		m.overSSH(w, r, target)
+		return true
+	}
 	out, err := http.NewRequestWithContext(r.Context(), r.Method, target.String(), nil)
 	if err != nil {
 		http.Error(w, "not an address", http.StatusForbidden)
@@ -68,7 +72,7 @@ func (u *upstream) directTarget(prefix, rest string, r *http.Request) (*url.URL,
 	id, rest, _ := strings.Cut(rest, "/")
 	scheme, rest, _ := strings.Cut(rest, "/")
 	host, rest, _ := strings.Cut(rest, "/")
-	address, query := scheme+"://"+strings.Replace(host, "~", ":", 1)+"/"+rest, ""
+	address, query := scheme+"://"+realHost(host)+"/"+rest, ""
 	reads := r.Method == http.MethodGet || r.Method == http.MethodHead
 	signed := address
 	if prefix == "g" {
@@ -91,5 +95,8 @@ func (u *upstream) directTarget(prefix, rest string, r *http.Request) (*url.URL,
 		return nil, err
 	}
 	target.RawQuery = query
+	if target.Scheme == "ssh" { // signed as it is, and fetched in another way
+		return target, nil
+	}
 	return target, u.check(target)
 }

@@ -53,9 +53,10 @@ type Config struct {
 	// GitCredentials are the operator's for repositories that Allow.Git names, see ParseGitCredentials. They are used in this process
 	// alone: no build sees them.
 	GitCredentials []*url.URL
-	Offline        bool  // install only from uv's cache and FindLinks
-	MaxBytes       int64 // of an environment, and of what a build has on the disk besides uv's cache; 0: 8 GiB
-	MaxDownload    int64 // of one build; 0: 4 GiB
+	GitSSH         *GitSSH // the same for Allow.SSH
+	Offline        bool    // install only from uv's cache and FindLinks
+	MaxBytes       int64   // of an environment, and of what a build has on the disk besides uv's cache; 0: 8 GiB
+	MaxDownload    int64   // of one build; 0: 4 GiB
 }
 
 // indexes are all of them by preference.

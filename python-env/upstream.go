@@ -37,6 +37,7 @@ type upstream struct {
 	client  *http.Client
 	gate    *egress.Gate
 	guard   *egress.Guard
+	ssh     *GitSSH
 	git     []*url.URL              // with credentials, the closest first
 	direct  map[string]*http.Client // for direct references, by kind; they stay at allowed hosts and carry no credentials
 }
@@ -45,7 +46,7 @@ type upstream struct {
 var errForbidden = errors.New("not an address of the package index")
 
 func newUpstream(cfg Config, secret []byte) (*upstream, error) {
-	u := &upstream{own: map[string]bool{}, byID: map[string]*url.URL{}, secret: secret, git: cfg.GitCredentials}
+	u := &upstream{own: map[string]bool{}, byID: map[string]*url.URL{}, secret: secret, git: cfg.GitCredentials, ssh: cfg.GitSSH}
 	add := func(to *[]*url.URL, address string) error {
 		parsed, err := url.Parse(strings.TrimRight(address, "/"))
 		if err != nil || parsed.Host == "" || parsed.Scheme != "http" && parsed.Scheme != "https" {
@@ -144,7 +145,7 @@ func authorities(file string) (*x509.CertPool, error) {
 func hostPort(u *url.URL) string {
 	port := u.Port()
 	if port == "" {
-		port = map[string]string{"https": "443", "socks5": "1080", "socks5h": "1080"}[u.Scheme]
+		port = map[string]string{"https": "443", "socks5": "1080", "socks5h": "1080", "ssh": "22"}[u.Scheme]
 	}
 	if port == "" {
 		port = "80"
@@ -247,7 +248,7 @@ func (u *upstream) localURL(kind string, address *url.URL) string {
 		path = "/" + path
 	}
 	if kind == "g" { // uv takes a colon before the @ of a revision for a password
-		host = strings.Replace(host, ":", "~", 1)
+		host = strings.NewReplacer(":", "~", "@", "!").Replace(host)
 	}
 	return mirrorURL + "/" + kind + "/" + u.sign(kind+" "+text) + "/" + address.Scheme + "/" + host + path
 }
@@ -312,14 +313,17 @@ func (u *upstream) authorize(r *http.Request) {
 	}
 }
 
-var mirrored = regexp.MustCompile(`http://127\.0\.0\.1/(?:i/([0-9a-f]{16})|[fdg]/[0-9a-f]{32}/(https?)/([^/\s]*))`)
+// realHost gives the host in an address of the mirror its own form, see localURL.
+func realHost(host string) string { return strings.NewReplacer("~", ":", "!", "@").Replace(host) }
+
+var mirrored = regexp.MustCompile(`http://127\.0\.0\.1/(?:i/([0-9a-f]{16})|[fdg]/[0-9a-f]{32}/(https?|ssh)/([^/\s]*))`)
 
 // original gives the addresses in uv's words their own form.
 func (u *upstream) original(line string) string {
 	return mirrored.ReplaceAllStringFunc(line, func(found string) string {
 		m := mirrored.FindStringSubmatch(found)
 		if m[2] != "" {
-			return m[2] + "://" + strings.Replace(m[3], "~", ":", 1)
+			return m[2] + "://" + realHost(m[3])
 		}
 		if index := u.byID[m[1]]; index != nil {
 			bare := *index
