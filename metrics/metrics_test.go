@@ -159,7 +159,7 @@ func TestMonitoringNamesWhatThereIs(t *testing.T) {
 	m.Watch(State{
 		Running: func(each func(Sandbox)) { each(Sandbox{API: "api_a"}) }, Name: func(string) string { return "a" },
 		Egress: func(each func(Egress)) { each(Egress{API: "api_a", Destinations: []Destination{{To: "x:443"}}}) },
-		Warm: func() int { return 0 }, Pending: zero, JournalBytes: zero, Database: func() bool { return true },
+		Warm:   func() int { return 0 }, Pending: zero, JournalBytes: zero, Database: func() bool { return true },
 	})
 	there := page(t, m)
 	used := regexp.MustCompile(`apibuilder_[a-z_]+`)
