@@ -24,7 +24,7 @@ var rules = map[string]rule{
 	".":           {[]string{"cli"}, "main knows exit codes and signals, the commands know the rest"},
 	"store":       {[]string{"ratelimit", "egress"}, "it holds the nouns that every other package speaks; what an option's text means its package knows"},
 	"sandbox":     {[]string{"egress"}, "it may take an environment's path but never know its builder, nor who asks"},
-	"python-env":  {nil, "environments are built from text, whoever it belongs to"},
+	"python-env":  {[]string{"egress"}, "environments are built from text, whoever it belongs to; where an index may lead egress decides"},
 	"ratelimit":   {nil, "one algorithm, for whatever is counted"},
 	"toolchain":   {nil, "executables are obtained before there is anything else"},
 	"logs":        {nil, "lines of text, whoever printed them"},

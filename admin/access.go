@@ -42,6 +42,7 @@ var (
 		GET /api/v1/pythons
 		GET /api/v1/usage
 		GET /api/v1/usage/sums
+		GET /api/v1/usage/egress
 		GET /api/v1/server
 		GET /api/v1/top
 		GET /api/v1/openapi.json`)

@@ -66,6 +66,7 @@ var operations = map[string]string{
 	"DELETE /api/v1/apis/%s":                          "",
 	"POST /api/v1/apis/%s/keys/none/rotate":           `{}`,
 	"GET /api/v1/usage/sums?by=day&api=%s":            "",
+	"GET /api/v1/usage/egress?by=day&api=%s":          "",
 	"GET /api/v1/keys":                                "",
 	"DELETE /api/v1/keys/none":                        "",
 	"POST /api/v1/keys/none/rotate":                   `{}`,

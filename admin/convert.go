@@ -119,6 +119,13 @@ func sumOut(s store.Sum) UsageSum {
 	}
 }
 
+func egressSumOut(s store.EgressSum) EgressSum {
+	return EgressSum{
+		Start: timeOut(s.Start), API: s.APIID, User: s.UserID, Destination: s.To, Connections: s.Connections, BytesSent: s.Sent,
+		BytesReceived: s.Received, Refused: s.Refused,
+	}
+}
+
 // each converts a list; an empty one is [] in JSON, not null.
 func each[A, B any](list []A, convert func(A) B) []B {
 	out := make([]B, 0, len(list))

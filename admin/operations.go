@@ -97,6 +97,14 @@ var operations = map[string]operation{
 			{name: "user", usage: "name or id of a user"},
 		},
 	},
+	"GET /api/v1/usage/egress": {
+		summary: "Sum up what programs reached outside and were refused", answer: EgressSums{},
+		query: []parameter{
+			{name: "by", usage: "hour, day, api, user or destination"},
+			apiParameter, sinceParameter,
+			{name: "user", usage: "name or id of a user"},
+		},
+	},
 	"GET /api/v1/quotas":          {summary: "Show every monthly quota and how much of it is used", answer: []QuotaUse{}},
 	"POST /api/v1/secrets/rotate": {summary: "Encrypt stored secrets for a new key", body: SecretsRotation{}, answer: SecretsRotated{}},
 	"GET /api/v1/audit": {

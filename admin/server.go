@@ -150,6 +150,7 @@ func (s *Server) routes() map[string]handler {
 		"GET /api/v1/usage":             s.readUsage,
 		"GET /api/v1/audit":             s.readAudit,
 		"GET /api/v1/usage/sums":        s.sumUsage,
+		"GET /api/v1/usage/egress":      s.sumEgress,
 		"POST /api/v1/secrets/rotate":   s.rotateSecrets,
 		"GET /api/v1/quotas":            s.listQuotas,
 		"GET /api/v1/server":            s.showServer,

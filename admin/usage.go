@@ -78,14 +78,8 @@ func (s *Server) sumUsage(_ http.ResponseWriter, r *http.Request) (any, error) {
 	if filter.APIID, filter.Since, err = s.usageOf(r); err != nil {
 		return nil, err
 	}
-	if name := query.Get("user"); name != "" && !callerOf(r.Context()).seesAll() {
-		return nil, badRequest("this token sees the usage of its own APIs only", "leave the user out")
-	} else if name != "" {
-		user, err := s.user(r.Context(), name)
-		if err != nil {
-			return nil, err
-		}
-		filter.UserID = user.ID
+	if filter.UserID, err = s.userIn(r); err != nil {
+		return nil, err
 	}
 	if err := s.flush(r.Context()); err != nil {
 		return nil, err
@@ -93,6 +87,39 @@ func (s *Server) sumUsage(_ http.ResponseWriter, r *http.Request) (any, error) {
 	sums, err := s.store.SumUsage(r.Context(), filter)
 	since, _ := filter.Spans()
 	return UsageSums{By: string(filter.By), Since: timeOut(since), Sums: each(sums, sumOut)}, err
+}
+
+// userIn reads whose usage is asked for; empty: everybody's.
+func (s *Server) userIn(r *http.Request) (id string, err error) {
+	name := r.URL.Query().Get("user")
+	if name == "" {
+		return "", nil
+	}
+	if !callerOf(r.Context()).seesAll() {
+		return "", badRequest("this token sees the usage of its own APIs only", "leave the user out")
+	}
+	user, err := s.user(r.Context(), name)
+	return user.ID, err
+}
+
+func (s *Server) sumEgress(_ http.ResponseWriter, r *http.Request) (any, error) {
+	filter := store.EgressFilter{By: store.EgressBy(r.URL.Query().Get("by"))}
+	if _, _, err := filter.Columns(); err != nil {
+		return nil, badRequest(fmt.Sprintf("by=%q is nothing to sum by", filter.By), "use hour, day, api, user or destination")
+	}
+	var err error
+	if filter.APIID, filter.Since, err = s.usageOf(r); err != nil {
+		return nil, err
+	}
+	if filter.UserID, err = s.userIn(r); err != nil {
+		return nil, err
+	}
+	if err := s.flush(r.Context()); err != nil {
+		return nil, err
+	}
+	sums, err := s.store.SumEgress(r.Context(), filter)
+	since, _ := filter.Spans()
+	return EgressSums{By: string(filter.By), Since: timeOut(since), Sums: each(sums, egressSumOut)}, err
 }
 
 // listQuotas tells of every quota that is set, users' by their plans first.

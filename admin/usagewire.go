@@ -52,6 +52,26 @@ type UsageSum struct {
 	CPUSeconds       float64    `json:"cpu_seconds"`
 }
 
+// EgressSums is the answer of GET /api/v1/usage/egress.
+type EgressSums struct {
+	By    string      `json:"by,omitempty"`
+	Since *time.Time  `json:"since,omitempty"` // the beginning of an hour
+	Sums  []EgressSum `json:"sums"`
+}
+
+// EgressSum is what programs reached outside and were refused. Of Start, API, User and Destination there are those that the sums
+// are by.
+type EgressSum struct {
+	Start         *time.Time `json:"start,omitempty"` // of the hour or day, UTC
+	API           string     `json:"api,omitempty"`
+	User          string     `json:"user,omitempty"`
+	Destination   string     `json:"destination,omitempty"` // name or address and port; others: those beyond the first 64 of each kind
+	Connections   int64      `json:"connections"`
+	BytesSent     int64      `json:"bytes_sent"`
+	BytesReceived int64      `json:"bytes_received"`
+	Refused       int64      `json:"refused"` // connections and look-ups
+}
+
 // QuotaUse is one line of GET /api/v1/quotas: a monthly quota, and how much of it this month's requests have used.
 type QuotaUse struct {
 	Of       string    `json:"of"` // plan (of a user), api or key

@@ -40,8 +40,9 @@ type Report struct {
 }
 
 // Check says of each row what would not work here, without running it and without changing anything. python is an interpreter of the
-// version that programs get.
-func Check(ctx context.Context, python string, rows []store.Row) ([]Report, error) {
+// version that programs get, allow what the server lets authors require. Wheels that are named by path are looked for on this machine;
+// what only the package index knows, whether there is such a version or a wheel of it, is not looked at.
+func Check(ctx context.Context, python string, allow pythonenv.Allow, rows []store.Row) ([]Report, error) {
 	var codes []string
 	for _, row := range rows {
 		if deployable(row) == nil && !slices.Contains(codes, row.Code) {
@@ -54,7 +55,7 @@ func Check(ctx context.Context, python string, rows []store.Row) ([]Report, erro
 	}
 	var reports []Report
 	for _, row := range rows {
-		r := Report{ID: row.ID, Name: row.Name, Findings: findings(row, found[row.Code])}
+		r := Report{ID: row.ID, Name: row.Name, Findings: findings(row, found[row.Code], allow)}
 		r.Works = !slices.ContainsFunc(r.Findings, func(f Finding) bool { return f.Blocking })
 		reports = append(reports, r)
 	}
@@ -67,7 +68,7 @@ func deployable(row store.Row) *deploy.Error {
 	return e
 }
 
-func findings(row store.Row, found inspection) []Finding {
+func findings(row store.Row, found inspection, allow pythonenv.Allow) []Finding {
 	all := []Finding{}
 	if bad := usableID(row.ID); bad != nil {
 		all = append(all, Finding{BadID, true, bad.Error(), "give the row another id"})
@@ -78,13 +79,9 @@ func findings(row store.Row, found inspection) []Finding {
 	if bad := deployable(row); bad != nil {
 		return append(all, Finding{BadRow, true, bad.Message, bad.Remedy})
 	}
-	names, err := pythonenv.Names(row.Requirements)
-	if bad, ok := errors.AsType[*pythonenv.BuildError](err); ok {
-		message := bad.Message
-		if bad.Line > 0 {
-			message = fmt.Sprintf("requirements line %d: %s", bad.Line, message)
-		}
-		all = append(all, Finding{BadRequirements, true, message, bad.Remedy})
+	names, err := request(row, store.Version{}, "").Names(allow)
+	if bad, ok := errors.AsType[*deploy.Error](err); ok {
+		all = append(all, Finding{BadRequirements, true, bad.Message, bad.Remedy})
 	}
 	switch {
 	case found.Syntax != "":

@@ -2,18 +2,20 @@ package adopt_test
 
 import (
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 
 	"apibuilder/adopt"
 	"apibuilder/internal/pgtest"
+	"apibuilder/python-env"
 	"apibuilder/store"
 	"apibuilder/store/postgres"
 )
 
 func check(t *testing.T, rows ...store.Row) []adopt.Report {
 	t.Helper()
-	reports, err := adopt.Check(t.Context(), adopt.DefaultPython(), rows)
+	reports, err := adopt.Check(t.Context(), adopt.DefaultPython(), pythonenv.Allow{}, rows)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -29,18 +31,27 @@ func TestCheck(t *testing.T) {
 		want     string // kinds, those that block with a !
 		mentions string
 	}{
-		"good":                  {store.Row{ID: "1", Code: good}, "", ""},
-		"another name":          {store.Row{ID: "1", Code: "import fastapi\nservice = fastapi.FastAPI()"}, "", ""},
-		"made by a function":    {store.Row{ID: "1", Code: "from fastapi import FastAPI\ndef make(): return FastAPI()\napp = make()"}, "", ""},
-		"in a block":            {store.Row{ID: "1", Code: "import os\nif os.name:\n    app = object()"}, "", ""},
-		"no app":                {store.Row{ID: "1", Code: "x = 1"}, "no_app!", "app = FastAPI()"},
-		"syntax":                {store.Row{ID: "1", Code: "def f(:\n  pass"}, "syntax_error!", "line 1"},
-		"indentation":           {store.Row{ID: "1", Code: good + "  x = 1"}, "syntax_error!", "line 3"},
-		"return outside":        {store.Row{ID: "1", Code: good + "return 1"}, "syntax_error!", "line 3"},
-		"empty":                 {store.Row{ID: "1"}, "bad_row!", "empty"},
-		"large":                 {store.Row{ID: "1", Code: strings.Repeat("#", 1<<20+1)}, "bad_row!", "1048577"},
-		"id":                    {store.Row{ID: "a/b", Code: good}, "bad_id!", "a/b"},
-		"requirements":          {store.Row{ID: "1", Code: good, Requirements: "httpx\n-e git+https://x"}, "bad_requirements!", "line 2"},
+		"good":               {store.Row{ID: "1", Code: good}, "", ""},
+		"another name":       {store.Row{ID: "1", Code: "import fastapi\nservice = fastapi.FastAPI()"}, "", ""},
+		"made by a function": {store.Row{ID: "1", Code: "from fastapi import FastAPI\ndef make(): return FastAPI()\napp = make()"}, "", ""},
+		"in a block":         {store.Row{ID: "1", Code: "import os\nif os.name:\n    app = object()"}, "", ""},
+		"no app":             {store.Row{ID: "1", Code: "x = 1"}, "no_app!", "app = FastAPI()"},
+		"syntax":             {store.Row{ID: "1", Code: "def f(:\n  pass"}, "syntax_error!", "line 1"},
+		"indentation":        {store.Row{ID: "1", Code: good + "  x = 1"}, "syntax_error!", "line 3"},
+		"return outside":     {store.Row{ID: "1", Code: good + "return 1"}, "syntax_error!", "line 3"},
+		"empty":              {store.Row{ID: "1"}, "bad_row!", "empty"},
+		"large":              {store.Row{ID: "1", Code: strings.Repeat("#", 1<<20+1)}, "bad_row!", "1048577"},
+		"id":                 {store.Row{ID: "a/b", Code: good}, "bad_id!", "a/b"},
+		"requirements":       {store.Row{ID: "1", Code: good, Requirements: "httpx\n-e git+https://x"}, "bad_requirements!", "line 2"},
+		"metadata":           {store.Row{ID: "1", Code: script("pillow") + good + "from PIL import Image"}, "", ""},
+		"metadata that counts not": {
+			store.Row{ID: "1", Code: script("pillow") + good + "from PIL import Image", Requirements: "httpx"}, "missing_package", "add pillow",
+		},
+		"bad metadata":          {store.Row{ID: "1", Code: script("httpx", "-e .") + good}, "bad_requirements!", "dependency 2 of the program's script metadata"},
+		"no metadata":           {store.Row{ID: "1", Code: "# /// script\n# dependencies = [\n# ///\n" + good}, "bad_requirements!", "script metadata at line 1"},
+		"an address":            {store.Row{ID: "1", Code: good, Requirements: "x @ https://files.example.com/x-1.0-py3-none-any.whl"}, "bad_requirements!", "line 1"},
+		"a repository":          {store.Row{ID: "1", Code: good, Requirements: "x @ git+https://git.example.com/x"}, "bad_requirements!", "line 1"},
+		"a path":                {store.Row{ID: "1", Code: good, Requirements: "./x-1.0-py3-none-any.whl"}, "bad_requirements!", "line 1"},
 		"missing":               {store.Row{ID: "1", Code: good + "from PIL import Image\nimport json, numpy.linalg"}, "missing_package missing_package", "add pillow"},
 		"named":                 {store.Row{ID: "1", Code: good + "from PIL import Image\nimport some_thing", Requirements: "Pillow>=9\nsome.thing"}, "", ""},
 		"guarded":               {store.Row{ID: "1", Code: good + "try:\n    import orjson\nexcept ImportError:\n    orjson = None"}, "", ""},
@@ -71,6 +82,53 @@ func TestCheck(t *testing.T) {
 				t.Errorf("works: %v", r.Works)
 			}
 		})
+	}
+}
+
+// script is metadata (PEP 723) with dependencies.
+func script(dependencies ...string) string {
+	return "# /// script\n# dependencies = " + fmt.Sprintf("%q", dependencies)[:1] + `"` + strings.Join(dependencies, `", "`) + "\"]\n# ///\n"
+}
+
+// TestCheckAllowsWhatTheServerAllows is about a server with --allow-requirements.
+func TestCheckAllowsWhatTheServerAllows(t *testing.T) {
+	folder := t.TempDir()
+	if err := os.WriteFile(folder+"/x-1.0-py3-none-any.whl", nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	allow, err := pythonenv.ParseAllow("url:files.example.com,git:git.example.com,path:" + folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for requirements, want := range map[string]string{
+		"x @ https://files.example.com/x-1.0-py3-none-any.whl": "",
+		"https://files.example.com/x-1.0-py3-none-any.whl":     "",
+		"x @ git+https://git.example.com/team/x@v1":            "",
+		"./x-1.0-py3-none-any.whl":                             "",
+		"x @ file://" + folder + "/x-1.0-py3-none-any.whl":     "",
+		"httpx": "httpx only",
+		"x\nx @ https://other.example.com/x-1.0-py3-none-any.whl":  "line 2: https://other.example.com is not among the hosts",
+		"x @ git+https://other.example.com/team/x":                 "line 1: https://other.example.com is not among the hosts",
+		"./y-1.0-py3-none-any.whl":                                 "is not a file below a folder",
+		"x @ git+https://someone:pass-word@git.example.com/team/x": "user name or password",
+		"x @ https://files.example.com/x-1.0.tar.gz":               "wheel",
+		"--index-url https://files.example.com/simple":             "--index-url is not allowed",
+	} {
+		reports, err := adopt.Check(t.Context(), adopt.DefaultPython(), allow, []store.Row{
+			{ID: "1", Active: true, Code: good + "import x", Requirements: requirements},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := reports[0]
+		switch text := fmt.Sprint(r.Findings); {
+		case want == "" && len(r.Findings) > 0:
+			t.Errorf("%s: %s", requirements, text)
+		case want == "httpx only" && (!r.Works || !strings.Contains(text, "add x")):
+			t.Errorf("%s: %s", requirements, text)
+		case want != "" && want != "httpx only" && (r.Works || !strings.Contains(text, want) || strings.Contains(text, "pass-word")):
+			t.Errorf("%s: %s, want %q", requirements, text, want)
+		}
 	}
 }
 

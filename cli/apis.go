@@ -101,7 +101,7 @@ func describeAPI(w io.Writer, api admin.API) {
 		row(w, "Limits from", originsText(*api.LimitOrigins, api.Plan))
 	}
 	instanceRows(w, api)
-	egressRows(w, api)
+	egressRows(w, api.Egress)
 	fmt.Fprintln(w)
 	versionRows(w, api)
 	if len(api.Exits) == 0 {

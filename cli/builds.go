@@ -2,7 +2,9 @@ package cli
 
 import (
 	"fmt"
+	"io"
 	"net/url"
+	"os"
 	"strings"
 	"time"
 
@@ -20,6 +22,8 @@ type buildOptions struct {
 	extra      []string // indexes, may hold credentials
 	allowSdist bool
 	allow      pythonenv.Allow
+	git        []*url.URL // with credentials of repositories
+	gitSSH     *pythonenv.GitSSH
 	offline    bool
 	keep       time.Duration
 	maxSize    int64
@@ -31,7 +35,12 @@ var buildSettings = []setting{
 	{flag: "extra-index-url", serve: true, usage: "further package `INDEXES`, separated by spaces: each is asked before the next and the configured one"},
 	{flag: "allow-sdist", serve: true, toggle: true, usage: "build packages that have no wheel from source, which runs their code in the build jail"},
 	{flag: "allow-requirements", serve: true, usage: "what authors may require besides packages of the index, `KINDS` apart by commas: " +
-		"url, url:HOST, git, git:HOST, path:FOLDER, sdist; nothing if empty"},
+		"url, url:HOST, git, git:HOST, ssh:HOST, path:FOLDER, sdist; nothing if empty"},
+	{flag: "git-credentials", serve: true, secret: true, usage: "credentials of private git repositories"},
+	{flag: "git-credentials-file", serve: true, usage: "`FILE` with credentials of private git repositories that --allow-requirements names, " +
+		"https://USER:TOKEN@HOST/PATH, one a line"},
+	{flag: "git-ssh-key-file", serve: true, usage: "`FILE` with the private key for git repositories that --allow-requirements names by ssh:HOST"},
+	{flag: "git-known-hosts-file", serve: true, usage: "`FILE` with the hosts' own keys, as ssh-keyscan prints them, for --git-ssh-key-file"},
 	{flag: "build-offline", serve: true, toggle: true, usage: "install only from the cache and from folders of wheels (UV_FIND_LINKS)"},
 	{flag: "build-timeout", serve: true, value: "10m", usage: "`TIME` that a build may take"},
 	{flag: "build-workers", serve: true, value: "2", usage: "builds at a time, a `NUMBER`; the others wait"},
@@ -45,7 +54,7 @@ var buildSettings = []setting{
 
 func readBuildOptions(s settings) (o buildOptions, err error) {
 	o.allowSdist, o.offline = s.text("allow-sdist") == "true", s.text("build-offline") == "true"
-	var errs [12]error
+	var errs [14]error
 	o.timeout, errs[0] = parse(s, "build-timeout", parseTimeout)
 	o.workers, errs[1] = parse(s, "build-workers", parseCount)
 	o.memory, errs[2] = parse(s, "build-memory", parseSize)
@@ -60,12 +69,71 @@ func readBuildOptions(s settings) (o buildOptions, err error) {
 		return parseIndexes(text, s["extra-index-url"].origin == fromFlag)
 	})
 	o.allow, errs[11] = parse(s, "allow-requirements", pythonenv.ParseAllow)
+	o.git, errs[12] = readGitCredentials(s)
+	o.gitSSH, errs[13] = readGitSSH(s)
 	for _, err := range errs {
 		if err != nil {
 			return o, err
 		}
 	}
 	return o, nil
+}
+
+// readGitCredentials reads them from the file, or from the environment or the configuration, whichever was set closer. Its errors
+// never show them.
+func readGitCredentials(s settings) ([]*url.URL, error) {
+	direct, file := s["git-credentials"], s["git-credentials-file"]
+	if file.text == "" || direct.text != "" && direct.origin > file.origin {
+		return parse(s, "git-credentials", pythonenv.ParseGitCredentials)
+	}
+	if direct.text != "" && direct.origin == file.origin {
+		return nil, usagef("%s and %s are both set: leave one out", direct.name, file.name)
+	}
+	return parse(s, "git-credentials-file", func(path string) ([]*url.URL, error) {
+		text, err := readSecretFile(path)
+		if err != nil {
+			return nil, err
+		}
+		return pythonenv.ParseGitCredentials(text)
+	})
+}
+
+// readGitSSH reads the key for repositories over ssh; nil: there is none.
+func readGitSSH(s settings) (*pythonenv.GitSSH, error) {
+	key, hosts := s["git-ssh-key-file"], s["git-known-hosts-file"]
+	switch {
+	case key.text == "" && hosts.text == "":
+		return nil, nil
+	case key.text == "":
+		return nil, usagef("%s is set without --git-ssh-key-file: name the key too, or leave it out", hosts.name)
+	case hosts.text == "":
+		return nil, usagef("%s is set without --git-known-hosts-file: no host is believed that is not known", key.name)
+	}
+	return parse(s, "git-ssh-key-file", func(path string) (*pythonenv.GitSSH, error) {
+		text, err := readSecretFile(path)
+		if err != nil {
+			return nil, err
+		}
+		return pythonenv.NewGitSSH([]byte(text), hosts.text)
+	})
+}
+
+// readSecretFile reads a file that nobody but its owner may read.
+func readSecretFile(path string) (string, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	if err != nil {
+		return "", err
+	}
+	if info.Mode().Perm()&0o077 != 0 {
+		return "", fmt.Errorf("others may read %s, which holds secrets: run chmod 600 %s", path, path)
+	}
+	text, err := io.ReadAll(io.LimitReader(file, 1<<20))
+	return string(text), err
 }
 
 // parseIndexes never shows what it was given: there may be a password in it.
@@ -88,7 +156,7 @@ func parseIndexes(text string, onCommandLine bool) ([]string, error) {
 func (o buildOptions) apply(cfg pythonenv.Config) pythonenv.Config {
 	cfg.Timeout, cfg.Workers, cfg.MaxBytes, cfg.MaxDownload = o.timeout, o.workers, o.disk, o.download
 	cfg.ExtraIndexes, cfg.AllowSdist, cfg.Offline = append(o.extra, cfg.ExtraIndexes...), o.allowSdist, o.offline
-	cfg.Allow = o.allow
+	cfg.Allow, cfg.GitCredentials, cfg.GitSSH = o.allow, o.git, o.gitSSH
 	return cfg
 }
 

@@ -35,7 +35,7 @@ func (s *server) openControl(ctx context.Context) error {
 		return err
 	}
 	management := admin.New(s.store, s.deployer, lender{s.manager}, s.book, admin.Config{
-		URL: s.apiURL, Addresses: s.addresses, Info: s.info, Flush: s.journal.Flush, Log: s.log.Named("admin"),
+		URL: s.apiURL, Addresses: s.addresses, Info: s.info, Flush: s.flushUsage, Log: s.log.Named("admin"),
 		Pythons: pythons{s.host.builder, s.deployer}, Metrics: s.metrics.Handler(),
 		Run:     s.runTask,
 		Counts:  func(apiID string) admin.RequestCounts { return admin.RequestCounts(s.metrics.Counts(apiID)) },

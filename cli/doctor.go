@@ -12,6 +12,7 @@ import (
 	"apibuilder/admin"
 	"apibuilder/admin/client"
 	"apibuilder/doctor"
+	"apibuilder/egress/netns"
 	"apibuilder/python-env"
 	"apibuilder/sandbox/cgroup"
 	"apibuilder/store"
@@ -49,6 +50,7 @@ func (a *app) doctor(ctx context.Context, cmd *cli.Command) error {
 		DataDir: options.dataDir, Listen: options.listen, AdminListen: options.adminListen,
 		FirstUID: options.host.uids.First, LastUID: options.host.uids.Last, MaxSandboxes: options.maxSandboxes,
 		DefaultMemory: options.limits.Grant(store.Plan{}, store.Limits{}).Limits.MemoryBytes, Offline: cmd.Bool("offline"),
+		Egress: options.host.network,
 	})
 	if ctx.Err() != nil {
 		return ctx.Err()
@@ -65,6 +67,13 @@ func (a *app) doctor(ctx context.Context, cmd *cli.Command) error {
 // thisHost brings what the packages know of this machine.
 func thisHost(o serveOptions) doctor.Host {
 	h := doctor.Kernel()
+	h.Network = func() error {
+		n, err := netns.New()
+		if err != nil {
+			return err
+		}
+		return n.Close()
+	}
 	h.ControlGroups = func() (doctor.ControlGroups, error) {
 		d, err := cgroup.Describe("/")
 		return doctor.ControlGroups(d), err

@@ -10,9 +10,9 @@ import (
 	"sync"
 	"time"
 
+	"github.com/urfave/cli/v3"
 	"go.uber.org/zap"
 
-	"apibuilder/admin"
 	"apibuilder/egress"
 	"apibuilder/store"
 )
@@ -147,12 +147,16 @@ func (f *egressFollower) follow(ctx context.Context, id string) bool {
 	return true
 }
 
-// egressRows show what an API's programs reached.
-func egressRows(w io.Writer, api admin.API) {
-	if api.Egress == nil {
+// egressFlags are those settings of serve that bound what programs reach.
+func egressFlags() []cli.Flag {
+	return serveFlags("egress-ceiling", "egress-allow-private", "egress-connections", "egress-rate", "egress-bandwidth")
+}
+
+// egressRows show what programs reached; nil: nothing was tried.
+func egressRows(w io.Writer, e *egress.Report) {
+	if e == nil {
 		return
 	}
-	e := api.Egress
 	row(w, "Egress", fmt.Sprintf("%d connections (%d open), %s sent, %s received, %d refused", e.Connections, e.Open,
 		formatSize(e.Sent), formatSize(e.Received), e.Refused))
 	fmt.Fprintln(w)

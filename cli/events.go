@@ -3,6 +3,7 @@ package cli
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	"apibuilder/deploy"
 	"apibuilder/gateway"
@@ -48,6 +49,11 @@ func (s *server) tellDeploy(e deploy.Event) {
 	s.tell(e.API, logs.Line{
 		Version: e.Version, Stream: logs.Deploy, Level: level, Event: string(e.Kind), Text: withDetail(e.Text, e.Detail),
 	})
+}
+
+// keepProgress has what a build says in the log of its API.
+func (s *server) keepProgress(api string, version int, line string) {
+	s.lostLine(api, s.book.Append(api, logs.Line{Time: time.Now().UTC(), Version: version, Stream: logs.Build, Level: "info", Text: line}))
 }
 
 const mostDetail = 4 << 10 // bytes of a traceback or an installer's text; the version has all of it

@@ -4,10 +4,12 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/urfave/cli/v3"
 
 	"apibuilder/adopt"
+	"apibuilder/python-env"
 	"apibuilder/store/postgres"
 )
 
@@ -16,8 +18,9 @@ func (a *app) importCommand() *cli.Command {
 		Name:  "check",
 		Usage: "say of each API of the replaced platform what would not work here, and why",
 		Description: "Reads the table apis of the database that --database-url names, in a transaction that can only read, and\n" +
-			"looks at the programs without running them. Changes nothing. Exits with 1 when an API would not work.",
-		Flags: append(databaseFlags(), &cli.StringFlag{
+			"looks at the programs without running them. Changes nothing. Exits with 1 when an API would not work. Judges\n" +
+			"requirements by the server's --allow-requirements, from the flag, the environment or the configuration file.",
+		Flags: append(importFlags(), &cli.StringFlag{
 			Name: "python", Usage: "`FILE` of the Python that reads the programs",
 			DefaultText: "python3 in /usr/bin or /usr/local/bin",
 		}),
@@ -26,15 +29,17 @@ func (a *app) importCommand() *cli.Command {
 	return &cli.Command{Name: "import", Usage: "look at what the replaced platform has", Commands: []*cli.Command{check}}
 }
 
+// importFlags are those settings of serve that say where the database is and what authors may require.
+func importFlags() []cli.Flag {
+	return append(databaseFlags(), serveFlags("allow-requirements")...)
+}
+
 // databaseFlags are those settings of serve that say where the database is.
-func databaseFlags() []cli.Flag {
-	var flags []cli.Flag
-	for _, f := range settingFlags(true) {
-		if name := f.Names()[0]; name == "database-url" || name == "database-url-file" {
-			flags = append(flags, f)
-		}
-	}
-	return flags
+func databaseFlags() []cli.Flag { return serveFlags("database-url", "database-url-file") }
+
+// serveFlags are some settings of serve, for other commands.
+func serveFlags(names ...string) []cli.Flag {
+	return slices.DeleteFunc(settingFlags(true), func(f cli.Flag) bool { return !slices.Contains(names, f.Names()[0]) })
 }
 
 // importReport is what import check prints with --json.
@@ -64,6 +69,10 @@ func (a *app) importCheck(ctx context.Context, cmd *cli.Command) error {
 	if python == "" {
 		python = adopt.DefaultPython()
 	}
+	allow, err := parse(settings, "allow-requirements", pythonenv.ParseAllow)
+	if err != nil {
+		return err
+	}
 	rows, err := postgres.ReadRows(ctx, url.reveal())
 	if err != nil {
 		return err
@@ -71,7 +80,7 @@ func (a *app) importCheck(ctx context.Context, cmd *cli.Command) error {
 	if rows == nil {
 		return fmt.Errorf("the database has no table apis with id and code_snapshot in the first schema of its search path")
 	}
-	reports, err := adopt.Check(ctx, python, rows)
+	reports, err := adopt.Check(ctx, python, allow, rows)
 	if err != nil {
 		return err
 	}

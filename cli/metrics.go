@@ -57,6 +57,7 @@ func (s *server) serveMetrics() {
 func (s *server) watchState() {
 	s.metrics.Watch(metrics.State{
 		Running:      s.eachSandbox,
+		Egress:       s.eachEgress,
 		Name:         s.newNames().of,
 		Warm:         s.manager.Warm,
 		Pending:      s.journal.Pending,

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 
@@ -35,7 +36,8 @@ func (a *app) sandboxCommand() *cli.Command {
 				"the server of the data directory.\n" +
 				"Without FILE: runs hostile programs in real sandboxes beside a victim API, and prints what was tried, what\n" +
 				"stopped it and the verdict, then how the victim fared. Fails when any check does.",
-			Flags: append(append(programFlags(), calls.flags()...),
+			Flags: append(slices.Concat(programFlags(), calls.flags(), egressFlags()),
+				&cli.StringFlag{Name: "egress", Usage: "with FILE: what the program may reach outside, a `LIST` as in an API's option egress, within --egress-ceiling"},
 				&cli.StringSliceFlag{Name: "only", Usage: "without FILE: `GROUP_OR_ID` of checks to run, may be given several times"},
 				&cli.StringFlag{Name: "start-timeout", Value: "30s", Usage: "`TIME` that the program may take to start"},
 				&cli.StringFlag{Name: "request-timeout", Value: "60s", Usage: "`TIME` that it may take to begin an answer"},
@@ -76,6 +78,9 @@ func (a *app) sandboxTest(ctx context.Context, cmd *cli.Command, calls *callFlag
 	if err != nil {
 		return err
 	}
+	if err := t.reach(cmd.String("egress"), settings, &options); err != nil {
+		return err
+	}
 	if err := requireRoot("sandbox test"); err != nil {
 		return err
 	}
@@ -95,7 +100,7 @@ func (a *app) sandboxTest(ctx context.Context, cmd *cli.Command, calls *callFlag
 
 // try runs one trial on this machine and cleans up after it.
 func (a *app) try(ctx context.Context, t *trial, dir string, options hostOptions) (report *trialReport, err error) {
-	manager := sandbox.ManagerConfig{StartTimeout: t.startTimeout, OnOutput: t.output.add}
+	manager := sandbox.ManagerConfig{StartTimeout: t.startTimeout, OnOutput: t.output.add, Egress: t.gate}
 	err = withSandboxes(ctx, dir, options, t.progress, manager, func(h sandboxHost) (err error) {
 		t.shelf = h.shelf
 		report, err = t.run(ctx, h.builder, h.manager)

@@ -24,7 +24,7 @@ const selfTestStart = 20 * time.Second
 // wantsSelfTest tells whether sandbox test is to test the sandbox, and no program.
 func wantsSelfTest(cmd *cli.Command) bool {
 	aboutProgram := []string{
-		"requirements", "env", "python", "memory", "cpu", "pids", "request", "data", "header", "request-timeout",
+		"requirements", "env", "python", "memory", "cpu", "pids", "request", "data", "header", "request-timeout", "egress",
 	}
 	return !cmd.Args().Present() && !slices.ContainsFunc(aboutProgram, cmd.IsSet)
 }

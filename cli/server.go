@@ -43,6 +43,7 @@ type server struct {
 	manager         *sandbox.Manager
 	deployer        *deploy.Deployer
 	journal         *usage.Journal
+	egressSums      *usage.Egress
 	limiter         gateway.Limiter
 	metrics         *metrics.Metrics
 	metricsListener net.Listener // nil: none
@@ -205,7 +206,9 @@ func (s *server) openSandboxes(ctx context.Context) error {
 	s.deployer.SetShelf(s.data.shelf())
 	s.deployer.Observe(s.countDeploy)
 	s.deployer.Tell(s.tellDeploy)
+	s.deployer.KeepProgress(s.keepProgress)
 	s.deployer.SetNode(s.node.ID)
+	s.openEgressSums() // it stops after the sandboxes
 	if err := s.manager.Start(ctx); err != nil {
 		return err
 	}

@@ -14,6 +14,7 @@ import (
 
 	"apibuilder/admin"
 	"apibuilder/deploy"
+	"apibuilder/egress"
 	"apibuilder/python-env"
 	"apibuilder/sandbox"
 )
@@ -36,6 +37,29 @@ type trial struct {
 	progress       func(string)
 	shelf          deploy.Shelf
 	output         trialOutput
+
+	egress egress.Policy
+	gate   *egress.Gate // nil: nothing outside is reached
+}
+
+// reach reads what the program may reach, in the words of an API's option and within what serve would allow. Its errors are
+// usage errors.
+func (t *trial) reach(text string, s settings, options *hostOptions) error {
+	cfg, err := readEgress(s)
+	if err != nil {
+		return err
+	}
+	if t.egress, err = egress.Parse(text); err != nil {
+		return usagef("--egress: %v", err)
+	}
+	if t.egress.None() {
+		return nil
+	}
+	if err := cfg.Ceiling.Check(t.egress); err != nil {
+		return usagef("--egress: %v", err)
+	}
+	options.network, t.gate = true, egress.NewGate(cfg)
+	return nil
 }
 
 // run builds, starts and asks. What is wrong with the program is in the report; the error is for what is wrong with us.
@@ -43,6 +67,10 @@ func (t *trial) run(ctx context.Context, builder deploy.Builder, manager *sandbo
 	report := &trialReport{Routes: []sandbox.Route{}, Requests: []answered{}}
 	err := t.attempt(ctx, builder, manager, report)
 	report.Output = t.output.take()
+	if t.gate != nil {
+		reached := t.gate.Report(trialID)
+		report.Egress = &reached
+	}
 	if e, ok := errors.AsType[*deploy.Error](err); ok {
 		report.Problem = &admin.Problem{
 			Type: e.Reason, Title: "The program did not run", Detail: e.Message, Remedy: e.Remedy, Output: e.Detail,
@@ -120,7 +148,7 @@ func (t *trial) spec(environment pythonenv.Environment) sandbox.Spec {
 	return sandbox.Spec{
 		API: trialID, Version: 1, Code: t.program.Code, RootPath: "/run/" + trialID, Environment: environment.Path,
 		Python: environment.Interpreter.Path, Mounts: environment.Interpreter.Mounts, Env: t.program.Env,
-		Limits: programSandboxLimits(t.program.Limits), Describe: true,
+		Limits: programSandboxLimits(t.program.Limits), Describe: true, Egress: t.egress,
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"apibuilder/admin"
+	"apibuilder/egress"
 	"apibuilder/sandbox"
 	"apibuilder/store"
 )
@@ -24,6 +25,7 @@ type trialReport struct {
 	Routes          []sandbox.Route `json:"routes"`
 	Requests        []answered      `json:"requests"`
 	Output          []sandbox.Line  `json:"output"`
+	Egress          *egress.Report  `json:"egress,omitempty"` // with --egress
 	Problem         *admin.Problem  `json:"problem,omitempty"`
 }
 
@@ -53,6 +55,10 @@ func (r *trialReport) describe(w io.Writer) {
 		row(w, "Processes", r.Pids)
 	}
 	r.describeRequests(w)
+	if r.Egress != nil {
+		fmt.Fprintln(w)
+		egressRows(w, r.Egress)
+	}
 	if len(r.Output) > 0 {
 		fmt.Fprintln(w, "\nOutput")
 		for _, l := range r.Output {

@@ -24,9 +24,10 @@ func (a *app) usageCommand() *cli.Command {
 			&cli.StringFlag{Name: "request", Aliases: []string{"id"}, Usage: "the record of the request with that `ID`, as in X-Request-ID"},
 			&cli.StringFlag{Name: "since", Usage: "since a `TIME`, 2024-05-01T12:00:00Z, or for so long, 24h, 30d"},
 			&cli.IntFlag{Name: "limit", Value: 20, Usage: "at most so many records, a `NUMBER`"},
-			&cli.StringFlag{Name: "by", Usage: "sums by `WHAT`: hour, day, api, key or user"},
+			&cli.StringFlag{Name: "by", Usage: "sums by `WHAT`: hour, day, api, key or user; with --egress no key, but destination"},
 			&cli.StringFlag{Name: "key", Usage: "with --by, of the key with that `ID` only"},
-			&cli.StringFlag{Name: "user", Usage: "with --by, of the APIs of the user with that `NAME` only"},
+			&cli.StringFlag{Name: "user", Usage: "with --by or --egress, of the APIs of the user with that `NAME` only"},
+			&cli.BoolFlag{Name: "egress", Usage: "what programs reached outside and were refused, by destination or, with --by, hour, day, api or user"},
 			&cli.BoolFlag{Name: "quotas", Usage: "monthly quotas of plans, APIs and keys, and what is used of them"},
 			&cli.BoolFlag{Name: "csv", Usage: "print comma-separated values (RFC 4180) with a line of names"},
 		},
@@ -46,6 +47,8 @@ func (a *app) usage(ctx context.Context, cmd *cli.Command) error {
 		return err
 	}
 	switch {
+	case cmd.Bool("egress"):
+		return a.usageEgress(ctx, cmd)
 	case cmd.Bool("quotas"):
 		return a.usageQuotas(ctx, cmd)
 	case cmd.String("by") != "":

@@ -56,6 +56,7 @@ type Deployer struct {
 	known     known
 	observe   func(Result, error)
 	tell      func(Event)
+	keep      func(apiID string, version int, line string)
 }
 
 // New returns a Deployer that grants limits by policy.
@@ -68,6 +69,25 @@ func (d *Deployer) SetNode(id string) { d.node = id }
 
 // Observe has fn called after every deploy with what Deploy returns. It must be quick. Call Observe before the first deploy.
 func (d *Deployer) Observe(fn func(Result, error)) { d.observe = fn }
+
+// KeepProgress has fn called with each line about the build of a version, whoever listens to the deploy. It must be quick. Call it
+// before the first deploy.
+func (d *Deployer) KeepProgress(fn func(apiID string, version int, line string)) { d.keep = fn }
+
+// kept is a request whose progress is kept.
+func (d *Deployer) kept(r Request, apiID string, version int) Request {
+	if d.keep == nil {
+		return r
+	}
+	listens := r.Progress
+	r.Progress = func(line string) {
+		d.keep(apiID, version, line)
+		if listens != nil {
+			listens(line)
+		}
+	}
+	return r
+}
 
 // Result is a deploy that succeeded.
 type Result struct {
@@ -201,6 +221,7 @@ func (d *Deployer) bring(
 	ctx context.Context, api store.API, v store.Version, created bool, r Request, limits store.Limits,
 ) (Result, error) {
 	begin := time.Now()
+	r = d.kept(r, api.ID, v.Number)
 	r.progress("building the environment of %s version %d", api.Name, v.Number)
 	settled, err := r.settle(api)
 	if err != nil {

@@ -2,6 +2,7 @@ package deploy_test
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -20,6 +21,35 @@ func (f *fixture) lockAfter(t *testing.T, r deploy.Request) string {
 		t.Fatalf("version %+v, %v", v, err)
 	}
 	return v.Lock
+}
+
+// TestTheLogOfABuildIsKept has nobody listen, somebody, and a build that fails.
+func TestTheLogOfABuildIsKept(t *testing.T) {
+	f := newFixture(t)
+	var kept, heard []string
+	f.KeepProgress(func(api string, version int, line string) {
+		kept = append(kept, fmt.Sprintf("%s %d %s", api, version, line))
+	})
+	id := f.mustDeploy(t, request("resize", "one")).API.ID
+	r := request("resize", "two")
+	r.Progress = func(line string) { heard = append(heard, line) }
+	f.mustDeploy(t, r)
+	f.builder.err = &pythonenv.BuildError{Reason: pythonenv.ReasonNotFound, Message: "there is no such package"}
+	if _, err := f.Deploy(t.Context(), request("resize", "three")); err == nil {
+		t.Error("a build that fails is deployed")
+	}
+	text := strings.Join(kept, "\n")
+	for _, want := range []string{
+		id + " 1 building the environment of resize version 1", id + " 1 version 1 answers", id + " 2 starting the program",
+		id + " 3 building the environment of resize version 3",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("%q is not kept of\n%s", want, text)
+		}
+	}
+	if !slices.Contains(heard, "starting the program") {
+		t.Errorf("who listened heard %q", heard)
+	}
 }
 
 func TestUnchangedRequirementsKeepTheLock(t *testing.T) {

@@ -40,6 +40,20 @@ func (r Request) WithMetadata() (Request, error) {
 	return r, nil
 }
 
+// Names returns the projects that a deploy of the request would ask the package index for, where authors may require what allow
+// says, and refuses with an *Error what it would refuse before it asks.
+func (r Request) Names(allow pythonenv.Allow) ([]string, error) {
+	r, err := r.WithMetadata()
+	if err != nil {
+		return nil, err
+	}
+	names, err := allow.Names(r.Requirements)
+	if build, ok := errors.AsType[*pythonenv.BuildError](err); ok {
+		return nil, r.explainBuild(build)
+	}
+	return names, err
+}
+
 // lineNumber is how pythonenv names a requirement inside of a sentence.
 var lineNumber = regexp.MustCompile(`\bline ([0-9]+) \(`)
 

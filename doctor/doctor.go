@@ -54,6 +54,7 @@ type Settings struct {
 	MaxSandboxes      int
 	DefaultMemory     int64 // bytes, of an API that asks for none
 	Offline           bool  // do not ask the package index
+	Egress            bool  // programs may reach something outside
 }
 
 // Examine looks at everything. It takes some seconds at most, besides what the Host's functions take.
@@ -63,7 +64,7 @@ func Examine(ctx context.Context, h Host, s Settings) Report {
 		e.kernel, e.architecture, e.library, e.root, e.groups, e.namespaces, e.proc, e.apparmor, e.seccomp,
 		e.interpreters, e.tools, e.index,
 		e.directory, e.disk, e.uids,
-		e.memory, e.swap, e.files, e.clock, e.addresses,
+		e.memory, e.swap, e.files, e.clock, e.addresses, e.outside,
 	} {
 		check(ctx)
 	}

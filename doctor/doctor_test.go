@@ -69,6 +69,12 @@ func TestFindingsThatAreInformative(t *testing.T) {
 			},
 			"address", "the server of this data directory, process 7, listens there",
 		},
+		"no network, and none asked for": {
+			func(f *fake) { f.Egress, f.network = false, unix.ENOENT }, "outgoing network", "is not needed while --egress-ceiling is none",
+		},
+		"a network that is not asked for": {
+			func(f *fake) { f.Egress = false }, "outgoing network", "could have one, by /dev/net/tun; --egress-ceiling is none",
+		},
 		"our server elsewhere": {
 			func(f *fake) { f.server = &Server{PID: 7, Listen: "127.0.0.1:9090"} }, "address", "process 7, listens on 127.0.0.1:9090",
 		},

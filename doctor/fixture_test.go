@@ -25,6 +25,7 @@ type fake struct {
 	reach             error
 	busy              map[string]error // by address
 	server            *Server
+	network           error // of a sandbox's network
 }
 
 func newFake(t *testing.T) *fake {
@@ -41,7 +42,7 @@ func newFake(t *testing.T) *fake {
 		busy: map[string]error{},
 		Settings: Settings{
 			DataDir: "/var/lib/data", Listen: "127.0.0.1:8080", FirstUID: 2_000_000_000, LastUID: 2_000_009_999, MaxSandboxes: 500,
-			DefaultMemory: 256 << 20,
+			DefaultMemory: 256 << 20, Egress: true,
 		},
 	}
 	f.Host = Host{
@@ -57,6 +58,7 @@ func newFake(t *testing.T) *fake {
 			return errors.Join(f.namespaces, f.alone)
 		},
 		Listen:        func(_ context.Context, address string) error { return f.busy[address] },
+		Network:       func() error { return f.network },
 		ControlGroups: func() (ControlGroups, error) { return f.groups, nil },
 		Interpreters:  func(context.Context) []Interpreter { return f.pythons },
 		Tools:         func(context.Context) ([]Tool, error) { return f.found, nil },
@@ -82,6 +84,7 @@ func newFake(t *testing.T) *fake {
 		"lib/x86_64-linux-gnu/libc.so.6":            "\x7fELF\x00GNU C Library (Debian GLIBC 2.36-9) stable release version 2.36.\n",
 		"etc/passwd":                                "root:x:0:0::/root:/bin/sh\nann:x:1000:1000::/home/ann:/bin/sh\n",
 		"etc/subuid":                                "ann:100000:65536\n",
+		"etc/resolv.conf":                           "# made by hand\nnameserver 192.0.2.53\n",
 		"var/lib/x":                                 "",
 		"proc/sys/kernel/unprivileged_userns_clone": "1\n",
 	} {

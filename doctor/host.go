@@ -28,6 +28,9 @@ type Host struct {
 	// Listen opens an address and closes it again.
 	Listen func(ctx context.Context, address string) error
 
+	// Network makes a network as a sandbox gets it that may reach something outside, and takes it away again.
+	Network func() error
+
 	ControlGroups func() (ControlGroups, error)
 	// Interpreters lists the Pythons of the machine, the default first.
 	Interpreters func(ctx context.Context) []Interpreter

@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"strings"
 	"testing"
@@ -211,6 +212,22 @@ var lacks = map[string]struct {
 			f.server = &Server{PID: 7, Listen: "127.0.0.1:9090"}
 		},
 		"address", Missing, "used by another program", "--listen",
+	},
+	"no device for networks": {
+		func(f *fake) { f.network = fmt.Errorf("open /dev/net/tun: %w", unix.ENOENT) },
+		"outgoing network", Missing, "open /dev/net/tun: no such file", "modprobe tun",
+	},
+	"a closed device for networks": {
+		func(f *fake) { f.network = fmt.Errorf("open /dev/net/tun: %w", unix.EPERM) },
+		"outgoing network", Missing, "not permitted", "DeviceAllow=/dev/net/tun rw",
+	},
+	"a kernel without network namespaces": {
+		func(f *fake) { f.network = fmt.Errorf("make a network namespace: %w", unix.EINVAL) },
+		"outgoing network", Missing, "make a network namespace: invalid argument", "CONFIG_NET_NS",
+	},
+	"nobody to ask for names": {
+		func(f *fake) { f.write("etc/resolv.conf", "search example.com\nnameserver\n") },
+		"outgoing network", Warning, "/etc/resolv.conf names no server", "nameserver",
 	},
 	"an address of another machine": {
 		func(f *fake) { f.AdminListen = "192.0.2.1:80"; f.busy["192.0.2.1:80"] = unix.EADDRNOTAVAIL },

@@ -41,10 +41,11 @@ type account struct {
 	sum     Tally
 	reached map[string]*Tally
 	refused map[string]*Tally
+	told    map[string]Tally // by take
 }
 
 func newAccount() *account {
-	return &account{reached: map[string]*Tally{}, refused: map[string]*Tally{}}
+	return &account{reached: map[string]*Tally{}, refused: map[string]*Tally{}, told: map[string]Tally{}}
 }
 
 func entryOf(m map[string]*Tally, to string) *Tally {
@@ -97,17 +98,7 @@ func (a *account) report() Report {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	r := Report{Open: a.open, Tally: a.sum}
-	all := map[string]Tally{}
-	for _, m := range []map[string]*Tally{a.reached, a.refused} {
-		for to, t := range m {
-			s := all[to]
-			s.Connections += t.Connections
-			s.Sent += t.Sent
-			s.Received += t.Received
-			s.Refused += t.Refused
-			all[to] = s
-		}
-	}
+	all := a.totalsLocked()
 	for _, to := range slices.Sorted(maps.Keys(all)) {
 		r.Destinations = append(r.Destinations, Entry{to, all[to]})
 	}
@@ -115,4 +106,40 @@ func (a *account) report() Report {
 		return cmp.Or(-cmp.Compare(a.Connections+a.Refused, b.Connections+b.Refused), cmp.Compare(a.To, b.To))
 	})
 	return r
+}
+
+// totalsLocked are the tallies by destination, whether it was reached or refused.
+func (a *account) totalsLocked() map[string]Tally {
+	all := map[string]Tally{}
+	for _, m := range []map[string]*Tally{a.reached, a.refused} {
+		for to, t := range m {
+			all[to] = all[to].plus(*t)
+		}
+	}
+	return all
+}
+
+// take returns what was counted since it was called last, by destination.
+func (a *account) take() []Entry {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var fresh []Entry
+	for to, t := range a.totalsLocked() {
+		before := a.told[to]
+		if t == before {
+			continue
+		}
+		a.told[to] = t
+		fresh = append(fresh, Entry{to, t.minus(before)})
+	}
+	slices.SortFunc(fresh, func(a, b Entry) int { return cmp.Compare(a.To, b.To) })
+	return fresh
+}
+
+func (t Tally) plus(o Tally) Tally {
+	return Tally{t.Connections + o.Connections, t.Sent + o.Sent, t.Received + o.Received, t.Refused + o.Refused}
+}
+
+func (t Tally) minus(o Tally) Tally {
+	return Tally{t.Connections - o.Connections, t.Sent - o.Sent, t.Received - o.Received, t.Refused - o.Refused}
 }

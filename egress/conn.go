@@ -4,9 +4,12 @@ import (
 	"context"
 	"net"
 	"sync"
+	"time"
 
 	"golang.org/x/time/rate"
 )
+
+var _ net.Conn = (*Conn)(nil)
 
 // mostAtOnce is the most that Read and Write move at once, in bytes.
 const mostAtOnce = 256 << 10
@@ -48,6 +51,21 @@ func (c *Conn) Write(b []byte) (written int, err error) {
 
 // CloseWrite tells the other side that nothing more comes.
 func (c *Conn) CloseWrite() error { return c.conn.CloseWrite() }
+
+// LocalAddr implements net.Conn.
+func (c *Conn) LocalAddr() net.Addr { return c.conn.LocalAddr() }
+
+// RemoteAddr implements net.Conn.
+func (c *Conn) RemoteAddr() net.Addr { return c.conn.RemoteAddr() }
+
+// SetDeadline implements net.Conn. A wait for the bandwidth is not bounded by it.
+func (c *Conn) SetDeadline(t time.Time) error { return c.conn.SetDeadline(t) }
+
+// SetReadDeadline implements net.Conn.
+func (c *Conn) SetReadDeadline(t time.Time) error { return c.conn.SetReadDeadline(t) }
+
+// SetWriteDeadline implements net.Conn.
+func (c *Conn) SetWriteDeadline(t time.Time) error { return c.conn.SetWriteDeadline(t) }
 
 // Abort ends the connection with a reset.
 func (c *Conn) Abort() {

@@ -53,6 +53,16 @@ type Gate struct {
 	mu   sync.Mutex
 	turn uint64 // counts changes of policies, from 1
 	apis map[string]*member
+	gone []Use // what was not taken yet of APIs that are forgotten
+}
+
+// mostGone bounds what is kept of forgotten APIs.
+const mostGone = 10_000
+
+// Use is what an API's sandboxes did towards one destination since it was taken last.
+type Use struct {
+	API string
+	Entry
 }
 
 // member is what the gate knows of one API.
@@ -118,7 +128,31 @@ func (g *Gate) Policy(api string) Policy {
 func (g *Gate) Forget(api string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if m := g.apis[api]; m != nil {
+		if g.gone = append(g.gone, usesOf(api, m)...); len(g.gone) > mostGone {
+			g.gone = g.gone[len(g.gone)-mostGone:]
+		}
+	}
 	delete(g.apis, api)
+}
+
+// Take returns what was counted since it was called last, of all APIs, each destination once.
+func (g *Gate) Take() []Use {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	uses := g.gone
+	g.gone = nil
+	for _, api := range slices.Sorted(maps.Keys(g.apis)) {
+		uses = append(uses, usesOf(api, g.apis[api])...)
+	}
+	return uses
+}
+
+func usesOf(api string, m *member) (uses []Use) {
+	for _, e := range m.account.take() {
+		uses = append(uses, Use{api, e})
+	}
+	return uses
 }
 
 // Report tells what an API's sandboxes did since the server started.

@@ -42,6 +42,8 @@ type flow struct {
 	to   Destination
 	end  context.CancelFunc
 	conn *net.TCPConn // nil while it is being made
+
+	adopted bool // whether it is allowed is not for the policy to say
 }
 
 // Guard makes a guard for a sandbox that has no program yet. Close must be called.
@@ -100,7 +102,7 @@ func (g *Guard) set(p Policy) {
 	defer g.mu.Unlock()
 	g.policy = p
 	for f := range g.flows {
-		if !p.Allows(f.to) {
+		if !f.adopted && !p.Allows(f.to) {
 			f.abort()
 		}
 	}
@@ -169,6 +171,19 @@ func (g *Guard) Dial(ctx context.Context, to Destination) (*Conn, error) {
 		return nil, net.ErrClosed
 	}
 	return &Conn{conn: conn, guard: g, flow: f, account: g.account, tally: g.account.opened(to.String())}, nil
+}
+
+// Adopt counts a connection that its caller made by a decision of its own, and ends it with the guard. It is the caller's no more.
+func (g *Guard) Adopt(conn *net.TCPConn, to Destination) *Conn {
+	f := &flow{to: to, end: func() {}, conn: conn, adopted: true}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.closed {
+		f.abort()
+	} else {
+		g.flows[f] = struct{}{}
+	}
+	return &Conn{conn: conn, guard: g, flow: f, account: g.account, tally: g.account.opened(to.String())}
 }
 
 // admit takes a place for a connection.

@@ -22,13 +22,14 @@ const (
 	Program = "program" // streams stdout and stderr
 	Sandbox = "sandbox" // starts, sleep, ends, refused system calls, output that came too fast
 	Gateway = "gateway" // limits that were hit, timeouts
-	Deploy  = "deploy"  // deploys, builds, traffic
+	Deploy  = "deploy"  // deploys, traffic, and that an environment was built
+	Build   = "build"   // what the building of an environment said
 	Egress  = "egress"  // connections to outside that were refused or failed
 	Server  = "server"  // the log itself
 )
 
 // Sources are all of them.
-var Sources = []string{Program, Sandbox, Gateway, Deploy, Egress, Server}
+var Sources = []string{Program, Sandbox, Gateway, Deploy, Build, Egress, Server}
 
 // Streams are those of a program.
 var Streams = []string{"stdout", "stderr"}

@@ -40,6 +40,8 @@ type Metrics struct {
 	mu   sync.RWMutex
 	apis map[string]*series // by id
 	rest *series
+
+	destinations destinations
 }
 
 // series are the counters of one API, found once: looking labels up costs more than counting.
@@ -53,9 +55,10 @@ type series struct {
 // New returns a Metrics that counts nothing yet; version and commit say which program this is.
 func New(version, commit string) *Metrics {
 	m := &Metrics{
-		registry: prometheus.NewRegistry(),
-		apis:     map[string]*series{},
-		requests: counters("requests_total", "Finished requests by API and hundreds of the status.", "api", "status"),
+		registry:     prometheus.NewRegistry(),
+		apis:         map[string]*series{},
+		destinations: destinations{known: map[string]map[string]bool{}},
+		requests:     counters("requests_total", "Finished requests by API and hundreds of the status.", "api", "status"),
 		errors: counters("request_errors_total",
 			"Requests that the gateway answered with an error, by API and type of the error.", "api", "type"),
 		durations: prometheus.NewHistogramVec(prometheus.HistogramOpts{
@@ -134,6 +137,7 @@ func (m *Metrics) Forget(api string) {
 	m.mu.Lock()
 	_, known := m.apis[api]
 	delete(m.apis, api)
+	m.destinations.forget(api)
 	m.mu.Unlock()
 	if !known {
 		return

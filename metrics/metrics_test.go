@@ -158,7 +158,8 @@ func TestMonitoringNamesWhatThereIs(t *testing.T) {
 	zero := func() int64 { return 0 }
 	m.Watch(State{
 		Running: func(each func(Sandbox)) { each(Sandbox{API: "api_a"}) }, Name: func(string) string { return "a" },
-		Warm: func() int { return 0 }, Pending: zero, JournalBytes: zero, Database: func() bool { return true },
+		Egress: func(each func(Egress)) { each(Egress{API: "api_a", Destinations: []Destination{{To: "x:443"}}}) },
+		Warm:   func() int { return 0 }, Pending: zero, JournalBytes: zero, Database: func() bool { return true },
 	})
 	there := page(t, m)
 	used := regexp.MustCompile(`apibuilder_[a-z_]+`)

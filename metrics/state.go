@@ -8,6 +8,8 @@ import (
 type State struct {
 	// Running calls each once for every running sandbox.
 	Running func(each func(Sandbox))
+	// Egress calls each once for every API whose programs may reach something outside; nil: none may.
+	Egress func(each func(Egress))
 	// Name is an API's name; empty when it is not known.
 	Name func(api string) string
 	// Warm is the number of sandboxes that wait for a program.
@@ -51,9 +53,10 @@ var (
 	pending      = desc("usage_pending_records", "Usage records that the database does not have yet.")
 	journalBytes = desc("usage_journal_bytes", "Size of the usage journal.")
 	databaseUp   = desc("database_up", "1 when the database answers.")
-	descriptions = []*prometheus.Desc{sandboxes, inFlight, memory, cpu, throttled, apiInfo, warm, pending, journalBytes, databaseUp}
-	gauge        = prometheus.GaugeValue
-	boolValue    = map[bool]float64{true: 1}
+	descriptions = []*prometheus.Desc{sandboxes, inFlight, memory, cpu, throttled, apiInfo, warm, pending, journalBytes, databaseUp,
+		egressOpen, egressConnections, egressBytes, egressRefused}
+	gauge     = prometheus.GaugeValue
+	boolValue = map[bool]float64{true: 1}
 )
 
 // Describe is as in prometheus.Collector.
@@ -76,6 +79,7 @@ func (c collector) Collect(to chan<- prometheus.Metric) {
 			to <- prometheus.MustNewConstMetric(apiInfo, gauge, 1, api, name)
 		}
 	}
+	c.egress(to)
 	to <- prometheus.MustNewConstMetric(warm, gauge, float64(c.state.Warm()))
 	to <- prometheus.MustNewConstMetric(pending, gauge, float64(c.state.Pending()))
 	to <- prometheus.MustNewConstMetric(journalBytes, gauge, float64(c.state.JournalBytes()))

@@ -48,6 +48,8 @@ func parseReference(text string) (reference, error) {
 	switch {
 	case err != nil || u.Opaque != "" || !plainPath.MatchString(u.EscapedPath()) && u.EscapedPath() != "":
 		return reference{}, fmt.Errorf("it cannot be read")
+	case isGit && u.Scheme == "ssh":
+		return parseSSH(u)
 	case u.User != nil:
 		return reference{}, fmt.Errorf("it holds a user name or password, which would be kept as plain text")
 	case u.RawQuery != "" || u.ForceQuery:
@@ -95,6 +97,27 @@ func parseFragment(fragment, name string, value *regexp.Regexp) (string, error) 
 		return "", fmt.Errorf("behind # only %s=... may stand", name)
 	}
 	return text, nil
+}
+
+var (
+	sshUser = regexp.MustCompile(`^[a-z_][a-z0-9_-]{0,31}$`)
+	sshPath = regexp.MustCompile(`^/[A-Za-z0-9._~+@/-]+$`) // what no shell of the host reads as anything else
+)
+
+// parseSSH reads a repository over ssh: a user without a password, and a path without anything to quote.
+func parseSSH(u *url.URL) (reference, error) {
+	_, password := u.User.Password()
+	switch {
+	case password:
+		return reference{}, fmt.Errorf("it holds a password, which would be kept as plain text")
+	case !sshUser.MatchString(u.User.Username()):
+		return reference{}, fmt.Errorf("it names no user: write ssh://git@HOST/PATH")
+	case u.RawQuery != "" || u.ForceQuery:
+		return reference{}, fmt.Errorf("it holds a query")
+	case !allowedHost.MatchString(u.Host) || !sshPath.MatchString(u.EscapedPath()) || hasDots(u.Path):
+		return reference{}, fmt.Errorf("it cannot be read")
+	}
+	return parseGit(u)
 }
 
 func parseGit(u *url.URL) (reference, error) {
@@ -165,7 +188,9 @@ func (a Allow) check(r reference) error {
 	case directPath:
 		return a.checkPath(r.path)
 	case directGit:
-		hosts = a.Git
+		if hosts = a.Git; r.url.Scheme == "ssh" {
+			hosts = a.SSH
+		}
 	}
 	switch {
 	case len(hosts) == 0 && r.kind == directGit:

@@ -64,7 +64,7 @@ func TestDirectReferences(t *testing.T) {
 		"g @ git+https://git.example.com/a/b@main --hash=" + sum:              "!no hash",
 		"git+https://git.example.com/a/b":                                     "!names no package",
 		"g @ git+https://other.example.com/a/b":                               "!not among the hosts",
-		"g @ git+ssh://git@git.example.com/a/b":                               "!password",
+		"g @ git+ssh://git@git.example.com/a/b":                               "!a repository cannot be installed from",
 		"g @ git+file:///a/b":                                                 "!neither",
 		"hg+https://git.example.com/a/b":                                      "!neither",
 		"local_one @ file://" + local:                                         "local-one @ file://" + local,
@@ -221,10 +221,10 @@ func TestAWheelByItsPath(t *testing.T) {
 	noneLeft(t, b)
 }
 
-// repository serves a git repository over HTTP, and returns its address and commit.
-func repository(t *testing.T, files map[string]string) (server *httptest.Server, commit string) {
+// bareRepository makes a git repository with a branch main and a tag v1, and returns its directory and commit.
+func bareRepository(t *testing.T, files map[string]string) (dir, commit string) {
 	t.Helper()
-	dir := filepath.Join(tempDir(t), "part", "repo.git")
+	dir = filepath.Join(tempDir(t), "part", "repo.git")
 	work := filepath.Join(tempDir(t), "work")
 	if err := os.MkdirAll(work, 0o755); err != nil {
 		t.Fatal(err)
@@ -250,6 +250,13 @@ func repository(t *testing.T, files map[string]string) (server *httptest.Server,
 	git("commit", "-q", "-m", "first")
 	git("tag", "v1")
 	git("clone", "-q", "--bare", ".", dir)
+	return dir, git("rev-parse", "HEAD")
+}
+
+// repository serves a git repository over HTTP, and returns its address and commit.
+func repository(t *testing.T, files map[string]string) (server *httptest.Server, commit string) {
+	t.Helper()
+	dir, commit := bareRepository(t, files)
 	server = httptest.NewServer(&cgi.Handler{
 		Path:   "/usr/lib/git-core/git-http-backend",
 		Stderr: io.Discard,
@@ -259,7 +266,7 @@ func repository(t *testing.T, files map[string]string) (server *httptest.Server,
 		},
 	})
 	t.Cleanup(server.Close)
-	return server, git("rev-parse", "HEAD")
+	return server, commit
 }
 
 func TestAPackageFromARepository(t *testing.T) {

@@ -169,7 +169,7 @@ func TestFilesElsewhereInTheNetwork(t *testing.T) {
 	b := started(t, cfg)
 	ctx := t.Context()
 	_, err := b.Ensure(ctx, Request{Requirements: "apibuilder-inner", Progress: func(l string) { said = append(said, l) }})
-	if err == nil || !strings.Contains(strings.Join(said, "\n"), "not a public address") {
+	if err == nil || !strings.Contains(strings.Join(said, "\n"), "is never allowed") {
 		t.Errorf("%v\n%s", err, strings.Join(said, "\n"))
 	}
 	if len(asked) > 0 {

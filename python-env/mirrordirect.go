@@ -16,7 +16,7 @@ const maxGitRequest = 16 << 20
 var gitHeaders = []string{"Content-Type", "Content-Encoding", "Git-Protocol"}
 
 // serveDirect answers for what requirements name by address: wheels ("/d/...") and git repositories ("/g/..."), of which it
-// allows what reads. It reports whether the request was one of these.
+// allows what reads, with the operator's credentials where there are any. It reports whether the request was one of these.
 func (m *mirror) serveDirect(w http.ResponseWriter, r *http.Request) bool {
 	prefix, rest, _ := strings.Cut(strings.TrimPrefix(r.URL.EscapedPath(), "/"), "/")
 	kind := map[string]string{"d": directURL, "g": directGit}[prefix]
@@ -27,6 +27,10 @@ func (m *mirror) serveDirect(w http.ResponseWriter, r *http.Request) bool {
 	if err != nil {
 		m.say(fmt.Sprintf("refused: %s %s", r.Method, quoted(r.URL.EscapedPath())))
 		http.Error(w, "not an address that the requirements name", http.StatusForbidden)
+		return true
+	}
+	if target.Scheme == "ssh" {
+		m.overSSH(w, r, target)
 		return true
 	}
 	out, err := http.NewRequestWithContext(r.Context(), r.Method, target.String(), nil)
@@ -48,6 +52,9 @@ func (m *mirror) serveDirect(w http.ResponseWriter, r *http.Request) bool {
 	}
 	out.Header.Set("User-Agent", "git/2 apibuilder") // some hosts answer nobody else
 	out.Header.Set("Accept-Encoding", "identity")
+	if kind == directGit {
+		m.up.authorizeGit(out)
+	}
 	response, err := m.up.direct[kind].Do(out)
 	if err != nil {
 		m.say(m.failure(target, err))
@@ -65,7 +72,7 @@ func (u *upstream) directTarget(prefix, rest string, r *http.Request) (*url.URL,
 	id, rest, _ := strings.Cut(rest, "/")
 	scheme, rest, _ := strings.Cut(rest, "/")
 	host, rest, _ := strings.Cut(rest, "/")
-	address, query := scheme+"://"+strings.Replace(host, "~", ":", 1)+"/"+rest, ""
+	address, query := scheme+"://"+realHost(host)+"/"+rest, ""
 	reads := r.Method == http.MethodGet || r.Method == http.MethodHead
 	signed := address
 	if prefix == "g" {
@@ -88,5 +95,8 @@ func (u *upstream) directTarget(prefix, rest string, r *http.Request) (*url.URL,
 		return nil, err
 	}
 	target.RawQuery = query
+	if target.Scheme == "ssh" { // signed as it is, and fetched in another way
+		return target, nil
+	}
 	return target, u.check(target)
 }

@@ -78,8 +78,12 @@ func gitPaths() []string {
 
 // checkGit says what is missing where the operator allows repositories.
 func (c Config) checkGit() error {
-	if len(c.Allow.Git) == 0 {
+	if len(c.Allow.Git)+len(c.Allow.SSH) == 0 {
 		return nil
+	}
+	if len(c.Allow.SSH) > 0 && c.GitSSH == nil {
+		return fmt.Errorf("packages may come from git repositories over ssh, and there is no key for them: set --git-ssh-key-file and " +
+			"--git-known-hosts-file, or take ssh:HOST out of --allow-requirements")
 	}
 	if path, err := exec.LookPath("git"); err != nil || filepath.Dir(path) != "/usr/bin" {
 		return fmt.Errorf("packages may come from git repositories, and there is no /usr/bin/git: install the package git")

@@ -15,6 +15,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -22,6 +23,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"apibuilder/egress"
 )
 
 // MountPoint is where a sandbox mounts an environment. Byte-code and tracebacks name files below it.
@@ -47,9 +50,13 @@ type Config struct {
 	FindLinks    []string      // further places to look for wheels: directories and URLs
 	AllowSdist   bool          // build packages from source where there is no wheel, which runs their code in the jail
 	Allow        Allow         // what authors may require besides packages of the index
-	Offline      bool          // install only from uv's cache and FindLinks
-	MaxBytes     int64         // of an environment, and of what a build has on the disk besides uv's cache; 0: 8 GiB
-	MaxDownload  int64         // of one build; 0: 4 GiB
+	// GitCredentials are the operator's for repositories that Allow.Git names, see ParseGitCredentials. They are used in this process
+	// alone: no build sees them.
+	GitCredentials []*url.URL
+	GitSSH         *GitSSH // the same for Allow.SSH
+	Offline        bool    // install only from uv's cache and FindLinks
+	MaxBytes       int64   // of an environment, and of what a build has on the disk besides uv's cache; 0: 8 GiB
+	MaxDownload    int64   // of one build; 0: 4 GiB
 }
 
 // indexes are all of them by preference.
@@ -153,6 +160,22 @@ func (b *Builder) Stop(ctx context.Context) error {
 		b.up.close()
 	}
 	return err
+}
+
+// Reached tells what builds connected to since Start, the operator's own indexes among it.
+func (b *Builder) Reached() egress.Report {
+	if b.up == nil {
+		return egress.Report{}
+	}
+	return b.up.gate.Report(Egress)
+}
+
+// EgressUses returns what of Reached came since it was called last, see egress.Gate.Take.
+func (b *Builder) EgressUses() []egress.Use {
+	if b.up == nil {
+		return nil
+	}
+	return b.up.gate.Take()
 }
 
 // Ensure returns the environment for a request and builds it when it does not exist. The same requirements with the same

@@ -219,9 +219,10 @@ func isOptional(name string) bool {
 }
 
 // Names returns the projects that an environment with these requirements is asked for, those that the runner needs among them,
-// in their normal form (PEP 503). It refuses what Ensure refuses before it asks the index: its error is a *BuildError.
-func Names(requirements string) ([]string, error) {
-	reqs, err := parseRequirements(requirements)
+// in their normal form (PEP 503). It refuses what Ensure of a builder with this Allow refuses before it asks the index: its error
+// is a *BuildError.
+func (a Allow) Names(requirements string) ([]string, error) {
+	reqs, err := a.parse(requirements)
 	if err != nil {
 		return nil, err
 	}

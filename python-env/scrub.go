@@ -23,6 +23,9 @@ func newScrubber(cfg Config) scrubber {
 	for _, name := range proxyVariables {
 		addresses = append(addresses, os.Getenv(name))
 	}
+	for _, c := range cfg.GitCredentials {
+		addresses = append(addresses, c.String())
+	}
 	var pairs []string
 	for _, address := range addresses {
 		u, err := url.Parse(address)

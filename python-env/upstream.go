@@ -16,9 +16,11 @@ import (
 	"os"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
-	"syscall"
 	"time"
+
+	"apibuilder/egress"
 )
 
 // mirrorURL is where the jailed uv finds the index. Nothing else answers there.
@@ -33,6 +35,10 @@ type upstream struct {
 	byID    map[string]*url.URL // what a path begins with, to the index or page that it stands for
 	secret  []byte              // signs the addresses of files
 	client  *http.Client
+	gate    *egress.Gate
+	guard   *egress.Guard
+	ssh     *GitSSH
+	git     []*url.URL              // with credentials, the closest first
 	direct  map[string]*http.Client // for direct references, by kind; they stay at allowed hosts and carry no credentials
 }
 
@@ -40,7 +46,7 @@ type upstream struct {
 var errForbidden = errors.New("not an address of the package index")
 
 func newUpstream(cfg Config, secret []byte) (*upstream, error) {
-	u := &upstream{own: map[string]bool{}, byID: map[string]*url.URL{}, secret: secret}
+	u := &upstream{own: map[string]bool{}, byID: map[string]*url.URL{}, secret: secret, git: cfg.GitCredentials, ssh: cfg.GitSSH}
 	add := func(to *[]*url.URL, address string) error {
 		parsed, err := url.Parse(strings.TrimRight(address, "/"))
 		if err != nil || parsed.Host == "" || parsed.Scheme != "http" && parsed.Scheme != "https" {
@@ -51,6 +57,7 @@ func newUpstream(cfg Config, secret []byte) (*upstream, error) {
 		u.byID[idOf(parsed)] = parsed
 		return nil
 	}
+	u.gate, u.guard = newGate()
 	for _, index := range cfg.indexes() {
 		if err := add(&u.indexes, index); err != nil {
 			return nil, err
@@ -83,7 +90,10 @@ func newUpstream(cfg Config, secret []byte) (*upstream, error) {
 	}
 	u.direct = map[string]*http.Client{
 		directURL: {Transport: transport, CheckRedirect: u.stayAt(cfg.Allow.URLs)},
-		directGit: {Transport: transport, CheckRedirect: u.stayAt(cfg.Allow.Git)},
+		directGit: {Transport: transport, CheckRedirect: func(r *http.Request, via []*http.Request) error {
+			u.authorizeGit(r)
+			return u.stayAt(cfg.Allow.Git)(r, via)
+		}},
 	}
 	u.client = &http.Client{Transport: transport, CheckRedirect: func(r *http.Request, via []*http.Request) error {
 		if len(via) >= 5 {
@@ -107,8 +117,11 @@ func (u *upstream) stayAt(hosts []string) func(r *http.Request, via []*http.Requ
 	}
 }
 
-// close ends the connections that nobody uses.
-func (u *upstream) close() { u.client.CloseIdleConnections() }
+// close ends all connections.
+func (u *upstream) close() {
+	u.client.CloseIdleConnections()
+	u.guard.Close()
+}
 
 // authorities are the system's and the configured ones; nil means the system's.
 func authorities(file string) (*x509.CertPool, error) {
@@ -132,7 +145,7 @@ func authorities(file string) (*x509.CertPool, error) {
 func hostPort(u *url.URL) string {
 	port := u.Port()
 	if port == "" {
-		port = map[string]string{"https": "443", "socks5": "1080", "socks5h": "1080"}[u.Scheme]
+		port = map[string]string{"https": "443", "socks5": "1080", "socks5h": "1080", "ssh": "22"}[u.Scheme]
 	}
 	if port == "" {
 		port = "80"
@@ -155,37 +168,69 @@ func (u *upstream) check(target *url.URL) error {
 	return nil
 }
 
-// dial connects to hosts that the operator named, and to public addresses: the index decides where its files are, and must
-// not be able to choose something inside this network.
+// dial connects to hosts that the operator named, and to what an API that may reach the whole internet reaches: the index decides where
+// its files are, and must not be able to choose something inside this network, this host or its cloud's metadata.
 func (u *upstream) dial(ctx context.Context, network, address string) (net.Conn, error) {
-	d := net.Dialer{Timeout: 15 * time.Second}
-	if !u.own[strings.ToLower(address)] {
-		d.Control = func(_, resolved string, _ syscall.RawConn) error { return refusePrivate(resolved) }
-	}
-	return d.DialContext(ctx, network, address)
-}
-
-// specialPurpose are addresses that count as global unicast and are nobody's on the internet, or carry an IPv4 address
-// (IANA's special-purpose address registries; RFC 6598, 6052, 8215, 3056, 4380).
-var specialPurpose = []netip.Prefix{
-	netip.MustParsePrefix("0.0.0.0/8"), netip.MustParsePrefix("100.64.0.0/10"), netip.MustParsePrefix("192.0.0.0/24"),
-	netip.MustParsePrefix("198.18.0.0/15"), netip.MustParsePrefix("240.0.0.0/4"), netip.MustParsePrefix("64:ff9b::/96"),
-	netip.MustParsePrefix("64:ff9b:1::/48"), netip.MustParsePrefix("2002::/16"), netip.MustParsePrefix("2001::/32"),
-}
-
-func refusePrivate(address string) error {
-	host, _, err := net.SplitHostPort(address)
+	to, err := destination(address)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	ip, err := netip.ParseAddr(host)
-	ip = ip.Unmap()
-	special := func(p netip.Prefix) bool { return p.Contains(ip) }
-	if err != nil || !ip.IsGlobalUnicast() || ip.IsPrivate() || slices.ContainsFunc(specialPurpose, special) {
-		return fmt.Errorf("%w: %s is not a public address", errForbidden, host)
+	if !u.own[strings.ToLower(address)] {
+		conn, err := u.guard.Dial(ctx, to)
+		if err != nil {
+			return nil, err // and no *egress.Conn that is nil
+		}
+		return conn, nil
 	}
-	return nil
+	d := net.Dialer{Timeout: 15 * time.Second}
+	conn, err := d.DialContext(ctx, network, address)
+	if err != nil {
+		return nil, err
+	}
+	return u.guard.Adopt(conn.(*net.TCPConn), to), nil //nolint:forcetypeassert // the transport dials "tcp" alone
 }
+
+// destination reads a host and port.
+func destination(address string) (to egress.Destination, err error) {
+	host, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return to, err
+	}
+	number, err := strconv.ParseUint(port, 10, 16)
+	if err != nil {
+		return to, err
+	}
+	to.Port = uint16(number)
+	if to.Addr, err = netip.ParseAddr(host); err != nil {
+		to.Name = strings.TrimSuffix(strings.ToLower(host), ".")
+	}
+	return to, nil
+}
+
+// newGate is what decides about addresses that no operator named, and counts all of them.
+func newGate() (*egress.Gate, *egress.Guard) {
+	everything := egress.Policy{Internet: true}
+	gate := egress.NewGate(egress.Config{
+		Ceiling: &egress.Ceiling{Most: everything, Private: documentation()}, Limits: egress.Limits{Connections: -1, PerSecond: -1, Bandwidth: -1},
+	})
+	guard := gate.Guard()
+	guard.Bind(Egress, everything, gate.Turn(), nil)
+	return gate, guard
+}
+
+// documentation are the ranges for documentation (RFC 5737) at the ports of HTTP. They are nobody's, so there is nothing inside them to
+// keep an index from, and networks that imitate the internet use them.
+func documentation() (rules []egress.Rule) {
+	for _, prefix := range []string{"192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24"} {
+		for _, port := range []uint16{80, 443} {
+			rules = append(rules, egress.Rule{Prefix: netip.MustParsePrefix(prefix), Port: port})
+		}
+	}
+	return rules
+}
+
+// Egress is whose connections those of builds are, where an API's id stands for those of its programs.
+const Egress = "builds"
 
 // sign is put before the address of a file, so that only addresses from pages of an index are fetched.
 func (u *upstream) sign(address string) string {
@@ -203,7 +248,7 @@ func (u *upstream) localURL(kind string, address *url.URL) string {
 		path = "/" + path
 	}
 	if kind == "g" { // uv takes a colon before the @ of a revision for a password
-		host = strings.Replace(host, ":", "~", 1)
+		host = strings.NewReplacer(":", "~", "@", "!").Replace(host)
 	}
 	return mirrorURL + "/" + kind + "/" + u.sign(kind+" "+text) + "/" + address.Scheme + "/" + host + path
 }
@@ -268,14 +313,17 @@ func (u *upstream) authorize(r *http.Request) {
 	}
 }
 
-var mirrored = regexp.MustCompile(`http://127\.0\.0\.1/(?:i/([0-9a-f]{16})|[fdg]/[0-9a-f]{32}/(https?)/([^/\s]*))`)
+// realHost gives the host in an address of the mirror its own form, see localURL.
+func realHost(host string) string { return strings.NewReplacer("~", ":", "!", "@").Replace(host) }
+
+var mirrored = regexp.MustCompile(`http://127\.0\.0\.1/(?:i/([0-9a-f]{16})|[fdg]/[0-9a-f]{32}/(https?|ssh)/([^/\s]*))`)
 
 // original gives the addresses in uv's words their own form.
 func (u *upstream) original(line string) string {
 	return mirrored.ReplaceAllStringFunc(line, func(found string) string {
 		m := mirrored.FindStringSubmatch(found)
 		if m[2] != "" {
-			return m[2] + "://" + strings.Replace(m[3], "~", ":", 1)
+			return m[2] + "://" + realHost(m[3])
 		}
 		if index := u.byID[m[1]]; index != nil {
 			bare := *index

@@ -1,9 +1,13 @@
 package pythonenv
 
 import (
+	"errors"
 	"net"
 	"net/url"
+	"syscall"
 	"testing"
+
+	"apibuilder/egress"
 )
 
 // TestOnlyProjectPagesOfAnIndexAreReached is about the operator's credentials, which go with every request to the host of the
@@ -32,18 +36,58 @@ func TestOnlyProjectPagesOfAnIndexAreReached(t *testing.T) {
 	}
 }
 
+// TestAddressesInsideAreRefused has an index lead to addresses that nobody outside should choose.
 func TestAddressesInsideAreRefused(t *testing.T) {
+	up, err := newUpstream(Config{IndexURL: "https://127.0.0.9:9/simple"}, []byte("secret"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer up.close()
 	for _, inside := range []string{
 		"127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.100.100.200", "0.1.2.3", "224.0.0.1", "255.255.255.255",
-		"198.18.0.1", "::1", "::", "fe80::1", "fd00:ec2::254", "::ffff:127.0.0.1", "::ffff:10.0.0.1", "64:ff9b::7f00:1", "2002:7f00:1::", "name",
+		"198.18.0.1", "168.63.129.16", "::1", "::", "fe80::1", "fd00:ec2::254", "::ffff:127.0.0.1", "::ffff:10.0.0.1",
+		"64:ff9b::7f00:1", "2002:7f00:1::",
 	} {
-		if refusePrivate(net.JoinHostPort(inside, "443")) == nil {
-			t.Errorf("%s is dialled", inside)
+		conn, err := up.dial(t.Context(), "tcp", net.JoinHostPort(inside, "443"))
+		if r, ok := errors.AsType[*egress.Refusal](err); !ok || conn != nil {
+			t.Errorf("%s: %v, %v, %v", inside, conn, r, err)
 		}
 	}
-	for _, public := range []string{"151.101.0.223", "2a04:4e42::223", "::ffff:151.101.0.223"} {
-		if err := refusePrivate(net.JoinHostPort(public, "443")); err != nil {
-			t.Errorf("%s: %v", public, err)
-		}
+	// What the operator named may be anywhere.
+	conn, err := up.dial(t.Context(), "tcp", "127.0.0.9:9")
+	if !errors.Is(err, syscall.ECONNREFUSED) || conn != nil {
+		t.Errorf("the index itself: %v, %v", conn, err)
+	}
+}
+
+// TestConnectionsOfBuildsAreCounted connects to an index that the operator named.
+func TestConnectionsOfBuildsAreCounted(t *testing.T) {
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	address := l.Addr().String()
+	up, err := newUpstream(Config{IndexURL: "http://" + address + "/simple"}, []byte("secret"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	conn, err := up.dial(t.Context(), "tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := conn.Write([]byte("four")); err != nil {
+		t.Fatal(err)
+	}
+	if r := up.gate.Report(Egress); r.Open != 1 || r.Sent != 4 || len(r.Destinations) != 1 || r.Destinations[0].To != address {
+		t.Errorf("%+v", r)
+	}
+	up.close()
+	if _, err := conn.Write([]byte("more")); err == nil {
+		t.Error("a connection outlives the builder")
+	}
+	_ = conn.Close()
+	if r := up.gate.Report(Egress); r.Open != 0 {
+		t.Errorf("%+v", r)
 	}
 }

@@ -100,6 +100,14 @@ func (m *Manager) Egress(api string) egress.Report {
 	return m.cfg.Egress.Report(api)
 }
 
+// EgressUses returns what sandboxes reached and were refused since it was called last, see egress.Gate.Take.
+func (m *Manager) EgressUses() []egress.Use {
+	if m.cfg.Egress == nil {
+		return nil
+	}
+	return m.cfg.Egress.Take()
+}
+
 // EgressAPIs lists the APIs whose policy the manager knows.
 func (m *Manager) EgressAPIs() []string {
 	if m.cfg.Egress == nil {

@@ -279,8 +279,13 @@ type Store interface {
 	CountUsage(ctx context.Context, apiID string, since time.Time) (int64, error)
 	// SumUsage returns sums by what the filter says, in the order of time, API, key and user.
 	SumUsage(ctx context.Context, f SumFilter) ([]Sum, error)
+	// AddEgress adds a batch to the sums of what programs reached outside, exactly once: a number of the source that is not greater
+	// than the last one changes nothing. A batch without a source is an ErrInvalid.
+	AddEgress(ctx context.Context, b EgressBatch) error
+	// SumEgress returns sums by what the filter says, in the order of time, API, user and destination.
+	SumEgress(ctx context.Context, f EgressFilter) ([]EgressSum, error)
 	// PruneUsage removes records from before one time and hourly sums from before another, at most so many of each, the oldest
-	// first, and returns how many of both that were. Daily sums stay.
+	// first, and returns how many of both that were; sums of egress go with them. Daily sums stay.
 	PruneUsage(ctx context.Context, records, hours time.Time, most int) (int64, error)
 
 	// AddExit keeps the newest 50 of an API.

@@ -166,6 +166,17 @@ func TestImportCheck(t *testing.T) {
 	if err == nil || !strings.Contains(out, `"kind":"syntax_error"`) || !strings.Contains(out, `"work":4`) {
 		t.Errorf("%s %v", out, err)
 	}
+	// Requirements are judged by what the server allows.
+	pgtest.Exec(t, url, "ALTER TABLE apis ADD COLUMN requirements TEXT")
+	pgtest.Exec(t, url, "DELETE FROM apis WHERE name = 'Broken one'")
+	pgtest.Exec(t, url, "UPDATE apis SET requirements = 'x @ https://files.example.com/x-1.0-py3-none-any.whl' WHERE name = 'Pictures'")
+	if out, err = s.command("import", "check"); err == nil || !strings.Contains(out, "problem bad_requirements: requirements line 1") {
+		t.Errorf("%s %v", out, err)
+	}
+	out, err = s.command("import", "check", "--allow-requirements", "url:files.example.com")
+	if err != nil || !strings.Contains(out, "4 of 4 APIs would work") {
+		t.Errorf("with what the server allows: %s %v", out, err)
+	}
 	if n := count(t, url, "SELECT count(*) FROM pg_class WHERE relname LIKE 'apibuilder%'"); n != 0 {
 		t.Errorf("%d tables or triggers were made", n)
 	}

@@ -46,6 +46,15 @@ def use_smtplib(host):
         refused = c.sendmail("a@example.com", ["b@example.com"], "Subject: hello\n\nbody\n")
         return "mail is taken" if not refused else str(refused)
 
+def use_grpc(host):
+    import grpc
+    credentials = grpc.ssl_channel_credentials(CA.encode())
+    with grpc.secure_channel(host + ":50051", credentials) as channel:
+        said = channel.unary_unary("/test.Talk/Once")(b"grpc", timeout=20)
+        asked = (b"part %d" % n for n in range(3))
+        parts = list(channel.stream_stream("/test.Talk/Stream")(asked, timeout=20))
+        return "%s, %s" % (said.decode(), b" ".join(parts).decode())
+
 def use_getaddrinfo(host):
     return sorted({a[4][0] for a in socket.getaddrinfo(host, 443)})[0]
 

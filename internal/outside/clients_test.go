@@ -48,7 +48,7 @@ type answer struct {
 func TestClients(t *testing.T) {
 	var spec sandbox.Spec
 	if !nettest.Isolated(t, &spec, func() {
-		spec = testenv.Spec(t, "requests\nhttpx\naiohttp\nasyncpg\npsycopg[binary]\nredis\n", "")
+		spec = testenv.Spec(t, "requests\nhttpx\naiohttp\nasyncpg\npsycopg[binary]\nredis\ngrpcio\n", "")
 	}) {
 		return
 	}
@@ -57,7 +57,10 @@ func TestClients(t *testing.T) {
 		"web.example.com": {webAddress}, "six.example.com": {sixAddress}, "other.example.com": {webAddress},
 		"db.internal": {dbAddress}, "cache.internal": {dbAddress}, "mail.example.com": {webAddress}, "liar.example.com": {metaAddress},
 	})
-	ca := serveWeb(t, w, "web.example.com", "six.example.com")
+	own := newCertificate(t, "web.example.com", "six.example.com")
+	ca := string(own.certificate)
+	serveWeb(t, w, own)
+	serveGRPC(t, w, spec, own)
 	servePostgres(t, w)
 	serveRedis(t, w)
 	go serveMail(w.Listen(webAddress + ":25"))
@@ -68,7 +71,7 @@ func TestClients(t *testing.T) {
 	s := newServer(t, spec, egress.Config{
 		Ceiling: &egress.Ceiling{Most: policy(t, "internet"), Private: private}, Resolver: names.Resolver(),
 	})
-	allowed := "web.example.com:443, six.example.com:443, db.internal:5432, cache.internal:6379, mail.example.com:25, liar.example.com:443"
+	allowed := "web.example.com:443, web.example.com:50051, six.example.com:443, db.internal:5432, cache.internal:6379, mail.example.com:25, liar.example.com:443"
 	i := s.launch(t, clientsCode, allowed, map[string]string{"CA": ca})
 	for _, c := range []struct{ client, host, want string }{
 		{"getaddrinfo", "web.example.com", "198.18."},
@@ -82,6 +85,7 @@ func TestClients(t *testing.T) {
 		{"psycopg", "db.internal", "psycopg speaks"},
 		{"redis", "cache.internal", "redis speaks"},
 		{"smtplib", "mail.example.com", "mail is taken"},
+		{"grpc", "web.example.com", "grpc speaks, <part 0> <part 1> <part 2>"},
 
 		{"getaddrinfo", "other.example.com", "raised gaierror"},
 		{"requests", "other.example.com", "gaierror"},
@@ -94,6 +98,8 @@ func TestClients(t *testing.T) {
 		{"psycopg", "10.9.8.8", "raised OperationalError"}, // libpq words a reset in two ways, by when it comes
 		{"redis", "db.internal", "refused"},
 		{"smtplib", "web.example.com", "ConnectionRefusedError"},
+		{"grpc", "six.example.com", "UNAVAILABLE"},
+		{"grpc", "other.example.com", "UNAVAILABLE"},
 	} {
 		t.Run(c.client+" "+c.host, func(t *testing.T) {
 			a := get[answer](t, i, "/use", "client", c.client, "host", c.host)
@@ -107,6 +113,7 @@ func TestClients(t *testing.T) {
 		"egress refused: " + webAddress + ":443 is not in the API's option egress",
 		"egress refused: " + metaAddress + ":443 is never allowed (a cloud's metadata service)",
 		"egress refused: liar.example.com:443 has the address " + metaAddress + ", which is never allowed",
+		"egress refused: six.example.com:50051 is not in the API's option egress",
 	} {
 		s.line(t, want)
 	}
@@ -119,8 +126,10 @@ func TestClients(t *testing.T) {
 	}
 }
 
-// serveWeb serves HTTPS on both addresses with certificates for names, and returns the certificate that signs them.
-func serveWeb(t *testing.T, w *nettest.World, names ...string) string {
+// certificate is one that signs itself, with its key, in PEM.
+type certificate struct{ certificate, key []byte }
+
+func newCertificate(t *testing.T, names ...string) certificate {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -135,9 +144,25 @@ func serveWeb(t *testing.T, w *nettest.World, names ...string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
+	private, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return certificate{
+		pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private}),
+	}
+}
+
+// serveWeb serves HTTPS on both addresses.
+func serveWeb(t *testing.T, w *nettest.World, own certificate) {
+	t.Helper()
+	pair, err := tls.X509KeyPair(own.certificate, own.key)
+	if err != nil {
+		t.Fatal(err)
+	}
 	srv := &http.Server{
 		Handler:           http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprintf(w, "web speaks to %s", r.Host) }),
-		TLSConfig:         &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}},
+		TLSConfig:         &tls.Config{Certificates: []tls.Certificate{pair}},
 		ReadHeaderTimeout: time.Minute,
 	}
 	for _, address := range []string{webAddress + ":443", "[" + sixAddress + "]:443"} {
@@ -145,7 +170,30 @@ func serveWeb(t *testing.T, w *nettest.World, names ...string) string {
 		go func() { _ = srv.ServeTLS(l, "", "") }()
 	}
 	t.Cleanup(func() { _ = srv.Close() })
-	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
+}
+
+//go:embed grpcserver.py
+var grpcServer string
+
+// serveGRPC has a real gRPC server, which is grpcio's own, over TLS at port 50051.
+func serveGRPC(t *testing.T, w *nettest.World, spec sandbox.Spec, own certificate) {
+	t.Helper()
+	dir := t.TempDir()
+	for name, text := range map[string][]byte{"server.py": []byte(grpcServer), "certificate": own.certificate, "key": own.key} {
+		if err := os.WriteFile(dir+"/"+name, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cmd := exec.Command(spec.Environment+"/bin/python", "-B", dir+"/server.py", webAddress+":50051", dir+"/certificate", dir+"/key")
+	cmd.Stderr = os.Stderr
+	said, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.Start(cmd)
+	if line, err := bufio.NewReader(said).ReadString('\n'); err != nil || line != "serves\n" {
+		t.Fatalf("the gRPC server says %q: %v", line, err)
+	}
 }
 
 // servePostgres has a real PostgreSQL, on a socket as always in tests, behind an address of the world.

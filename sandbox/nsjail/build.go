@@ -127,11 +127,11 @@ func (b *BuildJail) Run(ctx context.Context, cmd *exec.Cmd, readOnly, writable [
 }
 
 func (b *BuildJail) runIn(ctx context.Context, group *cgroup.Group, cmd *exec.Cmd, readOnly, writable []string, serve func(net.Listener)) error {
-	config, err := configFile(config(b.mounts(readOnly, writable)))
+	config, err := newConfiguration(config(b.mounts(readOnly, writable)))
 	if err != nil {
 		return err
 	}
-	defer config.Close()
+	defer config.close()
 	logRead, logWrite, err := os.Pipe()
 	if err != nil {
 		return fmt.Errorf("make a pipe for nsjail's messages: %w", err)
@@ -141,7 +141,7 @@ func (b *BuildJail) runIn(ctx context.Context, group *cgroup.Group, cmd *exec.Cm
 	jailed := exec.Command(b.cfg.Nsjail, b.args(cmd, serve != nil)...)
 	jailed.Env = []string{"PATH=/usr/bin:/bin"}
 	jailed.Stdin, jailed.Stdout, jailed.Stderr = cmd.Stdin, cmd.Stdout, cmd.Stderr
-	jailed.ExtraFiles = []*os.File{2: logWrite, 3: config} // as descriptors 5 and 6
+	jailed.ExtraFiles = []*os.File{2: logWrite, 3: config.read} // as descriptors 5 and 6
 	jailed.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	jailed.WaitDelay = outputTimeout
 	start := func() error { return group.Start(jailed) }
@@ -158,7 +158,7 @@ func (b *BuildJail) runIn(ctx context.Context, group *cgroup.Group, cmd *exec.Cm
 		defer listener.Close()
 		start = func() error { return group.StartIn(namespace, jailed) }
 	}
-	err = start()
+	err = config.start(jailed, start)
 	logWrite.Close()
 	if err != nil {
 		return fmt.Errorf("start nsjail: %w", err)

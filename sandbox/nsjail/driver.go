@@ -139,23 +139,23 @@ func (d *Driver) trial(ctx context.Context) error {
 		return fmt.Errorf("find a program for the trial of nsjail: %w", err)
 	}
 	j := jail{layout: d.layout, uid: uid, limits: sandbox.DefaultLimits, shown: []string{program}}
-	config, err := j.configFile()
+	config, err := newConfiguration(j.config())
 	if err != nil {
 		return err
 	}
-	defer config.Close()
+	defer config.close()
 	cmd := exec.CommandContext(ctx, d.cfg.Nsjail, j.args(nil, program)...)
-	cmd.ExtraFiles = []*os.File{3: config} // as descriptor 6
+	cmd.ExtraFiles = []*os.File{3: config.read} // as descriptor 6
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
-	if err := d.runInGroup(ctx, cmd, j.limits); err != nil {
+	if err := d.runInGroup(ctx, cmd, config, j.limits); err != nil {
 		return fmt.Errorf("run a trial program in nsjail: %w\n%s%s", err, explainLog(out.String()), remedy(out.String()))
 	}
 	return nil
 }
 
 // runInGroup runs a command to its end in a control group like any other.
-func (d *Driver) runInGroup(ctx context.Context, cmd *exec.Cmd, l sandbox.Limits) (err error) {
+func (d *Driver) runInGroup(ctx context.Context, cmd *exec.Cmd, config *configuration, l sandbox.Limits) (err error) {
 	group, err := d.tree.New("trial", d.groupLimits(l))
 	if err != nil && len(d.cfg.IO) > 0 {
 		return fmt.Errorf("%w: is the device a whole disk, and does this host's control group have the controller io (v1: blkio)?", err)
@@ -164,7 +164,7 @@ func (d *Driver) runInGroup(ctx context.Context, cmd *exec.Cmd, l sandbox.Limits
 		return err
 	}
 	defer func() { err = errors.Join(err, group.Remove(context.WithoutCancel(ctx))) }()
-	if err := group.Start(cmd); err != nil {
+	if err := config.start(cmd, func() error { return group.Start(cmd) }); err != nil {
 		return err
 	}
 	return cmd.Wait()

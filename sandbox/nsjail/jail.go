@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"maps"
 	"math"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -23,8 +22,6 @@ const (
 	verdictFD = 7 // what PID 1 adds at its end
 )
 
-const configPath = "/proc/self/fd/6"
-
 const (
 	maxFiles    = 16384 // descriptors
 	tmpInodes   = 16384
@@ -42,22 +39,6 @@ type jail struct {
 	environment string   // host's directory seen as /env; none in the trial
 	shown       []string // further paths seen under their own names
 	network     bool     // it is started in a network namespace that is there
-}
-
-// configFile holds config in memory, for nsjail to read under configPath.
-func (j jail) configFile() (*os.File, error) { return configFile(j.config()) }
-
-func configFile(text string) (*os.File, error) {
-	fd, err := unix.MemfdCreate("nsjail.config", unix.MFD_CLOEXEC)
-	if err != nil {
-		return nil, fmt.Errorf("make nsjail's configuration: %w", err)
-	}
-	f := os.NewFile(uintptr(fd), "nsjail.config")
-	if _, err := f.WriteString(text); err != nil {
-		f.Close()
-		return nil, fmt.Errorf("write nsjail's configuration: %w", err)
-	}
-	return f, nil
 }
 
 // args is nsjail's command line up to and including the program and its arguments.

@@ -72,11 +72,11 @@ func (d *Driver) Launch(ctx context.Context, l sandbox.Launch) (_ sandbox.Sandbo
 	undo.add(func() { _ = control.Close() })
 
 	j := jail{layout: d.layout, uid: uid, limits: l.Limits, environment: l.Environment, shown: interpreterPaths(l), network: l.Network != nil}
-	config, err := j.configFile()
+	config, err := newConfiguration(j.config())
 	if err != nil {
 		return nil, err
 	}
-	defer config.Close()
+	defer config.close()
 	outside, err := d.openOutside(l.Network)
 	if err != nil {
 		return nil, err
@@ -89,8 +89,8 @@ func (d *Driver) Launch(ctx context.Context, l sandbox.Launch) (_ sandbox.Sandbo
 	if err != nil {
 		return nil, err
 	}
-	p.cmd.ExtraFiles = []*os.File{listener, inside, outputs.log.write, config, outputs.verdict.write} // descriptors 3 to 7
-	err = outside.start(group, p.cmd)
+	p.cmd.ExtraFiles = []*os.File{listener, inside, outputs.log.write, config.read, outputs.verdict.write} // descriptors 3 to 7
+	err = config.start(p.cmd, func() error { return outside.start(group, p.cmd) })
 	outputs.closeWriters()
 	if err != nil {
 		outputs.closeReaders()

@@ -209,6 +209,12 @@ func (s *Store) PruneUsage(ctx context.Context, records, hours time.Time, most i
 		if _, err = s.pool.Exec(ctx, `DELETE FROM apibuilder_usage_totals WHERE start < $1::bigint`, store.SinceMicros(hours)); err != nil {
 			return err
 		}
+		if _, err = s.pool.Exec(ctx, `DELETE FROM apibuilder_egress_hours WHERE start < $1::bigint`, store.SinceMicros(hours)); err != nil {
+			return err
+		}
+		if _, err = s.pool.Exec(ctx, `DELETE FROM apibuilder_egress_sources WHERE at < $1::bigint`, store.SinceMicros(hours)); err != nil {
+			return err
+		}
 		_, err = s.pool.Exec(ctx, `DELETE FROM apibuilder_key_uses WHERE last_used_at < $1::bigint
 			AND key_id NOT IN (SELECT id FROM apibuilder_keys)`, store.SinceMicros(records))
 		return err

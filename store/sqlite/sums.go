@@ -185,6 +185,12 @@ func (s *Store) PruneUsage(ctx context.Context, records, hours time.Time, most i
 		if _, err = u.ExecContext(ctx, `DELETE FROM usage_totals WHERE start < ?`, store.SinceMicros(hours)); err != nil {
 			return err
 		}
+		if _, err = u.ExecContext(ctx, `DELETE FROM egress_hours WHERE start < ?`, store.SinceMicros(hours)); err != nil {
+			return err
+		}
+		if _, err = u.ExecContext(ctx, `DELETE FROM egress_sources WHERE at < ?`, store.SinceMicros(hours)); err != nil {
+			return err
+		}
 		_, err = u.ExecContext(ctx, `DELETE FROM key_uses WHERE last_used_at < ? AND key_id NOT IN (SELECT id FROM keys)`, store.SinceMicros(records))
 		return err
 	})

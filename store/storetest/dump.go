@@ -62,6 +62,7 @@ func RunDump(t *testing.T, from, to Opener) {
 	for i := range 3 {
 		check(t, source.AddUsage(t.Context(), []store.Usage{usageRecord(fmt.Sprint(i), a.ID)}))
 	}
+	check(t, source.AddEgress(t.Context(), reached(1, 0, towards(a.ID, "x:443", 1, 2, 3, 4))))
 	all := dump(t, source)
 	check(t, target.Load(t.Context(), false, replay(all)))
 
@@ -74,6 +75,8 @@ func RunDump(t *testing.T, from, to Opener) {
 	same(t, "Plans", get(target.Plans(t.Context()))(t), get(source.Plans(t.Context()))(t))
 	same(t, "Exits", get(target.Exits(t.Context(), a.ID, 9))(t), get(source.Exits(t.Context(), a.ID, 9))(t))
 	same(t, "Usage", get(target.Usage(t.Context(), store.UsageFilter{}))(t), get(source.Usage(t.Context(), store.UsageFilter{}))(t))
+	byHour := store.EgressFilter{By: store.EgressByHour}
+	same(t, "SumEgress", get(target.SumEgress(t.Context(), byHour))(t), get(source.SumEgress(t.Context(), byHour))(t))
 	makeKey(t, target, a.ID) // numbers go on after those that were restored
 	check(t, target.AddUsage(t.Context(), []store.Usage{usageRecord("late", a.ID), usageRecord("1", a.ID)}))
 	same(t, "CountUsage", get(target.CountUsage(t.Context(), "", day))(t), int64(4))
