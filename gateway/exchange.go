@@ -259,8 +259,12 @@ func (x *exchange) respond(res *http.Response) {
 		a.upload.relaxed.Store(true)
 	}
 	a.length = res.ContentLength
-	a.WriteHeader(res.StatusCode)
 	if err := x.stream(res); err != nil {
+		if a.status == 0 {
+			_ = a.control.SetWriteDeadline(time.Now().Add(writeGrace)) // expire may have ended all writing
+			x.broken(err)
+			return
+		}
 		a.abort = true
 		a.word = x.reason(err)
 		return
@@ -270,13 +274,17 @@ func (x *exchange) respond(res *http.Response) {
 
 var errConsumer = errors.New("write to the consumer")
 
-// stream copies the body. Each piece is sent on at once, except for the last of a known length, which net/http sends
-// when the handler returns.
+// stream sends the header and copies the body. Each piece is sent on at once, except for the last of a known length, which
+// net/http sends when the handler returns. The header of such a body goes with its first piece: a program that ends before that
+// leaves the consumer without an answer, and so it can still be told why.
 func (x *exchange) stream(res *http.Response) error {
+	a := x.answer
+	if res.Body == http.NoBody || res.ContentLength <= 0 {
+		a.WriteHeader(res.StatusCode)
+	}
 	if res.Body == http.NoBody {
 		return nil
 	}
-	a := x.answer
 	if res.ContentLength < 0 {
 		if err := a.FlushError(); err != nil {
 			return errors.Join(errConsumer, err)
@@ -290,6 +298,9 @@ func (x *exchange) stream(res *http.Response) error {
 	for {
 		p := buffer.next()
 		n, err := res.Body.Read(p)
+		if a.status == 0 && (n > 0 || err == io.EOF) {
+			a.WriteHeader(res.StatusCode)
+		}
 		if n > 0 {
 			if err := x.pass(p[:n]); err != nil {
 				return errors.Join(errConsumer, err)
