@@ -113,7 +113,7 @@ func (l *launcher) launchCold(ctx context.Context, spec Spec) (*Instance, error)
 			return nil, err
 		}
 		exit := l.stamp(spec, &Exit{Reason: SandboxFailed, Detail: err.Error()})
-		if l.onExit != nil {
+		if l.onExit != nil && spec.task == nil {
 			l.onExit(*exit)
 		}
 		return nil, exit
