@@ -157,6 +157,7 @@ type fixture struct {
 	book     *book
 	lives    *lifecycle
 	pythons  pythons
+	run      func(ctx context.Context, apiID string, version int, t sandbox.Task) (*sandbox.Exit, error)
 }
 
 // pythons is a fake that has what it is told.
@@ -198,6 +199,9 @@ func newFixture(t *testing.T) *fixture {
 		Log:  zap.NewNop(),
 
 		Pythons: &f.pythons, Metrics: http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}),
+		Run: func(ctx context.Context, apiID string, version int, t sandbox.Task) (*sandbox.Exit, error) {
+			return f.run(ctx, apiID, version, t)
+		},
 		MayMap: func(host string) bool { return host == "api.customer.com" },
 	})
 	return f

@@ -37,6 +37,7 @@ func (s *server) openControl(ctx context.Context) error {
 	management := admin.New(s.store, s.deployer, lender{s.manager}, reader{s.book}, admin.Config{
 		URL: s.apiURL, Addresses: s.addresses, Info: s.info, Flush: s.journal.Flush, Log: s.log.Named("admin"),
 		Pythons: pythons{s.host.builder, s.deployer}, Metrics: s.metrics.Handler(),
+		Run:     s.runTask,
 		Changed: func(api store.API) { s.manager.SetEgress(api.ID, deploy.EgressOf(api.Options)) },
 		MayMap:  s.options.edge.mayMap, Secrets: vault{s.secrets, s.secretsPath()},
 	})
