@@ -54,6 +54,8 @@ var (
 		DELETE /api/v1/apis/{api}/keys/{key}
 		POST /api/v1/apis/{api}/keys/{key}/rotate
 		POST /api/v1/apis/{api}/sleep
+		POST /api/v1/apis/{api}/exec
+		GET /api/v1/apis/{api}/versions/{version}/source
 		POST /api/v1/apis/{api}/wake
 		PUT /api/v1/apis/{api}/traffic
 		POST /api/v1/apis/{api}/promote

@@ -56,6 +56,8 @@ var operations = map[string]string{
 	"GET /api/v1/apis/%s/logs":                        "",
 	"POST /api/v1/apis/%s/sleep":                      "",
 	"POST /api/v1/apis/%s/wake":                       "",
+	"POST /api/v1/apis/%s/exec":                       `{"code":"1"}`,
+	"GET /api/v1/apis/%s/versions/1/source":           "",
 	"PUT /api/v1/apis/%s/traffic":                     `{"shares":[{"version":1,"weight":1}]}`,
 	"POST /api/v1/apis/%s/promote":                    `{}`,
 	"POST /api/v1/apis/%s/rollback":                   `{}`,

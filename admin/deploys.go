@@ -16,7 +16,7 @@ import (
 // deploy streams what happens as lines of JSON. Once it has begun its status is 200 whatever comes; the last line tells.
 func (s *Server) deploy(w http.ResponseWriter, r *http.Request) (any, error) {
 	var body DeployRequest
-	if err := decode(w, r, maxDeployBody, &body); err != nil {
+	if err := decode(w, r, maxArchiveBody, &body); err != nil {
 		return nil, err
 	}
 	subjectOf(r.Context()).called(body.Name)
@@ -39,7 +39,7 @@ func (s *Server) deploy(w http.ResponseWriter, r *http.Request) (any, error) {
 
 func (s *Server) deployRequest(r *http.Request, b DeployRequest) (deploy.Request, error) {
 	request := deploy.Request{
-		Name: b.Name, Code: b.Code, Requirements: b.Requirements, Python: b.Python, Env: b.Env,
+		Name: b.Name, Code: b.Code, Archive: b.Archive, Entry: b.Entry, Requirements: b.Requirements, Python: b.Python, Env: b.Env,
 		Limits:  store.Limits{MemoryBytes: b.Limits.MemoryBytes, CPU: b.Limits.CPU, Pids: b.Limits.Pids},
 		Upgrade: b.Upgrade, Public: b.Public, PublicDocs: b.PublicDocs, Options: b.Options,
 	}

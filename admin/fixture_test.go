@@ -144,6 +144,7 @@ type fixture struct {
 	book     *logs.Book
 	lives    *lifecycle
 	pythons  pythons
+	run      func(ctx context.Context, apiID string, version int, t sandbox.Task) (*sandbox.Exit, error)
 }
 
 // pythons is a fake that has what it is told.
@@ -189,6 +190,9 @@ func newFixture(t *testing.T) *fixture {
 		},
 
 		Pythons: &f.pythons, Metrics: http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}),
+		Run: func(ctx context.Context, apiID string, version int, t sandbox.Task) (*sandbox.Exit, error) {
+			return f.run(ctx, apiID, version, t)
+		},
 		MayMap: func(host string) bool { return host == "api.customer.com" },
 	})
 	return f

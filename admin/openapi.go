@@ -139,6 +139,9 @@ func schemaOf(t reflect.Type, schemas object) object {
 		}
 		return object{"$ref": "#/components/schemas/" + t.Name()}
 	case reflect.Slice:
+		if t.Elem().Kind() == reflect.Uint8 {
+			return object{"type": "string", "contentEncoding": "base64"}
+		}
 		return object{"type": "array", "items": schemaOf(t.Elem(), schemas)}
 	case reflect.Map:
 		if t.Elem().Kind() == reflect.Interface {

@@ -56,6 +56,12 @@ var operations = map[string]operation{
 	"GET /api/v1/apis/{api}/versions/{version}/environment": {
 		summary: "Show what a version is built from; the version is a number, or active", answer: VersionEnvironment{},
 	},
+	"GET /api/v1/apis/{api}/versions/{version}/source": {
+		summary: "Read what a version was deployed from; the version is a number, or active", answer: VersionSource{},
+	},
+	"POST /api/v1/apis/{api}/exec": {
+		summary: "Run code once, in a sandbox of its own like those of the API", body: ExecRequest{}, answer: ExecEvent{}, stream: true,
+	},
 	"POST /api/v1/locks": {
 		summary: "Resolve requirements without building anything", body: LockRequest{}, answer: LockEvent{}, stream: true,
 	},

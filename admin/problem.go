@@ -8,6 +8,7 @@ import (
 	"go.uber.org/zap"
 
 	"apibuilder/deploy"
+	"apibuilder/sandbox"
 	"apibuilder/store"
 )
 
@@ -30,6 +31,7 @@ var kinds = map[string]struct {
 	"search_too_long":     {http.StatusBadRequest, "The search takes too long"},
 	deploy.Canceled:       {http.StatusServiceUnavailable, "The deploy was given up"},
 	"draining":            {http.StatusServiceUnavailable, "The server is stopping"},
+	"no_room":             {http.StatusServiceUnavailable, "There is no room now"},
 	"store_unavailable":   {http.StatusServiceUnavailable, "The database cannot be reached"},
 	deploy.Internal:       {http.StatusInternalServerError, "The server could not do it"},
 }
@@ -55,6 +57,10 @@ func problemOf(err error) *Problem {
 		return newProblem("too_large", e.Error(), "send less", "")
 	}
 	switch {
+	case errors.Is(err, sandbox.ErrNoRoom):
+		return newProblem("no_room", "there is no room for another sandbox now", "try again soon", "")
+	case errors.Is(err, sandbox.ErrStopped):
+		return newProblem("draining", "the server is stopping", "try again when it is back", "")
 	case errors.Is(err, store.ErrUnavailable):
 		return newProblem("store_unavailable", "the database cannot be reached, so nothing can be deployed or changed now; "+
 			"known APIs are served meanwhile", "try again when it is back", "")

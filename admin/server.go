@@ -13,14 +13,17 @@ import (
 	"go.uber.org/zap"
 
 	"apibuilder/deploy"
+	"apibuilder/sandbox"
 	"apibuilder/store"
 )
 
 // Bodies of requests are bounded: a deploy's is its text, in which JSON may write a character as six.
 const (
-	maxDeployBody = 8 << 20
-	maxBody       = 64 << 10
-	bodyTimeout   = time.Minute
+	maxDeployBody  = 8 << 20
+	maxArchiveBody = maxDeployBody + deploy.MaxArchiveBytes/3*4 + 4 // base64
+	maxBody        = 64 << 10
+	bodyTimeout    = time.Minute
+	archiveTimeout = 5 * time.Minute
 )
 
 // Deployer is what deploys and deletes; deploy.Deployer is one.
@@ -60,6 +63,9 @@ type Config struct {
 	Addresses func(store.API) []string
 	// Counts tells of an API's requests; nil: nobody counts them.
 	Counts func(apiID string) RequestCounts
+	// Run runs one-off code beside a version of an API and returns how it ended; an error where it did not, a *sandbox.Exit among
+	// them.
+	Run func(ctx context.Context, apiID string, version int, t sandbox.Task) (*sandbox.Exit, error)
 	// Changed is told of settings that were changed here, so that they act when the answer arrives; nil: nobody is.
 	Changed func(api store.API)
 }
@@ -124,7 +130,9 @@ func (s *Server) routes() map[string]handler {
 		"PUT /api/v1/apis/{api}/traffic":       s.setTraffic,
 
 		"GET /api/v1/apis/{api}/versions/{version}/environment": s.showEnvironment,
-		"POST /api/v1/locks": s.makeLock,
+		"GET /api/v1/apis/{api}/versions/{version}/source":      s.showSource,
+		"POST /api/v1/apis/{api}/exec":                          s.exec,
+		"POST /api/v1/locks":                                    s.makeLock,
 
 		"GET /api/v1/pythons":             s.listPythons,
 		"POST /api/v1/pythons":            s.addPython,
@@ -219,7 +227,11 @@ func (s *Server) handle(h handler) http.HandlerFunc {
 // decode reads a body of one JSON value. Unknown fields are errors, so that a misspelt one is not lost without a word.
 func decode(w http.ResponseWriter, r *http.Request, limit int64, into any) error {
 	control := http.NewResponseController(w)
-	_ = control.SetReadDeadline(time.Now().Add(bodyTimeout)) // a writer that cannot is a test's
+	timeout := bodyTimeout
+	if limit > maxDeployBody {
+		timeout = archiveTimeout
+	}
+	_ = control.SetReadDeadline(time.Now().Add(timeout)) // a writer that cannot is a test's
 	defer func() { _ = control.SetReadDeadline(time.Time{}) }()
 	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, limit))
 	d.DisallowUnknownFields()

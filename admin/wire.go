@@ -24,8 +24,10 @@ type Limits struct {
 type DeployRequest struct {
 	Name         string            `json:"name"`
 	User         string            `json:"user,omitempty"`
-	Code         string            `json:"code"`
-	Requirements string            `json:"requirements,omitempty"`
+	Code         string            `json:"code,omitempty"`
+	Archive      []byte            `json:"archive,omitempty"`      // instead of code: a zip archive of modules and data, in base64
+	Entry        string            `json:"entry,omitempty"`        // of an archive: "pkg.main:app"; absent: it is found
+	Requirements string            `json:"requirements,omitempty"` // absent: the requirements.txt of the archive, or the script metadata
 	Python       string            `json:"python,omitempty"`
 	Env          map[string]string `json:"env,omitempty"`
 	Limits       Limits            `json:"limits,omitzero"`
@@ -144,6 +146,9 @@ type Version struct {
 	Reason       string    `json:"reason,omitempty"` // why it failed
 	Detail       string    `json:"detail,omitempty"` // untrusted text
 	CodeBytes    int       `json:"code_bytes"`
+	Entry        string    `json:"entry,omitempty"` // with the fields below, of several files: the module that it begins with
+	Files        int       `json:"files,omitempty"`
+	FileBytes    int64     `json:"file_bytes,omitempty"` // of all together
 	Requirements string    `json:"requirements,omitempty"`
 	CreatedAt    time.Time `json:"created_at"`
 }

@@ -126,17 +126,25 @@ func troubleText(t admin.Trouble) string {
 }
 
 func versionRows(w io.Writer, api admin.API) {
-	row(w, "VERSION", "STATE", "REQUESTS", "PYTHON", "CREATED", "LIMITS", "REASON")
+	row(w, "VERSION", "STATE", "REQUESTS", "PYTHON", "CREATED", "LIMITS", "FILES", "REASON")
 	for _, v := range api.Versions {
 		state := v.State
 		if v.Number == api.ActiveVersion {
 			state = "active"
 		}
-		row(w, v.Number, state, trafficText(api, v.Number), v.Python, timeText(v.CreatedAt), limitsText(v.Limits), v.Reason)
+		row(w, v.Number, state, trafficText(api, v.Number), v.Python, timeText(v.CreatedAt), limitsText(v.Limits), versionFiles(v), v.Reason)
 		if v.Detail != "" {
 			indent(w, v.Detail)
 		}
 	}
+}
+
+// versionFiles says what a version was deployed from.
+func versionFiles(v admin.Version) string {
+	if v.Files == 0 {
+		return filesText(1, int64(v.CodeBytes))
+	}
+	return filesText(v.Files, v.FileBytes)
 }
 
 func (a *app) updateAPI(ctx context.Context, cmd *cli.Command) error {

@@ -24,6 +24,7 @@ const (
 
 // app is what the commands share: the streams they read and write.
 type app struct {
+	args   []string // the command line
 	stdin  io.Reader
 	stdout io.Writer
 	stderr io.Writer
@@ -32,10 +33,13 @@ type app struct {
 // Run carries out one command line, args[0] being the program's name, and returns the process's exit code. When ctx ends,
 // the command ends: a server drains, a deploy is given up. Results go to stdout, everything else to stderr.
 func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	a := &app{stdin: stdin, stdout: stdout, stderr: stderr}
+	a := &app{args: args, stdin: stdin, stdout: stdout, stderr: stderr}
 	err := a.root().Run(ctx, args)
 	if err == nil {
 		return exitOK
+	}
+	if status, ok := errors.AsType[*exitStatus](err); ok {
+		return status.code
 	}
 	a.report(err, slices.Contains(args, "--json"))
 	if _, ok := errors.AsType[*usageError](err); ok {
@@ -97,7 +101,7 @@ func (a *app) root() *cli.Command {
 		Commands: []*cli.Command{
 			a.serveCommand(), a.deployCommand(), a.apisCommand(), a.versionsCommand(), a.rollbackCommand(),
 			a.trafficCommand(), a.promoteCommand(),
-			a.keysCommand(), a.logsCommand(), a.topCommand(), a.openCommand(), a.usageCommand(), a.envCommand(), a.pythonCommand(), a.plansCommand(), a.usersCommand(),
+			a.keysCommand(), a.logsCommand(), a.topCommand(), a.openCommand(), a.execCommand(), a.downloadCommand(), a.usageCommand(), a.envCommand(), a.pythonCommand(), a.plansCommand(), a.usersCommand(),
 			a.tokensCommand(), a.nodesCommand(), a.auditCommand(), a.manCommand(), a.secretsCommand(), a.installCommand(), a.uninstallCommand(), a.sandboxCommand(), a.doctorCommand(), a.importCommand(), a.backupCommand(), a.restoreCommand(), a.versionCommand(),
 		},
 		Reader: a.stdin, Writer: a.stdout, ErrWriter: a.stderr,

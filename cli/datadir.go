@@ -8,6 +8,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"apibuilder/bundle"
 )
 
 // dataDir is the directory that holds everything a server keeps.
@@ -89,3 +91,6 @@ func (d *dataDir) close() error {
 }
 
 func (d *dataDir) join(name string) string { return filepath.Join(d.path, name) }
+
+// shelf is where the files of programs are laid out.
+func (d *dataDir) shelf() *bundle.Shelf { return bundle.NewShelf(d.join("files")) }

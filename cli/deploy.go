@@ -2,14 +2,18 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/urfave/cli/v3"
 
 	"apibuilder/admin"
+	"apibuilder/admin/client"
+	"apibuilder/bundle"
 	"apibuilder/deploy"
 )
 
@@ -17,8 +21,11 @@ func (a *app) deployCommand() *cli.Command {
 	return &cli.Command{
 		Name:      "deploy",
 		Usage:     "deploy a FastAPI program, as a new API or as a new version of the API with that name",
-		ArgsUsage: "FILE",
-		Description: "FILE is the whole program; - reads it from standard input. A deploy says everything about the new\n" +
+		ArgsUsage: "FILE | FOLDER | ARCHIVE.zip",
+		Description: "FILE is the whole program; - reads it from standard input. A program of several files is a FOLDER or a zip\n" +
+			"archive of one: modules and data, as they are on disk, without what .gitignore and .apibuilderignore name. It\n" +
+			"begins with main.py, app.py or the only module that makes a FastAPI object, or with --entry; its\n" +
+			"requirements.txt is used when --requirements is not given. A deploy says everything about the new\n" +
 			"version: requirements, environment and limits that are left out are those of the plan or the server, not\n" +
 			"those of the version before. Unchanged requirements keep the very packages of the version before, unless\n" +
 			"--upgrade is given. --public, --public-docs, --rate and --set belong to the API and stay when left out.\n" +
@@ -29,6 +36,7 @@ func (a *app) deployCommand() *cli.Command {
 			&cli.BoolFlag{Name: "public-docs", Usage: "the documentation pages need no key, so that a browser can open them"},
 			&cli.StringFlag{Name: "rate", Usage: "limit over all consumers of the API: `60/m`, 10/30s, unlimited"},
 			&cli.StringFlag{Name: "user", Usage: "`USER` who owns a new API"},
+			&cli.BoolFlag{Name: "watch", Usage: "deploy again whenever the program changes, until interrupted; for development"},
 			setFlag(),
 			&cli.BoolFlag{Name: "upgrade", Usage: "look for newer packages, even when the requirements are those of the version before"},
 		),
@@ -40,6 +48,7 @@ func (a *app) deployCommand() *cli.Command {
 func programFlags() []cli.Flag {
 	return []cli.Flag{
 		&cli.StringFlag{Name: "requirements", Aliases: []string{"r"}, Usage: "pip requirements `FILE`"},
+		&cli.StringFlag{Name: "entry", Usage: "where a program of several files begins, `MODULE` or MODULE:NAME, as in pkg.main:app"},
 		&cli.StringSliceFlag{Name: "env", Usage: "environment variable `NAME=VALUE`, may be given several times"},
 		&cli.StringFlag{Name: "python", Usage: "Python `VERSION`, 3.11, or a specifier, '>=3.10,<3.13'"},
 		&cli.StringFlag{Name: "memory", Usage: "memory limit, a `SIZE` like 256M"},
@@ -49,25 +58,59 @@ func programFlags() []cli.Flag {
 }
 
 func (a *app) deploy(ctx context.Context, cmd *cli.Command) error {
-	request, err := a.program(cmd)
+	settings, err := deploySettings(cmd)
 	if err != nil {
-		return err
-	}
-	if request.Name = cmd.String("name"); request.Name == "" {
-		return usagef("apibuilder deploy needs --name NAME: see `apibuilder deploy --help`")
-	}
-	request.User, request.Upgrade = cmd.String("user"), cmd.Bool("upgrade")
-	request.Public, request.PublicDocs = boolFlag(cmd, "public"), boolFlag(cmd, "public-docs")
-	if request.Rate, err = rateFlag(cmd); err != nil {
-		return err
-	}
-	if request.Options, err = optionsFlag(cmd); err != nil {
 		return err
 	}
 	c, err := a.client(cmd)
 	if err != nil {
 		return err
 	}
+	one := func(ctx context.Context, program admin.DeployRequest) error {
+		settings.addTo(&program)
+		return a.deployOne(ctx, cmd, c, program)
+	}
+	if cmd.Bool("watch") {
+		if _, err := a.programSettings(cmd); err != nil {
+			return err
+		}
+		return a.watch(ctx, cmd, one)
+	}
+	program, err := a.program(cmd)
+	if err != nil {
+		return err
+	}
+	return one(ctx, program.DeployRequest)
+}
+
+// deploySettings are what a deploy's flags say besides the program.
+func deploySettings(cmd *cli.Command) (s apiSettings, err error) {
+	if s.name = cmd.String("name"); s.name == "" {
+		return s, usagef("apibuilder deploy needs --name NAME: see `apibuilder deploy --help`")
+	}
+	s.user, s.upgrade = cmd.String("user"), cmd.Bool("upgrade")
+	s.public, s.publicDocs = boolFlag(cmd, "public"), boolFlag(cmd, "public-docs")
+	if s.rate, err = rateFlag(cmd); err != nil {
+		return s, err
+	}
+	s.options, err = optionsFlag(cmd)
+	return s, err
+}
+
+type apiSettings struct {
+	name, user         string
+	upgrade            bool
+	public, publicDocs *bool
+	rate               *admin.Rate
+	options            map[string]string
+}
+
+func (s apiSettings) addTo(r *admin.DeployRequest) {
+	r.Name, r.User, r.Upgrade, r.Public, r.PublicDocs = s.name, s.user, s.upgrade, s.public, s.publicDocs
+	r.Rate, r.Options = s.rate, s.options
+}
+
+func (a *app) deployOne(ctx context.Context, cmd *cli.Command, c *client.Client, request admin.DeployRequest) error {
 	result, err := c.Deploy(ctx, request, func(line string) { fmt.Fprintln(a.stderr, printable(line)) })
 	if err != nil {
 		return err
@@ -92,15 +135,60 @@ type deployed struct {
 	Key     string `json:"key,omitempty"`
 }
 
-// program reads what FILE and programFlags say.
-func (a *app) program(cmd *cli.Command) (r admin.DeployRequest, err error) {
-	args, err := arguments(cmd, "FILE")
+// program is what FILE or FOLDER and programFlags say.
+type program struct {
+	admin.DeployRequest
+	dirs []string // of a folder, those with files of the program
+}
+
+// program reads it. The directories are there with an error too, as far as they were read.
+func (a *app) program(cmd *cli.Command) (p program, err error) {
+	if p.DeployRequest, err = a.programSettings(cmd); err != nil {
+		return p, err
+	}
+	path := cmd.Args().First()
+	switch {
+	case isDir(path):
+		return p, a.readFolder(path, &p)
+	case strings.EqualFold(filepath.Ext(path), ".zip"):
+		text, err := a.readText(path, deploy.MaxArchiveBytes)
+		p.Archive = []byte(text)
+		return p, err
+	case p.Entry != "":
+		return p, usagef("--entry is for a FOLDER or an archive, and %s is one file", path)
+	}
+	p.Code, err = a.readText(path, deploy.MaxCodeBytes)
+	return p, err
+}
+
+func isDir(path string) bool {
+	info, err := os.Stat(path)
+	return err == nil && info.IsDir()
+}
+
+func (a *app) readFolder(path string, p *program) error {
+	folder, err := bundle.ReadFolder(path)
+	p.dirs = folder.Dirs
+	if wrong, ok := errors.AsType[*bundle.Error](err); ok {
+		return fmt.Errorf("%s: %w: %s", path, wrong, wrong.Remedy)
+	}
 	if err != nil {
+		return err
+	}
+	for _, name := range folder.Secrets {
+		fmt.Fprintf(a.stderr, "%s is left out, because such files hold secrets: give them with --env, or write !%s into .apibuilderignore\n",
+			printable(name), printable(filepath.Base(name)))
+	}
+	p.Archive, err = folder.Bundle.Archive()
+	return err
+}
+
+// programSettings reads what programFlags say.
+func (a *app) programSettings(cmd *cli.Command) (r admin.DeployRequest, err error) {
+	if _, err := arguments(cmd, "FILE"); err != nil {
 		return r, err
 	}
-	if r.Code, err = a.readText(args[0], deploy.MaxCodeBytes); err != nil {
-		return r, err
-	}
+	r.Entry = cmd.String("entry")
 	if path := cmd.String("requirements"); path != "" {
 		if r.Requirements, err = a.readText(path, deploy.MaxRequirementsBytes); err != nil {
 			return r, err

@@ -104,14 +104,28 @@ func (a *app) showLock(cmd *cli.Command, lock string) error {
 
 // versionEnvironment asks for API, or API@VERSION.
 func (a *app) versionEnvironment(ctx context.Context, cmd *cli.Command, arg string) (e admin.VersionEnvironment, err error) {
-	name, version, named := strings.Cut(arg, "@")
-	if !named {
-		version = "active"
-	} else if n, err := strconv.Atoi(version); err != nil || n < 1 {
-		return e, usagef("%q is no version of an API: write for example %s@3", arg, name)
+	name, number, err := apiVersion(arg)
+	if err != nil {
+		return e, err
+	}
+	version := "active"
+	if number != 0 {
+		version = strconv.Itoa(number)
 	}
 	err = a.call(ctx, cmd, http.MethodGet, client.Path("apis", name, "versions", version, "environment"), nil, &e)
 	return e, err
+}
+
+// apiVersion reads API or API@VERSION; 0 is the active one.
+func apiVersion(arg string) (name string, number int, err error) {
+	name, version, named := strings.Cut(arg, "@")
+	if !named {
+		return name, 0, nil
+	}
+	if number, err = strconv.Atoi(version); err != nil || number < 1 {
+		return "", 0, usagef("%q is no version of an API: write for example %s@3", arg, name)
+	}
+	return name, number, nil
 }
 
 func (a *app) envShow(ctx context.Context, cmd *cli.Command) error {

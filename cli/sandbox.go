@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"apibuilder/admin"
+	"apibuilder/bundle"
 	"apibuilder/sandbox"
 	"apibuilder/sandbox/nsjail"
 	"apibuilder/store"
@@ -27,7 +28,7 @@ func (a *app) sandboxCommand() *cli.Command {
 		Commands: []*cli.Command{{
 			Name:      "test",
 			Usage:     "run a program once, in exactly the sandbox that serve would use; without FILE, test the sandbox itself",
-			ArgsUsage: "[FILE]",
+			ArgsUsage: "[FILE | FOLDER | ARCHIVE.zip]",
 			Description: "With FILE: builds the environment, starts the program, lists its routes, sends one request to every route that needs\n" +
 				"no input and those given by --request, and prints what it needed and what it printed. Fails when the\n" +
 				"program does not start or answers with a server error. Needs root, and shares tools and environments with\n" +
@@ -60,7 +61,7 @@ func (a *app) sandboxTest(ctx context.Context, cmd *cli.Command, calls *callFlag
 	if cmd.IsSet("only") {
 		return usagef("--only selects checks of the self-test: leave out FILE, or --only")
 	}
-	t := &trial{program: program, calls: calls.calls}
+	t := &trial{program: program.DeployRequest, calls: calls.calls}
 	if t.startTimeout, err = parseTimeout(cmd.String("start-timeout")); err != nil {
 		return usagef("--start-timeout: %v", err)
 	}
@@ -96,6 +97,7 @@ func (a *app) sandboxTest(ctx context.Context, cmd *cli.Command, calls *callFlag
 func (a *app) try(ctx context.Context, t *trial, dir string, options hostOptions) (report *trialReport, err error) {
 	manager := sandbox.ManagerConfig{StartTimeout: t.startTimeout, OnOutput: t.output.add}
 	err = withSandboxes(ctx, dir, options, t.progress, manager, func(h sandboxHost) (err error) {
+		t.shelf = h.shelf
 		report, err = t.run(ctx, h.builder, h.manager)
 		return err
 	})
@@ -106,6 +108,7 @@ func (a *app) try(ctx context.Context, t *trial, dir string, options hostOptions
 type sandboxHost struct {
 	*host
 	driver  *nsjail.Driver
+	shelf   *bundle.Shelf
 	manager *sandbox.Manager
 }
 
@@ -143,7 +146,7 @@ func withSandboxes(ctx context.Context, dir string, options hostOptions, progres
 		defer cancel()
 		err = errors.Join(err, manager.Stop(ctx))
 	}()
-	return fn(sandboxHost{h, driver, manager})
+	return fn(sandboxHost{h, driver, data.shelf(), manager})
 }
 
 // places is how many trials may run on one data directory at a time.

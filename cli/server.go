@@ -202,6 +202,7 @@ func (s *server) openSandboxes(ctx context.Context) error {
 		Log:           s.log.Named("sandbox"),
 	})
 	s.deployer = deploy.New(s.store, s.host.builder, sandboxes{s.manager, s.forget}, s.options.limits)
+	s.deployer.SetShelf(s.data.shelf())
 	s.deployer.Observe(s.countDeploy)
 	s.deployer.Tell(s.tellDeploy)
 	s.deployer.SetNode(s.node.ID)
@@ -348,6 +349,15 @@ func (s *server) note(ctx context.Context) string {
 		return "the database does not answer; known APIs are served, deploys and APIs not called before wait for it"
 	}
 	return ""
+}
+
+// runTask runs one-off code beside a version of an API.
+func (s *server) runTask(ctx context.Context, apiID string, version int, t sandbox.Task) (*sandbox.Exit, error) {
+	spec, err := s.deployer.Source(ctx, apiID, version)
+	if err != nil {
+		return nil, err
+	}
+	return s.manager.Run(ctx, spec, t)
 }
 
 func (s *server) apiURL(id string) string { return s.url + "/run/" + id }

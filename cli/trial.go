@@ -34,6 +34,7 @@ type trial struct {
 	startTimeout   time.Duration
 	requestTimeout time.Duration
 	progress       func(string)
+	shelf          deploy.Shelf
 	output         trialOutput
 }
 
@@ -57,7 +58,7 @@ func (t *trial) attempt(ctx context.Context, builder deploy.Builder, manager *sa
 	if err != nil {
 		return err
 	}
-	t.program.Requirements, t.program.Python = request.Requirements, request.Python
+	t.program.Requirements, t.program.Python, t.program.Code = request.Requirements, request.Python, request.Code
 	begin := time.Now()
 	environment, err := builder.Ensure(ctx, pythonenv.Request{
 		Requirements: t.program.Requirements, Python: t.program.Python, Progress: t.progress,
@@ -70,13 +71,20 @@ func (t *trial) attempt(ctx context.Context, builder deploy.Builder, manager *sa
 	}
 	report.BuildSeconds, report.Environment = since(begin), environment.Key
 	report.Python = environment.Interpreter.Version
-	instance, err := manager.Launch(ctx, t.spec(environment))
+	spec := t.spec(environment)
+	if files := request.Files(); files != nil {
+		spec.Entry = request.EntryPoint()
+		if spec.Files, err = t.shelf.Put(files); err != nil {
+			return err
+		}
+	}
+	instance, err := manager.Launch(ctx, spec)
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
 	if exit, ok := errors.AsType[*sandbox.Exit](err); ok {
 		limits := programSandboxLimits(t.program.Limits).Or(sandbox.DefaultLimits)
-		return deploy.ExplainStart(environment, t.program.Code, exit, storeLimits(limits))
+		return deploy.ExplainStart(environment, request, exit, storeLimits(limits))
 	}
 	if err != nil {
 		return fmt.Errorf("start the program: %w", err)
@@ -95,8 +103,12 @@ func (t *trial) attempt(ctx context.Context, builder deploy.Builder, manager *sa
 // check returns what the program comes to with its script metadata.
 func (t *trial) check() (deploy.Request, error) {
 	r := deploy.Request{
-		Name: trialID, Code: t.program.Code, Requirements: t.program.Requirements, Python: t.program.Python,
+		Name: trialID, Code: t.program.Code, Archive: t.program.Archive, Entry: t.program.Entry, Requirements: t.program.Requirements, Python: t.program.Python,
 		Env: t.program.Env, Limits: programLimits(t.program.Limits), Progress: t.progress,
+	}
+	r, err := r.Open()
+	if err != nil {
+		return r, err
 	}
 	if err := r.Check(); err != nil {
 		return r, err

@@ -51,6 +51,7 @@ type Deployer struct {
 	sandboxes Sandboxes
 	policy    Policy
 	node      string
+	shelf     Shelf // nil: none
 	turns     turns
 	known     known
 	observe   func(Result, error)
@@ -92,13 +93,17 @@ func (d *Deployer) Deploy(ctx context.Context, r Request) (Result, error) {
 }
 
 func (d *Deployer) carryOut(ctx context.Context, r Request) (Result, error) {
+	r, err := r.Open()
+	if err != nil {
+		return Result{}, err
+	}
 	if err := r.Check(); err != nil {
 		return Result{}, err
 	}
 	if err := d.checkOptions(r); err != nil {
 		return Result{}, err
 	}
-	r, err := r.WithMetadata()
+	r, err = r.WithMetadata()
 	if err != nil {
 		return Result{}, err
 	}
@@ -126,7 +131,9 @@ func (d *Deployer) carryOut(ctx context.Context, r Request) (Result, error) {
 	}
 	version := r.version(api.ID)
 	version.Node = d.node
-	version, err = d.store.AddVersion(ctx, version)
+	if err = d.keepFiles(ctx, api.ID, r); err == nil {
+		version, err = d.store.AddVersion(ctx, version)
+	}
 	if err == nil {
 		d.say(api.ID, version.Number, EventDeploying, "version %d is deployed", version.Number)
 		var result Result
@@ -243,7 +250,7 @@ func (d *Deployer) bring(
 		result.Routes, result.StartTime = instance.Routes(), instance.StartTime()
 	case !committed:
 		if exit, ok := errors.AsType[*sandbox.Exit](err); ok {
-			return Result{}, ExplainStart(environment, v.Code, exit, limits)
+			return Result{}, ExplainStart(environment, r, exit, limits)
 		}
 		return Result{}, fmt.Errorf("start the program: %w", err)
 	default: // the server is stopping and will serve it when it is back

@@ -45,6 +45,7 @@ func (d *Deployer) scale(ctx context.Context, api store.API) (sandbox.Scale, err
 	o := api.Options
 	s := sandbox.Scale{
 		Min: o.MinInstances, Max: o.MaxInstances, Target: o.ConcurrencyTarget, Isolated: o.Isolation == store.IsolateRequests,
+		Drain: o.DrainTimeout,
 	}
 	if s.Min == 0 && s.Max <= 1 && !s.Isolated {
 		return s, nil

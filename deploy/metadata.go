@@ -59,12 +59,12 @@ func (r Request) explainBuild(build *pythonenv.BuildError) *Error {
 	return e
 }
 
-// ExplainStart says why a program with this environment did not start. When it lacks packages, it names them all and what to
-// add.
-func ExplainStart(environment pythonenv.Environment, code string, exit *sandbox.Exit, limits store.Limits) *Error {
+// ExplainStart says why a request's program with this environment did not start. When it lacks packages, it names them all and
+// what to add.
+func ExplainStart(environment pythonenv.Environment, r Request, exit *sandbox.Exit, limits store.Limits) *Error {
 	e := ExplainExit(exit, limits)
 	if exit.Reason == sandbox.ImportError || exit.Reason == sandbox.StartupFailed {
-		if message, remedy := environment.ExplainImport(code, exit.Detail); message != "" {
+		if message, remedy := environment.ExplainImport(r.Code, exit.Detail, r.OwnModules()...); message != "" {
 			e.Message, e.Remedy = message, remedy
 		}
 	}
@@ -76,7 +76,7 @@ func (r Request) noteLazyImports(environment pythonenv.Environment) {
 	if r.Progress == nil {
 		return
 	}
-	for _, m := range environment.Missing(r.Code) {
+	for _, m := range environment.Missing(r.Code, r.OwnModules()...) {
 		if !m.Lazy {
 			continue
 		}

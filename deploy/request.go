@@ -35,6 +35,8 @@ type Request struct {
 	UserID       string // owner of an API that this creates; empty: the operator
 	OwnOnly      bool   // an API that belongs to somebody else is not touched: its name is taken
 	Code         string // the whole program, UTF-8
+	Archive      []byte // instead of it: a zip archive of its modules and data
+	Entry        string // of an archive: "pkg.main:app", "pkg.main"; empty: it is found, see bundle.Bundle.Entry
 	Requirements string // pip requirements text; empty: what the program's script metadata says, see WithMetadata
 	Python       string // "3.11" or ">=3.10,<3.13"; empty: that of the script metadata, else the server's default
 	Env          map[string]string
@@ -46,7 +48,8 @@ type Request struct {
 	Rate       *store.Rate
 	Options    map[string]string // see package options; an empty text takes one back
 
-	fromScript bool // the requirements are the script metadata's
+	fromScript bool   // the requirements are the script metadata's
+	files      *files // of an archive, once it was opened
 
 	Progress func(line string) // called with what happens, from one goroutine at a time; nil: nobody listens
 }
@@ -90,10 +93,14 @@ func ApplyOptions(o store.Options, texts map[string]string) (store.Options, erro
 }
 
 func (r Request) version(apiID string) store.Version {
-	return store.Version{
+	v := store.Version{
 		APIID: apiID, Code: r.Code, Requirements: r.Requirements, Python: r.Python, Env: r.Env, Limits: r.Limits,
 		State: store.VersionBuilding,
 	}
+	if f := r.files; f != nil {
+		v.Bundle, v.Entry, v.Files, v.FileBytes = f.hash, f.entry.String(), f.Len(), f.Bytes()
+	}
+	return v
 }
 
 // Check refuses what can be refused without building anything. Its error is an *Error.

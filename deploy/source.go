@@ -43,7 +43,7 @@ func (d *Deployer) source(ctx context.Context, apiID string, number int) (sandbo
 	if err != nil {
 		return sandbox.Spec{}, err
 	}
-	return d.specUnder(plan, api, version, environment), nil
+	return d.specUnder(ctx, plan, api, version, environment)
 }
 
 // read reads what to run of an API, and the plan that it runs under.
@@ -115,16 +115,22 @@ func (d *Deployer) spec(
 	if err != nil {
 		return sandbox.Spec{}, err
 	}
-	return d.specUnder(plan, api, v, environment), nil
+	return d.specUnder(ctx, plan, api, v, environment)
 }
 
 func (d *Deployer) specUnder(
-	plan store.Plan, api store.API, v store.Version, environment pythonenv.Environment,
-) sandbox.Spec {
+	ctx context.Context, plan store.Plan, api store.API, v store.Version, environment pythonenv.Environment,
+) (sandbox.Spec, error) {
+	dir, err := d.filesOf(ctx, v)
+	if err != nil {
+		return sandbox.Spec{}, err
+	}
 	return sandbox.Spec{
 		API:         api.ID,
 		Version:     v.Number,
 		Code:        v.Code,
+		Files:       dir,
+		Entry:       v.Entry,
 		RootPath:    "/run/" + api.ID,
 		Environment: environment.Path,
 		Python:      environment.Interpreter.Path,
@@ -136,5 +142,5 @@ func (d *Deployer) specUnder(
 			Path: api.Options.HealthPath, Interval: api.Options.HealthInterval, Timeout: api.Options.HealthTimeout,
 			Failures: api.Options.HealthFailures,
 		},
-	}
+	}, nil
 }

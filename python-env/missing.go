@@ -19,11 +19,11 @@ type Missing struct {
 
 // Missing lists what a program's import statements name that neither the standard library nor the environment provides, in
 // their order, without those that the program may do without (see Import.Guarded). It is advice: a program can import by
-// other means, and make modules of its own.
-func (e Environment) Missing(code string) []Missing {
+// other means, and make modules of its own. own are those that come with it, by the names at the root.
+func (e Environment) Missing(code string, own ...string) []Missing {
 	var all []Missing
 	for _, i := range Imports(code) {
-		if i.Guarded || inStandardLibrary(i.Module) {
+		if i.Guarded || inStandardLibrary(i.Module) || slices.Contains(own, topOf(i.Module)) {
 			continue
 		}
 		m := Missing{Module: e.lacks(i.Module), Line: i.Line, Lazy: i.Lazy}
@@ -34,6 +34,11 @@ func (e Environment) Missing(code string) []Missing {
 		all = append(all, m)
 	}
 	return all
+}
+
+func topOf(module string) string {
+	top, _, _ := strings.Cut(module, ".")
+	return top
 }
 
 // lacks returns the part of a dotted name that is not installed, "" when it is. Inside a package it does not look: what is
@@ -76,8 +81,8 @@ var (
 
 // ExplainImport says in a sentence which packages a program lacks, and what to add, when a traceback tells of an import
 // that failed; both are empty when it tells of something else. The traceback is the program's, so untrusted: what it names
-// is looked at and quoted, no more.
-func (e Environment) ExplainImport(code, traceback string) (message, remedy string) {
+// is looked at and quoted, no more. own are as in Missing: what lacks in them no package provides.
+func (e Environment) ExplainImport(code, traceback string, own ...string) (message, remedy string) {
 	found := notFoundError.FindAllStringSubmatch(traceback, -1)
 	if found == nil {
 		last := traceback[strings.LastIndexByte(strings.TrimSpace(traceback), '\n')+1:]
@@ -87,10 +92,13 @@ func (e Environment) ExplainImport(code, traceback string) (message, remedy stri
 		return "", ""
 	}
 	module := found[len(found)-1][1]
+	if slices.Contains(own, topOf(module)) {
+		return "", ""
+	}
 	if message, remedy = e.explainStandard(module); message != "" {
 		return message, remedy
 	}
-	missing := e.Missing(code)
+	missing := e.Missing(code, own...)
 	if !slices.ContainsFunc(missing, func(m Missing) bool { return m.Module == module }) {
 		// A module of its own, one behind a guard, or what a package needs.
 		missing = append([]Missing{{Module: module, Package: packageFor(module)}}, missing...)
@@ -100,7 +108,7 @@ func (e Environment) ExplainImport(code, traceback string) (message, remedy stri
 
 // explainStandard tells of a module that other Pythons have.
 func (e Environment) explainStandard(module string) (message, remedy string) {
-	top, _, _ := strings.Cut(module, ".")
+	top := topOf(module)
 	minor := e.Interpreter.Minor
 	ask := func(than string) string { return "ask for another Python with --python " + than }
 	if since, ok := addedToStandard[top]; ok && compareReleases(release(minor), release(since)) < 0 {
@@ -133,8 +141,8 @@ func sentenceOf(missing []Missing) (message, remedy string) {
 		steps = append(steps, "add "+list(packages)+" to the requirements")
 	}
 	if len(unknown) > 0 {
-		steps = append(steps, fmt.Sprintf("add the package that provides %s, or put the code itself into the program: "+
-			"other files are not deployed", list(unknown)))
+		steps = append(steps, fmt.Sprintf("add the package that provides %s, or deploy the folder that has it with the program: "+
+			"`apibuilder deploy FOLDER`", list(unknown)))
 	}
 	return message, strings.Join(steps, "; ")
 }

@@ -20,7 +20,11 @@ type order struct {
 	PatienceSeconds float64           `json:"patience_seconds"` // after which it says what it is still doing
 	DrainSeconds    int               `json:"drain_seconds"`
 	Describe        bool              `json:"describe"`
-	Learn           bool              `json:"learn"` // tell the imports
+	Learn           bool              `json:"learn"`           // tell the imports
+	Entry           string            `json:"entry,omitempty"` // module in FilesDir to serve, instead of Code
+	// Task is code to run instead of the program, with Args as its sys.argv; "started" is said before it runs.
+	Task string   `json:"task,omitempty"`
+	Args []string `json:"args,omitempty"`
 	// Import, alone, has the runner import modules and wait again.
 	Import []string `json:"import,omitempty"`
 }

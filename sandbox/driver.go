@@ -19,6 +19,9 @@ type Driver interface {
 	Stop(ctx context.Context) error
 }
 
+// FilesDir is where a program of several files sees them. In every sandbox there is an empty directory.
+const FilesDir = "/program"
+
 // Launch is what a driver needs to know of a sandbox.
 type Launch struct {
 	ID          string // unique among this manager's: letters, digits, - and _
@@ -38,6 +41,10 @@ type Launch struct {
 type Sandbox interface {
 	// Control is the host's end of the runner's control descriptor. Whoever launched the sandbox closes it.
 	Control() net.Conn
+	// Show has the sandbox see a directory of the host's read-only as FilesDir, with nothing that is mounted below it, and keeps a
+	// shared lock (flock(2)) on it to the sandbox's end. It is called at most once, before the program arrives; nothing of the
+	// program has run yet, but its packages may have.
+	Show(dir string) error
 	// Dial opens a connection to the program's server. It succeeds before the program listens: the kernel holds the
 	// connection until then.
 	Dial(ctx context.Context) (net.Conn, error)

@@ -25,6 +25,8 @@ const (
 	Crashed          Reason = "crashed"            // it exited or was killed by a signal by its own doing
 	SandboxFailed    Reason = "sandbox_failed"     // the sandbox itself could not be made: the operator's problem
 	Draining         Reason = "draining"           // the server ended it: a new version, a deletion, a shutdown
+	TimeLimit        Reason = "time_limit"         // one-off code ran for longer than it may
+	Finished         Reason = "finished"           // one-off code ended by itself
 )
 
 // Exit says how a sandbox ended or why it did not start. It is an error.

@@ -71,6 +71,7 @@ type fakeSandbox struct {
 	endOnce  sync.Once
 	status   Status
 	imported []string      // before it had a program
+	shown    string        // its files
 	ended    chan struct{} // closed first, so that nothing waits for it any more
 	done     chan struct{}
 }
@@ -145,6 +146,8 @@ func (s *fakeSandbox) Dial(ctx context.Context) (net.Conn, error) {
 		return nil, ctx.Err()
 	}
 }
+
+func (s *fakeSandbox) Show(dir string) error { s.shown = dir; return nil }
 
 func (s *fakeSandbox) Stats() (Stats, error) { return Stats{MemoryBytes: 1}, nil }
 func (s *fakeSandbox) Terminate() error      { s.end(Status{Code: 143, Signal: "SIGTERM"}); return nil }

@@ -67,7 +67,7 @@ func (l *launcher) launch(ctx context.Context, spec Spec) (*Instance, error) {
 	if err != nil {
 		return nil, err
 	}
-	if imports := l.learned.imports(spec); l.pool != nil && imports != "" {
+	if imports := l.learned.imports(spec); l.pool != nil && imports != "" && spec.task == nil {
 		l.pool.expect(spec, imports)
 	}
 	i.started = time.Now()
@@ -184,12 +184,14 @@ func expectWaiting(control net.Conn) error {
 func (l *launcher) bring(ctx context.Context, i *Instance) error {
 	defer i.control.Close()
 	defer within(ctx, i.control)()
-	learn := l.pool != nil && !l.learned.knows(i.spec)
-	err := writeOrder(i.control, order{
-		Code: i.spec.Code, RootPath: i.spec.RootPath, Env: i.spec.Env, Probe: i.probePath, Describe: i.spec.Describe,
-		Learn:           learn,
-		PatienceSeconds: patience(ctx).Seconds(), DrainSeconds: int(l.drainTimeout.Seconds()),
-	})
+	if i.spec.Files != "" {
+		if err := i.sandbox.Show(i.spec.Files); err != nil {
+			return l.startFailure(ctx, i, l.stamp(i.spec, &Exit{Reason: SandboxFailed, Detail: err.Error()}))
+		}
+	}
+	o := l.order(ctx, i)
+	learn := o.Learn
+	err := writeOrder(i.control, o)
 	var e event
 	for err == nil && (e.Event == "" || e.Event == "taken") {
 		if e, err = readEvent(i.control); e.Event == "taken" {
@@ -199,6 +201,7 @@ func (l *launcher) bring(ctx context.Context, i *Instance) error {
 	switch {
 	case err == nil && e.Event == "failed":
 		err = &Exit{Reason: e.Reason, Detail: e.Detail}
+	case err == nil && e.Event == "started" && i.spec.task != nil:
 	case err == nil && e.Event == "started":
 		i.routes = e.Routes
 		i.startup.Imported = time.Now()
@@ -215,6 +218,22 @@ func (l *launcher) bring(ctx context.Context, i *Instance) error {
 		return nil
 	}
 	return l.startFailure(ctx, i, err)
+}
+
+func (l *launcher) order(ctx context.Context, i *Instance) order {
+	o := order{
+		RootPath: i.spec.RootPath, Env: i.spec.Env, Probe: i.probePath, Describe: i.spec.Describe, Entry: i.spec.Entry,
+		PatienceSeconds: patience(ctx).Seconds(), DrainSeconds: int(l.drainTimeout.Seconds()),
+	}
+	if i.spec.Files == "" {
+		o.Code, o.Entry = i.spec.Code, ""
+	}
+	if t := i.spec.task; t != nil {
+		o.Task, o.Args = t.Code, t.Args
+		return o
+	}
+	o.Learn = l.pool != nil && !l.learned.knows(i.spec)
+	return o
 }
 
 // patience is when a program should say what it is still doing: some time before ctx ends, so that it is read.
@@ -250,11 +269,15 @@ func (l *launcher) startFailure(ctx context.Context, i *Instance, err error) *Ex
 // printed passes on what a program prints. What is printed before there is one is about packages, and kept by nobody.
 func (l *launcher) printed(i *Instance, line Line) {
 	i.mu.Lock()
-	claimed, api, version := i.claimed, i.spec.API, i.spec.Version
+	claimed, api, version, task := i.claimed, i.spec.API, i.spec.Version, i.spec.task
 	if claimed {
 		i.output.add(line.Text)
 	}
 	i.mu.Unlock()
+	if claimed && task != nil {
+		task.Output(line)
+		return
+	}
 	if claimed && l.onOutput != nil {
 		l.onOutput(api, version, line)
 	}
@@ -281,7 +304,7 @@ func (l *launcher) watch(i *Instance) {
 
 // reportExit tells of an end once, when it is the program's.
 func (l *launcher) reportExit(i *Instance) {
-	if l.onExit != nil && i.isBegun() {
+	if l.onExit != nil && i.isBegun() && i.spec.task == nil {
 		i.report.Do(func() { l.onExit(*i.Exit()) })
 	}
 }

@@ -1,6 +1,10 @@
 package sandbox
 
 import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -99,5 +103,19 @@ func setsEnvironment(spec Spec) bool {
 			return true
 		}
 	}
-	return assignsEnvironment.MatchString(spec.Code)
+	if spec.Files == "" {
+		return assignsEnvironment.MatchString(spec.Code)
+	}
+	found := errors.New("found")
+	err := filepath.WalkDir(spec.Files, func(path string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() || filepath.Ext(path) != ".py" {
+			return err
+		}
+		code, err := os.ReadFile(path)
+		if err == nil && assignsEnvironment.Match(code) {
+			err = found
+		}
+		return err
+	})
+	return err != nil // one that cannot be read may do so
 }

@@ -39,7 +39,10 @@ func (l Limits) Or(d Limits) Limits {
 type Spec struct {
 	API     string // the API's id
 	Version int
-	Code    string // the program's text
+	Code    string // the program's text; of a program of several files that of its entry point, which is not used to run it
+	// Files is the host's directory of a program of several files, which sees it read-only as FilesDir; empty: it is Code. Entry is
+	// the module that it begins with, "pkg.main" or "pkg.main:app".
+	Files, Entry string
 	// RootPath is the public prefix, "/run/{id}".
 	RootPath string
 	// Environment is the host's directory of installed packages; it is seen as /env, and its bin/python runs the program.
@@ -57,6 +60,7 @@ type Spec struct {
 	Describe bool
 
 	turn uint64 // of the manager's gate, when Egress was read
+	task *Task  // to run instead of the program; nil: it serves
 }
 
 // Route is one of a program's routes, as the program tells it.

@@ -66,8 +66,8 @@ type Limits struct {
 // Version is one immutable deploy of an API. Only State, Environment, Lock, Failure and Detail change after it was added.
 type Version struct {
 	APIID        string
-	Number       int // from 1, by API, without gaps
-	Code         string
+	Number       int    // from 1, by API, without gaps
+	Code         string // of a program of several files that of its entry point
 	Requirements string
 	Python       string            // as asked for, "3.11"; empty: the server's default
 	Env          map[string]string // secrets: never logged, never printed
@@ -78,6 +78,10 @@ type Version struct {
 	Failure      string // reason word when State is failed
 	Detail       string // what its author reads: the traceback, the resolver's sentence
 	Node         string // id of the node that deploys it; empty: made before there were nodes
+	Bundle       string // hash of the files, see PutBundle; empty: it is one text
+	Entry        string // module that it begins with, "pkg.main" or "pkg.main:app"; with the fields below, of several files
+	Files        int
+	FileBytes    int64 // of all together
 	CreatedAt    time.Time
 }
 
@@ -202,6 +206,11 @@ type Store interface {
 	// DeleteAPI removes the API with its versions, keys and exits; usage records stay.
 	DeleteAPI(ctx context.Context, id string) error
 
+	// PutBundle keeps an archive of a program's files for an API's versions, until the API is deleted. The hash is that of its
+	// content: what is there under it stays. It tells nobody. ErrNotFound when there is no such API.
+	PutBundle(ctx context.Context, apiID, hash string, archive []byte) error
+	// Bundle reads one; ErrNotFound when the API has none of that hash.
+	Bundle(ctx context.Context, apiID, hash string) ([]byte, error)
 	// AddVersion gives v the API's next number and stores it.
 	AddVersion(ctx context.Context, v Version) (Version, error)
 	// UpdateVersion writes State, Environment, Failure and Detail, and Lock once: an empty one keeps what is there, another

@@ -27,7 +27,7 @@ func (a API) Valid() error {
 func (v Version) Valid() error {
 	err := errors.Join(checkText("code", v.Code), checkText("requirements", v.Requirements),
 		checkText("python", v.Python), checkText("environment", v.Environment), checkText("lock", v.Lock), checkText("node", v.Node),
-		v.State.valid(), v.Limits.valid())
+		checkText("entry", v.Entry), checkText("bundle", v.Bundle), v.State.valid(), v.Limits.valid())
 	for name, value := range v.Env {
 		err = errors.Join(err, required("env name", name), checkText(fmt.Sprintf("value of env %q", name), value))
 	}
@@ -52,6 +52,14 @@ func (v Version) Succeed(old Version) (Version, error) {
 		return v, fmt.Errorf("%w: version %d of api %q has another lock: deploy a new version", ErrInvalid, v.Number, v.APIID)
 	}
 	return v, nil
+}
+
+// ValidBundle returns nil, or an ErrInvalid for what PutBundle does not take. Drivers call it before they write.
+func ValidBundle(hash string, archive []byte) error {
+	if len(archive) == 0 {
+		return fmt.Errorf("%w: the archive is empty", ErrInvalid)
+	}
+	return required("hash", hash)
 }
 
 func (s VersionState) valid() error {

@@ -33,6 +33,7 @@ var networkFiles = map[string]string{
 type layout struct{ dir string }
 
 func (l layout) runner() string { return filepath.Join(l.dir, "runner") }
+func (l layout) empty() string  { return filepath.Join(l.dir, "empty") }
 func (l layout) policy() string { return filepath.Join(l.dir, "seccomp.policy") }
 
 // etc is the host's path of a file in a sandbox's /etc.
@@ -65,7 +66,7 @@ func prepareLayout(dataDir string) (layout, error) {
 	}
 	root := filepath.Join(dataDir, "runner")
 	l := layout{dir: filepath.Join(root, hex.EncodeToString(hash.Sum(nil)[:8]))}
-	for _, dir := range []string{root, l.dir, filepath.Join(l.dir, "etc"), l.runner()} {
+	for _, dir := range []string{root, l.dir, filepath.Join(l.dir, "etc"), l.runner(), l.empty()} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return l, fmt.Errorf("make the runner's directory: %w", err)
 		}

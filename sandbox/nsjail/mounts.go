@@ -73,7 +73,8 @@ func (j jail) mounts() []mount {
 		all = append(all, bind(path))
 	}
 	if j.environment != "" {
-		all = append(all, mount{from: j.environment, to: environment}, mount{from: j.layout.runner(), to: runnerDir})
+		all = append(all, mount{from: j.environment, to: environment}, mount{from: j.layout.runner(), to: runnerDir},
+			mount{from: j.layout.empty(), to: sandbox.FilesDir})
 	}
 	return all
 }

@@ -31,7 +31,8 @@ import types
 
 LISTEN_FD = 3
 CONTROL_FD = 4
-FILENAME = "main.py"  # what tracebacks call the author's code
+FILENAME = "main.py"  # what tracebacks call the author's code, when it is one text
+FILES = "/program"  # where a program of several files is
 
 
 def refine_filter():
@@ -189,9 +190,13 @@ def note_request(headers):
 def program_traceback(error):
     """The traceback as its author knows it: from the program's own first line on."""
     entry = error.__traceback__
-    while entry is not None and entry.tb_frame.f_code.co_filename != FILENAME:
+    while entry is not None and not is_own(entry.tb_frame.f_code.co_filename):
         entry = entry.tb_next
     return "".join(traceback.format_exception(type(error), error, entry))
+
+
+def is_own(filename):
+    return filename in (FILENAME, task_name) or filename.startswith(FILES + "/")
 
 
 def ignore_run(*_args, **_kwargs):
@@ -199,18 +204,26 @@ def ignore_run(*_args, **_kwargs):
     print("uvicorn.run() has no effect here: the platform serves the program", file=sys.stderr)
 
 
-def load(source):
+def load_text(source):
     """Run the author's code as a module named `main`; return its namespace."""
-    import uvicorn
-
     module = types.ModuleType("main")
     module.__file__ = FILENAME
     sys.modules["main"] = module
     # An entry without a modification time is kept by linecache.checkcache, so tracebacks can quote the source.
     linecache.cache[FILENAME] = (len(source), None, source.splitlines(keepends=True), FILENAME)
+    exec(compile(source, FILENAME, "exec", dont_inherit=True), module.__dict__)
+    return module.__dict__
+
+
+def load(order):
+    """Run the author's code; return the namespace in which the application is."""
+    import uvicorn
+
     run, uvicorn.run = uvicorn.run, ignore_run
     try:
-        exec(compile(source, FILENAME, "exec", dont_inherit=True), module.__dict__)
+        if order.get("entry"):
+            return importlib.import_module(order["entry"].partition(":")[0]).__dict__
+        return load_text(order["code"])
     except SystemExit as error:
         raise Failure("import_error", program_traceback(error) + "the program ended itself while it was imported\n")
     except BaseException as error:
@@ -218,7 +231,6 @@ def load(source):
         raise Failure("disk_full" if full else "import_error", program_traceback(error))
     finally:
         uvicorn.run = run
-    return module.__dict__
 
 
 def importable(source):
@@ -238,10 +250,46 @@ def importable(source):
     sys.path.append(directory)
 
 
-def find_app(namespace):
-    """The ASGI application: what is called `app` or `application`, else the only FastAPI or Starlette there is."""
+def enter_files():
+    """Have the program's own files be what `python` run in their folder would find: first on the path, and where it stands."""
+    sys.modules["__main__"].__dict__.pop("__file__", None)
+    sys.path.insert(0, FILES)
+    os.chdir(FILES)
+
+
+task_name = None  # what tracebacks call one-off code
+
+
+def run_task(order):
+    """Run one-off code as `python -c` or `python FILE` would beside the program."""
+    global task_name
+    sys.argv = list(order.get("args") or ["-c"])
+    task_name = "<task>" if sys.argv[0] == "-c" else sys.argv[0]
+    source = order["task"]
+    module = types.ModuleType("__main__")
+    sys.modules["__main__"] = module
+    linecache.cache[task_name] = (len(source), None, source.splitlines(keepends=True), task_name)
+    try:
+        exec(compile(source, task_name, "exec", dont_inherit=True), module.__dict__)
+    except SystemExit:
+        raise
+    except BaseException as error:
+        print(program_traceback(error), end="", file=sys.stderr)
+        sys.exit(1)
+
+
+def find_app(namespace, attribute=""):
+    """The ASGI application: what is named, else what is called `app` or `application`, else the only FastAPI or Starlette
+    there is."""
     from starlette.applications import Starlette
 
+    if attribute:
+        app = namespace.get(attribute.partition(".")[0])
+        for name in attribute.split(".")[1:]:
+            app = getattr(app, name, None)
+        if not callable(app) or isinstance(app, type):
+            raise Failure("no_app", "the entry point names `%s`, which is no application in its module" % attribute)
+        return app
     for name in ("app", "application"):
         app = namespace.get(name)
         if callable(app) and not isinstance(app, type):
@@ -527,11 +575,19 @@ def main():
         gc.enable()
         os.environ.update(order["env"])
         faulthandler.enable()
+        if order.get("entry"):
+            enter_files()
+        else:
+            importable(order["code"])
+        if "task" in order:
+            control.send(event="started")
+            control.sock.close()
+            listener.close()
+            return run_task(order)
         # What is still running shortly before the host loses patience is written to the log, where the host reads it.
         faulthandler.dump_traceback_later(order["patience_seconds"], exit=False)
-        importable(order["code"])
         known, began = frozenset(sys.modules), time.perf_counter()
-        app = find_app(load(order["code"]))
+        app = find_app(load(order), order.get("entry", "").partition(":")[2])
         serve(app, listener, control, order, known, time.perf_counter() - began)
     except Failure as failure:
         control.send(event="failed", reason=failure.reason, detail=failure.detail)

@@ -49,6 +49,9 @@ func Run(t *testing.T, h Host) {
 		"StopRunsLifespanShutdown":     stopRunsShutdown,
 		"KillEndsAStubbornProgram":     killEndsStubborn,
 		"UploadsArriveWhole":           uploadsArrive,
+		"SeveralFilesAreSeen":          severalFilesAreSeen,
+		"FailuresOfSeveralFiles":       failuresOfSeveralFiles,
+		"TasksRun":                     tasksRun,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, newBench(t, h)) })
 	}

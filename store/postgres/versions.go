@@ -11,14 +11,15 @@ import (
 )
 
 const versionColumns = `api_id, number, code, requirements, python, env, memory_bytes, cpu, pids, state, environment,
-	lock, failure, detail, created_at, node`
+	lock, failure, detail, created_at, node, bundle, entry, files, file_bytes`
 
 func scanVersion(rows pgx.Rows) (store.Version, error) {
 	var v store.Version
 	var env string
 	var created *int64
 	err := rows.Scan(&v.APIID, &v.Number, &v.Code, &v.Requirements, &v.Python, &env, &v.Limits.MemoryBytes,
-		&v.Limits.CPU, &v.Limits.Pids, &v.State, &v.Environment, &v.Lock, &v.Failure, &v.Detail, &created, &v.Node)
+		&v.Limits.CPU, &v.Limits.Pids, &v.State, &v.Environment, &v.Lock, &v.Failure, &v.Detail, &created, &v.Node,
+		&v.Bundle, &v.Entry, &v.Files, &v.FileBytes)
 	if err != nil {
 		return v, err
 	}
@@ -54,9 +55,10 @@ func (s *Store) AddVersion(ctx context.Context, v store.Version) (store.Version,
 		}
 		v.Number = last + 1
 		_, err = u.Exec(ctx,
-			`INSERT INTO apibuilder_versions (`+versionColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)`,
+			`INSERT INTO apibuilder_versions (`+versionColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)`,
 			v.APIID, v.Number, v.Code, v.Requirements, v.Python, env, v.Limits.MemoryBytes, v.Limits.CPU, v.Limits.Pids,
-			string(v.State), v.Environment, v.Lock, v.Failure, v.Detail, micros(v.CreatedAt), v.Node)
+			string(v.State), v.Environment, v.Lock, v.Failure, v.Detail, micros(v.CreatedAt), v.Node,
+			v.Bundle, v.Entry, v.Files, v.FileBytes)
 		u.changed(v.APIID)
 		return about("api", v.APIID, err)
 	})

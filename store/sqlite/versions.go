@@ -10,14 +10,15 @@ import (
 )
 
 const versionColumns = `api_id, number, code, requirements, python, env, memory_bytes, cpu, pids, state, environment,
-	lock, failure, detail, created_at, node`
+	lock, failure, detail, created_at, node, bundle, entry, files, file_bytes`
 
 func scanVersion(rows *sql.Rows) (store.Version, error) {
 	var v store.Version
 	var env []byte
 	var created sql.NullInt64
 	err := rows.Scan(&v.APIID, &v.Number, &v.Code, &v.Requirements, &v.Python, &env, &v.Limits.MemoryBytes,
-		&v.Limits.CPU, &v.Limits.Pids, &v.State, &v.Environment, &v.Lock, &v.Failure, &v.Detail, &created, &v.Node)
+		&v.Limits.CPU, &v.Limits.Pids, &v.State, &v.Environment, &v.Lock, &v.Failure, &v.Detail, &created, &v.Node,
+		&v.Bundle, &v.Entry, &v.Files, &v.FileBytes)
 	if err != nil {
 		return v, err
 	}
@@ -49,9 +50,10 @@ func (s *Store) AddVersion(ctx context.Context, v store.Version) (store.Version,
 		}
 		v.Number = last + 1
 		_, err = u.ExecContext(ctx,
-			`INSERT INTO versions (`+versionColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
+			`INSERT INTO versions (`+versionColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
 			v.APIID, v.Number, v.Code, v.Requirements, v.Python, env, v.Limits.MemoryBytes, v.Limits.CPU, v.Limits.Pids,
-			v.State, v.Environment, v.Lock, v.Failure, v.Detail, micros(v.CreatedAt), v.Node)
+			v.State, v.Environment, v.Lock, v.Failure, v.Detail, micros(v.CreatedAt), v.Node,
+			v.Bundle, v.Entry, v.Files, v.FileBytes)
 		u.changed(v.APIID)
 		return about("api", v.APIID, err)
 	})

@@ -53,6 +53,7 @@ func RunDump(t *testing.T, from, to Opener) {
 	fill(&v)
 	v.APIID, v.Code = a.ID, strange[0]+strange[3]+strange[6]
 	v = get(source.AddVersion(t.Context(), v))(t)
+	check(t, source.PutBundle(t.Context(), a.ID, "ab", binary))
 	check(t, source.Activate(t.Context(), a.ID, v.Number))
 	k, tok := makeKey(t, source, a.ID), makeToken(t, source)
 	get(source.CreateUser(t.Context(), store.User{ID: "user_1", Name: "ann", Plan: store.DefaultPlan}))(t)
@@ -66,6 +67,7 @@ func RunDump(t *testing.T, from, to Opener) {
 
 	same(t, "API", get(target.API(t.Context(), a.ID))(t), get(source.API(t.Context(), a.ID))(t))
 	same(t, "Version", get(target.Version(t.Context(), a.ID, 1))(t), v)
+	same(t, "Bundle", get(target.Bundle(t.Context(), a.ID, "ab"))(t), binary)
 	same(t, "Key", get(target.KeyByHash(t.Context(), k.Hash))(t), k)
 	same(t, "Token", get(target.TokenByHash(t.Context(), tok.Hash))(t), tok)
 	same(t, "Users", get(target.Users(t.Context()))(t), get(source.Users(t.Context()))(t))
