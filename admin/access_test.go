@@ -28,8 +28,11 @@ func newTwo(t *testing.T) two {
 	for _, name := range []string{"anna", "bert"} {
 		user := decode[admin.User](t, f.local(t, "POST", "/api/v1/users", `{"name":"`+name+`"}`))
 		api := f.api(t, "of-"+name)
-		api.UserID = user.ID
-		if _, err := f.store.UpdateAPI(t.Context(), api); err != nil {
+		_, err := f.store.ChangeAPI(t.Context(), api.ID, func(now store.API) (store.API, error) {
+			now.UserID = user.ID
+			return now, nil
+		})
+		if err != nil {
 			t.Fatal(err)
 		}
 	}

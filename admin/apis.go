@@ -72,35 +72,37 @@ func (s *Server) patchAPI(w http.ResponseWriter, r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if patch.Public != nil {
-		api.Public = *patch.Public
-	}
-	if patch.PublicDocs != nil {
-		api.PublicDocs = *patch.PublicDocs
-	}
-	if patch.Rate != nil {
-		if api.Rate, err = rateIn(patch.Rate); err != nil {
-			return nil, err
-		}
-	}
 	if err := s.checkHost(patch.Options); err != nil {
 		return nil, err
 	}
-	if api.Options, err = deploy.ApplyOptions(api.Options, patch.Options); err != nil {
-		return nil, err
-	}
-	if len(patch.Options) > 0 {
-		if err := s.deployer.CheckOptions(api.Options); err != nil {
-			return nil, err
-		}
-	}
-	if api, err = s.store.UpdateAPI(r.Context(), api); err != nil {
+	api, err = s.store.ChangeAPI(r.Context(), api.ID, func(now store.API) (store.API, error) { return s.applyPatch(now, patch) })
+	if err != nil {
 		return nil, err
 	}
 	if s.cfg.Changed != nil {
 		s.cfg.Changed(api)
 	}
 	return s.apiOut(api), nil
+}
+
+// applyPatch returns an API with the settings that a patch names.
+func (s *Server) applyPatch(api store.API, patch APIPatch) (store.API, error) {
+	if patch.Public != nil {
+		api.Public = *patch.Public
+	}
+	if patch.PublicDocs != nil {
+		api.PublicDocs = *patch.PublicDocs
+	}
+	var err error
+	if patch.Rate != nil {
+		if api.Rate, err = rateIn(patch.Rate); err != nil {
+			return api, err
+		}
+	}
+	if api.Options, err = deploy.ApplyOptions(api.Options, patch.Options); err != nil || len(patch.Options) == 0 {
+		return api, err
+	}
+	return api, s.deployer.CheckOptions(api.Options)
 }
 
 func (s *Server) deleteAPI(_ http.ResponseWriter, r *http.Request) (any, error) {

@@ -55,10 +55,10 @@ func (d *deployer) Lock(_ context.Context, r deploy.Request) (string, error) {
 	return d.lock, d.lockErr
 }
 
-func (d *deployer) Delete(ctx context.Context, idOrName string) (store.API, error) {
+func (d *deployer) Delete(ctx context.Context, idOrName string, checks ...store.Check[store.API]) (store.API, error) {
 	api, err := d.store.API(ctx, idOrName)
 	if err == nil {
-		err = d.store.DeleteAPI(ctx, api.ID)
+		err = d.store.DeleteAPI(ctx, api.ID, checks...)
 	}
 	return api, err
 }
@@ -71,8 +71,11 @@ func (d *deployer) CheckOptions(o store.Options) error {
 	return deploy.Policy{Outside: &egress.Ceiling{}}.CheckOptions(o)
 }
 
-func (d *deployer) Rollback(ctx context.Context, idOrName string, number int) (store.API, error) {
+func (d *deployer) Rollback(ctx context.Context, idOrName string, number int, checks ...store.Check[store.API]) (store.API, error) {
 	api, err := d.store.API(ctx, idOrName)
+	if err == nil {
+		err = store.Pass(api, checks)
+	}
 	if err == nil {
 		err = d.store.Activate(ctx, api.ID, number)
 	}
@@ -82,17 +85,24 @@ func (d *deployer) Rollback(ctx context.Context, idOrName string, number int) (s
 	return d.store.API(ctx, api.ID)
 }
 
-func (d *deployer) Traffic(ctx context.Context, idOrName string, shares []store.Share) (store.API, error) {
+func (d *deployer) Traffic(
+	ctx context.Context, idOrName string, shares []store.Share, checks ...store.Check[store.API],
+) (store.API, error) {
 	api, err := d.store.API(ctx, idOrName)
 	if err != nil {
 		return store.API{}, err
 	}
-	api.Options.Traffic = store.Traffic{Active: api.ActiveVersion, Shares: shares}
-	return d.store.UpdateAPI(ctx, api)
+	return d.store.ChangeAPI(ctx, api.ID, func(now store.API) (store.API, error) {
+		if err := store.Pass(now, checks); err != nil {
+			return now, err
+		}
+		now.Options.Traffic = store.Traffic{Active: now.ActiveVersion, Shares: shares}
+		return now, nil
+	})
 }
 
-func (d *deployer) Promote(ctx context.Context, idOrName string, number int) (store.API, error) {
-	return d.Rollback(ctx, idOrName, number)
+func (d *deployer) Promote(ctx context.Context, idOrName string, number int, checks ...store.Check[store.API]) (store.API, error) {
+	return d.Rollback(ctx, idOrName, number, checks...)
 }
 
 // lifecycle is a fake that remembers what was asked for.

@@ -24,47 +24,50 @@ func (s *Server) listPlans(_ http.ResponseWriter, r *http.Request) (any, error) 
 }
 
 func (s *Server) putPlan(w http.ResponseWriter, r *http.Request) (any, error) {
-	return s.changePlan(w, r, store.Plan{Name: r.PathValue("plan")})
+	return s.changePlan(w, r, func(store.Plan) store.Plan { return store.Plan{} })
 }
 
 func (s *Server) patchPlan(w http.ResponseWriter, r *http.Request) (any, error) {
-	plan, err := s.store.Plan(r.Context(), r.PathValue("plan"))
-	if errors.Is(err, store.ErrNotFound) {
-		return s.putPlan(w, r)
-	}
-	if err != nil {
-		return nil, err
-	}
-	return s.changePlan(w, r, plan)
+	return s.changePlan(w, r, func(now store.Plan) store.Plan { return now })
 }
 
-func (s *Server) changePlan(w http.ResponseWriter, r *http.Request, plan store.Plan) (any, error) {
+// changePlan applies the body to what start makes of the plan as it is.
+func (s *Server) changePlan(w http.ResponseWriter, r *http.Request, start func(store.Plan) store.Plan) (any, error) {
 	var body PlanPatch
 	if err := decode(w, r, maxBody, &body); err != nil {
 		return nil, err
 	}
-	if err := store.ValidName(plan.Name); err != nil {
+	name := r.PathValue("plan")
+	if err := store.ValidName(name); err != nil {
 		return nil, badRequest(err.Error(), "choose another name")
 	}
+	plan, err := s.store.ChangePlan(r.Context(), name, func(now store.Plan, _ bool) (store.Plan, error) {
+		return body.apply(start(now))
+	})
+	if err != nil {
+		return nil, err
+	}
+	return planOut(plan), nil
+}
+
+// apply returns a plan with what the patch names.
+func (body PlanPatch) apply(plan store.Plan) (store.Plan, error) {
 	if body.Rate != nil {
 		rate, err := rateIn(body.Rate)
 		if err != nil {
-			return nil, err
+			return plan, err
 		}
 		plan.Rate = rate
 	}
 	if body.Quota != nil {
 		plan.Quota = *body.Quota
 		if err := checkQuota(plan.Quota); err != nil {
-			return nil, err
+			return plan, err
 		}
 	}
 	body.Limits.apply(&plan.Limits)
 	body.Ceiling.apply(&plan.Ceiling)
-	if err := checkPlanLimits(plan); err != nil {
-		return nil, err
-	}
-	return planOut(plan), s.store.PutPlan(r.Context(), plan)
+	return plan, checkPlanLimits(plan)
 }
 
 func (p LimitsPatch) apply(to *store.Limits) {

@@ -26,13 +26,14 @@ const (
 // Deployer is what deploys and deletes; deploy.Deployer is one.
 type Deployer interface {
 	Deploy(ctx context.Context, r deploy.Request) (deploy.Result, error)
-	Delete(ctx context.Context, idOrName string) (store.API, error)
+	// Checks see the API as it is when it is about to be changed; the error of one is returned, wrapped, and nothing is changed.
+	Delete(ctx context.Context, idOrName string, checks ...store.Check[store.API]) (store.API, error)
 	// Rollback makes a version that was ready before serve again; number 0 means the newest before the active one.
-	Rollback(ctx context.Context, idOrName string, number int) (store.API, error)
+	Rollback(ctx context.Context, idOrName string, number int, checks ...store.Check[store.API]) (store.API, error)
 	// Traffic splits requests among versions by weight; one alone is promoted.
-	Traffic(ctx context.Context, idOrName string, shares []store.Share) (store.API, error)
+	Traffic(ctx context.Context, idOrName string, shares []store.Share, checks ...store.Check[store.API]) (store.API, error)
 	// Promote gives all requests to a version; number 0 means the newest of the split.
-	Promote(ctx context.Context, idOrName string, number int) (store.API, error)
+	Promote(ctx context.Context, idOrName string, number int, checks ...store.Check[store.API]) (store.API, error)
 	// Packages tells what a version is built from; number 0 is the version that serves.
 	Packages(ctx context.Context, idOrName string, number int) (deploy.Packages, error)
 	// Lock resolves requirements and builds nothing.

@@ -176,6 +176,20 @@ type Exit struct {
 // of a user is told of as a change of each of its APIs.
 type Change struct{ APIID string }
 
+// Check looks at a row as it is in the transaction that is about to change it. Its error leaves everything as it is and is
+// returned, wrapped. It must be quick and must not call the store.
+type Check[T any] func(T) error
+
+// Pass returns the first error of checks. Drivers call it.
+func Pass[T any](now T, checks []Check[T]) error {
+	for _, check := range checks {
+		if err := check(now); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Store keeps the nouns. All methods may be called concurrently, honour their context, and return errors that wrap the
 // neutral ones above. Times are stored in UTC with microseconds. What a method writes is written whole or not at all.
 type Store interface {
@@ -187,12 +201,14 @@ type Store interface {
 	HasAPIs(ctx context.Context) (bool, error)
 	// APIs lists all, by name.
 	APIs(ctx context.Context) ([]API, error)
-	// UpdateAPI writes Public, PublicDocs, Rate, Options and UserID of the API with a.ID; ErrConflict when its host is taken.
-	UpdateAPI(ctx context.Context, a API) (API, error)
+	// ChangeAPI calls change with the API with that id as it is, and writes Public, PublicDocs, Rate, Options and UserID of what
+	// change returns, in one transaction: nobody else's change comes in between. An error of change leaves the API as it is and is
+	// returned, wrapped. ErrConflict when the host is taken. change must be quick and must not call the store.
+	ChangeAPI(ctx context.Context, id string, change func(API) (API, error)) (API, error)
 	// Hosts are the host names of all APIs that have one, with the ids of their APIs.
 	Hosts(ctx context.Context) (map[string]string, error)
 	// DeleteAPI removes the API with its versions, keys and exits; usage records stay.
-	DeleteAPI(ctx context.Context, id string) error
+	DeleteAPI(ctx context.Context, id string, checks ...Check[API]) error
 
 	// AddVersion gives v the API's next number and stores it.
 	AddVersion(ctx context.Context, v Version) (Version, error)
@@ -234,25 +250,28 @@ type Store interface {
 	KeyByHash(ctx context.Context, hash [32]byte) (Key, error)
 	// RotateKey gives a key another secret; the one it has is good until a time, and one that it had before ends. A revoked key
 	// is an ErrInvalid, a hash that is taken an ErrConflict.
-	RotateKey(ctx context.Context, id, prefix string, hash [32]byte, until time.Time) (Key, error)
+	RotateKey(ctx context.Context, id, prefix string, hash [32]byte, until time.Time, checks ...Check[Key]) (Key, error)
 	// RevokeKey ends a key; revoking again keeps the first time.
-	RevokeKey(ctx context.Context, id string) (Key, error)
+	RevokeKey(ctx context.Context, id string, checks ...Check[Key]) (Key, error)
 
 	CreateUser(ctx context.Context, u User) (User, error)
 	// User finds one by id or by name.
 	User(ctx context.Context, idOrName string) (User, error)
 	Users(ctx context.Context) ([]User, error)
 	// SetUserPlan moves a user to a plan; ErrNotFound names whichever is missing.
-	SetUserPlan(ctx context.Context, userID, plan string) error
+	SetUserPlan(ctx context.Context, userID, plan string, checks ...Check[User]) error
 	// PutPlan adds or replaces a plan.
 	PutPlan(ctx context.Context, p Plan) error
+	// ChangePlan calls change with the plan of that name as it is, one that has no more than its name when there is none, and puts
+	// what change returns, as ChangeAPI does.
+	ChangePlan(ctx context.Context, name string, change func(now Plan, there bool) (Plan, error)) (Plan, error)
 	Plan(ctx context.Context, name string) (Plan, error)
 	Plans(ctx context.Context) ([]Plan, error)
 
 	CreateToken(ctx context.Context, t Token) (Token, error)
 	Tokens(ctx context.Context) ([]Token, error)
 	TokenByHash(ctx context.Context, hash [32]byte) (Token, error)
-	RevokeToken(ctx context.Context, id string) (Token, error)
+	RevokeToken(ctx context.Context, id string, checks ...Check[Token]) (Token, error)
 
 	// AddUsage stores records exactly once by ID, in one transaction with the sums and with Key.LastUsedAt: sending a batch again
 	// changes nothing.

@@ -125,8 +125,10 @@ func (s *Store) KeyByHash(ctx context.Context, hash [32]byte) (k store.Key, err 
 }
 
 // RotateKey is as in store.Store.
-func (s *Store) RotateKey(ctx context.Context, id, prefix string, hash [32]byte, until time.Time) (k store.Key, err error) {
-	err = s.changeKey(ctx, id, &k, func(u *unit) (err error) {
+func (s *Store) RotateKey(ctx context.Context, id, prefix string, hash [32]byte, until time.Time,
+	checks ...store.Check[store.Key],
+) (k store.Key, err error) {
+	err = s.changeKey(ctx, id, &k, checks, func(u *unit) (err error) {
 		if k, err = k.Rotate(prefix, hash, until); err != nil {
 			return err
 		}
@@ -148,8 +150,8 @@ func (s *Store) RotateKey(ctx context.Context, id, prefix string, hash [32]byte,
 }
 
 // RevokeKey is as in store.Store.
-func (s *Store) RevokeKey(ctx context.Context, id string) (k store.Key, err error) {
-	err = s.changeKey(ctx, id, &k, func(u *unit) error {
+func (s *Store) RevokeKey(ctx context.Context, id string, checks ...store.Check[store.Key]) (k store.Key, err error) {
+	err = s.changeKey(ctx, id, &k, checks, func(u *unit) error {
 		if !k.RevokedAt.IsZero() {
 			return nil
 		}
@@ -163,9 +165,12 @@ func (s *Store) RevokeKey(ctx context.Context, id string) (k store.Key, err erro
 }
 
 // changeKey reads a key into k, has it changed, and tells of it.
-func (s *Store) changeKey(ctx context.Context, id string, k *store.Key, change func(*unit) error) error {
+func (s *Store) changeKey(ctx context.Context, id string, k *store.Key, checks []store.Check[store.Key], change func(*unit) error) error {
 	return s.write(ctx, func(u *unit) (err error) {
 		if *k, err = first(ctx, u, scanKey, selectKeys+`WHERE id = ?`, id); err != nil {
+			return about("key", id, err)
+		}
+		if err := store.Pass(*k, checks); err != nil {
 			return about("key", id, err)
 		}
 		if err := change(u); err != nil {
