@@ -52,7 +52,8 @@ func subjectOf(ctx context.Context) *subject {
 // status 200 and the reason.
 func (s *Server) audited(next http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		if r.Method == http.MethodGet || r.Method == http.MethodHead {
+		switch r.Method {
+		case http.MethodGet, http.MethodHead, http.MethodOptions:
 			next(w, r)
 			return
 		}

@@ -261,3 +261,18 @@ func wantProblem(t *testing.T, w *httptest.ResponseRecorder, status int, word st
 	}
 	return p
 }
+
+// serve listens for a test and returns the address.
+func serve(t *testing.T, h http.Handler) string {
+	t.Helper()
+	server := httptest.NewServer(h)
+	t.Cleanup(server.Close)
+	return server.URL
+}
+
+// optionsOf asks which methods a path takes; the document describes no such answer.
+func optionsOf(f *fixture, path string) *httptest.ResponseRecorder {
+	w := httptest.NewRecorder()
+	f.Local().ServeHTTP(w, httptest.NewRequest(http.MethodOptions, path, nil))
+	return w
+}

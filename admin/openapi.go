@@ -2,12 +2,14 @@ package admin
 
 import (
 	"encoding/json"
+	"maps"
 	"net/http"
 	"reflect"
 	"slices"
 	"strings"
 	"time"
 
+	"apibuilder/deploy"
 	"apibuilder/store"
 )
 
@@ -29,6 +31,8 @@ func document(version string) object {
 		item[strings.ToLower(method)] = op.describe(pattern, path, schemas)
 	}
 	schemaOf(reflect.TypeFor[Problem](), schemas)
+	properties := schemas["Problem"].(object)["properties"].(object)
+	properties["type"] = object{"type": "string", "enum": problemWords(), "description": "one stable word"}
 	return object{
 		"openapi": "3.1.0",
 		"info": object{
@@ -50,7 +54,7 @@ func (op operation) describe(pattern, path string, schemas object) object {
 	out := object{
 		"summary":     op.summary,
 		"operationId": operationID(pattern),
-		"parameters":  op.parameters(path),
+		"parameters":  op.parametersOut(path),
 		"responses": object{
 			"200": object{"description": "done", "content": object{op.answerType(): object{"schema": schemaOf(reflect.TypeOf(op.answer), schemas)}}},
 			"4XX": problemResponse("it could not be done"),
@@ -74,12 +78,19 @@ func (op operation) answerType() string {
 	return "application/json"
 }
 
+// problemWords are all that a problem's type may be.
+func problemWords() []string {
+	words := slices.AppendSeq(slices.Clone(deploy.Failures), maps.Keys(kinds))
+	slices.Sort(words)
+	return slices.Compact(words)
+}
+
 func problemResponse(text string) object {
 	ref := object{"$ref": "#/components/schemas/Problem"}
 	return object{"description": text, "content": object{"application/problem+json": object{"schema": ref}}}
 }
 
-func (op operation) parameters(path string) []object {
+func (op operation) parametersOut(path string) []object {
 	all := []object{}
 	for part := range strings.SplitSeq(path, "/") {
 		if name, ok := strings.CutPrefix(part, "{"); ok {
@@ -88,20 +99,26 @@ func (op operation) parameters(path string) []object {
 			})
 		}
 	}
-	for _, p := range op.query {
+	for _, p := range op.parameters() {
 		all = append(all, object{"name": p.name, "in": "query", "description": p.usage, "schema": p.schema()})
 	}
 	return all
 }
 
+// parameters are those of the query.
+func (op operation) parameters() []parameter { return op.query }
+
 func (p parameter) schema() object {
 	switch p.kind {
 	case "integer":
-		return object{"type": "integer", "minimum": 0, "maximum": p.most}
+		return object{"type": "integer", "minimum": p.least, "maximum": p.most}
 	case "boolean":
 		return object{"type": "boolean"}
 	case "date-time":
 		return object{"type": "string", "format": "date-time"}
+	}
+	if p.enum != nil {
+		return object{"type": "string", "enum": p.enum}
 	}
 	return object{"type": "string"}
 }

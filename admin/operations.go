@@ -12,8 +12,9 @@ type operation struct {
 // parameter is one of a query.
 type parameter struct {
 	name, usage string
-	kind        string // integer, boolean, date-time, or empty: text
-	most        int    // of an integer
+	kind        string   // integer, boolean, date-time, or empty: text
+	least, most int      // of an integer
+	enum        []string // of a text; nil: any
 }
 
 var (
@@ -89,7 +90,7 @@ var operations = map[string]operation{
 	"GET /api/v1/usage/sums": {
 		summary: "Sum the usage up", answer: UsageSums{},
 		query: []parameter{
-			{name: "by", usage: "hour, day, api, key or user"},
+			{name: "by", usage: "what to sum by; all together when left out", enum: []string{"hour", "day", "api", "key", "user"}},
 			apiParameter, sinceParameter,
 			{name: "key", usage: "id of a key"},
 			{name: "user", usage: "name or id of a user"},

@@ -24,7 +24,7 @@ func (s *Server) readLogs(w http.ResponseWriter, r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if r.URL.Query().Get("follow") == "true" {
+	if r.URL.Query().Get("follow") == "true" && r.Method != http.MethodHead {
 		return s.followLogs(w, r, api, n)
 	}
 	lines, err := s.logs.Tail(api.ID, n)

@@ -6,8 +6,10 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -84,7 +86,7 @@ func New(st store.Store, deployer Deployer, lifecycle Lifecycle, logs Logs, cfg 
 	s := &Server{store: st, deployer: deployer, lifecycle: lifecycle, logs: logs, cfg: cfg, mux: http.NewServeMux()}
 	s.makeDocument()
 	for pattern, handle := range s.routes() {
-		s.mux.HandleFunc(pattern, s.handle(handle))
+		s.mux.HandleFunc(pattern, s.handle(operations[pattern], handle))
 	}
 	if cfg.Metrics != nil {
 		s.mux.Handle("GET /metrics", cfg.Metrics)
@@ -183,7 +185,7 @@ func (s *Server) prepare(next http.HandlerFunc) http.Handler {
 
 // serve finds the route. ServeMux would answer a miss in plain text.
 func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
-	if _, pattern := s.mux.Handler(r); pattern != "" {
+	if pattern := s.pattern(r); pattern != "" {
 		if !callerOf(r.Context()).may(pattern) {
 			s.fail(w, r, &requestError{
 				"forbidden", "this token may not do that", "ask the operator, or use a token of another role",
@@ -193,23 +195,26 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		s.mux.ServeHTTP(w, r)
 		return
 	}
-	for _, method := range []string{"GET", "POST", "PUT", "PATCH", "DELETE"} {
-		other := r.Clone(r.Context())
-		other.Method = method
-		if _, pattern := s.mux.Handler(other); pattern != "" {
-			w.Header().Add("Allow", method)
-		}
-	}
-	if w.Header().Get("Allow") != "" {
+	methods := s.methods(r)
+	switch {
+	case methods == nil:
+		s.fail(w, r, notFound(fmt.Sprintf("there is no %q", r.URL.Path), "the management API is below /api/v1"))
+	case r.Method == http.MethodOptions:
+		w.Header().Set("Allow", strings.Join(methods, ", "))
+		w.WriteHeader(http.StatusNoContent)
+	default:
+		w.Header().Set("Allow", strings.Join(methods, ", "))
 		s.fail(w, r, &requestError{"method_not_allowed", r.Method + " is not allowed here", "see the Allow header"})
-		return
 	}
-	s.fail(w, r, notFound("there is no "+r.URL.Path, "the management API is below /api/v1"))
 }
 
-func (s *Server) handle(h handler) http.HandlerFunc {
+func (s *Server) handle(op operation, h handler) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		answer, err := h(w, r)
+		var answer any
+		err := op.check(r)
+		if err == nil {
+			answer, err = h(w, r)
+		}
 		switch {
 		case err != nil:
 			s.fail(w, r, err)

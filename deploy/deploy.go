@@ -104,13 +104,16 @@ func (d *Deployer) carryOut(ctx context.Context, r Request) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
+	if _, err := d.owner(ctx, name, r); err != nil { // nobody waits for, or holds up, a deploy of somebody else's
+		return Result{}, err
+	}
 	end, err := d.turns.take(ctx, name)
 	if err != nil {
 		return Result{}, canceled(err)
 	}
 	defer end()
 
-	owner, err := d.owner(ctx, name, r)
+	owner, err := d.owner(ctx, name, r) // which may have come meanwhile
 	if err != nil {
 		return Result{}, err
 	}
@@ -176,7 +179,7 @@ func (d *Deployer) claim(ctx context.Context, name string, r Request) (api store
 	made, err := d.store.CreateAPI(ctx, api)
 	if errors.Is(err, store.ErrConflict) { // another node deploys it first as well: both are first deploys
 		if made, err = d.store.API(ctx, name); err == nil {
-			return made, made.ActiveVersion == 0, nil
+			return made, made.ActiveVersion == 0, r.mayTouch(made)
 		}
 	}
 	if err != nil {
