@@ -22,9 +22,44 @@ func (s *Server) api(ctx context.Context, idOrName string) (store.API, error) {
 	return api, err
 }
 
-func (s *Server) listAPIs(_ http.ResponseWriter, r *http.Request) (any, error) {
-	apis, err := s.store.APIs(r.Context())
-	return each(callerOf(r.Context()).visible(apis), s.apiOut), err
+func (s *Server) listAPIs(w http.ResponseWriter, r *http.Request) (any, error) {
+	query := r.URL.Query()
+	p, err := partOf(r, "apis", 1)
+	if err != nil {
+		return nil, err
+	}
+	f := store.APIFilter{Name: query.Get("name"), State: store.APIState(query.Get("state")), Limit: p.more()}
+	if p.after != nil {
+		f.After = p.after[0]
+	}
+	if text := query.Get("public"); text != "" {
+		public := text == "true"
+		f.Public = &public
+	}
+	if f.UserID, err = s.userFilter(r); err != nil {
+		return nil, err
+	}
+	apis, err := s.store.FindAPIs(r.Context(), f)
+	if err != nil {
+		return nil, err
+	}
+	return page(w, r, p, callerOf(r.Context()).visible(apis), func(a store.API) []string { return []string{a.Name} }, s.apiOut), nil
+}
+
+// userFilter is the id of the user whose things are listed: the one that is asked for, or the only one that the caller sees.
+func (s *Server) userFilter(r *http.Request) (string, error) {
+	name, c := r.URL.Query().Get("user"), callerOf(r.Context())
+	if !c.seesAll() {
+		if name != "" && name != c.userID { // nobody learns which users there are
+			return "", badRequest("this token sees what belongs to its own user only", "leave the user out")
+		}
+		return c.userID, nil
+	}
+	if name == "" {
+		return "", nil
+	}
+	user, err := s.user(r.Context(), name)
+	return user.ID, err
 }
 
 func (s *Server) showAPI(_ http.ResponseWriter, r *http.Request) (any, error) {

@@ -2,6 +2,7 @@ package admin
 
 import (
 	"encoding/json"
+	"fmt"
 	"maps"
 	"net/http"
 	"reflect"
@@ -106,7 +107,14 @@ func (op operation) parametersOut(path string) []object {
 }
 
 // parameters are those of the query.
-func (op operation) parameters() []parameter { return op.query }
+func (op operation) parameters() []parameter {
+	if op.pages == 0 {
+		return op.query
+	}
+	return append(slices.Clone(op.query),
+		parameter{name: "limit", usage: fmt.Sprintf("items at most; %d when it is 0 or left out", defaultPage), kind: "integer", most: op.pages},
+		parameter{name: "cursor", usage: "where to go on: next of the answer before"})
+}
 
 func (p parameter) schema() object {
 	switch p.kind {
@@ -150,11 +158,12 @@ func schemaOf(t reflect.Type, schemas object) object {
 	}
 	switch t.Kind() {
 	case reflect.Struct:
-		if _, known := schemas[t.Name()]; !known {
-			schemas[t.Name()] = object{} // a type may hold itself
-			schemas[t.Name()] = structSchema(t, schemas)
+		name := schemaName(t)
+		if _, known := schemas[name]; !known {
+			schemas[name] = object{} // a type may hold itself
+			schemas[name] = structSchema(t, schemas)
 		}
-		return object{"$ref": "#/components/schemas/" + t.Name()}
+		return object{"$ref": "#/components/schemas/" + name}
 	case reflect.Slice:
 		return object{"type": "array", "items": schemaOf(t.Elem(), schemas)}
 	case reflect.Map:
@@ -172,6 +181,16 @@ func schemaOf(t reflect.Type, schemas object) object {
 		return object{"type": "integer", "format": "int64"}
 	}
 	panic("the management API has a " + t.String() + ", which no schema is known for")
+}
+
+// schemaName is APIPage for Page[API].
+func schemaName(t reflect.Type) string {
+	name, of, generic := strings.Cut(t.Name(), "[")
+	if !generic {
+		return name
+	}
+	of = strings.TrimSuffix(of, "]")
+	return of[strings.LastIndexByte(of, '.')+1:] + name
 }
 
 func structSchema(t reflect.Type, schemas object) object {

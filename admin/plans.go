@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
+	"strings"
 
 	"apibuilder/deploy"
 	"apibuilder/store"
@@ -18,9 +20,13 @@ func (s *Server) planOf(ctx context.Context, userID string) (store.Plan, error) 
 	return s.store.Plan(ctx, user.Plan)
 }
 
-func (s *Server) listPlans(_ http.ResponseWriter, r *http.Request) (any, error) {
+func (s *Server) listPlans(w http.ResponseWriter, r *http.Request) (any, error) {
 	plans, err := s.store.Plans(r.Context())
-	return each(plans, planOut), err
+	if err != nil {
+		return nil, err
+	}
+	plans = slices.DeleteFunc(plans, func(p store.Plan) bool { return !strings.Contains(p.Name, r.URL.Query().Get("name")) })
+	return pageOf(w, r, "plans", plans, func(p store.Plan) []string { return []string{p.Name} }, planOut)
 }
 
 func (s *Server) putPlan(w http.ResponseWriter, r *http.Request) (any, error) {

@@ -10,8 +10,8 @@ import (
 
 // Newest lines and records that a request without a number gets, and the most that one gets.
 const (
-	defaultTail, maxTail   = 100, 100000
-	defaultUsage, maxUsage = 100, 10000
+	defaultTail, maxTail = 100, 100000
+	maxUsage             = 10000
 )
 
 // readLogs streams one JSON value a line: the newest lines, and with follow=true those that come.

@@ -21,7 +21,15 @@ func (a *app) apisCommand() *cli.Command {
 		Name:  "apis",
 		Usage: "list, show, change and delete APIs",
 		Commands: []*cli.Command{
-			{Name: "list", Usage: "list all APIs", Action: a.listAPIs},
+			{
+				Name: "list", Usage: "list APIs by name", Action: a.listAPIs,
+				Flags: listFlags(
+					&cli.StringFlag{Name: "name", Usage: "with that `TEXT` in the name"},
+					&cli.StringFlag{Name: "user", Usage: "of the user with that `NAME` or id"},
+					&cli.StringFlag{Name: "state", Usage: "in that `STATE`: deploying or serving"},
+					&cli.BoolFlag{Name: "public", Usage: "those that need no key; --public=false: those that do"},
+				),
+			},
 			{Name: "show", Usage: "show one API with its versions and what went wrong", ArgsUsage: "NAME", Action: a.showAPI},
 			{
 				Name: "update", Usage: "change an API's settings", ArgsUsage: "NAME", Action: a.updateAPI,
@@ -47,7 +55,7 @@ func (a *app) listAPIs(ctx context.Context, cmd *cli.Command) error {
 		return err
 	}
 	var apis []admin.API
-	if err := a.call(ctx, cmd, "GET", client.Path("apis"), nil, &apis); err != nil {
+	if err := a.list(ctx, cmd, client.Path("apis"), &apis); err != nil {
 		return err
 	}
 	return a.show(cmd, apis, func(w io.Writer) {

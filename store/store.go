@@ -156,10 +156,13 @@ type Usage struct {
 
 // UsageFilter selects usage records; zero fields select everything.
 type UsageFilter struct {
-	APIID string
-	ID    string
-	Since time.Time
-	Limit int // newest first; 0: 100
+	APIID  string
+	KeyID  string
+	ID     string
+	Since  time.Time
+	Until  time.Time // exclusive
+	Before Position  // of records: those after it in the list
+	Limit  int       // newest first; 0: 100
 }
 
 // Exit is how a sandbox ended, or why one did not start.
@@ -201,6 +204,8 @@ type Store interface {
 	HasAPIs(ctx context.Context) (bool, error)
 	// APIs lists all, by name.
 	APIs(ctx context.Context) ([]API, error)
+	// FindAPIs lists, by name, those that a filter selects, without their CodeSnapshot and Requirements.
+	FindAPIs(ctx context.Context, f APIFilter) ([]API, error)
 	// ChangeAPI calls change with the API with that id as it is, and writes Public, PublicDocs, Rate, Options and UserID of what
 	// change returns, in one transaction: nobody else's change comes in between. An error of change leaves the API as it is and is
 	// returned, wrapped. ErrConflict when the host is taken. change must be quick and must not call the store.
@@ -246,6 +251,8 @@ type Store interface {
 	Keys(ctx context.Context, apiID string) ([]Key, error)
 	// UserKeys lists a user's keys in the same way.
 	UserKeys(ctx context.Context, userID string) ([]Key, error)
+	// FindKeys lists, oldest first, the keys that a filter selects.
+	FindKeys(ctx context.Context, f KeyFilter) ([]Key, error)
 	// KeyByHash finds a key by its secret or by the one before its rotation, ended keys too; see Key.Ends.
 	KeyByHash(ctx context.Context, hash [32]byte) (Key, error)
 	// RotateKey gives a key another secret; the one it has is good until a time, and one that it had before ends. A revoked key

@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 
@@ -78,6 +79,36 @@ func findAPI(ctx context.Context, q queryer, where, id string) (store.API, error
 func (s *Store) APIs(ctx context.Context) (all []store.API, err error) {
 	err = s.read(ctx, func() error {
 		all, err = list(ctx, s.pool, scanAPI, `SELECT `+apiColumns+` FROM apibuilder_apis ORDER BY name`)
+		return err
+	})
+	return all, err
+}
+
+// FindAPIs is as in store.Store.
+func (s *Store) FindAPIs(ctx context.Context, f store.APIFilter) (all []store.API, err error) {
+	if !storable(f.Name) || !storable(f.UserID) || !storable(f.After) {
+		return []store.API{}, nil
+	}
+	var where store.Where
+	if f.Name != "" {
+		where.Add("strpos(name, ?) > 0", f.Name)
+	}
+	where.Is("user_id", f.UserID)
+	switch f.State {
+	case store.APIDeploying:
+		where.Add("active_version = 0")
+	case store.APIServing:
+		where.Add("active_version <> 0")
+	}
+	if f.Public != nil {
+		where.Add("public = ?", *f.Public)
+	}
+	if f.After != "" {
+		where.Add("name > ?", f.After)
+	}
+	query := `SELECT ` + strings.Replace(apiColumns, "code_snapshot, requirements", "'', ''", 1) + ` FROM apibuilder_apis` + where.String() + ` ORDER BY name`
+	err = s.read(ctx, func() error {
+		all, err = list(ctx, s.pool, scanAPI, store.Numbered(store.Limited(query, f.Limit)), where.Args...)
 		return err
 	})
 	return all, err

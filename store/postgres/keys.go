@@ -129,6 +129,33 @@ func (s *Store) keys(ctx context.Context, where, id string) (all []store.Key, er
 	return all, err
 }
 
+// FindKeys is as in store.Store.
+func (s *Store) FindKeys(ctx context.Context, f store.KeyFilter) (all []store.Key, err error) {
+	if !storable(f.APIID) || !storable(f.UserID) || !storable(f.Name) || !storable(f.After.ID) {
+		return []store.Key{}, nil
+	}
+	var where store.Where
+	where.Is("api_id", f.APIID)
+	where.Is("user_id", f.UserID)
+	if f.Name != "" {
+		where.Add("strpos(name, ?) > 0", f.Name)
+	}
+	now := store.Stamp(f.Now).UnixMicro()
+	switch f.State {
+	case store.KeyValid:
+		where.Add("revoked_at IS NULL AND (expires_at IS NULL OR expires_at > ?)", now)
+	case store.KeyEnded:
+		where.Add("revoked_at IS NOT NULL OR expires_at <= ?", now)
+	}
+	where.After(f.After)
+	query := store.Limited(selectKeys+where.String()+` ORDER BY created_at, id`, f.Limit)
+	err = s.read(ctx, func() error {
+		all, err = list(ctx, s.pool, scanKey, store.Numbered(query), where.Args...)
+		return err
+	})
+	return all, err
+}
+
 // KeyByHash is as in store.Store.
 func (s *Store) KeyByHash(ctx context.Context, hash [32]byte) (k store.Key, err error) {
 	err = s.read(ctx, func() error {

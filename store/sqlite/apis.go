@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"strings"
 
 	"apibuilder/store"
 )
@@ -74,6 +75,33 @@ func findAPI(ctx context.Context, q queryer, where, id string) (store.API, error
 func (s *Store) APIs(ctx context.Context) (all []store.API, err error) {
 	err = s.read(func() error {
 		all, err = list(ctx, s.reader, scanAPI, `SELECT `+apiColumns+` FROM apis ORDER BY name`)
+		return err
+	})
+	return all, err
+}
+
+// FindAPIs is as in store.Store.
+func (s *Store) FindAPIs(ctx context.Context, f store.APIFilter) (all []store.API, err error) {
+	var where store.Where
+	if f.Name != "" {
+		where.Add("instr(name, ?) > 0", f.Name)
+	}
+	where.Is("user_id", f.UserID)
+	switch f.State {
+	case store.APIDeploying:
+		where.Add("active_version = 0")
+	case store.APIServing:
+		where.Add("active_version <> 0")
+	}
+	if f.Public != nil {
+		where.Add("public = ?", *f.Public)
+	}
+	if f.After != "" {
+		where.Add("name > ?", f.After)
+	}
+	query := `SELECT ` + strings.Replace(apiColumns, "code_snapshot, requirements", "'', ''", 1) + ` FROM apis` + where.String() + ` ORDER BY name`
+	err = s.read(func() error {
+		all, err = list(ctx, s.reader, scanAPI, store.Limited(query, f.Limit), where.Args...)
 		return err
 	})
 	return all, err
