@@ -16,6 +16,7 @@ type caller struct {
 	role   store.Role
 	userID string // whose APIs it sees; empty: all
 	token  string // id; empty: root over the socket
+	secret string // the token itself
 }
 
 type callerKey struct{}
@@ -137,5 +138,5 @@ func (s *Server) checkToken(r *http.Request) (caller, error) {
 	case !token.RevokedAt.IsZero(), !token.ExpiresAt.IsZero() && !time.Now().Before(token.ExpiresAt):
 		return caller{}, denied
 	}
-	return caller{role: token.Role, userID: token.UserID, token: token.ID}, nil
+	return caller{role: token.Role, userID: token.UserID, token: token.ID, secret: secret}, nil
 }

@@ -86,6 +86,16 @@ func (a *subject) failed(p *Problem) {
 	}
 }
 
+// replayed notes that an earlier answer was given again.
+func (a *subject) replayed(status int) {
+	if a != nil {
+		a.status, a.name = status, "replayed"
+	}
+}
+
+// serverAtFault reports whether what was answered was no fault of the client's.
+func (a *subject) serverAtFault() bool { return a != nil && a.status >= http.StatusInternalServerError }
+
 func (a *subject) called(name string) {
 	if a != nil {
 		a.name = name[:min(len(name), longestAuditedPath)]

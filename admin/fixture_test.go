@@ -159,6 +159,7 @@ func (b *book) Follow(api string, n int) ([]admin.LogLine, <-chan admin.LogLine,
 
 type fixture struct {
 	*admin.Server
+	dir      string // of the store's files
 	store    store.Store
 	deployer *deployer
 	book     *book
@@ -189,17 +190,24 @@ func (p *pythons) Remove(_ context.Context, which string) (admin.Python, error) 
 
 func newFixture(t *testing.T) *fixture {
 	t.Helper()
-	st, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "db"))
+	dir := t.TempDir()
+	st, err := sqlite.Open(t.Context(), filepath.Join(dir, "db"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { st.Close() })
 	f := &fixture{
-		store: st, deployer: &deployer{store: st},
+		dir: dir, store: st, deployer: &deployer{store: st},
 		lives: &lifecycle{running: map[string]bool{}},
 		book:  &book{lines: make(chan admin.LogLine), closed: make(chan struct{})},
 	}
-	f.Server = admin.New(st, f.deployer, f.lives, f.book, admin.Config{
+	f.Server = f.with(st)
+	return f
+}
+
+// with is the same server over another store.
+func (f *fixture) with(st store.Store) *admin.Server {
+	return admin.New(st, f.deployer, f.lives, f.book, admin.Config{
 		URL:  func(id string) string { return "http://host/run/" + id },
 		Info: func() admin.ServerInfo { return admin.ServerInfo{Version: "1"} },
 		Log:  zap.NewNop(),
@@ -207,7 +215,6 @@ func newFixture(t *testing.T) *fixture {
 		Pythons: &f.pythons, Metrics: http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}),
 		MayMap: func(host string) bool { return host == "api.customer.com" },
 	})
-	return f
 }
 
 func (f *fixture) api(t *testing.T, name string) store.API {

@@ -52,10 +52,11 @@ func document(version string) object {
 }
 
 func (op operation) describe(pattern, path string, schemas object) object {
+	method, _, _ := strings.Cut(pattern, " ")
 	out := object{
 		"summary":     op.summary,
 		"operationId": operationID(pattern),
-		"parameters":  op.parametersOut(path),
+		"parameters":  op.parametersOut(method, path),
 		"responses": object{
 			"200": object{"description": "done", "content": object{op.answerType(): object{"schema": schemaOf(reflect.TypeOf(op.answer), schemas)}}},
 			"4XX": problemResponse("it could not be done"),
@@ -91,7 +92,7 @@ func problemResponse(text string) object {
 	return object{"description": text, "content": object{"application/problem+json": object{"schema": ref}}}
 }
 
-func (op operation) parametersOut(path string) []object {
+func (op operation) parametersOut(method, path string) []object {
 	all := []object{}
 	for part := range strings.SplitSeq(path, "/") {
 		if name, ok := strings.CutPrefix(part, "{"); ok {
@@ -99,6 +100,14 @@ func (op operation) parametersOut(path string) []object {
 				"name": strings.TrimSuffix(name, "}"), "in": "path", "required": true, "schema": object{"type": "string", "minLength": 1},
 			})
 		}
+	}
+	if method == http.MethodPost {
+		all = append(all, object{
+			"name": "Idempotency-Key", "in": "header", "schema": object{
+				"type": "string", "minLength": leastKey, "maxLength": mostKey, "pattern": "^[!-~]+$",
+			},
+			"description": "the same request with the same key gets the same answer for a day; best a random UUID",
+		})
 	}
 	for _, p := range op.parameters() {
 		all = append(all, object{"name": p.name, "in": "query", "description": p.usage, "schema": p.schema()})

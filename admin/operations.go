@@ -6,8 +6,9 @@ type operation struct {
 	query   []parameter
 	body    any // a value of its type; nil: none
 	answer  any
-	stream  bool // the answer is lines of JSON, each an answer
-	pages   int  // most items of an answer that is a part of a list; 0: it is none
+	stream  bool  // the answer is lines of JSON, each an answer
+	most    int64 // bytes of a body; 0: maxBody
+	pages   int   // most items of an answer that is a part of a list; 0: it is none
 }
 
 // parameter is one of a query.
@@ -32,7 +33,7 @@ var (
 var operations = map[string]operation{
 	"POST /api/v1/deploys": {
 		summary: "Deploy a program, as a new API or as a new version of the API with that name",
-		body:    DeployRequest{}, answer: DeployEvent{}, stream: true,
+		body:    DeployRequest{}, answer: DeployEvent{}, stream: true, most: maxDeployBody,
 	},
 	"GET /api/v1/apis": {
 		summary: "List APIs by name", answer: Page[API]{}, pages: maxPage,
@@ -75,7 +76,7 @@ var operations = map[string]operation{
 		summary: "Show what a version is built from; the version is a number, or active", answer: VersionEnvironment{},
 	},
 	"POST /api/v1/locks": {
-		summary: "Resolve requirements without building anything", body: LockRequest{}, answer: LockEvent{}, stream: true,
+		summary: "Resolve requirements without building anything", body: LockRequest{}, answer: LockEvent{}, stream: true, most: maxDeployBody,
 	},
 
 	"GET /api/v1/pythons":             {summary: "List the Pythons that programs may ask for", answer: Page[Python]{}, pages: maxPage},

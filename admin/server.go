@@ -192,7 +192,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 			})
 			return
 		}
-		s.mux.ServeHTTP(w, r)
+		s.once(s.mux.ServeHTTP)(w, r)
 		return
 	}
 	methods := s.methods(r)

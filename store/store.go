@@ -302,7 +302,16 @@ type Store interface {
 	// Audit lists newest first.
 	Audit(ctx context.Context, f AuditFilter) ([]AuditEntry, error)
 
-	// Subscribe calls fn after every commit that changed anything but usage, exits and audit, until cancel is called. fn must be
+	// ClaimAnswer adds an answer that is worked on, unless there is one with its id that has not expired: then that one is returned,
+	// and claimed is false. Of many at the same moment one claims. It forgets what has expired.
+	ClaimAnswer(ctx context.Context, a Answer) (there Answer, claimed bool, err error)
+	// KeepAnswer puts off the time until which an answer is worked on, or with a text ends the work on it; ErrNotFound when it is
+	// gone or has a text.
+	KeepAnswer(ctx context.Context, id [32]byte, workedUntil time.Time, text []byte) error
+	// DropAnswer forgets an answer that has no text; nil when there is none.
+	DropAnswer(ctx context.Context, id [32]byte) error
+
+	// Subscribe calls fn after every commit that changed anything but usage, exits, audit and answers, until cancel is called. fn must be
 	// quick and must not call the store.
 	Subscribe(fn func(Change)) (cancel func())
 	// Ping reports whether the store answers.

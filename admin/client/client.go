@@ -157,6 +157,7 @@ func (c *Client) lines(ctx context.Context, method, path, key string, body any, 
 	defer response.Body.Close()
 	lines := bufio.NewScanner(response.Body)
 	lines.Buffer(nil, maxLine)
+	lines.Split(wholeLines)
 	for lines.Scan() {
 		if err := each(lines.Bytes()); err != nil {
 			return err
@@ -166,6 +167,14 @@ func (c *Client) lines(ctx context.Context, method, path, key string, body any, 
 		return fmt.Errorf("read the server's answer: %w", err)
 	}
 	return nil
+}
+
+// wholeLines is bufio.ScanLines that knows a line which was cut.
+func wholeLines(data []byte, atEOF bool) (int, []byte, error) {
+	if atEOF && len(data) > 0 && bytes.IndexByte(data, '\n') < 0 {
+		return len(data), nil, io.ErrUnexpectedEOF
+	}
+	return bufio.ScanLines(data, atEOF)
 }
 
 // Deploy sends a deploy and calls progress with what happens. An answer that ends early is an error: the deploy may or may

@@ -22,7 +22,7 @@ func Run(t *testing.T, open Opener) {
 	groups := map[string]map[string]func(*testing.T, store.Store){
 		"apis": apiTests, "versions": versionTests, "keys": keyTests, "users": userTests, "tokens": tokenTests,
 		"usage": usageTests, "sums": sumTests, "exits": exitTests, "audit": auditTests, "changes": changeTests, "text": textTests, "calls": callTests,
-		"fleet": fleetTests, "nodes": nodeTests, "races": raceTests, "pages": pageTests,
+		"fleet": fleetTests, "nodes": nodeTests, "races": raceTests, "pages": pageTests, "answers": answerTests,
 	}
 	for group, tests := range groups {
 		for name, test := range tests {
