@@ -38,6 +38,9 @@ var (
 		GET /api/v1/apis
 		GET /api/v1/apis/{api}
 		GET /api/v1/apis/{api}/keys
+		GET /api/v1/apis/{api}/keys/{key}
+		GET /api/v1/apis/{api}/versions
+		GET /api/v1/apis/{api}/versions/{version}
 		GET /api/v1/apis/{api}/logs
 		GET /api/v1/apis/{api}/versions/{version}/environment
 		GET /api/v1/pythons
@@ -65,7 +68,9 @@ var (
 		GET /api/v1/nodes
 		GET /api/v1/quotas
 		GET /api/v1/users
-		GET /api/v1/plans`)
+		GET /api/v1/users/{user}
+		GET /api/v1/plans
+		GET /api/v1/plans/{plan}`)
 )
 
 func patterns(text string) map[string]bool {

@@ -69,9 +69,18 @@ func (s *Server) patchUser(w http.ResponseWriter, r *http.Request) (any, error) 
 	if err := s.checkPlan(r.Context(), body.Plan); err != nil {
 		return nil, err
 	}
-	if err := s.store.SetUserPlan(r.Context(), user.ID, body.Plan); err != nil {
+	condition, err := conditionOf(r)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.store.SetUserPlan(r.Context(), user.ID, body.Plan, checkOf[store.User](condition)); err != nil {
 		return nil, err
 	}
 	user.Plan = body.Plan
-	return userOut(user), nil
+	return tagged{userOut(user), tagOf(user)}, nil
+}
+
+func (s *Server) showUser(_ http.ResponseWriter, r *http.Request) (any, error) {
+	user, err := s.user(r.Context(), r.PathValue("user"))
+	return tagged{userOut(user), tagOf(user)}, err
 }

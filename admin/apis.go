@@ -95,7 +95,7 @@ func (s *Server) showAPI(_ http.ResponseWriter, r *http.Request) (any, error) {
 			out.Limits, out.LimitOrigins = &limits, originsOut(grant.Origins)
 		}
 	}
-	return out, nil
+	return tagged{out, tagOf(api)}, nil
 }
 
 func (s *Server) patchAPI(w http.ResponseWriter, r *http.Request) (any, error) {
@@ -107,18 +107,30 @@ func (s *Server) patchAPI(w http.ResponseWriter, r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	condition, err := conditionOf(r)
+	if err != nil {
+		return nil, err
+	}
 	if err := s.checkHost(patch.Options); err != nil {
 		return nil, err
 	}
-	api, err = s.store.ChangeAPI(r.Context(), api.ID, func(now store.API) (store.API, error) { return s.applyPatch(now, patch) })
+	api, err = s.store.ChangeAPI(r.Context(), api.ID, func(now store.API) (store.API, error) {
+		if err := condition.check(true, tagOf(now)); err != nil {
+			return now, err
+		}
+		return s.applyPatch(now, patch)
+	})
 	if err != nil {
 		return nil, err
 	}
 	if s.cfg.Changed != nil {
 		s.cfg.Changed(api)
 	}
-	return s.apiOut(api), nil
+	return s.taggedAPI(api), nil
 }
+
+// taggedAPI shows an API after a change, with its tag as it is then.
+func (s *Server) taggedAPI(api store.API) tagged { return tagged{s.apiOut(api), tagOf(api)} }
 
 // applyPatch returns an API with the settings that a patch names.
 func (s *Server) applyPatch(api store.API, patch APIPatch) (store.API, error) {
@@ -144,7 +156,11 @@ func (s *Server) deleteAPI(_ http.ResponseWriter, r *http.Request) (any, error) 
 	if _, err := s.api(r.Context(), r.PathValue("api")); err != nil {
 		return nil, err
 	}
-	api, err := s.deployer.Delete(r.Context(), r.PathValue("api"))
+	condition, err := conditionOf(r)
+	if err != nil {
+		return nil, err
+	}
+	api, err := s.deployer.Delete(r.Context(), r.PathValue("api"), checkOf[store.API](condition))
 	if err != nil {
 		return nil, err
 	}

@@ -145,14 +145,18 @@ func (s *Server) rotateKey(w http.ResponseWriter, r *http.Request) (any, error) 
 	if err != nil {
 		return nil, err
 	}
+	condition, err := conditionOf(r)
+	if err != nil {
+		return nil, err
+	}
 	secret, prefix, hash := store.NewSecret(store.KeySecretPrefix)
 	until := time.Now().Add(time.Duration(body.OverlapSeconds * float64(time.Second)))
-	if key, err = s.store.RotateKey(r.Context(), key.ID, prefix, hash, until); err != nil {
+	if key, err = s.store.RotateKey(r.Context(), key.ID, prefix, hash, until, checkOf[store.Key](condition)); err != nil {
 		return nil, err
 	}
 	out := keyOut(key)
 	out.Secret = secret
-	return out, nil
+	return tagged{out, tagOf(key)}, nil
 }
 
 func (s *Server) revokeKey(_ http.ResponseWriter, r *http.Request) (any, error) {
@@ -160,8 +164,17 @@ func (s *Server) revokeKey(_ http.ResponseWriter, r *http.Request) (any, error) 
 	if err != nil {
 		return nil, err
 	}
-	key, err = s.store.RevokeKey(r.Context(), key.ID)
-	return keyOut(key), err
+	condition, err := conditionOf(r)
+	if err != nil {
+		return nil, err
+	}
+	key, err = s.store.RevokeKey(r.Context(), key.ID, checkOf[store.Key](condition))
+	return tagged{keyOut(key), tagOf(key)}, err
+}
+
+func (s *Server) showKey(_ http.ResponseWriter, r *http.Request) (any, error) {
+	key, err := s.key(r)
+	return tagged{keyOut(key), tagOf(key)}, err
 }
 
 // key finds the key that a request's path names by its id, or by its shown prefix or name where only one valid key has it.

@@ -58,7 +58,7 @@ func (op operation) describe(pattern, path string, schemas object) object {
 		"operationId": operationID(pattern),
 		"parameters":  op.parametersOut(method, path),
 		"responses": object{
-			"200": object{"description": "done", "content": object{op.answerType(): object{"schema": schemaOf(reflect.TypeOf(op.answer), schemas)}}},
+			"200": object{"description": "done", "headers": op.headers(), "content": object{op.answerType(): object{"schema": schemaOf(reflect.TypeOf(op.answer), schemas)}}},
 			"4XX": problemResponse("it could not be done"),
 			"5XX": problemResponse("the server or its database is at fault"),
 		},
@@ -71,6 +71,21 @@ func (op operation) describe(pattern, path string, schemas object) object {
 		}
 	}
 	return out
+}
+
+// headers are those of a good answer.
+func (op operation) headers() object {
+	all := object{}
+	add := func(name, text string) {
+		all[name] = object{"description": text, "schema": object{"type": "string"}}
+	}
+	if op.tagged {
+		add("ETag", "changes with what can be changed, not with what runs or is used")
+	}
+	if op.pages > 0 {
+		add("Link", "to the next page, where there is one")
+	}
+	return all
 }
 
 func (op operation) answerType() string {
@@ -100,6 +115,12 @@ func (op operation) parametersOut(method, path string) []object {
 				"name": strings.TrimSuffix(name, "}"), "in": "path", "required": true, "schema": object{"type": "string", "minLength": 1},
 			})
 		}
+	}
+	if op.tagged && method != http.MethodGet {
+		all = append(all, object{
+			"name": "If-Match", "in": "header", "schema": object{"type": "string", "pattern": `^(\*|("[!#-~]*")(, *"[!#-~]*")*)$`},
+			"description": "the ETag of an answer: 412 when it has changed since",
+		})
 	}
 	if method == http.MethodPost {
 		all = append(all, object{

@@ -6,6 +6,7 @@ type operation struct {
 	query   []parameter
 	body    any // a value of its type; nil: none
 	answer  any
+	tagged  bool  // the answer has an ETag; what changes something heeds If-Match
 	stream  bool  // the answer is lines of JSON, each an answer
 	most    int64 // bytes of a body; 0: maxBody
 	pages   int   // most items of an answer that is a part of a list; 0: it is none
@@ -43,23 +44,23 @@ var operations = map[string]operation{
 			{name: "public", usage: "those that need no key, or those that do", kind: "boolean"},
 		},
 	},
-	"GET /api/v1/apis/{api}":    {summary: "Show an API with its versions and how its sandboxes ended", answer: API{}},
-	"PATCH /api/v1/apis/{api}":  {summary: "Change an API's settings", body: APIPatch{}, answer: API{}},
-	"DELETE /api/v1/apis/{api}": {summary: "Delete an API with its versions and keys", answer: API{}},
+	"GET /api/v1/apis/{api}":    {summary: "Show an API with its versions and how its sandboxes ended", answer: API{}, tagged: true},
+	"PATCH /api/v1/apis/{api}":  {summary: "Change an API's settings", body: APIPatch{}, answer: API{}, tagged: true},
+	"DELETE /api/v1/apis/{api}": {summary: "Delete an API with its versions and keys", answer: API{}, tagged: true},
 
 	"GET /api/v1/apis/{api}/keys":          {summary: "List an API's keys, oldest first", answer: Page[Key]{}, pages: maxPage, query: keyParameters},
 	"POST /api/v1/apis/{api}/keys":         {summary: "Create a key; its secret is in this answer alone", body: KeyRequest{}, answer: Key{}},
-	"DELETE /api/v1/apis/{api}/keys/{key}": {summary: "End a key at once", answer: Key{}},
+	"DELETE /api/v1/apis/{api}/keys/{key}": {summary: "End a key at once", answer: Key{}, tagged: true},
 	"POST /api/v1/apis/{api}/keys/{key}/rotate": {
-		summary: "Give a key a new secret, which is in this answer alone; the old one ends after the overlap", body: KeyRotation{}, answer: Key{},
+		summary: "Give a key a new secret, which is in this answer alone; the old one ends after the overlap", body: KeyRotation{}, answer: Key{}, tagged: true,
 	},
 	"GET /api/v1/users/{user}/keys":               {summary: "List the keys that are good for all APIs of a user", answer: Page[Key]{}, pages: maxPage, query: keyParameters},
 	"POST /api/v1/users/{user}/keys":              {summary: "Create a key for all APIs of a user", body: KeyRequest{}, answer: Key{}},
-	"DELETE /api/v1/users/{user}/keys/{key}":      {summary: "End a key of a user at once", answer: Key{}},
-	"POST /api/v1/users/{user}/keys/{key}/rotate": {summary: "Give a key of a user a new secret", body: KeyRotation{}, answer: Key{}},
+	"DELETE /api/v1/users/{user}/keys/{key}":      {summary: "End a key of a user at once", answer: Key{}, tagged: true},
+	"POST /api/v1/users/{user}/keys/{key}/rotate": {summary: "Give a key of a user a new secret", body: KeyRotation{}, answer: Key{}, tagged: true},
 	"GET /api/v1/keys":                            {summary: "List all keys, oldest first", answer: Page[Key]{}, pages: maxPage, query: keyParameters},
-	"DELETE /api/v1/keys/{key}":                   {summary: "End any key at once", answer: Key{}},
-	"POST /api/v1/keys/{key}/rotate":              {summary: "Give any key a new secret", body: KeyRotation{}, answer: Key{}},
+	"DELETE /api/v1/keys/{key}":                   {summary: "End any key at once", answer: Key{}, tagged: true},
+	"POST /api/v1/keys/{key}/rotate":              {summary: "Give any key a new secret", body: KeyRotation{}, answer: Key{}, tagged: true},
 	"GET /api/v1/apis/{api}/logs": {
 		summary: "Read what an API's programs printed", answer: LogLine{}, stream: true,
 		query: []parameter{
@@ -69,9 +70,20 @@ var operations = map[string]operation{
 	},
 	"POST /api/v1/apis/{api}/sleep":    {summary: "End an API's program once its requests are answered; the next request starts it", answer: API{}},
 	"POST /api/v1/apis/{api}/wake":     {summary: "Start an API's program", answer: API{}},
-	"POST /api/v1/apis/{api}/rollback": {summary: "Make an older version serve again", body: Rollback{}, answer: API{}},
-	"PUT /api/v1/apis/{api}/traffic":   {summary: "Split an API's requests among versions", body: Traffic{}, answer: API{}},
-	"POST /api/v1/apis/{api}/promote":  {summary: "Give all requests to one version of a split", body: Promotion{}, answer: API{}},
+	"POST /api/v1/apis/{api}/rollback": {summary: "Make an older version serve again", body: Rollback{}, answer: API{}, tagged: true},
+	"PUT /api/v1/apis/{api}/traffic":   {summary: "Split an API's requests among versions", body: Traffic{}, answer: API{}, tagged: true},
+	"POST /api/v1/apis/{api}/promote":  {summary: "Give all requests to one version of a split", body: Promotion{}, answer: API{}, tagged: true},
+	"GET /api/v1/apis/{api}/versions": {
+		summary: "List an API's versions, newest first", answer: Page[Version]{}, pages: maxPage,
+		query: []parameter{{name: "state", usage: "how far they are", enum: []string{"building", "ready", "failed"}}},
+	},
+	"GET /api/v1/apis/{api}/versions/{version}": {summary: "Show a version; it is a number, or active", answer: Version{}},
+	"GET /api/v1/apis/{api}/keys/{key}":         {summary: "Show a key", answer: Key{}, tagged: true},
+	"GET /api/v1/users/{user}/keys/{key}":       {summary: "Show a key of a user", answer: Key{}, tagged: true},
+	"GET /api/v1/keys/{key}":                    {summary: "Show any key", answer: Key{}, tagged: true},
+	"GET /api/v1/users/{user}":                  {summary: "Show a user", answer: User{}, tagged: true},
+	"GET /api/v1/plans/{plan}":                  {summary: "Show a plan", answer: Plan{}, tagged: true},
+	"GET /api/v1/tokens/{token}":                {summary: "Show a token", answer: Token{}, tagged: true},
 	"GET /api/v1/apis/{api}/versions/{version}/environment": {
 		summary: "Show what a version is built from; the version is a number, or active", answer: VersionEnvironment{},
 	},
@@ -88,10 +100,10 @@ var operations = map[string]operation{
 		query: []parameter{nameParameter, {name: "plan", usage: "on this plan"}},
 	},
 	"POST /api/v1/users":         {summary: "Create a user", body: User{}, answer: User{}},
-	"PATCH /api/v1/users/{user}": {summary: "Move a user to another plan", body: User{}, answer: User{}},
+	"PATCH /api/v1/users/{user}": {summary: "Move a user to another plan", body: User{}, answer: User{}, tagged: true},
 	"GET /api/v1/plans":          {summary: "List plans by name", answer: Page[Plan]{}, pages: maxPage, query: []parameter{nameParameter}},
-	"PUT /api/v1/plans/{plan}":   {summary: "Add or replace a plan", body: PlanPatch{}, answer: Plan{}},
-	"PATCH /api/v1/plans/{plan}": {summary: "Add a plan, or change parts of it", body: PlanPatch{}, answer: Plan{}},
+	"PUT /api/v1/plans/{plan}":   {summary: "Add or replace a plan", body: PlanPatch{}, answer: Plan{}, tagged: true},
+	"PATCH /api/v1/plans/{plan}": {summary: "Add a plan, or change parts of it", body: PlanPatch{}, answer: Plan{}, tagged: true},
 	"GET /api/v1/tokens": {
 		summary: "List the tokens of the management API, oldest first", answer: Page[Token]{}, pages: maxPage,
 		query: []parameter{
@@ -100,7 +112,7 @@ var operations = map[string]operation{
 		},
 	},
 	"POST /api/v1/tokens":           {summary: "Create a token; its secret is in this answer alone", body: TokenRequest{}, answer: Token{}},
-	"DELETE /api/v1/tokens/{token}": {summary: "End a token at once", answer: Token{}},
+	"DELETE /api/v1/tokens/{token}": {summary: "End a token at once", answer: Token{}, tagged: true},
 	"GET /api/v1/usage": {
 		summary: "Read the newest usage records", answer: Usage{},
 		query: []parameter{

@@ -3,6 +3,7 @@ package admin
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -47,13 +48,28 @@ func (s *Server) changePlan(w http.ResponseWriter, r *http.Request, start func(s
 	if err := store.ValidName(name); err != nil {
 		return nil, badRequest(err.Error(), "choose another name")
 	}
-	plan, err := s.store.ChangePlan(r.Context(), name, func(now store.Plan, _ bool) (store.Plan, error) {
+	condition, err := conditionOf(r)
+	if err != nil {
+		return nil, err
+	}
+	plan, err := s.store.ChangePlan(r.Context(), name, func(now store.Plan, there bool) (store.Plan, error) {
+		if err := condition.check(there, tagOf(now)); err != nil {
+			return now, err
+		}
 		return body.apply(start(now))
 	})
 	if err != nil {
 		return nil, err
 	}
-	return planOut(plan), nil
+	return tagged{planOut(plan), tagOf(plan)}, nil
+}
+
+func (s *Server) showPlan(_ http.ResponseWriter, r *http.Request) (any, error) {
+	plan, err := s.store.Plan(r.Context(), r.PathValue("plan"))
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, notFound(fmt.Sprintf("there is no plan %q", r.PathValue("plan")), "see `apibuilder plans list`")
+	}
+	return tagged{planOut(plan), tagOf(plan)}, err
 }
 
 // apply returns a plan with what the patch names.

@@ -32,6 +32,7 @@ var kinds = map[string]kind{
 	"request_in_progress":    {http.StatusConflict, "The request is still worked on"},
 	"outcome_unknown":        {http.StatusConflict, "Nobody knows what the request came to"},
 	"conflict":               {http.StatusConflict, "It exists already"},
+	"precondition_failed":    {http.StatusPreconditionFailed, "It has changed meanwhile"},
 	"too_large":              {http.StatusRequestEntityTooLarge, "The request is too large"},
 	"unsupported_media_type": {http.StatusUnsupportedMediaType, "The body has another type"},
 	deploy.Internal:          {http.StatusInternalServerError, "The server could not do it"},

@@ -129,7 +129,17 @@ func (s *Server) routes() map[string]handler {
 		"POST /api/v1/apis/{api}/promote":      s.promoteAPI,
 		"PUT /api/v1/apis/{api}/traffic":       s.setTraffic,
 
+		"GET /api/v1/apis/{api}/versions":                       s.listVersions,
+		"GET /api/v1/apis/{api}/versions/{version}":             s.showVersion,
 		"GET /api/v1/apis/{api}/versions/{version}/environment": s.showEnvironment,
+
+		"GET /api/v1/apis/{api}/keys/{key}":   s.showKey,
+		"GET /api/v1/users/{user}/keys/{key}": s.showKey,
+		"GET /api/v1/keys/{key}":              s.showKey,
+		"GET /api/v1/users/{user}":            s.showUser,
+		"GET /api/v1/plans/{plan}":            s.showPlan,
+		"GET /api/v1/tokens/{token}":          s.showToken,
+
 		"POST /api/v1/locks": s.makeLock,
 
 		"GET /api/v1/pythons":             s.listPythons,
@@ -215,6 +225,10 @@ func (s *Server) handle(op operation, h handler) http.HandlerFunc {
 		if err == nil {
 			answer, err = h(w, r)
 		}
+		if t, ok := answer.(tagged); ok && err == nil {
+			w.Header().Set("ETag", t.tag)
+			answer = t.answer
+		}
 		switch {
 		case err != nil:
 			s.fail(w, r, err)
@@ -250,6 +264,10 @@ func (s *Server) showServer(_ http.ResponseWriter, r *http.Request) (any, error)
 		return nil, err
 	}
 	info := s.cfg.Info()
-	info.APIs = len(callerOf(r.Context()).visible(apis))
+	c := callerOf(r.Context())
+	info.APIs = len(c.visible(apis))
+	if !c.seesAll() { // they rise with what others do
+		info.PID, info.Goroutines = 0, 0
+	}
 	return info, nil
 }

@@ -82,9 +82,26 @@ func (s *Server) tokenIn(ctx context.Context, b TokenRequest) (store.Token, erro
 }
 
 func (s *Server) revokeToken(_ http.ResponseWriter, r *http.Request) (any, error) {
-	token, err := s.store.RevokeToken(r.Context(), r.PathValue("token"))
+	condition, err := conditionOf(r)
+	if err != nil {
+		return nil, err
+	}
+	token, err := s.store.RevokeToken(r.Context(), r.PathValue("token"), checkOf[store.Token](condition))
 	if errors.Is(err, store.ErrNotFound) {
 		return nil, notFound(fmt.Sprintf("there is no token %q", r.PathValue("token")), "see `apibuilder tokens list`")
 	}
-	return tokenOut(token), err
+	return tagged{tokenOut(token), tagOf(token)}, err
+}
+
+func (s *Server) showToken(_ http.ResponseWriter, r *http.Request) (any, error) {
+	tokens, err := s.store.Tokens(r.Context())
+	if err != nil {
+		return nil, err
+	}
+	for _, t := range tokens {
+		if t.ID == r.PathValue("token") {
+			return tagged{tokenOut(t), tagOf(t)}, nil
+		}
+	}
+	return nil, notFound(fmt.Sprintf("there is no token %q", r.PathValue("token")), "see `apibuilder tokens list`")
 }
