@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"reflect"
 	"strings"
@@ -290,4 +291,13 @@ func optionsOf(f *fixture, path string) *httptest.ResponseRecorder {
 	w := httptest.NewRecorder()
 	f.Local().ServeHTTP(w, httptest.NewRequest(http.MethodOptions, path, nil))
 	return w
+}
+
+// writeDocument saves the document as the server tells it.
+func writeDocument(t *testing.T, f *fixture, file string) {
+	t.Helper()
+	w := f.local(t, http.MethodGet, "/api/v1/openapi.json", "")
+	if err := os.WriteFile(file, w.Body.Bytes(), 0o600); err != nil {
+		t.Fatal(err)
+	}
 }

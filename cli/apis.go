@@ -182,13 +182,17 @@ func (a *app) deleteAPI(ctx context.Context, cmd *cli.Command) error {
 	if err != nil {
 		return err
 	}
-	if !cmd.Bool("yes") {
+	tag := ""
+	if !cmd.Bool("yes") { // what is confirmed is the API as it was when the question was asked
+		if tag, err = a.tag(ctx, cmd, client.Path("apis", args[0])); err != nil {
+			return err
+		}
 		if err := a.confirm(fmt.Sprintf("Delete API %s with its versions and keys?", args[0])); err != nil {
 			return err
 		}
 	}
 	var api admin.API
-	if err := a.call(ctx, cmd, "DELETE", client.Path("apis", args[0]), nil, &api); err != nil {
+	if err := a.callIf(ctx, cmd, "DELETE", client.Path("apis", args[0]), tag, nil, &api); err != nil {
 		return err
 	}
 	return a.show(cmd, api, func(w io.Writer) { row(w, api.Name, api.ID, "is deleted") })
@@ -210,6 +214,25 @@ func (a *app) confirm(question string) error {
 		return nil
 	}
 	return fmt.Errorf("nothing is deleted")
+}
+
+// tag reads the tag of something, to change it only as it is now.
+func (a *app) tag(ctx context.Context, cmd *cli.Command, path string) (string, error) {
+	c, err := a.client(cmd)
+	if err != nil {
+		return "", err
+	}
+	return c.CallIf(ctx, "GET", path, "", nil, nil)
+}
+
+// callIf is call for something that must have that tag still; an empty one is any.
+func (a *app) callIf(ctx context.Context, cmd *cli.Command, method, path, tag string, body, into any) error {
+	c, err := a.client(cmd)
+	if err != nil {
+		return err
+	}
+	_, err = c.CallIf(ctx, method, path, tag, body, into)
+	return err
 }
 
 // call sends one request to the server that the settings name.
