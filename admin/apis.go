@@ -114,11 +114,15 @@ func (s *Server) patchAPI(w http.ResponseWriter, r *http.Request) (any, error) {
 	if err := s.checkHost(patch.Options); err != nil {
 		return nil, err
 	}
+	plan, err := s.planOf(r.Context(), api.UserID)
+	if err != nil {
+		return nil, err
+	}
 	api, err = s.store.ChangeAPI(r.Context(), api.ID, func(now store.API) (store.API, error) {
 		if err := condition.check(true, tagOf(now)); err != nil {
 			return now, err
 		}
-		return s.applyPatch(now, patch)
+		return s.applyPatch(now, plan, patch)
 	})
 	if err != nil {
 		return nil, err
@@ -133,7 +137,7 @@ func (s *Server) patchAPI(w http.ResponseWriter, r *http.Request) (any, error) {
 func (s *Server) taggedAPI(api store.API) tagged { return tagged{s.apiOut(api), tagOf(api)} }
 
 // applyPatch returns an API with the settings that a patch names.
-func (s *Server) applyPatch(api store.API, patch APIPatch) (store.API, error) {
+func (s *Server) applyPatch(api store.API, plan store.Plan, patch APIPatch) (store.API, error) {
 	if patch.Public != nil {
 		api.Public = *patch.Public
 	}
@@ -149,7 +153,15 @@ func (s *Server) applyPatch(api store.API, patch APIPatch) (store.API, error) {
 	if api.Options, err = deploy.ApplyOptions(api.Options, patch.Options); err != nil || len(patch.Options) == 0 {
 		return api, err
 	}
-	return api, s.deployer.CheckOptions(api.Options)
+	return api, s.checkOptions(plan, api, patch.Options)
+}
+
+// checkOptions refuses what is asked for above what the operator and the owner's plan allow.
+func (s *Server) checkOptions(plan store.Plan, api store.API, asked map[string]string) error {
+	if err := s.deployer.CheckOptions(api.Options); err != nil {
+		return err
+	}
+	return s.deployer.CheckInstances(plan, asked)
 }
 
 func (s *Server) deleteAPI(_ http.ResponseWriter, r *http.Request) (any, error) {

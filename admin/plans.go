@@ -89,6 +89,10 @@ func (body PlanPatch) apply(plan store.Plan) (store.Plan, error) {
 	}
 	body.Limits.apply(&plan.Limits)
 	body.Ceiling.apply(&plan.Ceiling)
+	body.Instances.apply(&plan.Instances)
+	if plan.Instances.Max < 0 || plan.Instances.Min < 0 {
+		return plan, badRequest("a number of instances is negative", "give numbers from 1, or 0 for no bound")
+	}
 	return plan, checkPlanLimits(plan)
 }
 
@@ -101,6 +105,15 @@ func (p LimitsPatch) apply(to *store.Limits) {
 	}
 	if p.Pids != nil {
 		to.Pids = *p.Pids
+	}
+}
+
+func (p InstancesPatch) apply(to *store.Instances) {
+	if p.Max != nil {
+		to.Max = *p.Max
+	}
+	if p.Min != nil {
+		to.Min = *p.Min
 	}
 }
 
