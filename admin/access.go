@@ -16,6 +16,7 @@ type caller struct {
 	role   store.Role
 	userID string // whose APIs it sees; empty: all
 	token  string // id; empty: root over the socket
+	secret string // the token itself
 }
 
 type callerKey struct{}
@@ -37,6 +38,9 @@ var (
 		GET /api/v1/apis
 		GET /api/v1/apis/{api}
 		GET /api/v1/apis/{api}/keys
+		GET /api/v1/apis/{api}/keys/{key}
+		GET /api/v1/apis/{api}/versions
+		GET /api/v1/apis/{api}/versions/{version}
 		GET /api/v1/apis/{api}/logs
 		GET /api/v1/apis/{api}/versions/{version}/environment
 		GET /api/v1/pythons
@@ -68,7 +72,9 @@ var (
 		GET /api/v1/nodes
 		GET /api/v1/quotas
 		GET /api/v1/users
-		GET /api/v1/plans`)
+		GET /api/v1/users/{user}
+		GET /api/v1/plans
+		GET /api/v1/plans/{plan}`)
 )
 
 func patterns(text string) map[string]bool {
@@ -141,5 +147,5 @@ func (s *Server) checkToken(r *http.Request) (caller, error) {
 	case !token.RevokedAt.IsZero(), !token.ExpiresAt.IsZero() && !time.Now().Before(token.ExpiresAt):
 		return caller{}, denied
 	}
-	return caller{role: token.Role, userID: token.UserID, token: token.ID}, nil
+	return caller{role: token.Role, userID: token.UserID, token: token.ID, secret: secret}, nil
 }

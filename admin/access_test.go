@@ -3,6 +3,7 @@ package admin_test
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -20,6 +21,8 @@ import (
 type two struct {
 	*fixture
 	anna, bert, reader, annasReader func(method, path, body string) *httptest.ResponseRecorder
+
+	bertWith func(method, path, body string, header ...string) *httptest.ResponseRecorder
 }
 
 func newTwo(t *testing.T) two {
@@ -28,24 +31,33 @@ func newTwo(t *testing.T) two {
 	for _, name := range []string{"anna", "bert"} {
 		user := decode[admin.User](t, f.local(t, "POST", "/api/v1/users", `{"name":"`+name+`"}`))
 		api := f.api(t, "of-"+name)
-		api.UserID = user.ID
-		if _, err := f.store.UpdateAPI(t.Context(), api); err != nil {
+		_, err := f.store.ChangeAPI(t.Context(), api.ID, func(now store.API) (store.API, error) {
+			now.UserID = user.ID
+			return now, nil
+		})
+		if err != nil {
 			t.Fatal(err)
 		}
 	}
-	with := func(body string) func(string, string, string) *httptest.ResponseRecorder {
+	withHeader := func(body string) func(string, string, string, ...string) *httptest.ResponseRecorder {
 		secret := decode[admin.Token](t, f.local(t, "POST", "/api/v1/tokens", body)).Secret
-		return func(method, path, body string) *httptest.ResponseRecorder {
-			return call(t, f.Remote(), method, path, body, "Authorization", "Bearer "+secret)
+		return func(method, path, body string, header ...string) *httptest.ResponseRecorder {
+			return call(t, f.Remote(), method, path, body, append(header, "Authorization", "Bearer "+secret)...)
 		}
 	}
+	with := func(body string) func(string, string, string) *httptest.ResponseRecorder {
+		ask := withHeader(body)
+		return func(method, path, body string) *httptest.ResponseRecorder { return ask(method, path, body) }
+	}
+	bert := withHeader(`{"role":"author","user":"bert"}`)
 	return two{
-		f, with(`{"role":"author","user":"anna"}`), with(`{"role":"author","user":"bert"}`), with(`{"role":"reader"}`),
-		with(`{"role":"reader","user":"anna"}`),
+		fixture: f, anna: with(`{"role":"author","user":"anna"}`), reader: with(`{"role":"reader"}`),
+		annasReader: with(`{"role":"reader","user":"anna"}`), bertWith: bert,
+		bert: func(method, path, body string) *httptest.ResponseRecorder { return bert(method, path, body) },
 	}
 }
 
-// operations are all that the management API has, with a body that is good where it needs one.
+// operations are those of the management API that need a body or a query which is good; everyOperation finds the others.
 var operations = map[string]string{
 	"POST /api/v1/deploys":                            `{"name":"%s","code":"x"}`,
 	"GET /api/v1/apis/%s":                             "",
@@ -92,56 +104,153 @@ var operations = map[string]string{
 	"GET /metrics":                                    "",
 }
 
-// TestOperationsAreComplete compares them with the document.
-func TestOperationsAreComplete(t *testing.T) {
+// everyOperation is operations, and whatever else the document has: a new route is tried here without being named.
+func everyOperation(t *testing.T) map[string]string {
+	t.Helper()
 	c, err := published()
 	if err != nil {
 		t.Fatal(err)
 	}
+	all := maps.Clone(operations)
 	tried := map[string]bool{}
 	for operation := range operations {
 		method, path, _ := strings.Cut(operation, " ")
 		path, _, _ = strings.Cut(path, "?")
 		tried[method+" "+c.find(path)] = true
 	}
-	free := []string{"/api/v1/apis", "/api/v1/server", "/api/v1/top", "/api/v1/openapi.json", "/api/v1/pythons", "/api/v1/locks"} // for every author
-	for path, methods := range c.paths {
-		for method := range methods {
-			if !tried[strings.ToUpper(method)+" "+path] && !slices.Contains(free, path) {
-				t.Errorf("%s %s is not tried", strings.ToUpper(method), path)
+	example := strings.NewReplacer(
+		"{api}", "%s", "{user}", "anna", "{plan}", "pro", "{version}", "active", "{key}", "none", "{token}", "none", "{python}", "none")
+	for template, item := range c.paths {
+		for method, described := range item {
+			method = strings.ToUpper(method)
+			if tried[method+" "+template] {
+				continue
 			}
+			path := example.Replace(template)
+			if strings.Contains(path, "{") {
+				t.Errorf("%s %s: say in everyOperation what stands for its parameter", method, template)
+			}
+			operation := described.(map[string]any)
+			for _, p := range operation["parameters"].([]any) {
+				if p := p.(map[string]any); p["name"] == "api" && p["in"] == "query" {
+					path += "?api=%s"
+				}
+			}
+			body := ""
+			if operation["requestBody"] != nil {
+				body = "{}"
+			}
+			all[method+" "+path] = body
 		}
 	}
+	return all
+}
+
+// forEveryone are the operations that name nobody's API and are an author's too: what is told apart in them has tests of its own.
+var forEveryone = []string{
+	"GET /api/v1/apis", "GET /api/v1/server", "GET /api/v1/top", "GET /api/v1/openapi.json", "GET /api/v1/pythons", "POST /api/v1/locks",
 }
 
 // TestNothingOfAnothersIsThere is every operation by one author on another's API: the answer is that of an API that does not
-// exist, word for word but for the name.
+// exist, word for word and header for header but for the name, whatever else the request says.
 func TestNothingOfAnothersIsThere(t *testing.T) {
 	f := newTwo(t)
 	before, _ := f.store.API(t.Context(), "of-anna")
-	for operation, body := range operations {
+	tag := f.local(t, "GET", "/api/v1/apis/of-anna", "").Header().Get("ETag")
+	const none = "api_aaaaaaaaaaaaaaaa"
+	walls := 0
+	for operation, body := range everyOperation(t) {
 		method, path, _ := strings.Cut(operation, " ")
+		if slices.Contains(forEveryone, operation) {
+			continue
+		}
 		if !strings.Contains(operation+body, "%s") {
 			wantProblem(t, f.bert(method, path, body), http.StatusForbidden, "forbidden")
 			continue
 		}
-		ask := func(id string) *httptest.ResponseRecorder {
-			return f.bert(method, strings.ReplaceAll(path, "%s", id), strings.ReplaceAll(body, "%s", id))
-		}
-		theirs, none := ask(before.ID), ask("api_aaaaaaaaaaaaaaaa")
-		wantProblem(t, theirs, http.StatusNotFound, "not_found")
-		if a, b := shape(theirs, before.ID), shape(none, "api_aaaaaaaaaaaaaaaa"); a != b {
-			t.Errorf("%s tells that it is there:\n%s\n%s", operation, a, b)
+		walls++
+		for _, header := range [][]string{nil, {"If-Match", tag}, {"If-Match", `"other"`}, {"Idempotency-Key", anyKey + operation[:3] + fmt.Sprint(walls)}} {
+			ask := func(id string) *httptest.ResponseRecorder {
+				sent := slices.Clone(header)
+				if len(sent) > 0 && sent[0] == "Idempotency-Key" {
+					sent[1] += id
+				}
+				return f.bertWith(method, strings.ReplaceAll(path, "%s", id), strings.ReplaceAll(body, "%s", id), sent...)
+			}
+			theirs, nobodys := ask(before.ID), ask(none)
+			wantProblem(t, theirs, http.StatusNotFound, "not_found")
+			if a, b := shape(theirs, before.ID), shape(nobodys, none); a != b {
+				t.Errorf("%s with %q tells that it is there:\n%s\n%s", operation, header, a, b)
+			}
 		}
 		if path != "/api/v1/deploys" { // whose body has the name
-			wantProblem(t, f.bert(method, fmt.Sprintf(path, "of-anna"), body), http.StatusNotFound, "not_found")
+			wantProblem(t, f.bert(method, strings.ReplaceAll(path, "%s", "of-anna"), body), http.StatusNotFound, "not_found")
 		}
+	}
+	if walls < 20 {
+		t.Errorf("only %d operations name an API", walls)
 	}
 	if after, _ := f.store.API(t.Context(), "of-anna"); after.UpdatedAt != before.UpdatedAt {
 		t.Error("it was changed")
 	}
 	if keys, _ := f.store.Keys(t.Context(), before.ID); len(keys) > 0 {
 		t.Error("it got a key")
+	}
+}
+
+// TestNothingOfAnothersShowsInOnesOwn asks for another author's key, version, user and host by way of an own API, and compares what
+// there is with what there is not.
+func TestNothingOfAnothersShowsInOnesOwn(t *testing.T) {
+	f := newTwo(t)
+	key := decode[admin.Key](t, f.anna("POST", "/api/v1/apis/of-anna/keys", `{"name":"annas"}`))
+	theirs, _ := f.store.API(t.Context(), "of-anna")
+	own, _ := f.store.API(t.Context(), "of-bert")
+	for i, id := range []string{theirs.ID, own.ID} {
+		record := store.Usage{ID: fmt.Sprintf("req_%d", i), APIID: id, KeyID: key.ID, Version: 1, Time: time.Now(), Method: "GET", Path: "/", Status: 200}
+		if err := f.store.AddUsage(t.Context(), []store.Usage{record}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, c := range []struct{ method, path, body string }{
+		{"GET", "/api/v1/apis/of-bert/keys/%s", ""}, {"DELETE", "/api/v1/apis/of-bert/keys/%s", ""},
+		{"POST", "/api/v1/apis/of-bert/keys/%s/rotate", `{"overlap_seconds":0}`},
+	} {
+		for _, known := range []string{key.ID, key.Prefix, "annas"} {
+			a, b := f.bert(c.method, fmt.Sprintf(c.path, known), c.body), f.bert(c.method, fmt.Sprintf(c.path, "key_none"), c.body)
+			wantProblem(t, a, http.StatusNotFound, "not_found")
+			if a, b := shape(a, known), shape(b, "key_none"); a != b {
+				t.Errorf("%s %s tells of %s:\n%s\n%s", c.method, c.path, known, a, b)
+			}
+		}
+	}
+	if got := decode[admin.Usage](t, f.bert("GET", "/api/v1/usage?api=of-bert&id=req_0", "")); len(got.Records) != 0 {
+		t.Errorf("a record of another's: %+v", got)
+	}
+	if got := decode[admin.Usage](t, f.bert("GET", "/api/v1/usage?api=of-bert", "")); len(got.Records) != 1 || got.Total != 1 {
+		t.Errorf("records %+v", got)
+	}
+	for _, path := range []string{"/api/v1/apis?limit=1000", "/api/v1/apis?name=anna", "/api/v1/apis?state=deploying"} {
+		for _, api := range decode[[]admin.API](t, f.bert("GET", path, "")) {
+			if api.Name != "of-bert" {
+				t.Errorf("%s lists %s", path, api.Name)
+			}
+		}
+	}
+	// A cursor that somebody else got, or that is made up, leads to nothing of theirs.
+	operators := decode[admin.Page[admin.API]](t, f.local(t, "GET", "/api/v1/apis?limit=1", ""))
+	if got := decode[[]admin.API](t, f.bert("GET", "/api/v1/apis?cursor="+operators.Next, "")); len(got) != 1 || got[0].Name != "of-bert" {
+		t.Errorf("with the operator's cursor: %+v", got)
+	}
+	if info := decode[admin.ServerInfo](t, f.bert("GET", "/api/v1/server", "")); info.Goroutines != 0 || info.PID != 0 || info.APIs != 1 {
+		t.Errorf("an author learns how much is going on: %+v", info)
+	}
+	for _, host := range []string{"annas.example", "nobodys.example"} {
+		w := f.bert("PATCH", "/api/v1/apis/of-bert", `{"options":{"host":"`+host+`"}}`)
+		wantProblem(t, w, http.StatusBadRequest, "invalid_request")
+	}
+	for _, user := range []string{"anna", "nobody"} {
+		w := f.bert("POST", "/api/v1/deploys", `{"name":"new","code":"x","user":"`+user+`"}`)
+		wantProblem(t, w, http.StatusForbidden, "forbidden")
 	}
 }
 
@@ -186,7 +295,7 @@ func TestAuthorsWorkOnTheirOwn(t *testing.T) {
 // TestReadersChangeNothing is every operation that changes something.
 func TestReadersChangeNothing(t *testing.T) {
 	f := newTwo(t)
-	for operation, body := range operations {
+	for operation, body := range everyOperation(t) {
 		method, path, _ := strings.Cut(operation, " ")
 		path = strings.ReplaceAll(path, "%s", "of-anna")
 		for _, reader := range []func(string, string, string) *httptest.ResponseRecorder{f.reader, f.annasReader} {
@@ -268,7 +377,11 @@ func TestWhatIsTriedIsWrittenDown(t *testing.T) {
 	}
 }
 
+// shape is all of an answer but what differs between any two.
 func shape(w *httptest.ResponseRecorder, id string) string {
+	header := w.Header().Clone()
+	request := header.Get("X-Request-ID")
+	header.Del("X-Request-ID")
 	body := strings.ReplaceAll(w.Body.String(), id, "ID")
-	return fmt.Sprint(w.Code, strings.ReplaceAll(body, w.Header().Get("X-Request-ID"), "REQUEST"))
+	return fmt.Sprint(w.Code, header, strings.ReplaceAll(body, request, "REQUEST"))
 }

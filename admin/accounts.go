@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
+	"strings"
 
 	"apibuilder/store"
 )
@@ -25,9 +27,16 @@ func (s *Server) checkPlan(ctx context.Context, name string) error {
 	return err
 }
 
-func (s *Server) listUsers(_ http.ResponseWriter, r *http.Request) (any, error) {
+func (s *Server) listUsers(w http.ResponseWriter, r *http.Request) (any, error) {
 	users, err := s.store.Users(r.Context())
-	return each(users, userOut), err
+	if err != nil {
+		return nil, err
+	}
+	name, plan := r.URL.Query().Get("name"), r.URL.Query().Get("plan")
+	users = slices.DeleteFunc(users, func(u store.User) bool {
+		return !strings.Contains(u.Name, name) || plan != "" && u.Plan != plan
+	})
+	return pageOf(w, r, "users", users, func(u store.User) []string { return []string{u.Name, u.ID} }, userOut)
 }
 
 func (s *Server) createUser(w http.ResponseWriter, r *http.Request) (any, error) {
@@ -60,9 +69,18 @@ func (s *Server) patchUser(w http.ResponseWriter, r *http.Request) (any, error) 
 	if err := s.checkPlan(r.Context(), body.Plan); err != nil {
 		return nil, err
 	}
-	if err := s.store.SetUserPlan(r.Context(), user.ID, body.Plan); err != nil {
+	condition, err := conditionOf(r)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.store.SetUserPlan(r.Context(), user.ID, body.Plan, checkOf[store.User](condition)); err != nil {
 		return nil, err
 	}
 	user.Plan = body.Plan
-	return userOut(user), nil
+	return tagged{userOut(user), tagOf(user)}, nil
+}
+
+func (s *Server) showUser(_ http.ResponseWriter, r *http.Request) (any, error) {
+	user, err := s.user(r.Context(), r.PathValue("user"))
+	return tagged{userOut(user), tagOf(user)}, err
 }

@@ -22,9 +22,44 @@ func (s *Server) api(ctx context.Context, idOrName string) (store.API, error) {
 	return api, err
 }
 
-func (s *Server) listAPIs(_ http.ResponseWriter, r *http.Request) (any, error) {
-	apis, err := s.store.APIs(r.Context())
-	return each(callerOf(r.Context()).visible(apis), s.apiOut), err
+func (s *Server) listAPIs(w http.ResponseWriter, r *http.Request) (any, error) {
+	query := r.URL.Query()
+	p, err := partOf(r, "apis", 1)
+	if err != nil {
+		return nil, err
+	}
+	f := store.APIFilter{Name: query.Get("name"), State: store.APIState(query.Get("state")), Limit: p.more()}
+	if p.after != nil {
+		f.After = p.after[0]
+	}
+	if text := query.Get("public"); text != "" {
+		public := text == "true"
+		f.Public = &public
+	}
+	if f.UserID, err = s.userFilter(r); err != nil {
+		return nil, err
+	}
+	apis, err := s.store.FindAPIs(r.Context(), f)
+	if err != nil {
+		return nil, err
+	}
+	return page(w, r, p, callerOf(r.Context()).visible(apis), func(a store.API) []string { return []string{a.Name} }, s.apiOut), nil
+}
+
+// userFilter is the id of the user whose things are listed: the one that is asked for, or the only one that the caller sees.
+func (s *Server) userFilter(r *http.Request) (string, error) {
+	name, c := r.URL.Query().Get("user"), callerOf(r.Context())
+	if !c.seesAll() {
+		if name != "" && name != c.userID { // nobody learns which users there are
+			return "", badRequest("this token sees what belongs to its own user only", "leave the user out")
+		}
+		return c.userID, nil
+	}
+	if name == "" {
+		return "", nil
+	}
+	user, err := s.user(r.Context(), name)
+	return user.ID, err
 }
 
 func (s *Server) showAPI(_ http.ResponseWriter, r *http.Request) (any, error) {
@@ -60,7 +95,7 @@ func (s *Server) showAPI(_ http.ResponseWriter, r *http.Request) (any, error) {
 			out.Limits, out.LimitOrigins = &limits, originsOut(grant.Origins)
 		}
 	}
-	return out, nil
+	return tagged{out, tagOf(api)}, nil
 }
 
 func (s *Server) patchAPI(w http.ResponseWriter, r *http.Request) (any, error) {
@@ -72,44 +107,58 @@ func (s *Server) patchAPI(w http.ResponseWriter, r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	condition, err := conditionOf(r)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.checkHost(patch.Options); err != nil {
+		return nil, err
+	}
+	plan, err := s.planOf(r.Context(), api.UserID)
+	if err != nil {
+		return nil, err
+	}
+	api, err = s.store.ChangeAPI(r.Context(), api.ID, func(now store.API) (store.API, error) {
+		if err := condition.check(true, tagOf(now)); err != nil {
+			return now, err
+		}
+		return s.applyPatch(now, plan, patch)
+	})
+	if err != nil {
+		return nil, err
+	}
+	if s.cfg.Changed != nil {
+		s.cfg.Changed(api)
+	}
+	return s.taggedAPI(api), nil
+}
+
+// taggedAPI shows an API after a change, with its tag as it is then.
+func (s *Server) taggedAPI(api store.API) tagged { return tagged{s.apiOut(api), tagOf(api)} }
+
+// applyPatch returns an API with the settings that a patch names.
+func (s *Server) applyPatch(api store.API, plan store.Plan, patch APIPatch) (store.API, error) {
 	if patch.Public != nil {
 		api.Public = *patch.Public
 	}
 	if patch.PublicDocs != nil {
 		api.PublicDocs = *patch.PublicDocs
 	}
+	var err error
 	if patch.Rate != nil {
 		if api.Rate, err = rateIn(patch.Rate); err != nil {
-			return nil, err
+			return api, err
 		}
 	}
-	if err := s.checkHost(patch.Options); err != nil {
-		return nil, err
+	if api.Options, err = deploy.ApplyOptions(api.Options, patch.Options); err != nil || len(patch.Options) == 0 {
+		return api, err
 	}
-	if api.Options, err = deploy.ApplyOptions(api.Options, patch.Options); err != nil {
-		return nil, err
-	}
-	if len(patch.Options) > 0 {
-		if err := s.checkOptions(r.Context(), api, patch.Options); err != nil {
-			return nil, err
-		}
-	}
-	if api, err = s.store.UpdateAPI(r.Context(), api); err != nil {
-		return nil, err
-	}
-	if s.cfg.Changed != nil {
-		s.cfg.Changed(api)
-	}
-	return s.apiOut(api), nil
+	return api, s.checkOptions(plan, api, patch.Options)
 }
 
 // checkOptions refuses what is asked for above what the operator and the owner's plan allow.
-func (s *Server) checkOptions(ctx context.Context, api store.API, asked map[string]string) error {
+func (s *Server) checkOptions(plan store.Plan, api store.API, asked map[string]string) error {
 	if err := s.deployer.CheckOptions(api.Options); err != nil {
-		return err
-	}
-	plan, err := s.planOf(ctx, api.UserID)
-	if err != nil {
 		return err
 	}
 	return s.deployer.CheckInstances(plan, asked)
@@ -119,7 +168,11 @@ func (s *Server) deleteAPI(_ http.ResponseWriter, r *http.Request) (any, error) 
 	if _, err := s.api(r.Context(), r.PathValue("api")); err != nil {
 		return nil, err
 	}
-	api, err := s.deployer.Delete(r.Context(), r.PathValue("api"))
+	condition, err := conditionOf(r)
+	if err != nil {
+		return nil, err
+	}
+	api, err := s.deployer.Delete(r.Context(), r.PathValue("api"), checkOf[store.API](condition))
 	if err != nil {
 		return nil, err
 	}

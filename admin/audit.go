@@ -14,9 +14,9 @@ import (
 )
 
 const (
-	auditTimeout           = 10 * time.Second
-	defaultAudit, maxAudit = 100, 10000
-	longestAuditedPath     = 500
+	auditTimeout       = 10 * time.Second
+	maxAudit           = 10000
+	longestAuditedPath = 500
 )
 
 // AuditEntry is one change that was asked for.
@@ -52,7 +52,8 @@ func subjectOf(ctx context.Context) *subject {
 // status 200 and the reason.
 func (s *Server) audited(next http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		if r.Method == http.MethodGet || r.Method == http.MethodHead {
+		switch r.Method {
+		case http.MethodGet, http.MethodHead, http.MethodOptions:
 			next(w, r)
 			return
 		}
@@ -85,6 +86,16 @@ func (a *subject) failed(p *Problem) {
 	}
 }
 
+// replayed notes that an earlier answer was given again.
+func (a *subject) replayed(status int) {
+	if a != nil {
+		a.status, a.name = status, "replayed"
+	}
+}
+
+// serverAtFault reports whether what was answered was no fault of the client's.
+func (a *subject) serverAtFault() bool { return a != nil && a.status >= http.StatusInternalServerError }
+
 func (a *subject) called(name string) {
 	if a != nil {
 		a.name = name[:min(len(name), longestAuditedPath)]
@@ -97,13 +108,22 @@ func (a *subject) is(api store.API) {
 	}
 }
 
-func (s *Server) readAudit(_ http.ResponseWriter, r *http.Request) (any, error) {
-	var f store.AuditFilter
-	var err error
-	if f.Limit, err = number(r, "limit", defaultAudit, maxAudit); err != nil {
+func (s *Server) readAudit(w http.ResponseWriter, r *http.Request) (any, error) {
+	p, err := partOf(r, "audit", 2)
+	if err != nil {
 		return nil, err
 	}
-	if f.Since, err = sinceIn(r); err != nil {
+	f := store.AuditFilter{TokenID: r.URL.Query().Get("token"), Limit: p.more()}
+	if f.Before, err = p.position(); err != nil {
+		return nil, err
+	}
+	if f.Since, err = timeIn(r, "since"); err != nil {
+		return nil, err
+	}
+	if f.Until, err = timeIn(r, "until"); err != nil {
+		return nil, err
+	}
+	if f.UserID, err = s.userFilter(r); err != nil {
 		return nil, err
 	}
 	if f.APIID = r.URL.Query().Get("api"); f.APIID != "" {
@@ -119,10 +139,14 @@ func (s *Server) readAudit(_ http.ResponseWriter, r *http.Request) (any, error) 
 		}
 	}
 	entries, err := s.store.Audit(r.Context(), f)
-	return each(entries, func(e store.AuditEntry) AuditEntry {
+	if err != nil {
+		return nil, err
+	}
+	key := func(e store.AuditEntry) []string { return positionKey(e.Time, e.ID) }
+	return page(w, r, p, entries, key, func(e store.AuditEntry) AuditEntry {
 		return AuditEntry{
 			Time: e.Time, RequestID: e.ID, Token: e.TokenID, Role: e.Role, User: e.UserID, Method: e.Method, Path: e.Path,
 			API: e.APIID, Status: e.Status, Error: e.Error,
 		}
-	}), err
+	}), nil
 }

@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -56,10 +58,10 @@ func (d *deployer) Lock(_ context.Context, r deploy.Request) (string, error) {
 	return d.lock, d.lockErr
 }
 
-func (d *deployer) Delete(ctx context.Context, idOrName string) (store.API, error) {
+func (d *deployer) Delete(ctx context.Context, idOrName string, checks ...store.Check[store.API]) (store.API, error) {
 	api, err := d.store.API(ctx, idOrName)
 	if err == nil {
-		err = d.store.DeleteAPI(ctx, api.ID)
+		err = d.store.DeleteAPI(ctx, api.ID, checks...)
 	}
 	return api, err
 }
@@ -76,8 +78,11 @@ func (d *deployer) CheckInstances(plan store.Plan, asked map[string]string) erro
 	return deploy.CheckInstances(plan, asked)
 }
 
-func (d *deployer) Rollback(ctx context.Context, idOrName string, number int) (store.API, error) {
+func (d *deployer) Rollback(ctx context.Context, idOrName string, number int, checks ...store.Check[store.API]) (store.API, error) {
 	api, err := d.store.API(ctx, idOrName)
+	if err == nil {
+		err = store.Pass(api, checks)
+	}
 	if err == nil {
 		err = d.store.Activate(ctx, api.ID, number)
 	}
@@ -87,17 +92,24 @@ func (d *deployer) Rollback(ctx context.Context, idOrName string, number int) (s
 	return d.store.API(ctx, api.ID)
 }
 
-func (d *deployer) Traffic(ctx context.Context, idOrName string, shares []store.Share) (store.API, error) {
+func (d *deployer) Traffic(
+	ctx context.Context, idOrName string, shares []store.Share, checks ...store.Check[store.API],
+) (store.API, error) {
 	api, err := d.store.API(ctx, idOrName)
 	if err != nil {
 		return store.API{}, err
 	}
-	api.Options.Traffic = store.Traffic{Active: api.ActiveVersion, Shares: shares}
-	return d.store.UpdateAPI(ctx, api)
+	return d.store.ChangeAPI(ctx, api.ID, func(now store.API) (store.API, error) {
+		if err := store.Pass(now, checks); err != nil {
+			return now, err
+		}
+		now.Options.Traffic = store.Traffic{Active: now.ActiveVersion, Shares: shares}
+		return now, nil
+	})
 }
 
-func (d *deployer) Promote(ctx context.Context, idOrName string, number int) (store.API, error) {
-	return d.Rollback(ctx, idOrName, number)
+func (d *deployer) Promote(ctx context.Context, idOrName string, number int, checks ...store.Check[store.API]) (store.API, error) {
+	return d.Rollback(ctx, idOrName, number, checks...)
 }
 
 // lifecycle is a fake that remembers what was asked for.
@@ -139,6 +151,7 @@ func (l *lifecycle) Instances(apiID string) []sandbox.InstanceInfo {
 
 type fixture struct {
 	*admin.Server
+	dir      string // of the store's files
 	store    store.Store
 	deployer *deployer
 	book     *logs.Book
@@ -170,18 +183,25 @@ func (p *pythons) Remove(_ context.Context, which string) (admin.Python, error) 
 
 func newFixture(t *testing.T) *fixture {
 	t.Helper()
-	st, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "db"))
+	dir := t.TempDir()
+	st, err := sqlite.Open(t.Context(), filepath.Join(dir, "db"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { st.Close() })
 	f := &fixture{
-		store: st, deployer: &deployer{store: st},
+		dir: dir, store: st, deployer: &deployer{store: st},
 		lives: &lifecycle{running: map[string]bool{}},
 		book:  logs.New(logs.Config{Dir: t.TempDir()}),
 	}
 	t.Cleanup(func() { f.book.Close() })
-	f.Server = admin.New(st, f.deployer, f.lives, f.book, admin.Config{
+	f.Server = f.with(st)
+	return f
+}
+
+// with is the same server over another store.
+func (f *fixture) with(st store.Store) *admin.Server {
+	return admin.New(st, f.deployer, f.lives, f.book, admin.Config{
 		URL:  func(id string) string { return "http://host/run/" + id },
 		Info: func() admin.ServerInfo { return admin.ServerInfo{Version: "1"} },
 		Log:  zap.NewNop(),
@@ -195,7 +215,6 @@ func newFixture(t *testing.T) *fixture {
 		},
 		MayMap: func(host string) bool { return host == "api.customer.com" },
 	})
-	return f
 }
 
 func (f *fixture) api(t *testing.T, name string) store.API {
@@ -232,6 +251,13 @@ func decode[T any](t *testing.T, w *httptest.ResponseRecorder) (v T) {
 	if w.Code != http.StatusOK {
 		t.Fatalf("status %d: %s", w.Code, w.Body)
 	}
+	if reflect.TypeFor[T]().Kind() == reflect.Slice { // a list comes in pages
+		p := struct{ Items *T }{&v}
+		if err := json.Unmarshal(w.Body.Bytes(), &p); err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
 	if err := json.Unmarshal(w.Body.Bytes(), &v); err != nil {
 		t.Fatal(err)
 	}
@@ -249,4 +275,28 @@ func wantProblem(t *testing.T, w *httptest.ResponseRecorder, status int, word st
 		t.Fatalf("status %d, want %d %s: %s", w.Code, status, word, w.Body)
 	}
 	return p
+}
+
+// serve listens for a test and returns the address.
+func serve(t *testing.T, h http.Handler) string {
+	t.Helper()
+	server := httptest.NewServer(h)
+	t.Cleanup(server.Close)
+	return server.URL
+}
+
+// optionsOf asks which methods a path takes; the document describes no such answer.
+func optionsOf(f *fixture, path string) *httptest.ResponseRecorder {
+	w := httptest.NewRecorder()
+	f.Local().ServeHTTP(w, httptest.NewRequest(http.MethodOptions, path, nil))
+	return w
+}
+
+// writeDocument saves the document as the server tells it.
+func writeDocument(t *testing.T, f *fixture, file string) {
+	t.Helper()
+	w := f.local(t, http.MethodGet, "/api/v1/openapi.json", "")
+	if err := os.WriteFile(file, w.Body.Bytes(), 0o600); err != nil {
+		t.Fatal(err)
+	}
 }

@@ -1,7 +1,6 @@
 package admin
 
 import (
-	"context"
 	"fmt"
 	"net/http"
 	"time"
@@ -27,60 +26,49 @@ func checkLabel(label string) error {
 // maxAllow is how many scopes a key may have: each request with the key is compared with them.
 const maxAllow = 64
 
-// keysOf are the keys that a request's path names: of an API, of a user, or all.
-func (s *Server) keysOf(r *http.Request) (of store.Key, keys []store.Key, where string, err error) {
-	ctx := r.Context()
+// keyOwner is whose keys a request's path names: an API's, a user's, or everybody's.
+func (s *Server) keyOwner(r *http.Request) (of store.Key, where string, err error) {
 	switch {
 	case r.PathValue("api") != "":
-		api, err := s.api(ctx, r.PathValue("api"))
-		if err != nil {
-			return of, nil, "", err
-		}
-		keys, err := s.store.Keys(ctx, api.ID)
-		return store.Key{APIID: api.ID}, keys, "API " + api.Name + " has", err
+		api, err := s.api(r.Context(), r.PathValue("api"))
+		return store.Key{APIID: api.ID}, "API " + api.Name + " has", err
 	case r.PathValue("user") != "":
-		user, err := s.user(ctx, r.PathValue("user"))
-		if err != nil {
-			return of, nil, "", err
-		}
-		keys, err := s.store.UserKeys(ctx, user.ID)
-		return store.Key{UserID: user.ID}, keys, "user " + user.Name + " has", err
+		user, err := s.user(r.Context(), r.PathValue("user"))
+		return store.Key{UserID: user.ID}, "user " + user.Name + " has", err
 	}
-	keys, err = s.allKeys(ctx)
-	return of, keys, "there is", err
+	return of, "there is", nil
 }
 
-// allKeys lists those of APIs by the API's name, and then those of users.
-func (s *Server) allKeys(ctx context.Context) ([]store.Key, error) {
-	apis, err := s.store.APIs(ctx)
+// keysOf are the keys that a request's path names.
+func (s *Server) keysOf(r *http.Request) (keys []store.Key, where string, err error) {
+	of, where, err := s.keyOwner(r)
+	if err != nil {
+		return nil, "", err
+	}
+	keys, err = s.store.FindKeys(r.Context(), store.KeyFilter{APIID: of.APIID, UserID: of.UserID})
+	return keys, where, err
+}
+
+func (s *Server) listKeys(w http.ResponseWriter, r *http.Request) (any, error) {
+	of, _, err := s.keyOwner(r)
 	if err != nil {
 		return nil, err
 	}
-	users, err := s.store.Users(ctx)
+	p, err := partOf(r, "keys", 2)
 	if err != nil {
 		return nil, err
 	}
-	var all []store.Key
-	for _, a := range apis {
-		keys, err := s.store.Keys(ctx, a.ID)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, keys...)
+	f := store.KeyFilter{
+		APIID: of.APIID, UserID: of.UserID, Name: r.URL.Query().Get("name"), State: store.KeyState(r.URL.Query().Get("state")), Limit: p.more(),
 	}
-	for _, u := range users {
-		keys, err := s.store.UserKeys(ctx, u.ID)
-		if err != nil {
-			return nil, err
-		}
-		all = append(all, keys...)
+	if f.After, err = p.position(); err != nil {
+		return nil, err
 	}
-	return all, nil
-}
-
-func (s *Server) listKeys(_ http.ResponseWriter, r *http.Request) (any, error) {
-	_, keys, _, err := s.keysOf(r)
-	return each(keys, keyOut), err
+	keys, err := s.store.FindKeys(r.Context(), f)
+	if err != nil {
+		return nil, err
+	}
+	return page(w, r, p, keys, func(k store.Key) []string { return positionKey(k.CreatedAt, k.ID) }, keyOut), nil
 }
 
 func (s *Server) createKey(w http.ResponseWriter, r *http.Request) (any, error) {
@@ -92,7 +80,7 @@ func (s *Server) createKey(w http.ResponseWriter, r *http.Request) (any, error) 
 	if err != nil {
 		return nil, err
 	}
-	of, _, _, err := s.keysOf(r)
+	of, _, err := s.keyOwner(r)
 	if err != nil {
 		return nil, err
 	}
@@ -157,14 +145,18 @@ func (s *Server) rotateKey(w http.ResponseWriter, r *http.Request) (any, error) 
 	if err != nil {
 		return nil, err
 	}
+	condition, err := conditionOf(r)
+	if err != nil {
+		return nil, err
+	}
 	secret, prefix, hash := store.NewSecret(store.KeySecretPrefix)
 	until := time.Now().Add(time.Duration(body.OverlapSeconds * float64(time.Second)))
-	if key, err = s.store.RotateKey(r.Context(), key.ID, prefix, hash, until); err != nil {
+	if key, err = s.store.RotateKey(r.Context(), key.ID, prefix, hash, until, checkOf[store.Key](condition)); err != nil {
 		return nil, err
 	}
 	out := keyOut(key)
 	out.Secret = secret
-	return out, nil
+	return tagged{out, tagOf(key)}, nil
 }
 
 func (s *Server) revokeKey(_ http.ResponseWriter, r *http.Request) (any, error) {
@@ -172,13 +164,22 @@ func (s *Server) revokeKey(_ http.ResponseWriter, r *http.Request) (any, error) 
 	if err != nil {
 		return nil, err
 	}
-	key, err = s.store.RevokeKey(r.Context(), key.ID)
-	return keyOut(key), err
+	condition, err := conditionOf(r)
+	if err != nil {
+		return nil, err
+	}
+	key, err = s.store.RevokeKey(r.Context(), key.ID, checkOf[store.Key](condition))
+	return tagged{keyOut(key), tagOf(key)}, err
+}
+
+func (s *Server) showKey(_ http.ResponseWriter, r *http.Request) (any, error) {
+	key, err := s.key(r)
+	return tagged{keyOut(key), tagOf(key)}, err
 }
 
 // key finds the key that a request's path names by its id, or by its shown prefix or name where only one valid key has it.
 func (s *Server) key(r *http.Request) (store.Key, error) {
-	_, keys, where, err := s.keysOf(r)
+	keys, where, err := s.keysOf(r)
 	if err != nil {
 		return store.Key{}, err
 	}

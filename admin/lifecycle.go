@@ -57,7 +57,7 @@ func (s *Server) rollbackAPI(w http.ResponseWriter, r *http.Request) (any, error
 	if err := decode(w, r, maxBody, &body); err != nil {
 		return nil, err
 	}
-	return s.moveTraffic(r, func(api store.API) (store.API, error) {
-		return s.deployer.Rollback(r.Context(), api.ID, body.Version)
+	return s.moveTraffic(r, func(api store.API, check store.Check[store.API]) (store.API, error) {
+		return s.deployer.Rollback(r.Context(), api.ID, body.Version, check)
 	})
 }

@@ -68,7 +68,7 @@ func (s *Server) readLogs(w http.ResponseWriter, r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if r.URL.Query().Get("follow") == "true" {
+	if r.URL.Query().Get("follow") == "true" && r.Method != http.MethodHead {
 		return s.followLogs(w, r, api.ID, filter, n)
 	}
 	lines, err := s.logs.Read(r.Context(), api.ID, filter, n)
@@ -130,10 +130,10 @@ func logQuery(r *http.Request) (f logs.Filter, n int, err error) {
 		f.Version, err = number(r, "version", 0, maxVersion)
 	}
 	if err == nil {
-		f.Since, err = timeIn(query, "since")
+		f.Since, err = timeIn(r, "since")
 	}
 	if err == nil {
-		f.Until, err = timeIn(query, "until")
+		f.Until, err = timeIn(r, "until")
 	}
 	if err == nil {
 		f.Streams, err = namesIn(query, "stream", logs.Streams)
@@ -169,17 +169,4 @@ func namesIn(query url.Values, name string, known []string) ([]string, error) {
 		}
 	}
 	return names, nil
-}
-
-// timeIn reads a time; zero: there is none.
-func timeIn(query url.Values, name string) (time.Time, error) {
-	text := query.Get(name)
-	if text == "" {
-		return time.Time{}, nil
-	}
-	at, err := time.Parse(time.RFC3339Nano, text)
-	if err != nil {
-		return at, badRequest(fmt.Sprintf("%s=%q is no time", name, text), "give one like 2024-05-01T12:00:00Z")
-	}
-	return at, nil
 }

@@ -27,7 +27,10 @@ func nodeOut(n store.Node) Node {
 	}
 }
 
-func (s *Server) listNodes(_ http.ResponseWriter, r *http.Request) (any, error) {
+func (s *Server) listNodes(w http.ResponseWriter, r *http.Request) (any, error) {
 	nodes, err := s.store.Nodes(r.Context())
-	return each(nodes, nodeOut), err
+	if err != nil {
+		return nil, err
+	}
+	return pageOf(w, r, "nodes", nodes, func(n store.Node) []string { return []string{n.Name, n.ID} }, nodeOut)
 }

@@ -2,12 +2,15 @@ package admin
 
 import (
 	"encoding/json"
+	"fmt"
+	"maps"
 	"net/http"
 	"reflect"
 	"slices"
 	"strings"
 	"time"
 
+	"apibuilder/deploy"
 	"apibuilder/store"
 )
 
@@ -29,6 +32,8 @@ func document(version string) object {
 		item[strings.ToLower(method)] = op.describe(pattern, path, schemas)
 	}
 	schemaOf(reflect.TypeFor[Problem](), schemas)
+	properties := schemas["Problem"].(object)["properties"].(object)
+	properties["type"] = object{"type": "string", "enum": problemWords(), "description": "one stable word"}
 	return object{
 		"openapi": "3.1.0",
 		"info": object{
@@ -47,12 +52,13 @@ func document(version string) object {
 }
 
 func (op operation) describe(pattern, path string, schemas object) object {
+	method, _, _ := strings.Cut(pattern, " ")
 	out := object{
 		"summary":     op.summary,
 		"operationId": operationID(pattern),
-		"parameters":  op.parameters(path),
+		"parameters":  op.parametersOut(method, path),
 		"responses": object{
-			"200": object{"description": "done", "content": object{op.answerType(): object{"schema": schemaOf(reflect.TypeOf(op.answer), schemas)}}},
+			"200": object{"description": "done", "headers": op.headers(), "content": object{op.answerType(): object{"schema": schemaOf(reflect.TypeOf(op.answer), schemas)}}},
 			"4XX": problemResponse("it could not be done"),
 			"5XX": problemResponse("the server or its database is at fault"),
 		},
@@ -67,6 +73,21 @@ func (op operation) describe(pattern, path string, schemas object) object {
 	return out
 }
 
+// headers are those of a good answer.
+func (op operation) headers() object {
+	all := object{}
+	add := func(name, text string) {
+		all[name] = object{"description": text, "schema": object{"type": "string"}}
+	}
+	if op.tagged {
+		add("ETag", "changes with what can be changed, not with what runs or is used")
+	}
+	if op.pages > 0 {
+		add("Link", "to the next page, where there is one")
+	}
+	return all
+}
+
 func (op operation) answerType() string {
 	if op.stream {
 		return "application/x-ndjson"
@@ -74,12 +95,19 @@ func (op operation) answerType() string {
 	return "application/json"
 }
 
+// problemWords are all that a problem's type may be.
+func problemWords() []string {
+	words := slices.AppendSeq(slices.Clone(deploy.Failures), maps.Keys(kinds))
+	slices.Sort(words)
+	return slices.Compact(words)
+}
+
 func problemResponse(text string) object {
 	ref := object{"$ref": "#/components/schemas/Problem"}
 	return object{"description": text, "content": object{"application/problem+json": object{"schema": ref}}}
 }
 
-func (op operation) parameters(path string) []object {
+func (op operation) parametersOut(method, path string) []object {
 	all := []object{}
 	for part := range strings.SplitSeq(path, "/") {
 		if name, ok := strings.CutPrefix(part, "{"); ok {
@@ -88,20 +116,47 @@ func (op operation) parameters(path string) []object {
 			})
 		}
 	}
-	for _, p := range op.query {
+	if op.tagged && method != http.MethodGet {
+		all = append(all, object{
+			"name": "If-Match", "in": "header", "schema": object{"type": "string", "pattern": `^(\*|("[!#-~]*")(, *"[!#-~]*")*)$`},
+			"description": "the ETag of an answer: 412 when it has changed since",
+		})
+	}
+	if method == http.MethodPost {
+		all = append(all, object{
+			"name": "Idempotency-Key", "in": "header", "schema": object{
+				"type": "string", "minLength": leastKey, "maxLength": mostKey, "pattern": "^[!-~]+$",
+			},
+			"description": "the same request with the same key gets the same answer for a day; best a random UUID",
+		})
+	}
+	for _, p := range op.parameters() {
 		all = append(all, object{"name": p.name, "in": "query", "description": p.usage, "schema": p.schema()})
 	}
 	return all
 }
 
+// parameters are those of the query.
+func (op operation) parameters() []parameter {
+	if op.pages == 0 {
+		return op.query
+	}
+	return append(slices.Clone(op.query),
+		parameter{name: "limit", usage: fmt.Sprintf("items at most; %d when it is 0 or left out", defaultPage), kind: "integer", most: op.pages},
+		parameter{name: "cursor", usage: "where to go on: next of the answer before"})
+}
+
 func (p parameter) schema() object {
 	switch p.kind {
 	case "integer":
-		return object{"type": "integer", "minimum": 0, "maximum": p.most}
+		return object{"type": "integer", "minimum": p.least, "maximum": p.most}
 	case "boolean":
 		return object{"type": "boolean"}
 	case "date-time":
 		return object{"type": "string", "format": "date-time"}
+	}
+	if p.enum != nil {
+		return object{"type": "string", "enum": p.enum}
 	}
 	return object{"type": "string"}
 }
@@ -133,11 +188,12 @@ func schemaOf(t reflect.Type, schemas object) object {
 	}
 	switch t.Kind() {
 	case reflect.Struct:
-		if _, known := schemas[t.Name()]; !known {
-			schemas[t.Name()] = object{} // a type may hold itself
-			schemas[t.Name()] = structSchema(t, schemas)
+		name := schemaName(t)
+		if _, known := schemas[name]; !known {
+			schemas[name] = object{} // a type may hold itself
+			schemas[name] = structSchema(t, schemas)
 		}
-		return object{"$ref": "#/components/schemas/" + t.Name()}
+		return object{"$ref": "#/components/schemas/" + name}
 	case reflect.Slice:
 		if t.Elem().Kind() == reflect.Uint8 {
 			return object{"type": "string", "contentEncoding": "base64"}
@@ -158,6 +214,16 @@ func schemaOf(t reflect.Type, schemas object) object {
 		return object{"type": "integer", "format": "int64"}
 	}
 	panic("the management API has a " + t.String() + ", which no schema is known for")
+}
+
+// schemaName is APIPage for Page[API].
+func schemaName(t reflect.Type) string {
+	name, of, generic := strings.Cut(t.Name(), "[")
+	if !generic {
+		return name
+	}
+	of = strings.TrimSuffix(of, "]")
+	return of[strings.LastIndexByte(of, '.')+1:] + name
 }
 
 func structSchema(t reflect.Type, schemas object) object {

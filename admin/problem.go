@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"slices"
 
 	"go.uber.org/zap"
 
@@ -12,29 +13,41 @@ import (
 	"apibuilder/store"
 )
 
-// kinds is the one table from a problem's word to its status and title. A word that is not here, as the reasons of a
-// program that did not build or start are, is a failed deploy.
-var kinds = map[string]struct {
+// kind is what a problem's word says.
+type kind struct {
 	status int
 	title  string
-}{
-	"bad_request":         {http.StatusBadRequest, "The request is not valid"},
-	deploy.AboveCeiling:   {http.StatusForbidden, "More was asked for than the plan allows"},
-	deploy.InvalidRequest: {http.StatusBadRequest, "The request is not valid"},
-	"unauthorized":        {http.StatusUnauthorized, "A management token is needed"},
-	"forbidden":           {http.StatusForbidden, "The token may not do that"},
-	"not_found":           {http.StatusNotFound, "There is no such thing"},
-	"method_not_allowed":  {http.StatusMethodNotAllowed, "The method is not allowed here"},
-	"conflict":            {http.StatusConflict, "It exists already"},
-	"too_large":           {http.StatusRequestEntityTooLarge, "The request is too large"},
-	"too_many":            {http.StatusTooManyRequests, "There are too many at a time"},
-	"search_too_long":     {http.StatusBadRequest, "The search takes too long"},
-	deploy.Canceled:       {http.StatusServiceUnavailable, "The deploy was given up"},
-	"draining":            {http.StatusServiceUnavailable, "The server is stopping"},
-	"no_room":             {http.StatusServiceUnavailable, "There is no room now"},
-	"store_unavailable":   {http.StatusServiceUnavailable, "The database cannot be reached"},
-	deploy.Internal:       {http.StatusInternalServerError, "The server could not do it"},
 }
+
+// kinds is the one table from a problem's word to its status and title. What is missing here is a mistake of ours.
+var kinds = map[string]kind{
+	"bad_request":            {http.StatusBadRequest, "The request is not valid"},
+	deploy.InvalidRequest:    {http.StatusBadRequest, "The request is not valid"},
+	"unauthorized":           {http.StatusUnauthorized, "A management token is needed"},
+	"forbidden":              {http.StatusForbidden, "The token may not do that"},
+	deploy.AboveCeiling:      {http.StatusForbidden, "More was asked for than the plan allows"},
+	"not_found":              {http.StatusNotFound, "There is no such thing"},
+	"method_not_allowed":     {http.StatusMethodNotAllowed, "The method is not allowed here"},
+	"not_acceptable":         {http.StatusNotAcceptable, "The answer has another type"},
+	"key_reused":             {http.StatusUnprocessableEntity, "The idempotency key belongs to another request"},
+	"request_in_progress":    {http.StatusConflict, "The request is still worked on"},
+	"outcome_unknown":        {http.StatusConflict, "Nobody knows what the request came to"},
+	"conflict":               {http.StatusConflict, "It exists already"},
+	"precondition_failed":    {http.StatusPreconditionFailed, "It has changed meanwhile"},
+	"too_large":              {http.StatusRequestEntityTooLarge, "The request is too large"},
+	"unsupported_media_type": {http.StatusUnsupportedMediaType, "The body has another type"},
+	deploy.Internal:          {http.StatusInternalServerError, "The server could not do it"},
+	deploy.Canceled:          {http.StatusServiceUnavailable, "The deploy was given up"},
+	"draining":               {http.StatusServiceUnavailable, "The server is stopping"},
+	"too_many":               {http.StatusTooManyRequests, "There are too many at a time"},
+	"search_too_long":        {http.StatusBadRequest, "The search takes too long"},
+	"no_room":                {http.StatusServiceUnavailable, "There is no room now"},
+	"store_unavailable":      {http.StatusServiceUnavailable, "The database cannot be reached"},
+}
+
+// failure is the problem of a version that did not build or start, or a program that could not be started. Its word is one of
+// deploy.Failures; some are words of kinds too, which there mean something else.
+var failure = kind{http.StatusUnprocessableEntity, "The program could not be built or started"}
 
 // requestError is what a handler returns for a request that is wrong in itself.
 type requestError struct{ word, detail, remedy string }
@@ -51,6 +64,9 @@ func problemOf(err error) *Problem {
 		return newProblem(e.word, e.detail, e.remedy, "")
 	}
 	if e, ok := errors.AsType[*deploy.Error](err); ok {
+		if slices.Contains(deploy.Failures, e.Reason) {
+			return failure.problem(e.Reason, e.Message, e.Remedy, e.Detail)
+		}
 		return newProblem(e.Reason, e.Message, e.Remedy, e.Detail)
 	}
 	if e, ok := errors.AsType[*http.MaxBytesError](err); ok {
@@ -75,11 +91,15 @@ func problemOf(err error) *Problem {
 }
 
 func newProblem(word, detail, remedy, output string) *Problem {
-	kind, ok := kinds[word]
+	k, ok := kinds[word]
 	if !ok {
-		kind.status, kind.title = http.StatusUnprocessableEntity, "The deploy failed"
+		return newProblem(deploy.Internal, "something went wrong inside the server", "look for the request id in its log", "")
 	}
-	return &Problem{Type: word, Title: kind.title, Status: kind.status, Detail: detail, Remedy: remedy, Output: output}
+	return k.problem(word, detail, remedy, output)
+}
+
+func (k kind) problem(word, detail, remedy, output string) *Problem {
+	return &Problem{Type: word, Title: k.title, Status: k.status, Detail: detail, Remedy: remedy, Output: output}
 }
 
 // problem makes the problem of a request's error and logs what the caller does not get to read.

@@ -42,9 +42,21 @@ type PythonEvent struct {
 	Error    *Problem `json:"error,omitempty"`
 }
 
-func (s *Server) listPythons(_ http.ResponseWriter, r *http.Request) (any, error) {
+func (s *Server) listPythons(w http.ResponseWriter, r *http.Request) (any, error) {
 	all, err := s.cfg.Pythons.List(r.Context())
-	return each(all, func(p Python) Python { return p }), err
+	if err != nil {
+		return nil, err
+	}
+	type placed struct {
+		Python
+		place int
+	}
+	var list []placed
+	for i, p := range all {
+		list = append(list, placed{p, i})
+	}
+	key := func(p placed) []string { return []string{padded(int64(p.place)), p.Path} }
+	return pageOf(w, r, "pythons", list, key, func(p placed) Python { return p.Python })
 }
 
 func (s *Server) addPython(w http.ResponseWriter, r *http.Request) (any, error) {

@@ -11,7 +11,7 @@ import (
 
 func TestPythons(t *testing.T) {
 	f := newFixture(t)
-	if body := f.local(t, "GET", "/api/v1/pythons", "").Body.String(); body != "[]\n" {
+	if body := f.local(t, "GET", "/api/v1/pythons", "").Body.String(); body != `{"items":[]}`+"\n" {
 		t.Errorf("none: %s", body)
 	}
 	f.pythons.all = []admin.Python{{Version: "3.11.2", Path: "/usr/bin/python3.11", Default: true}}

@@ -6,8 +6,8 @@ import (
 	"strconv"
 )
 
-// Newest records that a request without a number gets, and the most that one gets.
-const defaultUsage, maxUsage = 100, 10000
+// maxUsage is how many records a request gets at most.
+const maxUsage = 10000
 
 func number(r *http.Request, name string, otherwise, most int) (int, error) {
 	text := r.URL.Query().Get(name)

@@ -6,8 +6,10 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -29,13 +31,14 @@ const (
 // Deployer is what deploys and deletes; deploy.Deployer is one.
 type Deployer interface {
 	Deploy(ctx context.Context, r deploy.Request) (deploy.Result, error)
-	Delete(ctx context.Context, idOrName string) (store.API, error)
+	// Checks see the API as it is when it is about to be changed; the error of one is returned, wrapped, and nothing is changed.
+	Delete(ctx context.Context, idOrName string, checks ...store.Check[store.API]) (store.API, error)
 	// Rollback makes a version that was ready before serve again; number 0 means the newest before the active one.
-	Rollback(ctx context.Context, idOrName string, number int) (store.API, error)
+	Rollback(ctx context.Context, idOrName string, number int, checks ...store.Check[store.API]) (store.API, error)
 	// Traffic splits requests among versions by weight; one alone is promoted.
-	Traffic(ctx context.Context, idOrName string, shares []store.Share) (store.API, error)
+	Traffic(ctx context.Context, idOrName string, shares []store.Share, checks ...store.Check[store.API]) (store.API, error)
 	// Promote gives all requests to a version; number 0 means the newest of the split.
-	Promote(ctx context.Context, idOrName string, number int) (store.API, error)
+	Promote(ctx context.Context, idOrName string, number int, checks ...store.Check[store.API]) (store.API, error)
 	// Packages tells what a version is built from; number 0 is the version that serves.
 	Packages(ctx context.Context, idOrName string, number int) (deploy.Packages, error)
 	// Lock resolves requirements and builds nothing.
@@ -86,7 +89,7 @@ func New(st store.Store, deployer Deployer, lifecycle Lifecycle, logs Logs, cfg 
 	s := &Server{store: st, deployer: deployer, lifecycle: lifecycle, logs: logs, cfg: cfg, mux: http.NewServeMux()}
 	s.makeDocument()
 	for pattern, handle := range s.routes() {
-		s.mux.HandleFunc(pattern, s.handle(handle))
+		s.mux.HandleFunc(pattern, s.handle(operations[pattern], handle))
 	}
 	if cfg.Metrics != nil {
 		s.mux.Handle("GET /metrics", cfg.Metrics)
@@ -129,10 +132,20 @@ func (s *Server) routes() map[string]handler {
 		"POST /api/v1/apis/{api}/promote":      s.promoteAPI,
 		"PUT /api/v1/apis/{api}/traffic":       s.setTraffic,
 
+		"GET /api/v1/apis/{api}/versions":                       s.listVersions,
+		"GET /api/v1/apis/{api}/versions/{version}":             s.showVersion,
 		"GET /api/v1/apis/{api}/versions/{version}/environment": s.showEnvironment,
 		"GET /api/v1/apis/{api}/versions/{version}/source":      s.showSource,
 		"POST /api/v1/apis/{api}/exec":                          s.exec,
-		"POST /api/v1/locks":                                    s.makeLock,
+
+		"GET /api/v1/apis/{api}/keys/{key}":   s.showKey,
+		"GET /api/v1/users/{user}/keys/{key}": s.showKey,
+		"GET /api/v1/keys/{key}":              s.showKey,
+		"GET /api/v1/users/{user}":            s.showUser,
+		"GET /api/v1/plans/{plan}":            s.showPlan,
+		"GET /api/v1/tokens/{token}":          s.showToken,
+
+		"POST /api/v1/locks": s.makeLock,
 
 		"GET /api/v1/pythons":             s.listPythons,
 		"POST /api/v1/pythons":            s.addPython,
@@ -189,33 +202,40 @@ func (s *Server) prepare(next http.HandlerFunc) http.Handler {
 
 // serve finds the route. ServeMux would answer a miss in plain text.
 func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
-	if _, pattern := s.mux.Handler(r); pattern != "" {
+	if pattern := s.pattern(r); pattern != "" {
 		if !callerOf(r.Context()).may(pattern) {
 			s.fail(w, r, &requestError{
 				"forbidden", "this token may not do that", "ask the operator, or use a token of another role",
 			})
 			return
 		}
-		s.mux.ServeHTTP(w, r)
+		s.once(s.mux.ServeHTTP)(w, r)
 		return
 	}
-	for _, method := range []string{"GET", "POST", "PUT", "PATCH", "DELETE"} {
-		other := r.Clone(r.Context())
-		other.Method = method
-		if _, pattern := s.mux.Handler(other); pattern != "" {
-			w.Header().Add("Allow", method)
-		}
-	}
-	if w.Header().Get("Allow") != "" {
+	methods := s.methods(r)
+	switch {
+	case methods == nil:
+		s.fail(w, r, notFound(fmt.Sprintf("there is no %q", r.URL.Path), "the management API is below /api/v1"))
+	case r.Method == http.MethodOptions:
+		w.Header().Set("Allow", strings.Join(methods, ", "))
+		w.WriteHeader(http.StatusNoContent)
+	default:
+		w.Header().Set("Allow", strings.Join(methods, ", "))
 		s.fail(w, r, &requestError{"method_not_allowed", r.Method + " is not allowed here", "see the Allow header"})
-		return
 	}
-	s.fail(w, r, notFound("there is no "+r.URL.Path, "the management API is below /api/v1"))
 }
 
-func (s *Server) handle(h handler) http.HandlerFunc {
+func (s *Server) handle(op operation, h handler) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		answer, err := h(w, r)
+		var answer any
+		err := op.check(r)
+		if err == nil {
+			answer, err = h(w, r)
+		}
+		if t, ok := answer.(tagged); ok && err == nil {
+			w.Header().Set("ETag", t.tag)
+			answer = t.answer
+		}
 		switch {
 		case err != nil:
 			s.fail(w, r, err)
@@ -255,6 +275,10 @@ func (s *Server) showServer(_ http.ResponseWriter, r *http.Request) (any, error)
 		return nil, err
 	}
 	info := s.cfg.Info()
-	info.APIs = len(callerOf(r.Context()).visible(apis))
+	c := callerOf(r.Context())
+	info.APIs = len(c.visible(apis))
+	if !c.seesAll() { // they rise with what others do
+		info.PID, info.Goroutines = 0, 0
+	}
 	return info, nil
 }

@@ -6,14 +6,30 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 
 	"apibuilder/store"
 )
 
-func (s *Server) listTokens(_ http.ResponseWriter, r *http.Request) (any, error) {
+func (s *Server) listTokens(w http.ResponseWriter, r *http.Request) (any, error) {
+	user, err := s.userFilter(r)
+	if err != nil {
+		return nil, err
+	}
 	tokens, err := s.store.Tokens(r.Context())
-	return each(tokens, tokenOut), err
+	if err != nil {
+		return nil, err
+	}
+	query, now := r.URL.Query(), time.Now()
+	name, role, state := query.Get("name"), query.Get("role"), query.Get("state")
+	tokens = slices.DeleteFunc(tokens, func(t store.Token) bool {
+		ended := !t.RevokedAt.IsZero() || !t.ExpiresAt.IsZero() && !now.Before(t.ExpiresAt)
+		return !strings.Contains(t.Name, name) || role != "" && string(t.Role) != role || user != "" && t.UserID != user ||
+			state != "" && ended != (state == "ended")
+	})
+	return pageOf(w, r, "tokens", tokens, func(t store.Token) []string { return []string{padded(t.CreatedAt.UnixMicro()), t.ID} }, tokenOut)
 }
 
 func (s *Server) createToken(w http.ResponseWriter, r *http.Request) (any, error) {
@@ -66,9 +82,26 @@ func (s *Server) tokenIn(ctx context.Context, b TokenRequest) (store.Token, erro
 }
 
 func (s *Server) revokeToken(_ http.ResponseWriter, r *http.Request) (any, error) {
-	token, err := s.store.RevokeToken(r.Context(), r.PathValue("token"))
+	condition, err := conditionOf(r)
+	if err != nil {
+		return nil, err
+	}
+	token, err := s.store.RevokeToken(r.Context(), r.PathValue("token"), checkOf[store.Token](condition))
 	if errors.Is(err, store.ErrNotFound) {
 		return nil, notFound(fmt.Sprintf("there is no token %q", r.PathValue("token")), "see `apibuilder tokens list`")
 	}
-	return tokenOut(token), err
+	return tagged{tokenOut(token), tagOf(token)}, err
+}
+
+func (s *Server) showToken(_ http.ResponseWriter, r *http.Request) (any, error) {
+	tokens, err := s.store.Tokens(r.Context())
+	if err != nil {
+		return nil, err
+	}
+	for _, t := range tokens {
+		if t.ID == r.PathValue("token") {
+			return tagged{tokenOut(t), tagOf(t)}, nil
+		}
+	}
+	return nil, notFound(fmt.Sprintf("there is no token %q", r.PathValue("token")), "see `apibuilder tokens list`")
 }

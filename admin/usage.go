@@ -9,10 +9,16 @@ import (
 	"apibuilder/store"
 )
 
-func (s *Server) readUsage(_ http.ResponseWriter, r *http.Request) (any, error) {
-	filter := store.UsageFilter{ID: r.URL.Query().Get("id")}
-	var err error
-	if filter.Limit, err = number(r, "limit", defaultUsage, maxUsage); err != nil {
+func (s *Server) readUsage(w http.ResponseWriter, r *http.Request) (any, error) {
+	p, err := partOf(r, "usage", 2)
+	if err != nil {
+		return nil, err
+	}
+	filter := store.UsageFilter{ID: r.URL.Query().Get("id"), KeyID: r.URL.Query().Get("key"), Limit: p.more()}
+	if filter.Before, err = p.position(); err != nil {
+		return nil, err
+	}
+	if filter.Until, err = timeIn(r, "until"); err != nil {
 		return nil, err
 	}
 	if filter.APIID, filter.Since, err = s.usageOf(r); err != nil {
@@ -26,12 +32,13 @@ func (s *Server) readUsage(_ http.ResponseWriter, r *http.Request) (any, error) 
 		return nil, err
 	}
 	total, err := s.store.CountUsage(r.Context(), filter.APIID, filter.Since)
-	return Usage{Total: total, Records: each(records, usageOut)}, err
+	records, next := cut(w, r, p, records, func(u store.Usage) []string { return positionKey(u.Time, u.ID) })
+	return Usage{Total: total, Records: each(records, usageOut), Next: next}, err
 }
 
 // usageOf reads what usage is asked for.
 func (s *Server) usageOf(r *http.Request) (apiID string, since time.Time, err error) {
-	if since, err = sinceIn(r); err != nil {
+	if since, err = timeIn(r, "since"); err != nil {
 		return "", since, err
 	}
 	if r.URL.Query().Get("api") == "" && !callerOf(r.Context()).seesAll() {
@@ -44,15 +51,15 @@ func (s *Server) usageOf(r *http.Request) (apiID string, since time.Time, err er
 	return "", since, nil
 }
 
-// sinceIn reads the time from which on something is asked for; zero: from the beginning.
-func sinceIn(r *http.Request) (time.Time, error) {
-	text := r.URL.Query().Get("since")
+// timeIn reads a parameter that bounds the time of what is asked for; zero: it does not.
+func timeIn(r *http.Request, name string) (time.Time, error) {
+	text := r.URL.Query().Get(name)
 	if text == "" {
 		return time.Time{}, nil
 	}
 	at, err := time.Parse(time.RFC3339Nano, text)
 	if err != nil {
-		return at, badRequest(fmt.Sprintf("since=%q is no time", text), "give one like 2024-05-01T12:00:00Z")
+		return at, badRequest(fmt.Sprintf("%s=%q is no time", name, text), "give one like 2024-05-01T12:00:00Z")
 	}
 	return at, nil
 }
@@ -68,7 +75,7 @@ func (s *Server) flush(ctx context.Context) error {
 	return nil
 }
 
-func (s *Server) sumUsage(_ http.ResponseWriter, r *http.Request) (any, error) {
+func (s *Server) sumUsage(w http.ResponseWriter, r *http.Request) (any, error) {
 	query := r.URL.Query()
 	filter := store.SumFilter{By: store.SumBy(query.Get("by")), KeyID: query.Get("key")}
 	if _, _, err := filter.Columns(); err != nil {
@@ -85,8 +92,14 @@ func (s *Server) sumUsage(_ http.ResponseWriter, r *http.Request) (any, error) {
 		return nil, err
 	}
 	sums, err := s.store.SumUsage(r.Context(), filter)
+	if err != nil {
+		return nil, err
+	}
+	sums, next, err := partOfAll(w, r, "sums by "+string(filter.By), sums, func(s store.Sum) []string {
+		return []string{padded(max(s.Start.UnixMicro(), 0)), s.APIID, s.KeyID, s.UserID}
+	})
 	since, _ := filter.Spans()
-	return UsageSums{By: string(filter.By), Since: timeOut(since), Sums: each(sums, sumOut)}, err
+	return UsageSums{By: string(filter.By), Since: timeOut(since), Sums: each(sums, sumOut), Next: next}, err
 }
 
 // userIn reads whose usage is asked for; empty: everybody's.
@@ -102,7 +115,7 @@ func (s *Server) userIn(r *http.Request) (id string, err error) {
 	return user.ID, err
 }
 
-func (s *Server) sumEgress(_ http.ResponseWriter, r *http.Request) (any, error) {
+func (s *Server) sumEgress(w http.ResponseWriter, r *http.Request) (any, error) {
 	filter := store.EgressFilter{By: store.EgressBy(r.URL.Query().Get("by"))}
 	if _, _, err := filter.Columns(); err != nil {
 		return nil, badRequest(fmt.Sprintf("by=%q is nothing to sum by", filter.By), "use hour, day, api, user or destination")
@@ -118,12 +131,18 @@ func (s *Server) sumEgress(_ http.ResponseWriter, r *http.Request) (any, error) 
 		return nil, err
 	}
 	sums, err := s.store.SumEgress(r.Context(), filter)
+	if err != nil {
+		return nil, err
+	}
+	sums, next, err := partOfAll(w, r, "egress by "+string(filter.By), sums, func(s store.EgressSum) []string {
+		return []string{padded(max(s.Start.UnixMicro(), 0)), s.APIID, s.UserID, s.To}
+	})
 	since, _ := filter.Spans()
-	return EgressSums{By: string(filter.By), Since: timeOut(since), Sums: each(sums, egressSumOut)}, err
+	return EgressSums{By: string(filter.By), Since: timeOut(since), Sums: each(sums, egressSumOut), Next: next}, err
 }
 
 // listQuotas tells of every quota that is set, users' by their plans first.
-func (s *Server) listQuotas(_ http.ResponseWriter, r *http.Request) (any, error) {
+func (s *Server) listQuotas(w http.ResponseWriter, r *http.Request) (any, error) {
 	ctx := r.Context()
 	if err := s.flush(ctx); err != nil {
 		return nil, err
@@ -169,7 +188,7 @@ func (s *Server) listQuotas(_ http.ResponseWriter, r *http.Request) (any, error)
 			return nil, err
 		}
 	}
-	keys, err := s.allKeys(ctx)
+	keys, err := s.store.FindKeys(ctx, store.KeyFilter{})
 	if err != nil {
 		return nil, err
 	}
@@ -180,5 +199,7 @@ func (s *Server) listQuotas(_ http.ResponseWriter, r *http.Request) (any, error)
 			}
 		}
 	}
-	return all, nil
+	order := map[string]string{"plan": "0", "api": "1", "key": "2"}
+	key := func(q QuotaUse) []string { return []string{order[q.Of], q.Name, q.ID} }
+	return pageOf(w, r, "quotas", all, key, func(q QuotaUse) QuotaUse { return q })
 }

@@ -6,6 +6,7 @@ import "time"
 type Usage struct {
 	Total   int64         `json:"total"`
 	Records []UsageRecord `json:"records"`
+	Next    string        `json:"next,omitempty"` // see Page
 }
 
 // UsageRecord is one consumer's request.
@@ -33,6 +34,7 @@ type UsageSums struct {
 	By    string     `json:"by,omitempty"`
 	Since *time.Time `json:"since,omitempty"` // the beginning of an hour
 	Sums  []UsageSum `json:"sums"`
+	Next  string     `json:"next,omitempty"` // see Page
 }
 
 // UsageSum is what requests have together. Of Start, API, Key and User there are those that the sums are by.
@@ -57,6 +59,7 @@ type EgressSums struct {
 	By    string      `json:"by,omitempty"`
 	Since *time.Time  `json:"since,omitempty"` // the beginning of an hour
 	Sums  []EgressSum `json:"sums"`
+	Next  string      `json:"next,omitempty"` // see Page
 }
 
 // EgressSum is what programs reached outside and were refused. Of Start, API, User and Destination there are those that the sums

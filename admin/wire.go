@@ -247,10 +247,10 @@ type ServerInfo struct {
 	URL         string    `json:"url"`
 	Listen      string    `json:"listen"`
 	AdminListen string    `json:"admin_listen,omitempty"`
-	PID         int       `json:"pid"`
+	PID         int       `json:"pid,omitempty"` // absent for authors
 	StartedAt   time.Time `json:"started_at"`
 	APIs        int       `json:"apis"`
-	Goroutines  int       `json:"goroutines"` // one that only ever grows is a leak
+	Goroutines  int       `json:"goroutines,omitempty"` // absent for authors; one that only ever grows is a leak
 	Defaults    Limits    `json:"default_limits"`
 	Ceiling     Limits    `json:"max_limits,omitzero"` // what is absent has no bound
 }

@@ -55,7 +55,7 @@ type Store interface {
 // Deployer is deploy.Deployer.
 type Deployer interface {
 	Deploy(ctx context.Context, r deploy.Request) (deploy.Result, error)
-	Delete(ctx context.Context, idOrName string) (store.API, error)
+	Delete(ctx context.Context, idOrName string, checks ...store.Check[store.API]) (store.API, error)
 }
 
 // Config is what a Follower needs. All but Every and Log is required.

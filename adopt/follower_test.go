@@ -54,9 +54,9 @@ func (d *deployer) Deploy(ctx context.Context, r deploy.Request) (deploy.Result,
 	return deploy.Result{API: api, Version: v.Number}, d.store.Activate(ctx, api.ID, v.Number)
 }
 
-func (d *deployer) Delete(ctx context.Context, id string) (store.API, error) {
+func (d *deployer) Delete(ctx context.Context, id string, checks ...store.Check[store.API]) (store.API, error) {
 	defer func() { d.done <- "deleted " + id }()
-	return store.API{}, d.store.DeleteAPI(ctx, id)
+	return store.API{}, d.store.DeleteAPI(ctx, id, checks...)
 }
 
 func (d *deployer) wait(t *testing.T, code string) {

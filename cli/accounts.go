@@ -15,7 +15,12 @@ func (a *app) usersCommand() *cli.Command {
 		Name:  "users",
 		Usage: "create and list users, who own APIs, and move them to a plan",
 		Commands: []*cli.Command{
-			{Name: "list", Usage: "list users", Action: a.listUsers},
+			{
+				Name: "list", Usage: "list users by name", Action: a.listUsers,
+				Flags: listFlags(
+					&cli.StringFlag{Name: "name", Usage: "with that `TEXT` in the name"}, &cli.StringFlag{Name: "plan", Usage: "on that `PLAN`"},
+				),
+			},
 			{
 				Name: "create", Usage: "create a user", ArgsUsage: "NAME", Action: a.createUser,
 				Flags: []cli.Flag{&cli.StringFlag{Name: "plan", Usage: "`PLAN` of the user"}},
@@ -33,7 +38,7 @@ func (a *app) listUsers(ctx context.Context, cmd *cli.Command) error {
 		return err
 	}
 	var users []admin.User
-	if err := a.call(ctx, cmd, "GET", client.Path("users"), nil, &users); err != nil {
+	if err := a.list(ctx, cmd, client.Path("users"), &users); err != nil {
 		return err
 	}
 	return a.show(cmd, users, func(w io.Writer) {

@@ -21,7 +21,15 @@ func (a *app) apisCommand() *cli.Command {
 		Name:  "apis",
 		Usage: "list, show, change and delete APIs",
 		Commands: []*cli.Command{
-			{Name: "list", Usage: "list all APIs", Action: a.listAPIs},
+			{
+				Name: "list", Usage: "list APIs by name", Action: a.listAPIs,
+				Flags: listFlags(
+					&cli.StringFlag{Name: "name", Usage: "with that `TEXT` in the name"},
+					&cli.StringFlag{Name: "user", Usage: "of the user with that `NAME` or id"},
+					&cli.StringFlag{Name: "state", Usage: "in that `STATE`: deploying or serving"},
+					&cli.BoolFlag{Name: "public", Usage: "those that need no key; --public=false: those that do"},
+				),
+			},
 			{Name: "show", Usage: "show one API with its versions and what went wrong", ArgsUsage: "NAME", Action: a.showAPI},
 			{
 				Name: "update", Usage: "change an API's settings", ArgsUsage: "NAME", Action: a.updateAPI,
@@ -47,7 +55,7 @@ func (a *app) listAPIs(ctx context.Context, cmd *cli.Command) error {
 		return err
 	}
 	var apis []admin.API
-	if err := a.call(ctx, cmd, "GET", client.Path("apis"), nil, &apis); err != nil {
+	if err := a.list(ctx, cmd, client.Path("apis"), &apis); err != nil {
 		return err
 	}
 	return a.show(cmd, apis, func(w io.Writer) {
@@ -182,13 +190,17 @@ func (a *app) deleteAPI(ctx context.Context, cmd *cli.Command) error {
 	if err != nil {
 		return err
 	}
-	if !cmd.Bool("yes") {
+	tag := ""
+	if !cmd.Bool("yes") { // what is confirmed is the API as it was when the question was asked
+		if tag, err = a.tag(ctx, cmd, client.Path("apis", args[0])); err != nil {
+			return err
+		}
 		if err := a.confirm(fmt.Sprintf("Delete API %s with its versions and keys?", args[0])); err != nil {
 			return err
 		}
 	}
 	var api admin.API
-	if err := a.call(ctx, cmd, "DELETE", client.Path("apis", args[0]), nil, &api); err != nil {
+	if err := a.callIf(ctx, cmd, "DELETE", client.Path("apis", args[0]), tag, nil, &api); err != nil {
 		return err
 	}
 	return a.show(cmd, api, func(w io.Writer) { row(w, api.Name, api.ID, "is deleted") })
@@ -210,6 +222,25 @@ func (a *app) confirm(question string) error {
 		return nil
 	}
 	return fmt.Errorf("nothing is deleted")
+}
+
+// tag reads the tag of something, to change it only as it is now.
+func (a *app) tag(ctx context.Context, cmd *cli.Command, path string) (string, error) {
+	c, err := a.client(cmd)
+	if err != nil {
+		return "", err
+	}
+	return c.CallIf(ctx, "GET", path, "", nil, nil)
+}
+
+// callIf is call for something that must have that tag still; an empty one is any.
+func (a *app) callIf(ctx context.Context, cmd *cli.Command, method, path, tag string, body, into any) error {
+	c, err := a.client(cmd)
+	if err != nil {
+		return err
+	}
+	_, err = c.CallIf(ctx, method, path, tag, body, into)
+	return err
 }
 
 // call sends one request to the server that the settings name.

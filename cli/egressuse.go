@@ -9,7 +9,6 @@ import (
 	"github.com/urfave/cli/v3"
 
 	"apibuilder/admin"
-	"apibuilder/admin/client"
 	"apibuilder/egress"
 	"apibuilder/metrics"
 	"apibuilder/python-env"
@@ -69,8 +68,12 @@ func (a *app) usageEgress(ctx context.Context, cmd *cli.Command) error {
 	if query.Get("by") == "" {
 		query.Set("by", string(store.EgressByDestination))
 	}
-	var sums admin.EgressSums
-	if err := a.call(ctx, cmd, "GET", client.Path("usage", "egress")+"?"+query.Encode(), nil, &sums); err != nil {
+	c, err := a.client(cmd)
+	if err != nil {
+		return err
+	}
+	sums, err := c.EgressSums(ctx, query)
+	if err != nil {
 		return err
 	}
 	if cmd.Bool("csv") {

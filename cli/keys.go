@@ -32,7 +32,12 @@ func (a *app) keysCommand() *cli.Command {
 					&cli.StringSliceFlag{Name: "allow", Usage: "only `'GET /items/*'`, may be given several times; everything if left out"},
 				),
 			},
-			{Name: "list", Usage: "list keys: of an API, of a user, or all", Flags: keyOwnerFlags(), Action: a.listKeys},
+			{Name: "list", Usage: "list keys, oldest first: of an API, of a user, or all", Action: a.listKeys,
+				Flags: append(keyOwnerFlags(), listFlags(
+					&cli.StringFlag{Name: "name", Usage: "with that `TEXT` in the name"},
+					&cli.StringFlag{Name: "state", Usage: "in that `STATE`: valid or ended"},
+				)...),
+			},
 			{
 				Name: "rotate", Usage: "give a key another secret, which is shown this once", ArgsUsage: "KEY", Action: a.rotateKey,
 				Description: "KEY is an id, a name or a shown prefix. The key stays the same, with its limits and its usage. The secret before\n" +
@@ -131,7 +136,7 @@ func (a *app) listKeys(ctx context.Context, cmd *cli.Command) error {
 		return err
 	}
 	var keys []admin.Key
-	if err := a.call(ctx, cmd, "GET", path, nil, &keys); err != nil {
+	if err := a.list(ctx, cmd, path, &keys, "user"); err != nil {
 		return err
 	}
 	return a.show(cmd, keys, func(w io.Writer) {

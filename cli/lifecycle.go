@@ -76,8 +76,15 @@ func (a *app) rollback(ctx context.Context, cmd *cli.Command) error {
 		}
 		body.Version = number
 	}
+	tag := ""
+	if body.Version == 0 { // of two who go back one version at the same moment, one does
+		var err error
+		if tag, err = a.tag(ctx, cmd, client.Path("apis", args[0])); err != nil {
+			return err
+		}
+	}
 	var api admin.API
-	if err := a.call(ctx, cmd, "POST", client.Path("apis", args[0], "rollback"), body, &api); err != nil {
+	if err := a.callIf(ctx, cmd, "POST", client.Path("apis", args[0], "rollback"), tag, body, &api); err != nil {
 		return err
 	}
 	return a.show(cmd, api, func(w io.Writer) { trafficRows(w, api) })

@@ -24,6 +24,7 @@ func (a *app) nodesCommand() *cli.Command {
 				Name: "list", Usage: "list nodes, and how long ago each was heard of", Action: a.listNodes,
 				Description: "A node says every five seconds that it lives. One that stops in order is taken off the list, one that\n" +
 					"died is silent, and forgotten after a week.",
+				Flags: listFlags(),
 			},
 		},
 	}
@@ -34,7 +35,7 @@ func (a *app) listNodes(ctx context.Context, cmd *cli.Command) error {
 		return err
 	}
 	var nodes []admin.Node
-	if err := a.call(ctx, cmd, "GET", client.Path("nodes"), nil, &nodes); err != nil {
+	if err := a.list(ctx, cmd, client.Path("nodes"), &nodes); err != nil {
 		return err
 	}
 	return a.show(cmd, nodes, func(w io.Writer) {

@@ -16,7 +16,10 @@ func (a *app) plansCommand() *cli.Command {
 		Name:  "plans",
 		Usage: "set and list plans, which limit the APIs of their users",
 		Commands: []*cli.Command{
-			{Name: "list", Usage: "list plans", Action: a.listPlans},
+			{
+				Name: "list", Usage: "list plans by name", Action: a.listPlans,
+				Flags: listFlags(&cli.StringFlag{Name: "name", Usage: "with that `TEXT` in the name"}),
+			},
 			{
 				Name: "set", Usage: "add a plan or change it; what is left out stays", ArgsUsage: "NAME", Action: a.setPlan,
 				Description: "Rate and quota limit all APIs of a user together. Memory, CPU and processes are of each API; they come from\n" +
@@ -37,7 +40,7 @@ func (a *app) listPlans(ctx context.Context, cmd *cli.Command) error {
 		return err
 	}
 	var plans []admin.Plan
-	if err := a.call(ctx, cmd, "GET", client.Path("plans"), nil, &plans); err != nil {
+	if err := a.list(ctx, cmd, client.Path("plans"), &plans); err != nil {
 		return err
 	}
 	return a.show(cmd, plans, func(w io.Writer) { planRows(w, plans...) })

@@ -25,7 +25,14 @@ func (a *app) tokensCommand() *cli.Command {
 					&cli.StringFlag{Name: "expires", Usage: "`TIME` at which it ends, 90d, 12h or 2027-01-31T00:00:00Z; never if left out"},
 				},
 			},
-			{Name: "list", Usage: "list tokens", Action: a.listTokens},
+			{
+				Name: "list", Usage: "list tokens, oldest first", Action: a.listTokens,
+				Flags: listFlags(
+					&cli.StringFlag{Name: "name", Usage: "with that `TEXT` in the name"},
+					&cli.StringFlag{Name: "role", Usage: "of that `ROLE`"}, &cli.StringFlag{Name: "user", Usage: "of the user with that `NAME` or id"},
+					&cli.StringFlag{Name: "state", Usage: "in that `STATE`: valid or ended"},
+				),
+			},
 			{Name: "revoke", Usage: "end a token at once", ArgsUsage: "ID", Action: a.revokeToken},
 		},
 	}
@@ -55,7 +62,7 @@ func (a *app) listTokens(ctx context.Context, cmd *cli.Command) error {
 		return err
 	}
 	var tokens []admin.Token
-	if err := a.call(ctx, cmd, "GET", client.Path("tokens"), nil, &tokens); err != nil {
+	if err := a.list(ctx, cmd, client.Path("tokens"), &tokens); err != nil {
 		return err
 	}
 	return a.show(cmd, tokens, func(w io.Writer) {

@@ -92,8 +92,15 @@ func (a *app) promote(ctx context.Context, cmd *cli.Command) error {
 			return err
 		}
 	}
+	tag := ""
+	if body.Version == 0 { // the newest of the split as it is now
+		var err error
+		if tag, err = a.tag(ctx, cmd, client.Path("apis", args[0])); err != nil {
+			return err
+		}
+	}
 	var api admin.API
-	if err := a.call(ctx, cmd, "POST", client.Path("apis", args[0], "promote"), body, &api); err != nil {
+	if err := a.callIf(ctx, cmd, "POST", client.Path("apis", args[0], "promote"), tag, body, &api); err != nil {
 		return err
 	}
 	return a.show(cmd, api, func(w io.Writer) { trafficRows(w, api) })

@@ -25,7 +25,7 @@ func (a *app) usageCommand() *cli.Command {
 			&cli.StringFlag{Name: "since", Usage: "since a `TIME`, 2024-05-01T12:00:00Z, or for so long, 24h, 30d"},
 			&cli.IntFlag{Name: "limit", Value: 20, Usage: "at most so many records, a `NUMBER`"},
 			&cli.StringFlag{Name: "by", Usage: "sums by `WHAT`: hour, day, api, key or user; with --egress no key, but destination"},
-			&cli.StringFlag{Name: "key", Usage: "with --by, of the key with that `ID` only"},
+			&cli.StringFlag{Name: "key", Usage: "of the key with that `ID` only"},
 			&cli.StringFlag{Name: "user", Usage: "with --by or --egress, of the APIs of the user with that `NAME` only"},
 			&cli.BoolFlag{Name: "egress", Usage: "what programs reached outside and were refused, by destination or, with --by, hour, day, api or user"},
 			&cli.BoolFlag{Name: "quotas", Usage: "monthly quotas of plans, APIs and keys, and what is used of them"},
@@ -53,11 +53,15 @@ func (a *app) usage(ctx context.Context, cmd *cli.Command) error {
 		return a.usageQuotas(ctx, cmd)
 	case cmd.String("by") != "":
 		return a.usageSums(ctx, cmd, query)
-	case cmd.String("key") != "" || cmd.String("user") != "":
-		return usagef("--key and --user need --by: see `%s --help`", cmd.FullName())
+	case cmd.String("user") != "":
+		return usagef("--user needs --by: see `%s --help`", cmd.FullName())
 	}
-	var usage admin.Usage
-	if err := a.call(ctx, cmd, "GET", client.Path("usage")+"?"+query.Encode(), nil, &usage); err != nil {
+	c, err := a.client(cmd)
+	if err != nil {
+		return err
+	}
+	usage, err := c.Usage(ctx, query)
+	if err != nil {
 		return err
 	}
 	if cmd.Bool("csv") {
@@ -76,8 +80,13 @@ func describeUsage(w io.Writer, usage admin.Usage) {
 }
 
 func (a *app) usageSums(ctx context.Context, cmd *cli.Command, query url.Values) error {
-	var sums admin.UsageSums
-	if err := a.call(ctx, cmd, "GET", client.Path("usage", "sums")+"?"+query.Encode(), nil, &sums); err != nil {
+	c, err := a.client(cmd)
+	if err != nil {
+		return err
+	}
+	query.Del("limit") // of records
+	sums, err := c.Sums(ctx, query)
+	if err != nil {
 		return err
 	}
 	if cmd.Bool("csv") {

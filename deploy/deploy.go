@@ -13,7 +13,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"reflect"
 	"time"
 
 	pythonenv "apibuilder/python-env"
@@ -131,13 +130,16 @@ func (d *Deployer) carryOut(ctx context.Context, r Request) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
+	if _, err := d.owner(ctx, name, r); err != nil { // nobody waits for, or holds up, a deploy of somebody else's
+		return Result{}, err
+	}
 	end, err := d.turns.take(ctx, name)
 	if err != nil {
 		return Result{}, canceled(err)
 	}
 	defer end()
 
-	owner, err := d.owner(ctx, name, r)
+	owner, err := d.owner(ctx, name, r) // which may have come meanwhile
 	if err != nil {
 		return Result{}, err
 	}
@@ -207,7 +209,7 @@ func (d *Deployer) claim(ctx context.Context, name string, r Request) (api store
 	made, err := d.store.CreateAPI(ctx, api)
 	if errors.Is(err, store.ErrConflict) { // another node deploys it first as well: both are first deploys
 		if made, err = d.store.API(ctx, name); err == nil {
-			return made, made.ActiveVersion == 0, nil
+			return made, made.ActiveVersion == 0, r.mayTouch(made)
 		}
 	}
 	if err != nil {
@@ -291,14 +293,9 @@ func (d *Deployer) bring(
 func (d *Deployer) commit(ctx context.Context, before store.API, v store.Version, r Request, result *Result) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitTimeout)
 	defer cancel()
-	after, err := r.settle(before)
+	after, undo, err := d.changeSettings(ctx, before, r)
 	if err != nil {
 		return err
-	}
-	if !reflect.DeepEqual(after, before) { // its options may hold lists
-		if _, err := d.store.UpdateAPI(ctx, after); err != nil {
-			return fmt.Errorf("change the API's settings: %w", err)
-		}
 	}
 	err = d.makeKey(ctx, after, result)
 	if err == nil { // the lock first: another node may start it as soon as it is active
@@ -313,7 +310,7 @@ func (d *Deployer) commit(ctx context.Context, before store.API, v store.Version
 		err = d.store.UpdateVersion(ctx, v)
 	}
 	if err != nil {
-		return errors.Join(fmt.Errorf("activate version %d: %w", v.Number, err), d.revert(ctx, before, v.Number))
+		return errors.Join(fmt.Errorf("activate version %d: %w", v.Number, err), d.revert(ctx, before, undo, v.Number))
 	}
 	after.ActiveVersion = v.Number
 	result.API = after
@@ -322,10 +319,10 @@ func (d *Deployer) commit(ctx context.Context, before store.API, v store.Version
 
 // revert gives an API back what a commit of that version changed before it failed, unless another node activated one
 // meanwhile. An API that was created by this deploy is removed later.
-func (d *Deployer) revert(ctx context.Context, before store.API, number int) error {
+func (d *Deployer) revert(ctx context.Context, before store.API, undo settingsChange, number int) error {
 	now, err := d.store.API(ctx, before.ID)
 	if err == nil && (now.ActiveVersion == number || now.ActiveVersion == before.ActiveVersion) {
-		_, err = d.store.UpdateAPI(ctx, before)
+		_, err = d.store.ChangeAPI(ctx, before.ID, func(now store.API) (store.API, error) { return undo.takeBack(now), nil })
 	}
 	if err == nil && now.ActiveVersion == number {
 		_, err = d.store.Reactivate(ctx, before.ID, number, before.ActiveVersion)
@@ -370,15 +367,18 @@ func (d *Deployer) undo(ctx context.Context, api store.API, v store.Version, cre
 	return d.store.UpdateVersion(ctx, v)
 }
 
-// hold waits for the turn of an API and returns it as it is then; end gives the turn up.
-func (d *Deployer) hold(ctx context.Context, idOrName string) (api store.API, end func(), err error) {
+// hold waits for the turn of an API and returns it as it is then, if that passes the checks; end gives the turn up.
+func (d *Deployer) hold(ctx context.Context, idOrName string, checks []store.Check[store.API]) (api store.API, end func(), err error) {
 	if api, err = d.store.API(ctx, idOrName); err != nil {
 		return store.API{}, nil, err
 	}
 	if end, err = d.turns.take(ctx, api.Name); err != nil {
 		return store.API{}, nil, canceled(err)
 	}
-	if api, err = d.store.API(ctx, api.ID); err != nil { // it may have changed while this waited
+	if api, err = d.store.API(ctx, api.ID); err == nil { // it may have changed while this waited
+		err = store.Pass(api, checks)
+	}
+	if err != nil {
 		end()
 		return store.API{}, nil, err
 	}
@@ -386,14 +386,14 @@ func (d *Deployer) hold(ctx context.Context, idOrName string) (api store.API, en
 }
 
 // Delete removes an API with its versions and keys, then ends what runs of it; requests under way are given time to end.
-// It wraps store.ErrNotFound when there is no such API.
-func (d *Deployer) Delete(ctx context.Context, idOrName string) (store.API, error) {
-	api, end, err := d.hold(ctx, idOrName)
+// It wraps store.ErrNotFound when there is no such API, and the error of a check that it does not pass.
+func (d *Deployer) Delete(ctx context.Context, idOrName string, checks ...store.Check[store.API]) (store.API, error) {
+	api, end, err := d.hold(ctx, idOrName, nil)
 	if err != nil {
 		return store.API{}, err
 	}
 	defer end()
-	if err := d.store.DeleteAPI(ctx, api.ID); err != nil {
+	if err := d.store.DeleteAPI(ctx, api.ID, checks...); err != nil {
 		return store.API{}, fmt.Errorf("delete API %s: %w", api.Name, err)
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitTimeout)

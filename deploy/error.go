@@ -20,6 +20,18 @@ const (
 	Internal       = "internal"        // the operator's problem
 )
 
+// Failures are the reasons for which a version does not build or start. It must not be changed.
+var Failures = []string{
+	Interrupted, NotDeployed,
+	string(sandbox.OutOfMemory), string(sandbox.TooManyProcesses), string(sandbox.DiskFull), string(sandbox.ImportError),
+	string(sandbox.NoApp), string(sandbox.StartupFailed), string(sandbox.StartTimeout), string(sandbox.RequestTimeout),
+	string(sandbox.Unhealthy), string(sandbox.CrashLoop), string(sandbox.KilledBySeccomp), string(sandbox.Crashed),
+	string(sandbox.SandboxFailed),
+	pythonenv.ReasonRefused, pythonenv.ReasonConflict, pythonenv.ReasonNotFound, pythonenv.ReasonNoWheel, pythonenv.ReasonHashMismatch,
+	pythonenv.ReasonUnreachable, pythonenv.ReasonNoInterpreter, pythonenv.ReasonTimedOut, pythonenv.ReasonTooLarge,
+	pythonenv.ReasonFailed, // pythonenv.ReasonOutOfMemory is the sandbox's word
+}
+
 // Error says why a deploy failed, to its author.
 type Error struct {
 	Reason  string

@@ -131,6 +131,14 @@ func (s *sandboxes) Remove(_ context.Context, api string) error {
 type brokenStore struct {
 	store.Store
 	activate, createKey, ready error
+	create                     func(context.Context, store.API) (store.API, error) // in place of CreateAPI
+}
+
+func (b *brokenStore) CreateAPI(ctx context.Context, a store.API) (store.API, error) {
+	if b.create != nil {
+		return b.create(ctx, a)
+	}
+	return b.Store.CreateAPI(ctx, a)
 }
 
 func (b *brokenStore) UpdateVersion(ctx context.Context, v store.Version) error {

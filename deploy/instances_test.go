@@ -61,7 +61,7 @@ func TestInstancesAreCutToThePlan(t *testing.T) {
 	} {
 		api.Options = c.options
 		var err error
-		if api, err = f.store.UpdateAPI(t.Context(), api); err != nil {
+		if api, err = f.store.ChangeAPI(t.Context(), api.ID, func(store.API) (store.API, error) { return api, nil }); err != nil {
 			t.Fatal(err)
 		}
 		if err := f.store.PutPlan(t.Context(), store.Plan{Name: store.DefaultPlan, Instances: c.bounds}); err != nil {

@@ -13,8 +13,8 @@ import (
 // probe, and takes all the traffic, which ends a split. Number 0 means the newest ready version below the active one, in a split
 // below the newest that gets requests. Errors: *Error that says what
 // is wrong, or one that wraps store.ErrNotFound. On any error the active version keeps serving.
-func (d *Deployer) Rollback(ctx context.Context, idOrName string, number int) (store.API, error) {
-	api, end, err := d.hold(ctx, idOrName)
+func (d *Deployer) Rollback(ctx context.Context, idOrName string, number int, checks ...store.Check[store.API]) (store.API, error) {
+	api, end, err := d.hold(ctx, idOrName, checks)
 	if err != nil {
 		return store.API{}, err
 	}

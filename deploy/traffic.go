@@ -52,18 +52,20 @@ func (d *Deployer) planOf(ctx context.Context, api store.API) (plan sandbox.Plan
 // Traffic splits an API's requests among versions that were ready before, one of them the active one, by weight. Those of which
 // nothing runs are started first and must answer; when one does not, nothing changes. A single version is promoted; a weight
 // of 0 takes a version out. Errors: *Error that says what is wrong, or one that wraps store.ErrNotFound.
-func (d *Deployer) Traffic(ctx context.Context, idOrName string, shares []store.Share) (store.API, error) {
+func (d *Deployer) Traffic(
+	ctx context.Context, idOrName string, shares []store.Share, checks ...store.Check[store.API],
+) (store.API, error) {
 	shares, err := checkShares(shares)
 	if err != nil {
 		return store.API{}, err
 	}
-	return d.shift(ctx, idOrName, func(store.API) ([]store.Share, error) { return shares, nil })
+	return d.shift(ctx, idOrName, checks, func(store.API) ([]store.Share, error) { return shares, nil })
 }
 
 // Promote gives all requests to one version, which becomes the active one and ends a split; 0 is the newest of the split.
 // Errors are those of Traffic.
-func (d *Deployer) Promote(ctx context.Context, idOrName string, number int) (store.API, error) {
-	return d.shift(ctx, idOrName, func(api store.API) ([]store.Share, error) {
+func (d *Deployer) Promote(ctx context.Context, idOrName string, number int, checks ...store.Check[store.API]) (store.API, error) {
+	return d.shift(ctx, idOrName, checks, func(api store.API) ([]store.Share, error) {
 		if number == 0 {
 			split := api.Split()
 			if split == nil {
@@ -101,9 +103,9 @@ func checkShares(shares []store.Share) ([]store.Share, error) {
 
 // shift moves an API's traffic to the shares that choose returns.
 func (d *Deployer) shift(
-	ctx context.Context, idOrName string, choose func(store.API) ([]store.Share, error),
+	ctx context.Context, idOrName string, checks []store.Check[store.API], choose func(store.API) ([]store.Share, error),
 ) (store.API, error) {
-	api, end, err := d.hold(ctx, idOrName)
+	api, end, err := d.hold(ctx, idOrName, checks)
 	if err != nil {
 		return store.API{}, err
 	}
@@ -175,12 +177,10 @@ func (d *Deployer) activate(ctx context.Context, api store.API, number int) erro
 }
 
 func (d *Deployer) setTraffic(ctx context.Context, apiID string, t store.Traffic) error {
-	api, err := d.store.API(ctx, apiID) // its other settings may have changed
-	if err != nil {
-		return err
-	}
-	api.Options.Traffic = t
-	_, err = d.store.UpdateAPI(ctx, api)
+	_, err := d.store.ChangeAPI(ctx, apiID, func(now store.API) (store.API, error) { // its other settings stay
+		now.Options.Traffic = t
+		return now, nil
+	})
 	return err
 }
 

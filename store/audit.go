@@ -18,9 +18,13 @@ type AuditEntry struct {
 
 // AuditFilter selects entries; zero fields select everything.
 type AuditFilter struct {
-	APIID string
-	Since time.Time
-	Limit int // newest first; 0: 100
+	APIID   string
+	UserID  string // of the token
+	TokenID string
+	Since   time.Time
+	Until   time.Time // exclusive
+	Before  Position  // of entries: those after it in the list
+	Limit   int       // newest first; 0: 100
 }
 
 // KeptAudit is how many entries a store keeps at least; older ones go.

@@ -46,7 +46,7 @@ type Options struct {
 	MaxRequestsPerKey int           `json:"max_requests_per_key,omitempty"`
 	Queue             int           `json:"queue,omitempty"`
 
-	// Host is a name at which the API answers by itself, in lower case. No two APIs have the same: CreateAPI and UpdateAPI
+	// Host is a name at which the API answers by itself, in lower case. No two APIs have the same: CreateAPI and ChangeAPI
 	// return ErrConflict.
 	Host string `json:"host,omitempty"`
 	// PublicPaths are the requests that need no key: a path, or a method, a space and a path; a star at its end stands for

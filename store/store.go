@@ -168,10 +168,13 @@ type Usage struct {
 
 // UsageFilter selects usage records; zero fields select everything.
 type UsageFilter struct {
-	APIID string
-	ID    string
-	Since time.Time
-	Limit int // newest first; 0: 100
+	APIID  string
+	KeyID  string
+	ID     string
+	Since  time.Time
+	Until  time.Time // exclusive
+	Before Position  // of records: those after it in the list
+	Limit  int       // newest first; 0: 100
 }
 
 // Exit is how a sandbox ended, or why one did not start.
@@ -188,6 +191,20 @@ type Exit struct {
 // of a user is told of as a change of each of its APIs.
 type Change struct{ APIID string }
 
+// Check looks at a row as it is in the transaction that is about to change it. Its error leaves everything as it is and is
+// returned, wrapped. It must be quick and must not call the store.
+type Check[T any] func(T) error
+
+// Pass returns the first error of checks. Drivers call it.
+func Pass[T any](now T, checks []Check[T]) error {
+	for _, check := range checks {
+		if err := check(now); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Store keeps the nouns. All methods may be called concurrently, honour their context, and return errors that wrap the
 // neutral ones above. Times are stored in UTC with microseconds. What a method writes is written whole or not at all.
 type Store interface {
@@ -199,12 +216,16 @@ type Store interface {
 	HasAPIs(ctx context.Context) (bool, error)
 	// APIs lists all, by name.
 	APIs(ctx context.Context) ([]API, error)
-	// UpdateAPI writes Public, PublicDocs, Rate, Options and UserID of the API with a.ID; ErrConflict when its host is taken.
-	UpdateAPI(ctx context.Context, a API) (API, error)
+	// FindAPIs lists, by name, those that a filter selects, without their CodeSnapshot and Requirements.
+	FindAPIs(ctx context.Context, f APIFilter) ([]API, error)
+	// ChangeAPI calls change with the API with that id as it is, and writes Public, PublicDocs, Rate, Options and UserID of what
+	// change returns, in one transaction: nobody else's change comes in between. An error of change leaves the API as it is and is
+	// returned, wrapped. ErrConflict when the host is taken. change must be quick and must not call the store.
+	ChangeAPI(ctx context.Context, id string, change func(API) (API, error)) (API, error)
 	// Hosts are the host names of all APIs that have one, with the ids of their APIs.
 	Hosts(ctx context.Context) (map[string]string, error)
 	// DeleteAPI removes the API with its versions, keys and exits; usage records stay.
-	DeleteAPI(ctx context.Context, id string) error
+	DeleteAPI(ctx context.Context, id string, checks ...Check[API]) error
 
 	// PutBundle keeps an archive of a program's files for an API's versions, until the API is deleted. The hash is that of its
 	// content: what is there under it stays. It tells nobody. ErrNotFound when there is no such API.
@@ -247,29 +268,34 @@ type Store interface {
 	Keys(ctx context.Context, apiID string) ([]Key, error)
 	// UserKeys lists a user's keys in the same way.
 	UserKeys(ctx context.Context, userID string) ([]Key, error)
+	// FindKeys lists, oldest first, the keys that a filter selects.
+	FindKeys(ctx context.Context, f KeyFilter) ([]Key, error)
 	// KeyByHash finds a key by its secret or by the one before its rotation, ended keys too; see Key.Ends.
 	KeyByHash(ctx context.Context, hash [32]byte) (Key, error)
 	// RotateKey gives a key another secret; the one it has is good until a time, and one that it had before ends. A revoked key
 	// is an ErrInvalid, a hash that is taken an ErrConflict.
-	RotateKey(ctx context.Context, id, prefix string, hash [32]byte, until time.Time) (Key, error)
+	RotateKey(ctx context.Context, id, prefix string, hash [32]byte, until time.Time, checks ...Check[Key]) (Key, error)
 	// RevokeKey ends a key; revoking again keeps the first time.
-	RevokeKey(ctx context.Context, id string) (Key, error)
+	RevokeKey(ctx context.Context, id string, checks ...Check[Key]) (Key, error)
 
 	CreateUser(ctx context.Context, u User) (User, error)
 	// User finds one by id or by name.
 	User(ctx context.Context, idOrName string) (User, error)
 	Users(ctx context.Context) ([]User, error)
 	// SetUserPlan moves a user to a plan; ErrNotFound names whichever is missing.
-	SetUserPlan(ctx context.Context, userID, plan string) error
+	SetUserPlan(ctx context.Context, userID, plan string, checks ...Check[User]) error
 	// PutPlan adds or replaces a plan.
 	PutPlan(ctx context.Context, p Plan) error
+	// ChangePlan calls change with the plan of that name as it is, one that has no more than its name when there is none, and puts
+	// what change returns, as ChangeAPI does.
+	ChangePlan(ctx context.Context, name string, change func(now Plan, there bool) (Plan, error)) (Plan, error)
 	Plan(ctx context.Context, name string) (Plan, error)
 	Plans(ctx context.Context) ([]Plan, error)
 
 	CreateToken(ctx context.Context, t Token) (Token, error)
 	Tokens(ctx context.Context) ([]Token, error)
 	TokenByHash(ctx context.Context, hash [32]byte) (Token, error)
-	RevokeToken(ctx context.Context, id string) (Token, error)
+	RevokeToken(ctx context.Context, id string, checks ...Check[Token]) (Token, error)
 
 	// AddUsage stores records exactly once by ID, in one transaction with the sums and with Key.LastUsedAt: sending a batch again
 	// changes nothing.
@@ -298,7 +324,16 @@ type Store interface {
 	// Audit lists newest first.
 	Audit(ctx context.Context, f AuditFilter) ([]AuditEntry, error)
 
-	// Subscribe calls fn after every commit that changed anything but usage, exits and audit, until cancel is called. fn must be
+	// ClaimAnswer adds an answer that is worked on, unless there is one with its id that has not expired: then that one is returned,
+	// and claimed is false. Of many at the same moment one claims. It forgets what has expired.
+	ClaimAnswer(ctx context.Context, a Answer) (there Answer, claimed bool, err error)
+	// KeepAnswer puts off the time until which an answer is worked on, or with a text ends the work on it; ErrNotFound when it is
+	// gone or has a text.
+	KeepAnswer(ctx context.Context, id [32]byte, workedUntil time.Time, text []byte) error
+	// DropAnswer forgets an answer that has no text; nil when there is none.
+	DropAnswer(ctx context.Context, id [32]byte) error
+
+	// Subscribe calls fn after every commit that changed anything but usage, exits, audit and answers, until cancel is called. fn must be
 	// quick and must not call the store.
 	Subscribe(fn func(Change)) (cancel func())
 	// Ping reports whether the store answers.

@@ -15,6 +15,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"reflect"
 	"strings"
 	"syscall"
 
@@ -92,38 +93,73 @@ func Path(parts ...string) string {
 	return b.String()
 }
 
-// Call sends body as JSON, none when it is nil, and reads the answer into into. The server's own errors are *admin.Problem.
+// Call sends body as JSON, none when it is nil, and reads the answer into into. The server's own errors are *admin.Problem. Where
+// into is a pointer to a slice, the answer is a list, and its pages are read one after the other; a limit in the query is the
+// most of all of them together then, 0 or none: there is no limit.
 func (c *Client) Call(ctx context.Context, method, path string, body, into any) error {
-	response, err := c.send(ctx, method, path, body)
+	if list := reflect.ValueOf(into); method == http.MethodGet && list.Kind() == reflect.Pointer && list.Elem().Kind() == reflect.Slice {
+		return c.list(ctx, path, list.Elem())
+	}
+	_, err := c.CallIf(ctx, method, path, "", body, into)
+	return err
+}
+
+// CallIf is Call for something that must be as it was when it had that tag: else the error is a *admin.Problem of type
+// precondition_failed. An empty tag is any. It returns the tag of what it is now, empty when the answer has none.
+func (c *Client) CallIf(ctx context.Context, method, path, tag string, body, into any) (now string, err error) {
+	response, err := c.send(ctx, method, path, tag, body)
 	if err != nil {
-		return err
+		return "", err
 	}
 	defer response.Body.Close()
 	if into == nil {
-		return nil
+		return response.Header.Get("ETag"), nil
 	}
 	if err := json.NewDecoder(response.Body).Decode(into); err != nil {
-		return fmt.Errorf("read the server's answer: %w", err)
+		return "", fmt.Errorf("read the server's answer: %w", err)
 	}
-	return nil
+	return response.Header.Get("ETag"), nil
 }
 
 // Lines reads an answer of one JSON value a line and calls each with every one, until the answer or ctx ends or each
-// returns an error.
+// returns an error. A POST whose connection breaks is sent once more; the server does not carry it out twice, and what each was
+// called with before is left out.
 func Lines[T any](ctx context.Context, c *Client, method, path string, body any, each func(T) error) error {
-	response, err := c.send(ctx, method, path, body)
+	seen := 0
+	err := retry(ctx, method, func(key string) error {
+		var last *T // the line before the end is told although it was seen, because it is the result
+		n := 0
+		err := c.lines(ctx, method, path, key, body, func(line []byte) error {
+			value := new(T)
+			if err := json.Unmarshal(line, value); err != nil {
+				return fmt.Errorf("read the server's answer: %w", err)
+			}
+			if n++; n <= seen {
+				last = value
+				return nil
+			}
+			last, seen = nil, n
+			return each(*value)
+		})
+		if err == nil && last != nil {
+			return each(*last)
+		}
+		return err
+	})
+	return err
+}
+
+func (c *Client) lines(ctx context.Context, method, path, key string, body any, each func([]byte) error) error {
+	response, err := c.sendOnce(ctx, method, path, "", key, body)
 	if err != nil {
 		return err
 	}
 	defer response.Body.Close()
 	lines := bufio.NewScanner(response.Body)
 	lines.Buffer(nil, maxLine)
+	lines.Split(wholeLines)
 	for lines.Scan() {
-		var value T
-		if err := json.Unmarshal(lines.Bytes(), &value); err != nil {
-			return fmt.Errorf("read the server's answer: %w", err)
-		}
-		if err := each(value); err != nil {
+		if err := each(lines.Bytes()); err != nil {
 			return err
 		}
 	}
@@ -131,6 +167,14 @@ func Lines[T any](ctx context.Context, c *Client, method, path string, body any,
 		return fmt.Errorf("read the server's answer: %w", err)
 	}
 	return nil
+}
+
+// wholeLines is bufio.ScanLines that knows a line which was cut.
+func wholeLines(data []byte, atEOF bool) (int, []byte, error) {
+	if atEOF && len(data) > 0 && bytes.IndexByte(data, '\n') < 0 {
+		return len(data), nil, io.ErrUnexpectedEOF
+	}
+	return bufio.ScanLines(data, atEOF)
 }
 
 // Deploy sends a deploy and calls progress with what happens. An answer that ends early is an error: the deploy may or may
@@ -176,7 +220,16 @@ func (c *Client) Lock(ctx context.Context, r admin.LockRequest, progress func(st
 	return last.Lock, nil
 }
 
-func (c *Client) send(ctx context.Context, method, path string, body any) (*http.Response, error) {
+// send sends a request, a POST once more when its connection breaks.
+func (c *Client) send(ctx context.Context, method, path, tag string, body any) (response *http.Response, err error) {
+	err = retry(ctx, method, func(key string) error {
+		response, err = c.sendOnce(ctx, method, path, tag, key, body)
+		return err
+	})
+	return response, err
+}
+
+func (c *Client) sendOnce(ctx context.Context, method, path, tag, key string, body any) (*http.Response, error) {
 	var content io.Reader
 	if body != nil {
 		raw, err := json.Marshal(body)
@@ -190,6 +243,11 @@ func (c *Client) send(ctx context.Context, method, path string, body any) (*http
 		return nil, fmt.Errorf("make the request: %w", err)
 	}
 	request.Header.Set("Content-Type", "application/json")
+	for name, value := range map[string]string{"If-Match": tag, "Idempotency-Key": key} {
+		if value != "" {
+			request.Header.Set(name, value)
+		}
+	}
 	if c.token != "" {
 		request.Header.Set("Authorization", "Bearer "+c.token)
 	}

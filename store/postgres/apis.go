@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 
@@ -83,21 +84,56 @@ func (s *Store) APIs(ctx context.Context) (all []store.API, err error) {
 	return all, err
 }
 
-// UpdateAPI is as in store.Store.
-func (s *Store) UpdateAPI(ctx context.Context, a store.API) (store.API, error) {
-	options, err := store.EncodeOptions(a.Options)
-	if err != nil {
-		return store.API{}, fmt.Errorf("update api: %w", err)
+// FindAPIs is as in store.Store.
+func (s *Store) FindAPIs(ctx context.Context, f store.APIFilter) (all []store.API, err error) {
+	if !storable(f.Name) || !storable(f.UserID) || !storable(f.After) {
+		return []store.API{}, nil
 	}
+	var where store.Where
+	if f.Name != "" {
+		where.Add("strpos(name, ?) > 0", f.Name)
+	}
+	where.Is("user_id", f.UserID)
+	switch f.State {
+	case store.APIDeploying:
+		where.Add("active_version = 0")
+	case store.APIServing:
+		where.Add("active_version <> 0")
+	}
+	if f.Public != nil {
+		where.Add("public = ?", *f.Public)
+	}
+	if f.After != "" {
+		where.Add("name > ?", f.After)
+	}
+	query := `SELECT ` + strings.Replace(apiColumns, "code_snapshot, requirements", "'', ''", 1) + ` FROM apibuilder_apis` + where.String() + ` ORDER BY name`
+	err = s.read(ctx, func() error {
+		all, err = list(ctx, s.pool, scanAPI, store.Numbered(store.Limited(query, f.Limit)), where.Args...)
+		return err
+	})
+	return all, err
+}
+
+// ChangeAPI is as in store.Store.
+func (s *Store) ChangeAPI(ctx context.Context, id string, change func(store.API) (store.API, error)) (store.API, error) {
 	var updated store.API
-	err = s.write(ctx, func(u *unit) (err error) {
-		if updated, err = findAPI(ctx, u, "WHERE id = $1 FOR UPDATE", a.ID); err != nil {
+	err := s.write(ctx, func(u *unit) (err error) {
+		if updated, err = findAPI(ctx, u, "WHERE id = $1 FOR UPDATE", id); err != nil {
 			return err
 		}
+		a, err := change(updated)
+		if err != nil {
+			return err
+		}
+		a.ID = id
 		if err := checkUser(ctx, u, a.UserID); err != nil {
 			return err
 		}
 		if err := checkHost(ctx, u, a); err != nil {
+			return err
+		}
+		options, err := store.EncodeOptions(a.Options)
+		if err != nil {
 			return err
 		}
 		updated.Public, updated.PublicDocs, updated.Rate, updated.UserID = a.Public, a.PublicDocs, a.Rate, a.UserID
@@ -106,18 +142,27 @@ func (s *Store) UpdateAPI(ctx context.Context, a store.API) (store.API, error) {
 		_, err = u.Exec(ctx, `UPDATE apibuilder_apis SET public = $1, public_docs = $2, rate_requests = $3, rate_per_ns = $4,
 			options = $5, user_id = $6, updated_at = $7 WHERE id = $8`, updated.Public, updated.PublicDocs, updated.Rate.Requests,
 			int64(updated.Rate.Per), options, updated.UserID, micros(updated.UpdatedAt), updated.ID)
-		u.changed(a.ID)
-		return about("api", a.ID, err)
+		u.changed(id)
+		return about("api", id, err)
 	})
 	if err != nil {
-		return store.API{}, fmt.Errorf("update api: %w", err)
+		return store.API{}, fmt.Errorf("change api: %w", err)
 	}
 	return updated, nil
 }
 
 // DeleteAPI is as in store.Store.
-func (s *Store) DeleteAPI(ctx context.Context, id string) error {
+func (s *Store) DeleteAPI(ctx context.Context, id string, checks ...store.Check[store.API]) error {
 	err := s.write(ctx, func(u *unit) error {
+		if len(checks) > 0 {
+			now, err := findAPI(ctx, u, "WHERE id = $1 FOR UPDATE", id)
+			if err == nil {
+				err = store.Pass(now, checks)
+			}
+			if err != nil {
+				return err
+			}
+		}
 		u.changed(id)
 		return about("api", id, must(u.Exec(ctx, `DELETE FROM apibuilder_apis WHERE id = $1`, id)))
 	})

@@ -37,12 +37,18 @@ func (s *Store) AddAudit(ctx context.Context, e store.AuditEntry) error {
 
 // Audit is as in store.Store.
 func (s *Store) Audit(ctx context.Context, f store.AuditFilter) (all []store.AuditEntry, err error) {
-	if !storable(f.APIID) {
+	if !storable(f.APIID) || !storable(f.UserID) || !storable(f.TokenID) || !storable(f.Before.ID) {
 		return []store.AuditEntry{}, nil
 	}
+	var where store.Where
+	where.Is("api_id", f.APIID)
+	where.Is("user_id", f.UserID)
+	where.Is("token_id", f.TokenID)
+	where.Within(f.Since, f.Until)
+	where.Before(f.Before)
+	query := store.Limited(`SELECT `+auditColumns+` FROM apibuilder_audit`+where.String()+` ORDER BY time DESC, id DESC`, cmp.Or(f.Limit, 100))
 	err = s.read(ctx, func() error {
-		all, err = list(ctx, s.pool, scanAudit, `SELECT `+auditColumns+` FROM apibuilder_audit
-			WHERE ($1 = '' OR api_id = $1) AND time >= $2 ORDER BY time DESC, seq DESC LIMIT $3`, f.APIID, store.SinceMicros(f.Since), cmp.Or(f.Limit, 100))
+		all, err = list(ctx, s.pool, scanAudit, store.Numbered(query), where.Args...)
 		return err
 	})
 	return all, err

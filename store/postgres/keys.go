@@ -129,6 +129,33 @@ func (s *Store) keys(ctx context.Context, where, id string) (all []store.Key, er
 	return all, err
 }
 
+// FindKeys is as in store.Store.
+func (s *Store) FindKeys(ctx context.Context, f store.KeyFilter) (all []store.Key, err error) {
+	if !storable(f.APIID) || !storable(f.UserID) || !storable(f.Name) || !storable(f.After.ID) {
+		return []store.Key{}, nil
+	}
+	var where store.Where
+	where.Is("api_id", f.APIID)
+	where.Is("user_id", f.UserID)
+	if f.Name != "" {
+		where.Add("strpos(name, ?) > 0", f.Name)
+	}
+	now := store.Stamp(f.Now).UnixMicro()
+	switch f.State {
+	case store.KeyValid:
+		where.Add("revoked_at IS NULL AND (expires_at IS NULL OR expires_at > ?)", now)
+	case store.KeyEnded:
+		where.Add("revoked_at IS NOT NULL OR expires_at <= ?", now)
+	}
+	where.After(f.After)
+	query := store.Limited(selectKeys+where.String()+` ORDER BY created_at, id`, f.Limit)
+	err = s.read(ctx, func() error {
+		all, err = list(ctx, s.pool, scanKey, store.Numbered(query), where.Args...)
+		return err
+	})
+	return all, err
+}
+
 // KeyByHash is as in store.Store.
 func (s *Store) KeyByHash(ctx context.Context, hash [32]byte) (k store.Key, err error) {
 	err = s.read(ctx, func() error {
@@ -142,8 +169,10 @@ func (s *Store) KeyByHash(ctx context.Context, hash [32]byte) (k store.Key, err 
 }
 
 // RotateKey is as in store.Store.
-func (s *Store) RotateKey(ctx context.Context, id, prefix string, hash [32]byte, until time.Time) (k store.Key, err error) {
-	err = s.changeKey(ctx, id, &k, func(u *unit) (err error) {
+func (s *Store) RotateKey(ctx context.Context, id, prefix string, hash [32]byte, until time.Time,
+	checks ...store.Check[store.Key],
+) (k store.Key, err error) {
+	err = s.changeKey(ctx, id, &k, checks, func(u *unit) (err error) {
 		if k, err = k.Rotate(prefix, hash, until); err != nil {
 			return err
 		}
@@ -166,8 +195,8 @@ func (s *Store) RotateKey(ctx context.Context, id, prefix string, hash [32]byte,
 }
 
 // RevokeKey is as in store.Store.
-func (s *Store) RevokeKey(ctx context.Context, id string) (k store.Key, err error) {
-	err = s.changeKey(ctx, id, &k, func(u *unit) error {
+func (s *Store) RevokeKey(ctx context.Context, id string, checks ...store.Check[store.Key]) (k store.Key, err error) {
+	err = s.changeKey(ctx, id, &k, checks, func(u *unit) error {
 		if !k.RevokedAt.IsZero() {
 			return nil
 		}
@@ -181,12 +210,15 @@ func (s *Store) RevokeKey(ctx context.Context, id string) (k store.Key, err erro
 }
 
 // changeKey reads a key into k, has it changed, and tells of it.
-func (s *Store) changeKey(ctx context.Context, id string, k *store.Key, change func(*unit) error) error {
+func (s *Store) changeKey(ctx context.Context, id string, k *store.Key, checks []store.Check[store.Key], change func(*unit) error) error {
 	if !storable(id) {
 		return about("key", id, store.ErrNotFound)
 	}
 	return s.write(ctx, func(u *unit) (err error) {
 		if *k, err = first(ctx, u, scanKey, selectKeys+`WHERE id = $1 FOR UPDATE OF apibuilder_keys`, id); err != nil {
+			return about("key", id, err)
+		}
+		if err := store.Pass(*k, checks); err != nil {
 			return about("key", id, err)
 		}
 		if err := change(u); err != nil {

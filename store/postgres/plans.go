@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
@@ -32,21 +33,57 @@ func (s *Store) PutPlan(ctx context.Context, p store.Plan) error {
 	if err := p.Valid(); err != nil {
 		return fmt.Errorf("put plan: %w", err)
 	}
-	err := s.write(ctx, func(u *unit) error {
-		_, err := u.Exec(ctx, `INSERT INTO apibuilder_plans (`+planColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
-			ON CONFLICT (name) DO UPDATE SET rate_requests = excluded.rate_requests, rate_per_ns = excluded.rate_per_ns,
-			memory_bytes = excluded.memory_bytes, cpu = excluded.cpu, pids = excluded.pids,
-			max_memory_bytes = excluded.max_memory_bytes, max_cpu = excluded.max_cpu, max_pids = excluded.max_pids, quota = excluded.quota,
-			max_instances = excluded.max_instances, max_min_instances = excluded.max_min_instances`,
-			p.Name, p.Rate.Requests, int64(p.Rate.Per), p.Limits.MemoryBytes, p.Limits.CPU, p.Limits.Pids,
-			p.Ceiling.MemoryBytes, p.Ceiling.CPU, p.Ceiling.Pids, p.Quota, p.Instances.Max, p.Instances.Min)
-		u.changed("")
-		return about("plan", p.Name, err)
-	})
-	if err != nil {
+	if err := s.write(ctx, func(u *unit) error { return putPlan(ctx, u, p) }); err != nil {
 		return fmt.Errorf("put plan: %w", err)
 	}
 	return nil
+}
+
+// ChangePlan is as in store.Store.
+func (s *Store) ChangePlan(ctx context.Context, name string, change func(store.Plan, bool) (store.Plan, error)) (store.Plan, error) {
+	if !storable(name) {
+		return store.Plan{}, about("plan", name, store.ErrInvalid)
+	}
+	var p store.Plan
+	err := s.write(ctx, func(u *unit) error {
+		// A row that is not there cannot be locked, so writers of one plan take turns by its name.
+		_, err := u.Exec(ctx, "SELECT pg_advisory_xact_lock(hashtextextended('apibuilder plan of ' || current_schema() || ' ' || $1, 0))", name)
+		if err != nil {
+			return about("plan", name, err)
+		}
+		now, err := findPlan(ctx, u, name)
+		there := err == nil
+		if !there {
+			now = store.Plan{Name: name}
+		}
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
+			return err
+		}
+		if p, err = change(now, there); err != nil {
+			return err
+		}
+		p.Name = name
+		if err := p.Valid(); err != nil {
+			return err
+		}
+		return putPlan(ctx, u, p)
+	})
+	if err != nil {
+		return store.Plan{}, fmt.Errorf("change plan: %w", err)
+	}
+	return p, nil
+}
+
+func putPlan(ctx context.Context, u *unit, p store.Plan) error {
+	_, err := u.Exec(ctx, `INSERT INTO apibuilder_plans (`+planColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+		ON CONFLICT (name) DO UPDATE SET rate_requests = excluded.rate_requests, rate_per_ns = excluded.rate_per_ns,
+		memory_bytes = excluded.memory_bytes, cpu = excluded.cpu, pids = excluded.pids,
+		max_memory_bytes = excluded.max_memory_bytes, max_cpu = excluded.max_cpu, max_pids = excluded.max_pids, quota = excluded.quota,
+		max_instances = excluded.max_instances, max_min_instances = excluded.max_min_instances`,
+		p.Name, p.Rate.Requests, int64(p.Rate.Per), p.Limits.MemoryBytes, p.Limits.CPU, p.Limits.Pids,
+		p.Ceiling.MemoryBytes, p.Ceiling.CPU, p.Ceiling.Pids, p.Quota, p.Instances.Max, p.Instances.Min)
+	u.changed("")
+	return about("plan", p.Name, err)
 }
 
 // Plan is as in store.Store.

@@ -67,14 +67,17 @@ func (s *Store) TokenByHash(ctx context.Context, hash [32]byte) (t store.Token, 
 }
 
 // RevokeToken ends a token; revoking again keeps the first time.
-func (s *Store) RevokeToken(ctx context.Context, id string) (t store.Token, err error) {
+func (s *Store) RevokeToken(ctx context.Context, id string, checks ...store.Check[store.Token]) (t store.Token, err error) {
 	if !storable(id) {
 		return store.Token{}, about("token", id, store.ErrNotFound)
 	}
 	err = s.write(ctx, func(u *unit) error {
 		t, err = first(ctx, u, scanToken, `SELECT `+tokenColumns+` FROM apibuilder_tokens WHERE id = $1 FOR UPDATE`, id)
-		if err != nil || !t.RevokedAt.IsZero() {
+		if err != nil {
 			return about("token", id, err)
+		}
+		if err := store.Pass(t, checks); err != nil || !t.RevokedAt.IsZero() {
+			return err
 		}
 		t.RevokedAt = store.Stamp(noTime)
 		u.changed("")

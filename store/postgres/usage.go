@@ -115,17 +115,21 @@ func freshOf(records []store.Usage, owners map[string]string) (fresh []owned) {
 
 // Usage is as in store.Store.
 func (s *Store) Usage(ctx context.Context, f store.UsageFilter) (all []store.Usage, err error) {
-	if !storable(f.APIID) || !storable(f.ID) {
+	if !storable(f.APIID) || !storable(f.KeyID) || !storable(f.ID) || !storable(f.Before.ID) {
 		return []store.Usage{}, nil
 	}
-	where, args := usageWhere(f.APIID, f.ID, f.Since)
+	var where store.Where
+	where.Is("api_id", f.APIID)
+	where.Is("key_id", f.KeyID)
+	where.Is("id", f.ID)
+	where.Within(f.Since, f.Until)
+	where.Before(f.Before)
 	if f.Limit <= 0 {
 		f.Limit = defaultUsageLimit
 	}
-	args = append(args, f.Limit)
+	query := store.Limited(`SELECT `+usageColumns+` FROM apibuilder_usage`+where.String()+` ORDER BY time DESC, id DESC`, f.Limit)
 	err = s.read(ctx, func() error {
-		all, err = list(ctx, s.pool, scanUsage, `SELECT `+usageColumns+` FROM apibuilder_usage`+where+
-			` ORDER BY time DESC, seq DESC LIMIT $`+strconv.Itoa(len(args)), args...)
+		all, err = list(ctx, s.pool, scanUsage, store.Numbered(query), where.Args...)
 		return err
 	})
 	return all, err

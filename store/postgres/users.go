@@ -68,8 +68,18 @@ func (s *Store) Users(ctx context.Context) (all []store.User, err error) {
 }
 
 // SetUserPlan is as in store.Store.
-func (s *Store) SetUserPlan(ctx context.Context, userID, plan string) error {
+func (s *Store) SetUserPlan(ctx context.Context, userID, plan string, checks ...store.Check[store.User]) error {
+	if !storable(userID) {
+		return about("user", userID, store.ErrNotFound)
+	}
 	err := s.write(ctx, func(u *unit) error {
+		now, err := first(ctx, u, scanUser, `SELECT `+userColumns+` FROM apibuilder_users WHERE id = $1 FOR UPDATE`, userID)
+		if err != nil {
+			return about("user", userID, err)
+		}
+		if err := store.Pass(now, checks); err != nil {
+			return err
+		}
 		if _, err := findPlan(ctx, u, plan); err != nil {
 			return err
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"strings"
 
 	"apibuilder/store"
 )
@@ -79,21 +80,53 @@ func (s *Store) APIs(ctx context.Context) (all []store.API, err error) {
 	return all, err
 }
 
-// UpdateAPI is as in store.Store.
-func (s *Store) UpdateAPI(ctx context.Context, a store.API) (store.API, error) {
-	options, err := store.EncodeOptions(a.Options)
-	if err != nil {
-		return store.API{}, fmt.Errorf("update api: %w", err)
+// FindAPIs is as in store.Store.
+func (s *Store) FindAPIs(ctx context.Context, f store.APIFilter) (all []store.API, err error) {
+	var where store.Where
+	if f.Name != "" {
+		where.Add("instr(name, ?) > 0", f.Name)
 	}
+	where.Is("user_id", f.UserID)
+	switch f.State {
+	case store.APIDeploying:
+		where.Add("active_version = 0")
+	case store.APIServing:
+		where.Add("active_version <> 0")
+	}
+	if f.Public != nil {
+		where.Add("public = ?", *f.Public)
+	}
+	if f.After != "" {
+		where.Add("name > ?", f.After)
+	}
+	query := `SELECT ` + strings.Replace(apiColumns, "code_snapshot, requirements", "'', ''", 1) + ` FROM apis` + where.String() + ` ORDER BY name`
+	err = s.read(func() error {
+		all, err = list(ctx, s.reader, scanAPI, store.Limited(query, f.Limit), where.Args...)
+		return err
+	})
+	return all, err
+}
+
+// ChangeAPI is as in store.Store.
+func (s *Store) ChangeAPI(ctx context.Context, id string, change func(store.API) (store.API, error)) (store.API, error) {
 	var updated store.API
-	err = s.write(ctx, func(u *unit) (err error) {
-		if updated, err = findAPI(ctx, u, "WHERE id = ?", a.ID); err != nil {
+	err := s.write(ctx, func(u *unit) (err error) {
+		if updated, err = findAPI(ctx, u, "WHERE id = ?", id); err != nil {
 			return err
 		}
+		a, err := change(updated)
+		if err != nil {
+			return err
+		}
+		a.ID = id
 		if err := checkUser(ctx, u, a.UserID); err != nil {
 			return err
 		}
 		if err := checkHost(ctx, u, a); err != nil {
+			return err
+		}
+		options, err := store.EncodeOptions(a.Options)
+		if err != nil {
 			return err
 		}
 		updated.Public, updated.PublicDocs, updated.Rate, updated.UserID = a.Public, a.PublicDocs, a.Rate, a.UserID
@@ -102,18 +135,27 @@ func (s *Store) UpdateAPI(ctx context.Context, a store.API) (store.API, error) {
 		_, err = u.ExecContext(ctx, `UPDATE apis SET public = ?, public_docs = ?, rate_requests = ?, rate_per_ns = ?,
 			options = ?, user_id = ?, updated_at = ? WHERE id = ?`, updated.Public, updated.PublicDocs, updated.Rate.Requests,
 			updated.Rate.Per, options, updated.UserID, micros(updated.UpdatedAt), updated.ID)
-		u.changed(a.ID)
-		return about("api", a.ID, err)
+		u.changed(id)
+		return about("api", id, err)
 	})
 	if err != nil {
-		return store.API{}, fmt.Errorf("update api: %w", err)
+		return store.API{}, fmt.Errorf("change api: %w", err)
 	}
 	return updated, nil
 }
 
 // DeleteAPI is as in store.Store.
-func (s *Store) DeleteAPI(ctx context.Context, id string) error {
+func (s *Store) DeleteAPI(ctx context.Context, id string, checks ...store.Check[store.API]) error {
 	err := s.write(ctx, func(u *unit) error {
+		if len(checks) > 0 {
+			now, err := findAPI(ctx, u, "WHERE id = ?", id)
+			if err == nil {
+				err = store.Pass(now, checks)
+			}
+			if err != nil {
+				return err
+			}
+		}
 		u.changed(id)
 		return about("api", id, must(u.ExecContext(ctx, `DELETE FROM apis WHERE id = ?`, id)))
 	})

@@ -42,9 +42,15 @@ func (s *Store) AddAudit(ctx context.Context, e store.AuditEntry) error {
 
 // Audit is as in store.Store.
 func (s *Store) Audit(ctx context.Context, f store.AuditFilter) (all []store.AuditEntry, err error) {
+	var where store.Where
+	where.Is("api_id", f.APIID)
+	where.Is("user_id", f.UserID)
+	where.Is("token_id", f.TokenID)
+	where.Within(f.Since, f.Until)
+	where.Before(f.Before)
+	query := store.Limited(`SELECT `+auditColumns+` FROM audit`+where.String()+` ORDER BY time DESC, id DESC`, cmp.Or(f.Limit, 100))
 	err = s.read(func() error {
-		all, err = list(ctx, s.reader, scanAudit, `SELECT `+auditColumns+` FROM audit
-			WHERE (?1 = '' OR api_id = ?1) AND time >= ?2 ORDER BY time DESC, seq DESC LIMIT ?3`, f.APIID, store.SinceMicros(f.Since), cmp.Or(f.Limit, 100))
+		all, err = list(ctx, s.reader, scanAudit, query, where.Args...)
 		return err
 	})
 	return all, err

@@ -3,6 +3,7 @@ package sqlite
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 
 	"apibuilder/store"
@@ -28,21 +29,49 @@ func (s *Store) PutPlan(ctx context.Context, p store.Plan) error {
 	if err := p.Valid(); err != nil {
 		return fmt.Errorf("put plan: %w", err)
 	}
-	err := s.write(ctx, func(u *unit) error {
-		_, err := u.ExecContext(ctx, `INSERT INTO plans (`+planColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
-			ON CONFLICT (name) DO UPDATE SET rate_requests = excluded.rate_requests, rate_per_ns = excluded.rate_per_ns,
-			memory_bytes = excluded.memory_bytes, cpu = excluded.cpu, pids = excluded.pids,
-			max_memory_bytes = excluded.max_memory_bytes, max_cpu = excluded.max_cpu, max_pids = excluded.max_pids, quota = excluded.quota,
-			max_instances = excluded.max_instances, max_min_instances = excluded.max_min_instances`,
-			p.Name, p.Rate.Requests, p.Rate.Per, p.Limits.MemoryBytes, p.Limits.CPU, p.Limits.Pids,
-			p.Ceiling.MemoryBytes, p.Ceiling.CPU, p.Ceiling.Pids, p.Quota, p.Instances.Max, p.Instances.Min)
-		u.changed("")
-		return about("plan", p.Name, err)
-	})
-	if err != nil {
+	if err := s.write(ctx, func(u *unit) error { return putPlan(ctx, u, p) }); err != nil {
 		return fmt.Errorf("put plan: %w", err)
 	}
 	return nil
+}
+
+// ChangePlan is as in store.Store.
+func (s *Store) ChangePlan(ctx context.Context, name string, change func(store.Plan, bool) (store.Plan, error)) (store.Plan, error) {
+	var p store.Plan
+	err := s.write(ctx, func(u *unit) error {
+		now, err := findPlan(ctx, u, name)
+		there := err == nil
+		if !there {
+			now = store.Plan{Name: name}
+		}
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
+			return err
+		}
+		if p, err = change(now, there); err != nil {
+			return err
+		}
+		p.Name = name
+		if err := p.Valid(); err != nil {
+			return err
+		}
+		return putPlan(ctx, u, p)
+	})
+	if err != nil {
+		return store.Plan{}, fmt.Errorf("change plan: %w", err)
+	}
+	return p, nil
+}
+
+func putPlan(ctx context.Context, u *unit, p store.Plan) error {
+	_, err := u.ExecContext(ctx, `INSERT INTO plans (`+planColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+		ON CONFLICT (name) DO UPDATE SET rate_requests = excluded.rate_requests, rate_per_ns = excluded.rate_per_ns,
+		memory_bytes = excluded.memory_bytes, cpu = excluded.cpu, pids = excluded.pids,
+		max_memory_bytes = excluded.max_memory_bytes, max_cpu = excluded.max_cpu, max_pids = excluded.max_pids, quota = excluded.quota,
+		max_instances = excluded.max_instances, max_min_instances = excluded.max_min_instances`,
+		p.Name, p.Rate.Requests, p.Rate.Per, p.Limits.MemoryBytes, p.Limits.CPU, p.Limits.Pids,
+		p.Ceiling.MemoryBytes, p.Ceiling.CPU, p.Ceiling.Pids, p.Quota, p.Instances.Max, p.Instances.Min)
+	u.changed("")
+	return about("plan", p.Name, err)
 }
 
 // Plan is as in store.Store.

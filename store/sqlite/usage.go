@@ -145,13 +145,18 @@ func appendUsage(args []any, records []store.Usage) []any {
 
 // Usage is as in store.Store.
 func (s *Store) Usage(ctx context.Context, f store.UsageFilter) (all []store.Usage, err error) {
-	where, args := usageWhere(f.APIID, f.ID, f.Since)
+	var where store.Where
+	where.Is("api_id", f.APIID)
+	where.Is("key_id", f.KeyID)
+	where.Is("id", f.ID)
+	where.Within(f.Since, f.Until)
+	where.Before(f.Before)
 	if f.Limit <= 0 {
 		f.Limit = defaultUsageLimit
 	}
+	query := store.Limited(`SELECT `+usageColumns+` FROM usage`+where.String()+` ORDER BY time DESC, id DESC`, f.Limit)
 	err = s.read(func() error {
-		all, err = list(ctx, s.reader, scanUsage,
-			`SELECT `+usageColumns+` FROM usage`+where+` ORDER BY time DESC, seq DESC LIMIT ?`, append(args, f.Limit)...)
+		all, err = list(ctx, s.reader, scanUsage, query, where.Args...)
 		return err
 	})
 	return all, err

@@ -55,7 +55,7 @@ func apiConflicts(t *testing.T, s store.Store) {
 func apiNotFound(t *testing.T, s store.Store) {
 	_, err := s.API(t.Context(), "api_nobody")
 	refused(t, err, store.ErrNotFound, "api_nobody")
-	_, err = s.UpdateAPI(t.Context(), store.API{ID: "api_nobody", Name: "x", UserID: store.OperatorID})
+	_, err = updateAPI(t.Context(), s, store.API{ID: "api_nobody", Name: "x", UserID: store.OperatorID})
 	refused(t, err, store.ErrNotFound, "api_nobody")
 	refused(t, s.DeleteAPI(t.Context(), "api_nobody"), store.ErrNotFound, "api_nobody")
 	a := newAPI("orphan")
@@ -66,7 +66,7 @@ func apiNotFound(t *testing.T, s store.Store) {
 	refused(t, s.DeleteAPI(t.Context(), a.Name), store.ErrNotFound, a.Name)
 	b := a
 	b.UserID = "user_nobody"
-	_, err = s.UpdateAPI(t.Context(), b)
+	_, err = updateAPI(t.Context(), s, b)
 	refused(t, err, store.ErrNotFound, "user_nobody")
 	same(t, "APIs", get(s.APIs(t.Context()))(t), []store.API{a})
 }
@@ -101,13 +101,13 @@ func apiUpdate(t *testing.T, s store.Store) {
 	want.Options = store.Options{RequestTimeout: 90 * time.Second}
 	change := want
 	change.Name, change.CodeSnapshot, change.Requirements, change.ActiveVersion = "stray", "stray", "stray", 9
-	got := get(s.UpdateAPI(t.Context(), change))(t)
+	got := get(updateAPI(t.Context(), s, change))(t)
 	recent(t, "UpdatedAt", got.UpdatedAt)
 	if got.UpdatedAt.Before(want.UpdatedAt) {
 		t.Error("UpdatedAt went back")
 	}
 	want.UpdatedAt = got.UpdatedAt
-	same(t, "UpdateAPI", got, want)
+	same(t, "ChangeAPI", got, want)
 	same(t, "API", get(s.API(t.Context(), a.ID))(t), want)
 }
 

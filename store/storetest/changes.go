@@ -80,7 +80,7 @@ func changeWhat(t *testing.T, s store.Store) {
 		api  string
 		do   func() error
 	}{
-		{"UpdateAPI", a.ID, func() error { _, err := s.UpdateAPI(ctx, a); return err }},
+		{"ChangeAPI", a.ID, func() error { _, err := updateAPI(ctx, s, a); return err }},
 		{"AddVersion", a.ID, func() error { _, err := s.AddVersion(ctx, store.Version{APIID: a.ID}); return err }},
 		{"UpdateVersion", a.ID, func() error { return s.UpdateVersion(ctx, v) }},
 		{"Activate", a.ID, func() error { return s.Activate(ctx, a.ID, 1) }},
@@ -136,7 +136,7 @@ func changeConcurrent(t *testing.T, s store.Store) {
 			for range 10 {
 				var f feed
 				cancel := s.Subscribe(f.add)
-				if _, err := s.UpdateAPI(t.Context(), a); err != nil {
+				if _, err := updateAPI(t.Context(), s, a); err != nil {
 					t.Error(err)
 				}
 				cancel()

@@ -126,8 +126,10 @@ func egressOwner(t *testing.T, s store.Store) {
 	a := makeAPI(t, s, "a")
 	user := get(s.CreateUser(t.Context(), store.User{ID: "user_1", Name: "ann", Plan: store.DefaultPlan}))(t)
 	check(t, s.AddEgress(t.Context(), reached(1, 0, towards(a.ID, "x:443", 1, 0, 0, 0))))
-	a.UserID = user.ID
-	get(s.UpdateAPI(t.Context(), a))(t)
+	get(s.ChangeAPI(t.Context(), a.ID, func(now store.API) (store.API, error) {
+		now.UserID = user.ID
+		return now, nil
+	}))(t)
 	check(t, s.AddEgress(t.Context(), reached(2, 0, towards(a.ID, "x:443", 2, 0, 0, 0))))
 	check(t, s.DeleteAPI(t.Context(), a.ID))
 	check(t, s.AddEgress(t.Context(), reached(3, 0, towards(a.ID, "x:443", 4, 0, 0, 0))))

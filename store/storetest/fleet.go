@@ -69,7 +69,7 @@ func fleetAlwaysRunning(t *testing.T, s store.Store) {
 		}
 		if i != 1 {
 			a.Options.MinInstances = i + 1
-			get(s.UpdateAPI(t.Context(), a))(t)
+			get(updateAPI(t.Context(), s, a))(t)
 		}
 		if i == 0 || i == 2 {
 			want = append(want, a.ID)

@@ -18,20 +18,20 @@ func withHost(a store.API, host string) store.API {
 func apiHosts(t *testing.T, s store.Store) {
 	same(t, "Hosts", get(s.Hosts(t.Context()))(t), map[string]string{})
 	a, b := makeAPI(t, s, "a"), makeAPI(t, s, "b")
-	get(s.UpdateAPI(t.Context(), withHost(a, "a.example")))(t)
-	get(s.UpdateAPI(t.Context(), withHost(a, "a.example")))(t) // its own
+	get(updateAPI(t.Context(), s, withHost(a, "a.example")))(t)
+	get(updateAPI(t.Context(), s, withHost(a, "a.example")))(t) // its own
 	c := get(s.CreateAPI(t.Context(), withHost(newAPI("c"), "c.example")))(t)
 	same(t, "Hosts", get(s.Hosts(t.Context()))(t), map[string]string{"a.example": a.ID, "c.example": c.ID})
 
-	_, err := s.UpdateAPI(t.Context(), withHost(b, "a.example"))
+	_, err := updateAPI(t.Context(), s, withHost(b, "a.example"))
 	refused(t, err, store.ErrConflict, "a.example")
 	_, err = s.CreateAPI(t.Context(), withHost(newAPI("d"), "c.example"))
 	refused(t, err, store.ErrConflict, "c.example")
 
-	get(s.UpdateAPI(t.Context(), withHost(a, "")))(t)
+	get(updateAPI(t.Context(), s, withHost(a, "")))(t)
 	check(t, s.DeleteAPI(t.Context(), c.ID))
 	same(t, "Hosts", get(s.Hosts(t.Context()))(t), map[string]string{})
-	get(s.UpdateAPI(t.Context(), withHost(b, "a.example")))(t)
+	get(updateAPI(t.Context(), s, withHost(b, "a.example")))(t)
 	same(t, "Hosts", get(s.Hosts(t.Context()))(t), map[string]string{"a.example": b.ID})
 }
 
@@ -41,11 +41,11 @@ func apiHostsAtOnce(t *testing.T, s store.Store) {
 	for i := range 8 {
 		a := makeAPI(t, s, fmt.Sprintf("a%d", i))
 		group.Go(func() {
-			switch _, err := s.UpdateAPI(t.Context(), withHost(a, "a.example")); {
+			switch _, err := updateAPI(t.Context(), s, withHost(a, "a.example")); {
 			case err == nil:
 				won.Add(1)
 			case !errors.Is(err, store.ErrConflict):
-				t.Errorf("UpdateAPI: %v", err)
+				t.Errorf("ChangeAPI: %v", err)
 			}
 		})
 	}

@@ -3,6 +3,7 @@
 package storetest
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"reflect"
@@ -22,6 +23,7 @@ func Run(t *testing.T, open Opener) {
 		"apis": apiTests, "versions": versionTests, "keys": keyTests, "users": userTests, "tokens": tokenTests,
 		"usage": usageTests, "sums": sumTests, "exits": exitTests, "audit": auditTests, "changes": changeTests, "text": textTests, "calls": callTests,
 		"bundles": bundleTests, "egress": egressTests, "fleet": fleetTests, "nodes": nodeTests,
+		"races": raceTests, "pages": pageTests, "answers": answerTests,
 	}
 	for group, tests := range groups {
 		for name, test := range tests {
@@ -154,6 +156,11 @@ func newAPI(name string) store.API {
 func makeAPI(t *testing.T, s store.Store, name string) store.API {
 	t.Helper()
 	return get(s.CreateAPI(t.Context(), newAPI(name)))(t)
+}
+
+// updateAPI writes a over what is there.
+func updateAPI(ctx context.Context, s store.Store, a store.API) (store.API, error) {
+	return s.ChangeAPI(ctx, a.ID, func(store.API) (store.API, error) { return a, nil })
 }
 
 func makeVersion(t *testing.T, s store.Store, apiID string) store.Version {

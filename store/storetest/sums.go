@@ -199,7 +199,7 @@ func sumOwner(t *testing.T, s store.Store) {
 	user := get(s.CreateUser(t.Context(), store.User{ID: "user_1", Name: "ann", Plan: store.DefaultPlan}))(t)
 	check(t, s.AddUsage(t.Context(), []store.Usage{used("1", a.ID, "", 0)}))
 	a.UserID = user.ID
-	get(s.UpdateAPI(t.Context(), a))(t)
+	get(updateAPI(t.Context(), s, a))(t)
 	check(t, s.AddUsage(t.Context(), []store.Usage{used("2", a.ID, "", 0)}))
 	same(t, "by user", sums(t, s, store.SumFilter{By: store.ByUser}), []string{"//operator 1 1 0 0", "//user_1 1 1 0 0"})
 }

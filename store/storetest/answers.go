@@ -1,0 +1,98 @@
+package storetest
+
+import (
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"apibuilder/store"
+)
+
+var answerTests = map[string]func(*testing.T, store.Store){"one": answerOne, "one of many": answerRace, "expired": answerExpires}
+
+func newAnswer(id byte) store.Answer {
+	now := store.Stamp(time.Time{})
+	return store.Answer{
+		ID: [32]byte{id}, Owner: "tok_1", Fingerprint: [32]byte{9}, CreatedAt: now, ExpiresAt: now.Add(time.Hour), WorkedUntil: now.Add(time.Minute),
+	}
+}
+
+// claim claims an answer, and returns what there is instead.
+func claim(t *testing.T, s store.Store, a store.Answer) (store.Answer, bool) {
+	t.Helper()
+	there, claimed, err := s.ClaimAnswer(t.Context(), a)
+	check(t, err)
+	if len(there.Text) == 0 {
+		there.Text = nil
+	}
+	return there, claimed
+}
+
+func answerOne(t *testing.T, s store.Store) {
+	a := newAnswer(1)
+	var f feed
+	defer s.Subscribe(f.add)()
+	there, claimed := claim(t, s, a)
+	same(t, "claimed", claimed, true)
+	same(t, "claim", there, a)
+	other := newAnswer(1)
+	other.Fingerprint, other.Owner = [32]byte{8}, "tok_2"
+	there, claimed = claim(t, s, other)
+	same(t, "claimed again", claimed, false)
+	same(t, "there", there, a)
+
+	a.WorkedUntil = a.WorkedUntil.Add(time.Minute)
+	check(t, s.KeepAnswer(t.Context(), a.ID, a.WorkedUntil, nil))
+	there, _ = claim(t, s, other)
+	same(t, "put off", there, a)
+	a.Text = []byte{0, 1, 255}
+	check(t, s.KeepAnswer(t.Context(), a.ID, a.WorkedUntil, a.Text))
+	there, _ = claim(t, s, other)
+	same(t, "kept", there, a)
+	refused(t, s.KeepAnswer(t.Context(), a.ID, a.WorkedUntil, []byte("x")), store.ErrNotFound, "answer")
+	refused(t, s.KeepAnswer(t.Context(), [32]byte{7}, a.WorkedUntil, []byte("x")), store.ErrNotFound, "answer")
+	check(t, s.DropAnswer(t.Context(), a.ID)) // which has a text
+	there, claimed = claim(t, s, other)
+	same(t, "kept for good", there, a)
+	same(t, "claimed", claimed, false)
+
+	b := newAnswer(2)
+	claim(t, s, b)
+	check(t, s.DropAnswer(t.Context(), b.ID))
+	check(t, s.DropAnswer(t.Context(), b.ID))
+	_, claimed = claim(t, s, b)
+	same(t, "claimed after it was dropped", claimed, true)
+	same(t, "changes", len(f.take()), 0)
+	_, _, err := s.ClaimAnswer(t.Context(), store.Answer{})
+	refused(t, err, store.ErrInvalid, "id")
+}
+
+func answerRace(t *testing.T, s store.Store) {
+	var won atomic.Int32
+	var group sync.WaitGroup
+	for range 8 {
+		group.Go(func() {
+			_, claimed, err := s.ClaimAnswer(t.Context(), newAnswer(1))
+			if err != nil {
+				t.Error(err)
+			}
+			if claimed {
+				won.Add(1)
+			}
+		})
+	}
+	group.Wait()
+	same(t, "claims", won.Load(), int32(1))
+}
+
+func answerExpires(t *testing.T, s store.Store) {
+	a := newAnswer(1)
+	claim(t, s, a)
+	check(t, s.KeepAnswer(t.Context(), a.ID, a.WorkedUntil, []byte("x")))
+	late := newAnswer(1)
+	late.CreatedAt, late.ExpiresAt = a.ExpiresAt, a.ExpiresAt.Add(time.Hour)
+	there, claimed := claim(t, s, late)
+	same(t, "claimed", claimed, true)
+	same(t, "there", there, late)
+}
