@@ -46,6 +46,7 @@ type serveOptions struct {
 	secretsKey      string        // empty: in the data directory
 	usageRetention  time.Duration // 0: for ever
 	nodeName        string
+	traces          traceOptions
 	refuseUncounted bool // what no limit can be counted for, because the database is away
 }
 
@@ -122,7 +123,7 @@ func readServeOptions(s settings) (serveOptions, error) {
 		metricsListen: s.text("metrics-listen"),
 		noExample:     s.text("no-example") == "true", secretsKey: s.text("secrets-key"),
 	}
-	var errs [18]error
+	var errs [19]error
 	o.publicURL, errs[0] = parse(s, "public-url", parsePublicURL)
 	o.host, errs[1] = readHostOptions(s)
 	o.requests, errs[2] = readRequestOptions(s)
@@ -140,6 +141,7 @@ func readServeOptions(s settings) (serveOptions, error) {
 	o.nodeName, errs[15] = nodeName(s)
 	o.usageRetention, errs[16] = parse(s, "usage-retention", parseRetention)
 	o.refuseUncounted, errs[17] = parse(s, "limits-without-database", parseWithoutDatabase)
+	o.traces, errs[18] = readTraceOptions(s)
 	for _, err := range errs {
 		if err != nil {
 			return o, err

@@ -22,6 +22,7 @@ import (
 	"apibuilder/sandbox"
 	"apibuilder/store"
 	"apibuilder/store/sealed"
+	"apibuilder/traces"
 	"apibuilder/usage"
 )
 
@@ -45,7 +46,8 @@ type server struct {
 	journal         *usage.Journal
 	limiter         gateway.Limiter
 	metrics         *metrics.Metrics
-	metricsListener net.Listener // nil: none
+	traces          *traces.Traces // nil: none
+	metricsListener net.Listener   // nil: none
 	listener        net.Listener
 	adminListener   net.Listener // nil: none
 	edge            edge
@@ -100,7 +102,7 @@ func (s *server) background(name string, run func(context.Context)) {
 func (s *server) start(ctx context.Context) error {
 	s.startedAt, s.failed, s.succeeded = time.Now().UTC(), make(chan error, 8), make(chan struct{})
 	for _, step := range []func(context.Context) error{
-		s.openData, s.openActivated, s.openListeners, s.openMetrics, s.closeSpare, s.openStore, s.openNode, s.openHost, s.openSandboxes,
+		s.openData, s.openActivated, s.openListeners, s.openMetrics, s.openTraces, s.closeSpare, s.openStore, s.openNode, s.openHost, s.openSandboxes,
 		s.openFollower, s.openUsage, s.freezePredecessor, s.recover, s.openCleaning, s.openLeft, s.openLimits, s.openDoors,
 		s.leavePredecessor, s.openSuccessor,
 	} {
@@ -204,6 +206,7 @@ func (s *server) openSandboxes(ctx context.Context) error {
 	s.deployer = deploy.New(s.store, s.host.builder, sandboxes{s.manager, s.forget}, s.options.limits)
 	s.deployer.Observe(s.countDeploy)
 	s.deployer.SetNode(s.node.ID)
+	s.deployer.Trace(s.tracer("deploy"))
 	if err := s.manager.Start(ctx); err != nil {
 		return err
 	}
@@ -252,6 +255,8 @@ func (s *server) openDoors(ctx context.Context) error {
 		PublicHost:     s.options.edge.publicHost,
 		Quotas:         ratelimit.NewMonthly(s.usedQuota),
 		Node:           s.options.nodeName,
+		Tracer:         s.tracer("gateway"),
+		ContinueTraces: s.options.traces.consumers != "new",
 		Ready:          s.checkReady,
 		Note:           s.note,
 		Log:            s.log.Named("gateway"),

@@ -58,6 +58,8 @@ type answer struct {
 	cause   error // for the log
 	abort   bool  // the answer broke off
 
+	trace tracing
+
 	cors      *corsPolicy // of the API; nil: the program's own
 	preflight bool        // the answer says what pages may do
 }
@@ -149,6 +151,7 @@ func (a *answer) finish(r *http.Request) {
 	}
 	a.record()
 	a.logLine(r)
+	a.endTrace()
 	if a.abort {
 		panic(http.ErrAbortHandler)
 	}
@@ -186,6 +189,7 @@ func (a *answer) logLine(r *http.Request) {
 		zap.Duration("duration", time.Since(a.start)),
 		zap.Duration("start_wait", of.StartWait),
 		zap.NamedError("cause", a.cause),
+		a.trace.field(),
 	)
 }
 

@@ -32,6 +32,7 @@ func (g *Gateway) serveAPI(a *answer, r *http.Request, ref, rest string) {
 		a.problem(wordBadRequest)
 		return
 	}
+	a.beginTrace(r)
 	e, err := g.directory.api(r.Context(), ref)
 	if err != nil {
 		a.fail(err)
@@ -65,8 +66,10 @@ func (g *Gateway) serveAPI(a *answer, r *http.Request, ref, rest string) {
 		return
 	}
 	times := g.config.Timeouts.of(&e.options)
+	began := a.trace.now()
 	here, word, err := g.admission.enter(r.Context(), e.id, p.keyID, limits, times.Queue)
 	defer here.leave()
+	a.traceQueue(began, word, err)
 	switch {
 	case err != nil:
 		a.fail(err)
@@ -176,9 +179,11 @@ func (g *Gateway) refuse(a *answer, r *http.Request, e *entry, p *pass, limits L
 
 // call borrows a sandbox for the request.
 func (g *Gateway) call(a *answer, r *http.Request, e *entry, rest string, limits Limits, times Timeouts) {
+	began := a.trace.now()
 	wait := &startWait{Context: r.Context(), limit: g.config.StartTimeout}
 	lease, err := g.sandboxes.Acquire(wait, e.id)
 	wait.stop()
+	a.traceStart(began, lease, err)
 	if err != nil {
 		a.fail(err)
 		return

@@ -199,6 +199,7 @@ func (m *Manager) make(f *fleet, optional bool) (*Instance, error) {
 
 // launch takes a place and starts an instance there.
 func (m *Manager) launch(ctx context.Context, spec Spec, optional bool) (*Instance, error) {
+	asked := time.Now()
 	if err := m.reserve(ctx, optional); err != nil {
 		return nil, err
 	}
@@ -210,6 +211,7 @@ func (m *Manager) launch(ctx context.Context, spec Spec, optional bool) (*Instan
 		m.freeLocked()
 		return nil, err
 	}
+	i.startup.Asked = asked
 	return i, nil
 }
 

@@ -24,6 +24,7 @@ type Instance struct {
 	routes    []Route
 	startTime time.Duration
 	started   time.Time
+	startup   Startup // before it serves: of the goroutine that starts it
 
 	inflight atomic.Int64
 	idleC    chan struct{} // receives when inflight falls to zero

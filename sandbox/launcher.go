@@ -72,6 +72,7 @@ func (l *launcher) launch(ctx context.Context, spec Spec) (*Instance, error) {
 	}
 	i.started = time.Now()
 	i.startTime = i.started.Sub(began)
+	i.startup.Asked, i.startup.Answered = began, i.started
 	i.lastUsed.Store(i.started.UnixNano())
 	return i, nil
 }
@@ -85,6 +86,8 @@ func (l *launcher) launchWarm(ctx context.Context, spec Spec) (*Instance, error)
 	if i == nil {
 		return nil, nil
 	}
+	now := time.Now()
+	i.startup = Startup{Begun: now, Standing: now, Warm: true}
 	ctx, cancel := context.WithTimeout(ctx, l.startTimeout)
 	defer cancel()
 	err := l.bring(ctx, i)
@@ -101,6 +104,7 @@ func (l *launcher) launchCold(ctx context.Context, spec Spec) (*Instance, error)
 		return nil, err
 	}
 	defer end()
+	begun := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, l.startTimeout)
 	defer cancel()
 	i, err := l.begin(ctx, placeOf(spec, ""), &spec)
@@ -113,6 +117,7 @@ func (l *launcher) launchCold(ctx context.Context, spec Spec) (*Instance, error)
 	if err := l.await(ctx, i, ""); err != nil {
 		return nil, l.startFailure(ctx, i, err)
 	}
+	i.startup = Startup{Begun: begun, Standing: time.Now()}
 	end() // the author's code has no say in how long others wait
 	return i, l.bring(ctx, i)
 }
@@ -191,6 +196,7 @@ func (l *launcher) bring(ctx context.Context, i *Instance) error {
 		err = &Exit{Reason: e.Reason, Detail: e.Detail}
 	case err == nil && e.Event == "started":
 		i.routes = e.Routes
+		i.startup.Imported = time.Now()
 		if learn {
 			l.learned.learn(i.spec, e)
 		}
