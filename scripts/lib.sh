@@ -49,8 +49,8 @@ release_settings() {
 # build_into FILE; Go's own stamp of the commit is left out, because it depends on what kind of working copy this is.
 build_into() {
 	local commit
-	commit=$(git rev-parse HEAD 2>/dev/null || echo unknown)
-	git diff --quiet HEAD 2>/dev/null || commit=$commit-changed
+	commit=$(git rev-parse HEAD 2>/dev/null || echo unknown) # git refuses root a working copy of somebody else's
+	[ "$commit" = unknown ] || git diff --quiet HEAD || commit=$commit-changed
 	CGO_ENABLED=0 go build -trimpath -buildvcs=false -o "$1" \
 		-ldflags "-s -w -buildid= -X apibuilder/cli.release=$(release_version) -X apibuilder/cli.commit=$commit" .
 }
