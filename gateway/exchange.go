@@ -120,7 +120,7 @@ func (x *exchange) request(rest string) *http.Request {
 		Method: r.Method, URL: &x.url, Host: host,
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, // its header: see appendHeader
 	}
-	x.answer.trace.inject(out.Header)
+	x.answer.trace.inject(r.Header) // appendHeader reads it, and nobody after
 	if r.ContentLength != 0 {
 		out.ContentLength = r.ContentLength
 		out.Trailer = requestTrailer(r)
