@@ -1,12 +1,18 @@
 # `make` alone lists the targets. Nothing here is needed to run the server: scripts/serve.sh does that.
 .DEFAULT_GOAL := help
-.PHONY: help build run test race lint vuln fuzz bench bench-env bench-egress bench-fleet bench-gateway bench-usage bench-wake vm
+.PHONY: help build package reproduce run test race lint vuln fuzz bench bench-env bench-egress bench-fleet bench-gateway bench-usage bench-wake vm
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## build bin/apibuilder
 	@bash -c '. scripts/lib.sh && find_go && build'
+
+package: ## build the release into dist: binary, Debian package, SBOM
+	scripts/package.sh
+
+reproduce: ## build the release twice in different places, and compare the bytes
+	scripts/reproduce.sh
 
 run: ## build and run the server (root)
 	scripts/serve.sh

@@ -4,6 +4,7 @@ import (
 	"go/parser"
 	"go/token"
 	"io/fs"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -35,6 +36,7 @@ var rules = map[string]rule{
 	"deploy":      {[]string{"store", "sandbox", "python-env", "egress", "bundle"}, "it orders the steps and leaves each to its package"},
 	"node":        {[]string{"store"}, "who a server is, and that it lives"},
 	"adopt":       {[]string{"store", "deploy", "python-env"}, "it hands other programs' rows to the ordinary deploy path"},
+	"traces":      {nil, "spans are sent, whatever they are of"},
 	"metrics":     {[]string{"store", "sandbox"}, "it counts what it is told, and is told by whoever wires the parts"},
 	"handover":    {nil, "descriptors and a few words, whatever they are of"},
 	"backup":      {[]string{"store"}, "a file of rows, whatever they mean"},
@@ -104,6 +106,9 @@ func eachFile(t *testing.T, fn func(dir, path string, imports []string)) {
 			return err
 		}
 		name := d.Name()
+		if _, err := os.Stat(filepath.Join(path, "go.mod")); d.IsDir() && path != "." && err == nil {
+			return fs.SkipDir // a module of its own, of which nothing is shipped
+		}
 		if d.IsDir() && (name == "testdata" || path != "." && strings.HasPrefix(name, ".") || isTestMachinery(path)) {
 			return fs.SkipDir
 		}

@@ -13,47 +13,14 @@ import (
 	"apibuilder/sandbox"
 )
 
-// constants are the values of the text constants in a file whose names begin with prefix, or whose type is kind.
-func constants(t *testing.T, file, prefix, kind string) (values []string) {
-	t.Helper()
-	parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ast.Inspect(parsed, func(n ast.Node) bool {
-		spec, ok := n.(*ast.ValueSpec)
-		if !ok || len(spec.Values) != 1 {
-			return true
-		}
-		named, _ := spec.Type.(*ast.Ident)
-		text, isText := spec.Values[0].(*ast.BasicLit)
-		if isText && (prefix != "" && strings.HasPrefix(spec.Names[0].Name, prefix) || named != nil && named.Name == kind) {
-			value, err := strconv.Unquote(text.Value)
-			if err != nil {
-				t.Fatal(err)
-			}
-			values = append(values, value)
-		}
-		return true
-	})
-	if len(values) == 0 {
-		t.Fatalf("%s has no such constants", file)
-	}
-	return values
-}
-
 // TestEveryReasonIsAProblem reads the reasons from where they are declared: one that is not in the table would be told as internal.
 // How one-off code ends is no problem but what it was run for.
 func TestEveryReasonIsAProblem(t *testing.T) {
 	words := problemWords()
-	for _, all := range [][]string{
-		constants(t, "../sandbox/exit.go", "", "Reason"), constants(t, "../python-env/builderror.go", "Reason", ""),
-	} {
-		for _, word := range all {
-			ofTask := word == string(sandbox.TimeLimit) || word == string(sandbox.Finished)
-			if !ofTask && !slices.Contains(words, word) {
-				t.Errorf("%q is neither one of kinds nor one of deploy.Failures", word)
-			}
+	for _, c := range slices.Concat(constants(t, "../sandbox/exit.go", ""), constants(t, "../python-env/builderror.go", "Reason")) {
+		ofTask := c.value == string(sandbox.TimeLimit) || c.value == string(sandbox.Finished)
+		if !ofTask && !slices.Contains(words, c.value) {
+			t.Errorf("%q is neither one of kinds nor one of deploy.Failures", c.value)
 		}
 	}
 }

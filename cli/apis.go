@@ -192,6 +192,9 @@ func (a *app) deleteAPI(ctx context.Context, cmd *cli.Command) error {
 	}
 	tag := ""
 	if !cmd.Bool("yes") { // what is confirmed is the API as it was when the question was asked
+		if err := a.canAsk(); err != nil {
+			return err
+		}
 		if tag, err = a.tag(ctx, cmd, client.Path("apis", args[0])); err != nil {
 			return err
 		}
@@ -206,11 +209,19 @@ func (a *app) deleteAPI(ctx context.Context, cmd *cli.Command) error {
 	return a.show(cmd, api, func(w io.Writer) { row(w, api.Name, api.ID, "is deleted") })
 }
 
-// confirm asks on a terminal. Where there is none, nobody can answer.
-func (a *app) confirm(question string) error {
+// canAsk returns an error where nobody can answer a question, because there is no terminal.
+func (a *app) canAsk() error {
 	file, ok := a.stdin.(*os.File)
 	if !ok || !term.IsTerminal(int(file.Fd())) {
 		return usagef("standard input is no terminal to ask on: give --yes")
+	}
+	return nil
+}
+
+// confirm asks on a terminal.
+func (a *app) confirm(question string) error {
+	if err := a.canAsk(); err != nil {
+		return err
 	}
 	fmt.Fprintf(a.stderr, "%s [y/N] ", printable(question))
 	answer, err := bufio.NewReader(a.stdin).ReadString('\n')

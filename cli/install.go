@@ -3,48 +3,32 @@ package cli
 import (
 	"bytes"
 	"context"
-	_ "embed"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
-	"net"
-	"net/netip"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"regexp"
-	"strconv"
 	"strings"
-	"text/template"
 
 	"github.com/urfave/cli/v3"
-)
-
-//go:embed install/apibuilder.service
-var serviceUnit string
-
-//go:embed install/apibuilder.socket
-var socketUnit string
-
-// Where an installation is. Below /usr/local and /etc/systemd/system nothing of a distribution's own packages is touched.
-const (
-	installedBinary  = "/usr/local/bin/apibuilder"
-	installedService = "/etc/systemd/system/apibuilder.service"
-	installedSocket  = "/etc/systemd/system/apibuilder.socket"
 )
 
 func (a *app) installCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "install",
 		Usage: "install this program as a systemd service, and start it",
-		Description: "Copies the program to " + installedBinary + ", writes the units apibuilder.service and apibuilder.socket\n" +
-			"and, where there is none, the configuration " + defaultConfig + " with the settings given here. An installation\n" +
-			"that is there already is brought up to date and restarted; connections wait meanwhile. With --root it only writes\n" +
-			"the files, below another directory.",
+		Description: "Copies the program to " + installedPlace.binary + ", writes the unit apibuilder.service, one socket unit for each of\n" +
+			"--listen, --listen-tls and --listen-redirect that is set, and, where there is none, the configuration\n" +
+			defaultConfig + " with the settings given here. An installation that is there already is brought up to\n" +
+			"date and restarted; connections wait meanwhile. With --root it only writes the files, below another directory.",
 		Flags: append(settingFlags(true),
 			&cli.StringFlag{Name: "root", Usage: "write below `DIR`, for images and packages, and start nothing"},
 			&cli.BoolFlag{Name: "no-start", Usage: "do not enable and start the service"},
+			&cli.BoolFlag{Name: "packaged", Usage: "with --root: write the files of a distribution's package, at its places"},
 		),
 		Action: a.install,
 	}
@@ -66,8 +50,10 @@ func (a *app) uninstallCommand() *cli.Command {
 
 // installation is what install and uninstall work on.
 type installation struct {
-	root   string // empty: this system
-	config string
+	place
+	root     string // empty: this system
+	config   string
+	packaged bool
 }
 
 func (i installation) path(name string) string { return filepath.Join(i.root, name) }
@@ -85,7 +71,10 @@ func (a *app) install(ctx context.Context, cmd *cli.Command) error {
 	if err != nil {
 		return err
 	}
-	i := installation{cmd.String("root"), configPath(cmd)}
+	i := installation{installedPlace, cmd.String("root"), configPath(cmd), cmd.Bool("packaged")}
+	if i.packaged {
+		i.place = packagedPlace
+	}
 	if err := i.check(options); err != nil {
 		return err
 	}
@@ -105,9 +94,7 @@ func (a *app) install(ctx context.Context, cmd *cli.Command) error {
 		return err
 	}
 	if start {
-		err = a.systemctl(ctx, []string{"daemon-reload"}, []string{"enable", "apibuilder.socket", "apibuilder.service"},
-			[]string{"restart", "apibuilder.socket", "apibuilder.service"})
-		if err != nil {
+		if err := a.startUnits(ctx, options); err != nil {
 			return err
 		}
 	}
@@ -116,7 +103,10 @@ func (a *app) install(ctx context.Context, cmd *cli.Command) error {
 			row(w, "wrote", file)
 		}
 		if start {
-			row(w, "started", "apibuilder.service, listening on "+options.listen)
+			wanted, _ := sockets(options)
+			for _, s := range wanted {
+				row(w, "listening", s.address(options), s.what)
+			}
 			row(w, "next", "apibuilder deploy FILE --name NAME; the log is in journalctl -u apibuilder")
 		}
 	})
@@ -132,32 +122,40 @@ func (i installation) check(o serveOptions) error {
 	if !plainPath.MatchString(o.dataDir) {
 		return usagef("--data-dir %q: a service needs an absolute path of letters, digits and . _ -", o.dataDir)
 	}
-	if _, err := socketAddress(o.listen); err != nil {
-		return usagef("--listen %q: a service needs an address and a port, like 0.0.0.0:8080 or :8080", o.listen)
+	wanted, _ := sockets(o)
+	for _, s := range wanted {
+		if _, err := socketAddress(s.address(o)); err != nil {
+			return usagef("--%s %q: a service needs an address and a port, like 0.0.0.0:8080 or :8080", s.setting, s.address(o))
+		}
+	}
+	switch {
+	case i.packaged && i.root == "":
+		return usagef("--packaged writes the files of a package: give --root, the directory that it is made from")
+	case !i.packaged && i.root == "" && i.exists(path.Join(packagedPlace.units, serviceName)):
+		return errors.New("apibuilder is installed as a package on this machine: write the settings into " + i.config +
+			" and run `systemctl enable --now apibuilder`, or remove the package first")
 	}
 	return nil
 }
 
-// socketAddress is an address as systemd.socket(5) takes it; an empty host means all of this machine's.
-func socketAddress(listen string) (string, error) {
-	host, port, err := net.SplitHostPort(listen)
-	if err != nil {
-		return "", err
+// startUnits has systemd run what was written, and nothing else of ours.
+func (a *app) startUnits(ctx context.Context, o serveOptions) error {
+	wanted, unwanted := sockets(o)
+	for _, s := range unwanted {
+		file := path.Join(installedPlace.units, s.unit)
+		if _, err := os.Stat(file); err != nil {
+			continue
+		}
+		if err := a.systemctl(ctx, []string{"disable", "--now", s.unit}); err != nil {
+			return err
+		}
+		if err := os.Remove(file); err != nil {
+			return fmt.Errorf("remove %s: %w", file, err)
+		}
 	}
-	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
-		return "", fmt.Errorf("read port %q: %w", port, err)
-	}
-	if host == "" {
-		return port, nil
-	}
-	if host == "localhost" {
-		host = "127.0.0.1"
-	}
-	address, err := netip.ParseAddr(host)
-	if err != nil {
-		return "", err
-	}
-	return net.JoinHostPort(address.String(), port), nil
+	names := append(unitNames(wanted), serviceName)
+	// A running service holds its sockets; one whose address has changed can only be bound anew when it has let go.
+	return a.systemctl(ctx, []string{"daemon-reload"}, append([]string{"enable"}, names...), append([]string{"restart"}, names...))
 }
 
 // write writes all files and returns their names on the installed system.
@@ -166,14 +164,12 @@ func (i installation) write(cmd *cli.Command, options serveOptions) ([]string, e
 	if err != nil {
 		return nil, fmt.Errorf("read this program: %w", err)
 	}
-	files := []string{installedBinary, installedService, installedSocket}
-	listen, err := socketAddress(options.listen)
+	files := []installedFile{{i.binary, program, 0o755}}
+	units, err := i.unitFiles(options)
 	if err != nil {
 		return nil, err
 	}
-	values := map[string]string{"Listen": listen, "Binary": installedBinary, "Config": i.config, "DataDir": options.dataDir}
-	contents := [][]byte{program, fill(serviceUnit, values), fill(socketUnit, values)}
-	modes := []fs.FileMode{0o755, 0o644, 0o644}
+	files = append(files, units...)
 	_, err = os.Stat(i.path(i.config))
 	given := givenSettings(cmd)
 	switch {
@@ -181,7 +177,7 @@ func (i installation) write(cmd *cli.Command, options serveOptions) ([]string, e
 		if _, ok := given["no_example"]; !ok {
 			given["no_example"] = "true" // its key would be printed into the system's log
 		}
-		files, contents, modes = append(files, i.config), append(contents, configText(given)), append(modes, 0o600)
+		files = append(files, installedFile{i.config, configText(given), 0o600})
 	case err != nil:
 		return nil, err
 	case len(given) > 0:
@@ -196,12 +192,14 @@ func (i installation) write(cmd *cli.Command, options serveOptions) ([]string, e
 			return nil, err
 		}
 	}
-	for n, name := range files {
-		if err := writeFile(i.path(name), contents[n], modes[n]); err != nil {
-			return nil, fmt.Errorf("write %s: %w", name, err)
+	var names []string
+	for _, file := range files {
+		if err := writeFile(i.path(file.name), file.content, file.mode); err != nil {
+			return nil, fmt.Errorf("write %s: %w", file.name, err)
 		}
+		names = append(names, file.name)
 	}
-	return files, nil
+	return names, nil
 }
 
 func (a *app) uninstall(ctx context.Context, cmd *cli.Command) error {
@@ -212,8 +210,8 @@ func (a *app) uninstall(ctx context.Context, cmd *cli.Command) error {
 	if err != nil {
 		return err
 	}
-	i := installation{cmd.String("root"), configPath(cmd)}
-	remove := []string{installedService, installedSocket, installedBinary}
+	i := installation{installedPlace, cmd.String("root"), configPath(cmd), false}
+	remove, units := i.installed()
 	if cmd.Bool("purge") {
 		remove = append(remove, i.config, settings.text("data-dir"))
 		if !cmd.Bool("yes") {
@@ -226,8 +224,8 @@ func (a *app) uninstall(ctx context.Context, cmd *cli.Command) error {
 		if err := requireRoot("uninstall"); err != nil {
 			return err
 		}
-		if _, err := os.Stat(installedService); err == nil {
-			if err := a.systemctl(ctx, []string{"disable", "--now", "apibuilder.service", "apibuilder.socket"}); err != nil {
+		if len(units) > 0 {
+			if err := a.systemctl(ctx, append([]string{"disable", "--now"}, units...)); err != nil {
 				return err
 			}
 		}
@@ -247,6 +245,20 @@ func (a *app) uninstall(ctx context.Context, cmd *cli.Command) error {
 			row(w, "removed", file)
 		}
 	})
+}
+
+// installed lists the files of an installation that there are, but for its configuration and its data, and which of them are
+// units.
+func (i installation) installed() (files, units []string) {
+	for _, unit := range append([]string{serviceName}, unitNames(allSockets)...) {
+		if file := path.Join(i.units, unit); i.exists(file) {
+			files, units = append(files, file), append(units, unit)
+		}
+	}
+	if i.exists(i.binary) {
+		files = append(files, i.binary)
+	}
+	return files, units
 }
 
 // systemctl carries out commands one after the other.
@@ -301,12 +313,6 @@ func tomlText(text string) string {
 	var b bytes.Buffer
 	_ = writeJSON(&b, text) // a string can always be written
 	return strings.TrimSuffix(b.String(), "\n")
-}
-
-func fill(text string, values map[string]string) []byte {
-	var b bytes.Buffer
-	template.Must(template.New("unit").Parse(text)).Execute(&b, values) //nolint:errcheck // a map of texts into memory
-	return b.Bytes()
 }
 
 // writeFile puts a whole file in place of an old one, which may be a program that runs.

@@ -48,6 +48,7 @@ type serveOptions struct {
 	usageRetention  time.Duration // 0: for ever
 	logs            logs.Limits   // of each API's log
 	nodeName        string
+	traces          traceOptions
 	refuseUncounted bool // what no limit can be counted for, because the database is away
 }
 
@@ -124,7 +125,7 @@ func readServeOptions(s settings) (serveOptions, error) {
 		metricsListen: s.text("metrics-listen"),
 		noExample:     s.text("no-example") == "true", secretsKey: s.text("secrets-key"),
 	}
-	var errs [19]error
+	var errs [20]error
 	o.publicURL, errs[0] = parse(s, "public-url", parsePublicURL)
 	o.host, errs[1] = readHostOptions(s)
 	o.requests, errs[2] = readRequestOptions(s)
@@ -143,6 +144,7 @@ func readServeOptions(s settings) (serveOptions, error) {
 	o.usageRetention, errs[16] = parse(s, "usage-retention", parseRetention)
 	o.refuseUncounted, errs[17] = parse(s, "limits-without-database", parseWithoutDatabase)
 	o.logs, errs[18] = readLogLimits(s)
+	o.traces, errs[19] = readTraceOptions(s)
 	for _, err := range errs {
 		if err != nil {
 			return o, err

@@ -22,6 +22,7 @@ import (
 	"apibuilder/sandbox"
 	"apibuilder/store"
 	"apibuilder/store/sealed"
+	"apibuilder/traces"
 	"apibuilder/usage"
 )
 
@@ -46,7 +47,8 @@ type server struct {
 	egressSums      *usage.Egress
 	limiter         gateway.Limiter
 	metrics         *metrics.Metrics
-	metricsListener net.Listener // nil: none
+	traces          *traces.Traces // nil: none
+	metricsListener net.Listener   // nil: none
 	listener        net.Listener
 	adminListener   net.Listener // nil: none
 	edge            edge
@@ -101,7 +103,7 @@ func (s *server) background(name string, run func(context.Context)) {
 func (s *server) start(ctx context.Context) error {
 	s.startedAt, s.failed, s.succeeded = time.Now().UTC(), make(chan error, 8), make(chan struct{})
 	for _, step := range []func(context.Context) error{
-		s.openData, s.openActivated, s.openListeners, s.openMetrics, s.closeSpare, s.openStore, s.followBook, s.openNode, s.openHost, s.openSandboxes,
+		s.openData, s.openActivated, s.openListeners, s.openMetrics, s.openTraces, s.closeSpare, s.openStore, s.followBook, s.openNode, s.openHost, s.openSandboxes,
 		s.openFollower, s.openUsage, s.freezePredecessor, s.recover, s.openCleaning, s.openLeft, s.openLimits, s.openDoors,
 		s.leavePredecessor, s.openSuccessor,
 	} {
@@ -208,6 +210,7 @@ func (s *server) openSandboxes(ctx context.Context) error {
 	s.deployer.Tell(s.tellDeploy)
 	s.deployer.KeepProgress(s.keepProgress)
 	s.deployer.SetNode(s.node.ID)
+	s.deployer.Trace(s.tracer("deploy"))
 	s.openEgressSums() // it stops after the sandboxes
 	if err := s.manager.Start(ctx); err != nil {
 		return err
@@ -257,6 +260,8 @@ func (s *server) openDoors(ctx context.Context) error {
 		PublicHost:     s.options.edge.publicHost,
 		Quotas:         ratelimit.NewMonthly(s.usedQuota),
 		Node:           s.options.nodeName,
+		Tracer:         s.tracer("gateway"),
+		ContinueTraces: s.options.traces.consumers != "new",
 		Ready:          s.checkReady,
 		Note:           s.note,
 		Tell:           s.tellGateway,

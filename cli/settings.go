@@ -67,7 +67,7 @@ var allSettings = append([]setting{
 		"each server enforces them by itself, or refuse, requests that have one get 503; `WORD`"},
 	{flag: "log-level", serve: true, value: "info", usage: "debug, info, warn or error: `LEVEL` of the server's own log"},
 	{flag: "no-example", serve: true, toggle: true, usage: "do not deploy the example when there are no APIs"},
-}, slices.Concat(requestSettings, edgeSettings, usageSettings, logSettings, secretsSettings, buildSettings)...)
+}, slices.Concat(requestSettings, edgeSettings, usageSettings, logSettings, secretsSettings, buildSettings, traceSettings)...)
 
 func (s setting) env() string { return "APIBUILDER_" + strings.ToUpper(s.key()) }
 func (s setting) key() string { return strings.ReplaceAll(s.flag, "-", "_") }

@@ -9,8 +9,8 @@ import (
 	"github.com/urfave/cli/v3"
 )
 
-// release is set by the linker for a release: -ldflags "-X apibuilder/cli.release=1.2.3".
-var release string
+// Set by the linker, see scripts/lib.sh: -ldflags "-X apibuilder/cli.release=1.2.3 -X apibuilder/cli.commit=...".
+var release, commit string
 
 type versionInfo struct {
 	Version string `json:"version"`
@@ -19,13 +19,13 @@ type versionInfo struct {
 }
 
 func version() versionInfo {
-	v := versionInfo{Version: release, Go: runtime.Version()}
+	v := versionInfo{Version: release, Commit: commit, Go: runtime.Version()}
 	if v.Version == "" {
 		v.Version = "development"
 	}
 	if info, ok := debug.ReadBuildInfo(); ok {
 		for _, s := range info.Settings {
-			if s.Key == "vcs.revision" {
+			if s.Key == "vcs.revision" && commit == "" {
 				v.Commit = s.Value
 			}
 		}

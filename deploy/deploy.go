@@ -15,6 +15,9 @@ import (
 	"fmt"
 	"time"
 
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
+
 	pythonenv "apibuilder/python-env"
 	"apibuilder/sandbox"
 	"apibuilder/store"
@@ -56,6 +59,7 @@ type Deployer struct {
 	observe   func(Result, error)
 	tell      func(Event)
 	keep      func(apiID string, version int, line string)
+	tracer    trace.Tracer // nil: none
 }
 
 // New returns a Deployer that grants limits by policy.
@@ -104,7 +108,9 @@ type Result struct {
 // Deploy makes r the version that serves and returns once it does. Errors that are the author's to mend are *Error; others
 // are the operator's. When ctx ends first, the deploy fails as any other does.
 func (d *Deployer) Deploy(ctx context.Context, r Request) (Result, error) {
+	ctx, end := d.span(ctx, "deploy", attribute.String("apibuilder.api.name", r.Name))
 	result, err := d.carryOut(ctx, r)
+	end(err, attribute.String("apibuilder.api.id", result.API.ID), attribute.Int("apibuilder.api.version", result.Version))
 	if d.observe != nil {
 		d.observe(result, err)
 	}
@@ -234,10 +240,12 @@ func (d *Deployer) bring(
 	if err != nil {
 		return Result{}, err
 	}
-	environment, err := d.builder.Ensure(ctx, pythonenv.Request{
+	building, end := d.span(ctx, "build environment")
+	environment, err := d.builder.Ensure(building, pythonenv.Request{
 		Requirements: v.Requirements, Python: v.Python, Lock: lock, Upgrade: r.Upgrade, Progress: r.Progress,
 		Sdists: source,
 	})
+	end(err, attribute.String("apibuilder.environment", environment.Key), attribute.Bool("apibuilder.environment.reused", environment.Reused))
 	if build, ok := errors.AsType[*pythonenv.BuildError](err); ok {
 		return Result{}, r.explainBuild(build)
 	}
@@ -261,13 +269,15 @@ func (d *Deployer) bring(
 		return Result{}, err
 	}
 	committed := false
-	instance, err := d.sandboxes.Replace(ctx, spec, func(ctx context.Context) error {
+	starting, end := d.span(ctx, "start version")
+	instance, err := d.sandboxes.Replace(starting, spec, func(ctx context.Context) error {
 		err := d.commit(ctx, api, v, r, &result)
 		if committed = err == nil; committed {
 			d.known.keep(spec)
 		}
 		return err
 	})
+	end(err)
 	switch {
 	case err == nil:
 		result.Routes, result.StartTime = instance.Routes(), instance.StartTime()

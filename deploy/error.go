@@ -110,6 +110,8 @@ func sentences(exit *sandbox.Exit, limits store.Limits) (message, remedy string)
 	case sandbox.TooManyProcesses:
 		return fmt.Sprintf("the program wanted more processes and threads than its limit of %d", limits.Pids),
 			"allow it more with --pids, or start fewer"
+	case sandbox.DiskFull:
+		return "the program ended after it had filled /tmp", "write less there, or nothing at start-up"
 	case sandbox.ImportError:
 		return "the program raised an error while it was imported", "mend what the traceback names"
 	case sandbox.NoApp:

@@ -61,6 +61,8 @@ type answer struct {
 	cause   error // for the log
 	abort   bool  // the answer broke off
 
+	trace tracing
+
 	cors      *corsPolicy // of the API; nil: the program's own
 	preflight bool        // the answer says what pages may do
 }
@@ -154,6 +156,7 @@ func (a *answer) finish(r *http.Request) {
 	}
 	a.record()
 	a.logLine(r)
+	a.endTrace()
 	if a.abort {
 		panic(http.ErrAbortHandler)
 	}
@@ -191,6 +194,7 @@ func (a *answer) logLine(r *http.Request) {
 		zap.Duration("duration", time.Since(a.start)),
 		zap.Duration("start_wait", of.StartWait),
 		zap.NamedError("cause", a.cause),
+		a.trace.field(),
 	)
 }
 

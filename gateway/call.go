@@ -40,6 +40,7 @@ func (g *Gateway) serveAPI(a *answer, r *http.Request, ref, rest string) {
 		a.problem(wordBadRequest)
 		return
 	}
+	a.beginTrace(r)
 	e, err := g.directory.api(r.Context(), ref)
 	if err != nil {
 		a.fail(err)
@@ -73,8 +74,10 @@ func (g *Gateway) serveAPI(a *answer, r *http.Request, ref, rest string) {
 		return
 	}
 	times := g.config.Timeouts.of(&e.options)
+	began := a.trace.now()
 	here, word, err := g.admission.enter(r.Context(), e.id, p.keyID, limits, times.Queue)
 	defer here.leave()
+	a.traceQueue(began, word, err)
 	switch {
 	case err != nil:
 		a.fail(err)
@@ -187,9 +190,11 @@ func (g *Gateway) refuse(a *answer, r *http.Request, e *entry, p *pass, limits L
 
 // call borrows a sandbox for the request.
 func (g *Gateway) call(a *answer, r *http.Request, e *entry, rest string, limits Limits, times Timeouts) {
+	began := a.trace.now()
 	a.wait.Context, a.wait.limit = r.Context(), g.config.StartTimeout
 	lease, err := g.sandboxes.Acquire(&a.wait, e.id)
 	a.wait.stop()
+	a.traceStart(began, lease, err)
 	if err != nil {
 		a.fail(err)
 		return

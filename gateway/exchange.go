@@ -56,6 +56,8 @@ func newExchange(g *Gateway, a *answer, r *http.Request, lease Lease, limits Lim
 // run does it all. Whatever the program does, run ends, and nothing of the request is in use when it has.
 func (x *exchange) run(rest string) {
 	defer x.close()
+	span := x.answer.traceCall()
+	defer span.end(x.answer)
 	out, first := x.request(rest), x.times.FirstByte
 	if out.Body != nil {
 		first = min(first, x.times.Upload)
@@ -66,6 +68,7 @@ func (x *exchange) run(rest string) {
 		x.broken(err)
 		return
 	}
+	span.answered(x.answer)
 	defer res.Body.Close()
 	if !x.watch.allow(x.times.Stream) {
 		x.broken(errRequestTimeout)
@@ -117,6 +120,7 @@ func (x *exchange) request(rest string) *http.Request {
 		Method: r.Method, URL: &x.url, Host: host,
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, // its header: see appendHeader
 	}
+	x.answer.trace.inject(r.Header) // appendHeader reads it, and nobody after
 	if r.ContentLength != 0 {
 		out.ContentLength = r.ContentLength
 		out.Trailer = requestTrailer(r)

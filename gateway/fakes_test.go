@@ -208,6 +208,7 @@ type fakeSandboxes struct {
 	transport *Transport
 	version   int
 	startWait time.Duration
+	startup   sandbox.Startup
 
 	waiting chan struct{} // one for each Acquire that waits
 
@@ -247,6 +248,7 @@ func (l *fakeLease) RoundTrip(r *http.Request) (*http.Response, error) {
 func (l *fakeLease) Version() int { return l.s.version }
 
 func (l *fakeLease) StartWait() time.Duration { return l.s.startWait }
+func (l *fakeLease) Startup() sandbox.Startup { return l.s.startup }
 
 func (l *fakeLease) Exit(ctx context.Context) *sandbox.Exit {
 	l.s.mu.Lock()

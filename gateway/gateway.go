@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"github.com/gorilla/mux"
+	"go.opentelemetry.io/otel/trace"
 	"go.uber.org/zap"
 
 	"apibuilder/ratelimit"
@@ -64,6 +65,12 @@ type Config struct {
 	Node string
 	// Tell hears of every Event, from the requests' goroutines, as fast as they come: it must be quick. nil: nobody does.
 	Tell func(Event)
+	// Tracer makes a span of each request to an API, with spans of its steps below it. nil: none, at no cost; a traceparent then
+	// passes through to the program as it came.
+	Tracer trace.Tracer
+	// ContinueTraces says that the trace that a consumer names in traceparent goes on. Otherwise each request begins one, with
+	// a link to the consumer's.
+	ContinueTraces bool
 	// Log receives one line for each request: at level info when the answer is a server error, at debug otherwise. No
 	// query, header field or body is in it. Default: none.
 	Log *zap.Logger

@@ -25,6 +25,8 @@ type Lease interface {
 	Version() int
 	// StartWait is how long Acquire waited for a start; zero when it was running.
 	StartWait() time.Duration
+	// Startup tells of the start that this sandbox had, whoever waited for it.
+	Startup() sandbox.Startup
 	// Exit waits until the sandbox is known to be dead and says how it died; nil when ctx ends first: it lives.
 	Exit(ctx context.Context) *sandbox.Exit
 	// Suspect says that a request timed out: the sandbox should be probed, and replaced when it does not answer.

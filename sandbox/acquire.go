@@ -215,6 +215,7 @@ func (m *Manager) launch(ctx context.Context, spec Spec, optional bool) (*Instan
 		m.freeLocked()
 		return nil, err
 	}
+	i.startup.Asked = asked
 	return i, nil
 }
 

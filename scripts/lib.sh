@@ -35,11 +35,27 @@ packages() {
 	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 }
 
+# release_version is what CHANGELOG.md says of the newest version.
+release_version() { sed -n 's/^## \[\([0-9][^]]*\)\].*/\1/p' CHANGELOG.md | head -1; }
+
+# release_settings leave nothing of this machine in what is built.
+release_settings() {
+	export CGO_ENABLED=0 GOFLAGS='' GOAMD64=v1 GOARM64=v8.0 GOEXPERIMENT='' LC_ALL=C.UTF-8 TZ=UTC
+	umask 022
+	SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)
+	export SOURCE_DATE_EPOCH
+}
+
+# build_into FILE; Go's own stamp of the commit is left out, because it depends on what kind of working copy this is.
+build_into() {
+	local commit
+	commit=$(git rev-parse HEAD 2>/dev/null || echo unknown) # git refuses root a working copy of somebody else's
+	[ "$commit" = unknown ] || git diff --quiet HEAD || commit=$commit-changed
+	CGO_ENABLED=0 go build -trimpath -buildvcs=false -o "$1" \
+		-ldflags "-s -w -buildid= -X apibuilder/cli.release=$(release_version) -X apibuilder/cli.commit=$commit" .
+}
+
 build() {
 	mkdir -p bin
-	local version commit
-	version=$(sed -n 's/^## \[\(.*\)\].*/\1/p' CHANGELOG.md | head -1)
-	commit=$(git rev-parse --short HEAD 2>/dev/null || echo unknown)
-	CGO_ENABLED=0 go build -trimpath -ldflags "-s -w -X apibuilder/cli.version=$version -X apibuilder/cli.commit=$commit" \
-		-o bin/apibuilder .
+	build_into bin/apibuilder
 }

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs the pinned checkers into .tools: scripts/tools.sh
+# Installs pinned tools into .tools: scripts/tools.sh [NAME...], the checkers when none is named.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
@@ -13,5 +13,12 @@ install() { # MODULE VERSION
 	touch "$stamp"
 }
 mkdir -p "$tools"
-install github.com/golangci/golangci-lint/v2/cmd/golangci-lint v2.15.0
-install golang.org/x/vuln/cmd/govulncheck v1.9.0
+[ $# -gt 0 ] || set -- golangci-lint govulncheck
+for name in "$@"; do
+	case $name in
+	golangci-lint) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint v2.15.0 ;;
+	govulncheck) install golang.org/x/vuln/cmd/govulncheck v1.9.0 ;;
+	cyclonedx-gomod) install github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod v1.10.0 ;;
+	*) die "there is no tool $name" ;;
+	esac
+done

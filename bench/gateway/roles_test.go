@@ -169,6 +169,7 @@ func (lease) Version() int { return 1 }
 
 // StartWait implements gateway.Lease.
 func (lease) StartWait() time.Duration { return 0 }
+func (lease) Startup() sandbox.Startup { return sandbox.Startup{} }
 
 // Suspect implements gateway.Lease.
 func (lease) Suspect() {}

@@ -30,9 +30,11 @@ func (s *Store) AddEgress(ctx context.Context, b store.EgressBatch) error {
 		owners := map[string]string{}
 		for _, use := range b.Uses {
 			if _, ok := owners[use.APIID]; !ok {
-				if owners[use.APIID], err = ownerOf(ctx, u, use.APIID); err != nil {
+				var owner string
+				if err := u.QueryRowContext(ctx, ownerStatement, use.APIID).Scan(&owner); err != nil {
 					return err
 				}
+				owners[use.APIID] = owner
 			}
 		}
 		for table, span := range map[string]time.Duration{"egress_hours": time.Hour, "egress_days": 24 * time.Hour} {

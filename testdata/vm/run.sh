@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs a job as root in a fresh virtual machine with pure cgroup v2:
 #
-#   run.sh [--timeout SECONDS] [--memory SIZE] JOBDIR
+#   run.sh [--timeout SECONDS] [--memory SIZE] [--network] JOBDIR
 #
 # JOBDIR is copied to /job in the guest, where /job/run is executed. Its output (both streams, as one) is our standard
 # output, as it comes; its exit status is ours (128+N when signal N ended it). What it leaves in /job/out replaces
@@ -16,6 +16,7 @@ boot_timeout=180 # a boot takes 7 s, and 40 s were seen on a host under heavy lo
 job_room_mib=2048 # free space on /job, sparse
 out_mib=1024     # the most that /job/out may hold, sparse
 qemu='' dir='' told=''
+network=() # options for a network, which is off unless it is asked for
 
 say() { printf 'vm: %s\n' "$*" >&2; }
 
@@ -45,7 +46,8 @@ parse() {
   while (($#)); do
     case $1 in
       --timeout | --memory) (($# > 1)) || die 100 "$1 needs a value"; declare -g "${1#--}=$2"; shift 2 ;;
-      -*) die 100 "unknown option $1: use --timeout SECONDS or --memory SIZE" ;;
+      --network) network=(-netdev "user,id=net" -device "virtio-net-pci,netdev=net,romfile="); shift ;;
+      -*) die 100 "unknown option $1: use --timeout SECONDS, --memory SIZE or --network" ;;
       *) [[ -z $job ]] || die 100 "one job directory at a time, got $job and $1"; job=$1; shift ;;
     esac
   done
@@ -83,7 +85,7 @@ start_qemu() {
   # One NVMe controller with three namespaces: controllers are numbered as their probes finish, namespaces are not.
   TMPDIR=$dir setsid setpriv --pdeathsig KILL qemu-system-x86_64 \
     -machine q35 -accel tcg,thread=multi,tb-size=512 -cpu max -smp 2 -m "$memory" \
-    -nodefaults -no-user-config -display none -no-reboot \
+    -nodefaults -no-user-config -display none -no-reboot ${network[@]+"${network[@]}"} \
     -kernel "$image/vmlinuz" -append "console=ttyS0 root=/dev/nvme0n1 rw quiet panic=-1 mitigations=off \
 random.trust_cpu=on cgroup_no_v1=all systemd.unified_cgroup_hierarchy=1 systemd.show_status=error TERM=dumb" \
     -device nvme,id=nvme,serial=vm \
