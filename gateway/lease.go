@@ -24,6 +24,8 @@ type Lease interface {
 	Version() int
 	// StartWait is how long Acquire waited for a start; zero when it was running.
 	StartWait() time.Duration
+	// CPUShare counts, from anywhere, what of the sandbox's CPU time has fallen to each request in flight.
+	CPUShare() time.Duration
 	// Exit waits until the sandbox is known to be dead and says how it died; nil when ctx ends first: it lives.
 	Exit(ctx context.Context) *sandbox.Exit
 	// Suspect says that a request timed out: the sandbox should be probed, and replaced when it does not answer.

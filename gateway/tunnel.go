@@ -48,6 +48,7 @@ func (x *exchange) tunnel(res *http.Response) {
 		end()
 	}
 	x.join(bye, consumer, program, end)
+	x.addUse()
 	a.record()
 	bye.settle(consumer)
 }

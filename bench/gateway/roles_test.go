@@ -168,6 +168,9 @@ func (lease) Version() int { return 1 }
 // StartWait implements gateway.Lease.
 func (lease) StartWait() time.Duration { return 0 }
 
+// CPUShare implements gateway.Lease.
+func (lease) CPUShare() time.Duration { return 0 }
+
 // Suspect implements gateway.Lease.
 func (lease) Suspect() {}
 
