@@ -89,7 +89,7 @@ var operations = map[string]operation{
 	"GET /api/v1/usage/sums": {
 		summary: "Sum the usage up", answer: UsageSums{},
 		query: []parameter{
-			{name: "by", usage: "hour, day, api, key or user"},
+			{name: "by", usage: "hour, day, api, key, user or route"},
 			apiParameter, sinceParameter,
 			{name: "key", usage: "id of a key"},
 			{name: "user", usage: "name or id of a user"},

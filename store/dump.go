@@ -7,7 +7,7 @@ import (
 
 // Tables are what a backup carries, in the order in which they refer to one another. Their names and columns are the same for
 // every driver; a driver's test fails when its schema has one that is missing here.
-var Tables = []string{"plans", "users", "apis", "versions", "keys", "key_uses", "tokens", "exits", "usage", "usage_hours", "usage_days", "usage_totals", "audit"}
+var Tables = []string{"plans", "users", "apis", "versions", "keys", "key_uses", "tokens", "exits", "usage", "usage_hours", "usage_days", "usage_totals", "usage_routes", "audit"}
 
 // Cells are one row of a table by column: int64, float64, string, []byte, bool or nil. A bool may come back as 0 or 1.
 type Cells map[string]any
