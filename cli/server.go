@@ -18,7 +18,6 @@ import (
 	"apibuilder/gateway"
 	"apibuilder/logs"
 	"apibuilder/metrics"
-	"apibuilder/ratelimit"
 	"apibuilder/sandbox"
 	"apibuilder/store"
 	"apibuilder/store/sealed"
@@ -44,6 +43,7 @@ type server struct {
 	deployer        *deploy.Deployer
 	journal         *usage.Journal
 	limiter         gateway.Limiter
+	quotas          gateway.Quotas
 	metrics         *metrics.Metrics
 	metricsListener net.Listener // nil: none
 	listener        net.Listener
@@ -250,7 +250,7 @@ func (s *server) openDoors(ctx context.Context) error {
 		AppsDomain:     s.options.edge.appsDomain,
 		MappedHosts:    s.options.edge.mappedHosts,
 		PublicHost:     s.options.edge.publicHost,
-		Quotas:         ratelimit.NewMonthly(s.usedQuota),
+		Quotas:         s.quotas,
 		Node:           s.options.nodeName,
 		Ready:          s.checkReady,
 		Note:           s.note,
