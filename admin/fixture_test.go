@@ -188,15 +188,20 @@ func newFixture(t *testing.T) *fixture {
 		lives: &lifecycle{running: map[string]bool{}},
 		book:  &book{lines: make(chan admin.LogLine), closed: make(chan struct{})},
 	}
-	f.Server = admin.New(st, f.deployer, f.lives, f.book, admin.Config{
+	f.Server = f.with(nil)
+	return f
+}
+
+// with is a server of the fixture that has what encrypts secrets; nil: nothing.
+func (f *fixture) with(secrets admin.Secrets) *admin.Server {
+	return admin.New(f.store, f.deployer, f.lives, f.book, admin.Config{
 		URL:  func(id string) string { return "http://host/run/" + id },
 		Info: func() admin.ServerInfo { return admin.ServerInfo{Version: "1"} },
 		Log:  zap.NewNop(),
 
 		Pythons: &f.pythons, Metrics: http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}),
-		MayMap: func(host string) bool { return host == "api.customer.com" },
+		MayMap: func(host string) bool { return host == "api.customer.com" }, Secrets: secrets,
 	})
-	return f
 }
 
 func (f *fixture) api(t *testing.T, name string) store.API {

@@ -38,7 +38,7 @@ func (s *server) openControl(ctx context.Context) error {
 		URL: s.apiURL, Addresses: s.addresses, Info: s.info, Flush: s.journal.Flush, Log: s.log.Named("admin"),
 		Pythons: pythons{s.host.builder, s.deployer}, Metrics: s.metrics.Handler(),
 		Changed: func(api store.API) { s.manager.SetEgress(api.ID, deploy.EgressOf(api.Options)) },
-		MayMap:  s.options.edge.mayMap, Secrets: vault{s.secrets, s.secretsPath()},
+		MayMap:  s.options.edge.mayMap, Secrets: vault{s.secrets, s.secretsPath(), s.node.ID},
 	})
 	local, err := s.local.Duplicate()
 	if err != nil {
