@@ -3,8 +3,6 @@ package cli
 import (
 	"context"
 	"io"
-	"net/url"
-	"strconv"
 	"time"
 
 	"github.com/urfave/cli/v3"
@@ -30,16 +28,9 @@ func (a *app) audit(ctx context.Context, cmd *cli.Command) error {
 	if _, err := arguments(cmd); err != nil {
 		return err
 	}
-	query := url.Values{"limit": {strconv.Itoa(cmd.Int("limit"))}}
-	if api := cmd.String("api"); api != "" {
-		query.Set("api", api)
-	}
-	if text := cmd.String("since"); text != "" {
-		since, err := parseMoment(text, time.Now(), true)
-		if err != nil {
-			return usagef("--since: %v", err)
-		}
-		query.Set("since", since.UTC().Format(time.RFC3339Nano))
+	query, err := selection(cmd, time.Now())
+	if err != nil {
+		return err
 	}
 	var entries []admin.AuditEntry
 	if err := a.call(ctx, cmd, "GET", client.Path("audit")+"?"+query.Encode(), nil, &entries); err != nil {

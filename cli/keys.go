@@ -99,14 +99,8 @@ func keyRequest(cmd *cli.Command, now time.Time) (request admin.KeyRequest, err 
 	if quota != nil {
 		request.Quota = *quota
 	}
-	if text := cmd.String("expires"); text != "" {
-		at, err := parseMoment(text, now, false)
-		if err != nil {
-			return request, usagef("--expires: %v", err)
-		}
-		request.ExpiresAt = &at
-	}
-	return request, nil
+	request.ExpiresAt, err = expiresFlag(cmd, now)
+	return request, err
 }
 
 // describeSecret shows a key's secret, which is shown once.

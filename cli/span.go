@@ -55,3 +55,16 @@ func quotaFlag(cmd *cli.Command) (*int64, error) {
 	}
 	return &n, nil
 }
+
+// expiresFlag reads --expires: nil when it was not given.
+func expiresFlag(cmd *cli.Command, now time.Time) (*time.Time, error) {
+	text := cmd.String("expires")
+	if text == "" {
+		return nil, nil
+	}
+	at, err := parseMoment(text, now, false)
+	if err != nil {
+		return nil, usagef("--expires: %v", err)
+	}
+	return &at, nil
+}

@@ -22,7 +22,7 @@ func (a *app) tokensCommand() *cli.Command {
 					&cli.StringFlag{Name: "name", Usage: "`LABEL` to recognise it by"},
 					&cli.StringFlag{Name: "role", Usage: "what it may do: `ROLE` operator (everything), author (the APIs of its user), reader (look)"},
 					&cli.StringFlag{Name: "user", Usage: "`USER` whose APIs a token of role author or reader is for"},
-					&cli.StringFlag{Name: "expires", Usage: "`TIME` until it ends, like 90d or 12h; never if empty"},
+					&cli.StringFlag{Name: "expires", Usage: "`TIME` at which it ends, 90d, 12h or 2027-01-31T00:00:00Z; never if left out"},
 				},
 			},
 			{Name: "list", Usage: "list tokens", Action: a.listTokens},
@@ -36,13 +36,9 @@ func (a *app) createToken(ctx context.Context, cmd *cli.Command) error {
 		return err
 	}
 	request := admin.TokenRequest{Name: cmd.String("name"), Role: cmd.String("role"), User: cmd.String("user")}
-	if text := cmd.String("expires"); text != "" {
-		d, err := parseSpan(text)
-		if err != nil {
-			return usagef("--expires: %v", err)
-		}
-		at := time.Now().Add(d)
-		request.ExpiresAt = &at
+	var err error
+	if request.ExpiresAt, err = expiresFlag(cmd, time.Now()); err != nil {
+		return err
 	}
 	var token admin.Token
 	if err := a.call(ctx, cmd, "POST", client.Path("tokens"), request, &token); err != nil {

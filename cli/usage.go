@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"net/url"
-	"strconv"
 	"time"
 
 	"github.com/urfave/cli/v3"
@@ -42,7 +41,7 @@ func (a *app) usage(ctx context.Context, cmd *cli.Command) error {
 	if cmd.Bool("csv") && cmd.Bool("json") {
 		return usagef("--csv and --json are both given: leave one out")
 	}
-	query, err := usageQuery(cmd, time.Now())
+	query, err := selection(cmd, time.Now())
 	if err != nil {
 		return err
 	}
@@ -62,23 +61,6 @@ func (a *app) usage(ctx context.Context, cmd *cli.Command) error {
 		return writeCSV(a.stdout, usage.Records)
 	}
 	return a.show(cmd, usage, func(w io.Writer) { describeUsage(w, usage) })
-}
-
-func usageQuery(cmd *cli.Command, now time.Time) (url.Values, error) {
-	query := url.Values{"limit": {strconv.Itoa(cmd.Int("limit"))}}
-	for flag, name := range map[string]string{"api": "api", "request": "id", "by": "by", "key": "key", "user": "user"} {
-		if cmd.String(flag) != "" {
-			query.Set(name, cmd.String(flag))
-		}
-	}
-	if text := cmd.String("since"); text != "" {
-		since, err := parseMoment(text, now, true)
-		if err != nil {
-			return nil, usagef("--since: %v", err)
-		}
-		query.Set("since", since.UTC().Format(time.RFC3339Nano))
-	}
-	return query, nil
 }
 
 func describeUsage(w io.Writer, usage admin.Usage) {
