@@ -29,8 +29,8 @@ fuzz: ## run every fuzzer for ten seconds
 bench: ## run the benchmarks; the gateway's prints its ratio to a bare reverse proxy
 	@bash -c '. scripts/lib.sh && find_go && go test -run "^$$" -bench . ./gateway ./ratelimit ./usage ./store/...'
 
-bench-wake: ## wake sleeping APIs beside starting plain uvicorn, and print the ratios (root)
-	@bash -c '. scripts/lib.sh && find_go && go test -run "^$$" -bench BenchmarkWake -benchtime 20x ./bench/wake'
+bench-wake: ## wake sleeping APIs, with and without a warm sandbox, beside starting plain uvicorn, and print the ratios (root)
+	@bash -c '. scripts/lib.sh && find_go && go test -timeout 40m -run "^$$" -bench . -benchtime 20x ./bench/wake'
 
 bench-egress: ## a sandbox's network beside a veth pair with NAT, and the ratios (root; apt-get install iperf3 nftables)
 	@bash -c '. scripts/lib.sh && find_go && packages iperf3 nftables && go test -run "^$$" -bench BenchmarkEgress -benchtime 1x ./bench/egress'

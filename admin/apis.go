@@ -90,7 +90,7 @@ func (s *Server) patchAPI(w http.ResponseWriter, r *http.Request) (any, error) {
 		return nil, err
 	}
 	if len(patch.Options) > 0 {
-		if err := s.deployer.CheckOptions(api.Options); err != nil {
+		if err := s.checkOptions(r.Context(), api, patch.Options); err != nil {
 			return nil, err
 		}
 	}
@@ -101,6 +101,18 @@ func (s *Server) patchAPI(w http.ResponseWriter, r *http.Request) (any, error) {
 		s.cfg.Changed(api)
 	}
 	return s.apiOut(api), nil
+}
+
+// checkOptions refuses what is asked for above what the operator and the owner's plan allow.
+func (s *Server) checkOptions(ctx context.Context, api store.API, asked map[string]string) error {
+	if err := s.deployer.CheckOptions(api.Options); err != nil {
+		return err
+	}
+	plan, err := s.planOf(ctx, api.UserID)
+	if err != nil {
+		return err
+	}
+	return s.deployer.CheckInstances(plan, asked)
 }
 
 func (s *Server) deleteAPI(_ http.ResponseWriter, r *http.Request) (any, error) {

@@ -93,7 +93,7 @@ func userOut(u store.User) User {
 }
 
 func planOut(p store.Plan) Plan {
-	return Plan{Name: p.Name, Rate: rateOut(p.Rate), Quota: p.Quota, Limits: limitsOut(p.Limits), Ceiling: limitsOut(p.Ceiling)}
+	return Plan{Name: p.Name, Rate: rateOut(p.Rate), Quota: p.Quota, Limits: limitsOut(p.Limits), Ceiling: limitsOut(p.Ceiling), Instances: Instances(p.Instances)}
 }
 
 func tokenOut(t store.Token) Token {

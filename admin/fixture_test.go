@@ -71,6 +71,10 @@ func (d *deployer) CheckOptions(o store.Options) error {
 	return deploy.Policy{Outside: &egress.Ceiling{}}.CheckOptions(o)
 }
 
+func (d *deployer) CheckInstances(plan store.Plan, asked map[string]string) error {
+	return deploy.CheckInstances(plan, asked)
+}
+
 func (d *deployer) Rollback(ctx context.Context, idOrName string, number int) (store.API, error) {
 	api, err := d.store.API(ctx, idOrName)
 	if err == nil {

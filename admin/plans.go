@@ -61,6 +61,10 @@ func (s *Server) changePlan(w http.ResponseWriter, r *http.Request, plan store.P
 	}
 	body.Limits.apply(&plan.Limits)
 	body.Ceiling.apply(&plan.Ceiling)
+	body.Instances.apply(&plan.Instances)
+	if plan.Instances.Max < 0 || plan.Instances.Min < 0 {
+		return nil, badRequest("a number of instances is negative", "give numbers from 1, or 0 for no bound")
+	}
 	if err := checkPlanLimits(plan); err != nil {
 		return nil, err
 	}
@@ -76,6 +80,15 @@ func (p LimitsPatch) apply(to *store.Limits) {
 	}
 	if p.Pids != nil {
 		to.Pids = *p.Pids
+	}
+}
+
+func (p InstancesPatch) apply(to *store.Instances) {
+	if p.Max != nil {
+		to.Max = *p.Max
+	}
+	if p.Min != nil {
+		to.Min = *p.Min
 	}
 }
 

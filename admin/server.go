@@ -41,6 +41,8 @@ type Deployer interface {
 	Grant(plan store.Plan, asked store.Limits) deploy.Grant
 	// CheckOptions refuses options that are above what the operator allows.
 	CheckOptions(o store.Options) error
+	// CheckInstances refuses settings, as they are asked for, that are above what the plan allows.
+	CheckInstances(plan store.Plan, asked map[string]string) error
 }
 
 // Logs is where the output of programs is read.

@@ -181,6 +181,14 @@ type Plan struct {
 	Quota   int64  `json:"quota,omitempty"` // requests a calendar month, UTC; absent: no limit
 	Limits  Limits `json:"limits,omitzero"`
 	Ceiling Limits `json:"ceiling,omitzero"`
+	// Instances are the most that options of an API may ask for; what is absent has no bound.
+	Instances Instances `json:"instances,omitzero"`
+}
+
+// Instances bound the options max-instances and min-instances of each API.
+type Instances struct {
+	Max int `json:"max,omitempty"`
+	Min int `json:"min,omitempty"`
 }
 
 // PlanPatch is the body of PATCH /api/v1/plans/{plan}, where what is absent stays as it is, and of PUT, where it is
@@ -190,6 +198,14 @@ type PlanPatch struct {
 	Quota   *int64      `json:"quota,omitempty"` // 0: no limit
 	Limits  LimitsPatch `json:"limits,omitzero"`
 	Ceiling LimitsPatch `json:"ceiling,omitzero"`
+
+	Instances InstancesPatch `json:"instances,omitzero"`
+}
+
+// InstancesPatch changes bounds: nil keeps one, 0 takes it away.
+type InstancesPatch struct {
+	Max *int `json:"max,omitempty"`
+	Min *int `json:"min,omitempty"`
 }
 
 // LimitsPatch changes limits: nil keeps one, 0 makes it the server's.

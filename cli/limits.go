@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"strconv"
 
 	"github.com/urfave/cli/v3"
 
@@ -63,6 +64,36 @@ func planLimits(cmd *cli.Command, prefix string) (p admin.LimitsPatch, err error
 	}
 	p.Pids, err = limitFlag(cmd, prefix+"pids", parseCount)
 	return p, err
+}
+
+// planInstanceFlags bound the options of APIs that cost sandboxes.
+func planInstanceFlags() []cli.Flag {
+	return []cli.Flag{
+		&cli.StringFlag{Name: "max-instances", Usage: "most instances that an API may have at a time, a `NUMBER`; default: no bound"},
+		&cli.StringFlag{Name: "max-min-instances", Usage: "most instances that an API may have run although nobody calls, a `NUMBER`; default: no bound"},
+	}
+}
+
+// planInstances reads the flags of planInstanceFlags: what is not given stays as it is.
+func planInstances(cmd *cli.Command) (p admin.InstancesPatch, err error) {
+	if p.Max, err = limitFlag(cmd, "max-instances", parseCount); err != nil {
+		return p, err
+	}
+	p.Min, err = limitFlag(cmd, "max-min-instances", parseCount)
+	return p, err
+}
+
+// instancesText is a plan's bounds of instances, "-" where there is none.
+func instancesText(i admin.Instances) string {
+	switch {
+	case i.Min == 0 && i.Max == 0:
+		return "-"
+	case i.Min == 0:
+		return strconv.Itoa(i.Max)
+	case i.Max == 0:
+		return fmt.Sprintf("- (always %d)", i.Min)
+	}
+	return fmt.Sprintf("%d (always %d)", i.Max, i.Min)
 }
 
 // limitFlag is nil when the flag was not given, and zero for "default".

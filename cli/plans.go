@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"io"
+	"slices"
 
 	"github.com/urfave/cli/v3"
 
@@ -20,11 +21,12 @@ func (a *app) plansCommand() *cli.Command {
 				Name: "set", Usage: "add a plan or change it; what is left out stays", ArgsUsage: "NAME", Action: a.setPlan,
 				Description: "Rate and quota limit all APIs of a user together. Memory, CPU and processes are of each API; they come from\n" +
 					"its deploy, else from the plan, else from the server, and are never more than the plan's and the server's\n" +
-					"ceiling. A deploy that asks for more is refused. Changes act when a program starts the next time.",
-				Flags: append([]cli.Flag{
+					"ceiling. A deploy that asks for more is refused. Changes act when a program starts the next time, those of how many\n" +
+					"instances an API may have at once.",
+				Flags: slices.Concat([]cli.Flag{
 					&cli.StringFlag{Name: "rate", Usage: "`60/m`, 10/30s, unlimited"},
 					&cli.StringFlag{Name: "quota", Usage: "requests a calendar month, UTC, a `NUMBER` or unlimited"},
-				}, planLimitFlags()...),
+				}, planLimitFlags(), planInstanceFlags()),
 			},
 		},
 	}
@@ -42,10 +44,11 @@ func (a *app) listPlans(ctx context.Context, cmd *cli.Command) error {
 }
 
 func planRows(w io.Writer, plans ...admin.Plan) {
-	row(w, "NAME", "RATE", "QUOTA", "MEMORY", "CPU", "PIDS", "MAX MEMORY", "MAX CPU", "MAX PIDS")
+	row(w, "NAME", "RATE", "QUOTA", "MEMORY", "CPU", "PIDS", "MAX MEMORY", "MAX CPU", "MAX PIDS", "MAX INSTANCES")
 	for _, p := range plans {
 		cells := append([]any{p.Name, rateText(p.Rate), quotaText(p.Quota)}, limitsCells(p.Limits)...)
-		row(w, append(cells, limitsCells(p.Ceiling)...)...)
+		cells = append(cells, limitsCells(p.Ceiling)...)
+		row(w, append(cells, instancesText(p.Instances))...)
 	}
 }
 
@@ -65,6 +68,9 @@ func (a *app) setPlan(ctx context.Context, cmd *cli.Command) error {
 		return err
 	}
 	if patch.Ceiling, err = planLimits(cmd, "max-"); err != nil {
+		return err
+	}
+	if patch.Instances, err = planInstances(cmd); err != nil {
 		return err
 	}
 	if patch == (admin.PlanPatch{}) {

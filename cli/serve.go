@@ -71,7 +71,7 @@ func (a *app) serve(ctx context.Context, cmd *cli.Command) error {
 		return err
 	}
 	options.takeOver = cmd.Bool("take-over")
-	defer runtime.KeepAlive(takeBallast())
+	defer runtime.KeepAlive(tuneCollector())
 	s := &server{options: options, log: newLogger(a.stderr, options.logLevel)}
 	// net/http's transport complains there of what programs send out of turn.
 	restore, err := zap.RedirectStdLogAt(s.log.Named("http"), zap.DebugLevel)

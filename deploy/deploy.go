@@ -115,7 +115,7 @@ func (d *Deployer) carryOut(ctx context.Context, r Request) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	limits, err := d.admit(ctx, owner, r.Limits)
+	limits, err := d.admit(ctx, owner, r)
 	if err != nil {
 		return Result{}, err
 	}

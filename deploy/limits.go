@@ -139,12 +139,15 @@ func (d *Deployer) plan(ctx context.Context, userID string) (store.Plan, error) 
 
 // admit refuses a request that asks for more than the owner's plan allows, before anything is made. It returns what the
 // program will run with.
-func (d *Deployer) admit(ctx context.Context, owner string, asked store.Limits) (store.Limits, error) {
+func (d *Deployer) admit(ctx context.Context, owner string, r Request) (store.Limits, error) {
 	plan, err := d.plan(ctx, owner)
 	if err != nil {
 		return store.Limits{}, err
 	}
-	return d.Grant(plan, asked).Limits, d.policy.Check(plan, asked)
+	if err := CheckInstances(plan, r.Options); err != nil {
+		return store.Limits{}, err
+	}
+	return d.Grant(plan, r.Limits).Limits, d.policy.Check(plan, r.Limits)
 }
 
 func sandboxLimits(l store.Limits) sandbox.Limits {

@@ -20,9 +20,12 @@ func (d *Deployer) Plan(outer context.Context, apiID string) (sandbox.Plan, erro
 	ctx, cancel := context.WithTimeout(outer, readTimeout)
 	defer cancel()
 	api, err := d.deployed(ctx, apiID)
+	var plan sandbox.Plan
+	if err == nil {
+		plan, err = d.planOf(ctx, api)
+	}
 	switch err = late(ctx, outer, err); {
 	case err == nil:
-		plan := planOf(api)
 		d.known.keepPlan(apiID, plan)
 		return plan, nil
 	case errors.Is(err, store.ErrNotFound):
@@ -36,15 +39,14 @@ func (d *Deployer) Plan(outer context.Context, apiID string) (sandbox.Plan, erro
 	return sandbox.Plan{}, err
 }
 
-func planOf(api store.API) sandbox.Plan {
-	o := api.Options
-	plan := sandbox.Plan{Scale: sandbox.Scale{
-		Min: o.MinInstances, Max: o.MaxInstances, Target: o.ConcurrencyTarget, Isolated: o.Isolation == store.IsolateRequests,
-	}}
+func (d *Deployer) planOf(ctx context.Context, api store.API) (plan sandbox.Plan, err error) {
+	if plan.Scale, err = d.scale(ctx, api); err != nil {
+		return plan, err
+	}
 	for _, s := range api.Shares() {
 		plan.Shares = append(plan.Shares, sandbox.Share(s))
 	}
-	return plan
+	return plan, nil
 }
 
 // Traffic splits an API's requests among versions that were ready before, one of them the active one, by weight. Those of which

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"apibuilder/deploy"
 	"apibuilder/sandbox"
@@ -152,10 +153,10 @@ func TestAFailedDeployKeepsTheSplit(t *testing.T) {
 func TestThePlanHasTheOptions(t *testing.T) {
 	f := newFixture(t)
 	r := request("scaled", "one")
-	r.Options = map[string]string{"min-instances": "1", "max-instances": "4", "concurrency-target": "2", "isolation": "request"}
+	r.Options = map[string]string{"min-instances": "1", "max-instances": "4", "concurrency-target": "2", "isolation": "request", "drain-timeout": "3m"}
 	id := f.mustDeploy(t, r).API.ID
 	plan, err := f.Plan(t.Context(), id)
-	if want := (sandbox.Scale{Min: 1, Max: 4, Target: 2, Isolated: true}); err != nil || plan.Scale != want {
+	if want := (sandbox.Scale{Min: 1, Max: 4, Target: 2, Isolated: true, Drain: 3 * time.Minute}); err != nil || plan.Scale != want {
 		t.Errorf("%+v, %v", plan.Scale, err)
 	}
 	if _, err := f.Plan(t.Context(), "api_none"); !errors.Is(err, sandbox.ErrUnknownAPI) || !errors.Is(err, store.ErrNotFound) {

@@ -19,6 +19,7 @@ type admission struct {
 	mu     sync.Mutex
 	inside int
 	lines  map[string]*line // of the APIs that have requests
+	spare  *line            // of an API that had its last one: it is used again; nil: none
 }
 
 // line is what admission knows of one API.
@@ -63,7 +64,10 @@ func (a *admission) join(api, key string, l Limits) (p place, turn chan struct{}
 	defer a.mu.Unlock()
 	at := a.lines[api]
 	if at == nil {
-		at = &line{}
+		if at = a.spare; at == nil {
+			at = &line{}
+		}
+		a.spare = nil
 	}
 	switch {
 	case l.Requests > 0 && at.inside >= l.Requests-a.inside:
@@ -150,5 +154,7 @@ func (p place) leaveLocked() {
 	l.admitLocked()
 	if l.inside == 0 {
 		delete(p.admission.lines, p.api)
+		*l = line{}
+		p.admission.spare = l
 	}
 }

@@ -173,6 +173,30 @@ func TestAdmissionUnderChange(t *testing.T) {
 }
 
 // A flood on one API waits and is refused, and another API is served meanwhile.
+// Those who wait for a program that wakes are bounded in number and time, as those who wait for one that runs.
+func TestWhoWaitsForAStartIsBounded(t *testing.T) {
+	d := newDoor(t, Config{StartTimeout: 300 * time.Millisecond}, func(http.ResponseWriter, *http.Request) {})
+	d.sandboxes.block = true // it never wakes
+	d.store.updateAPI("api_private", func(a *store.API) {
+		a.Options = store.Options{MaxRequests: 2, Queue: 1, QueueTimeout: time.Hour}
+	})
+	done := make(chan got, 3)
+	for n := range 3 {
+		go func() { done <- d.do(d.request("GET", "/run/private/", nil)) }()
+		for d.gateway.admission.count("api_private") < n+1 { // nothing tells that it waits
+			time.Sleep(time.Millisecond)
+		}
+	}
+	refused := d.do(d.request("GET", "/run/private/", nil))
+	refused.wantProblem(t, 503, wordQueueFull)
+	if refused.Header.Get("Retry-After") == "" {
+		t.Error("no Retry-After")
+	}
+	for range 3 { // the third waits for the program only after another has given up
+		within(t, "an answer", done).wantProblem(t, 504, wordRequestTimeout)
+	}
+}
+
 func TestAFloodIsAnswered(t *testing.T) {
 	release := make(chan struct{})
 	arrived := make(chan struct{}, 10)

@@ -34,6 +34,7 @@ type answer struct {
 	control http.ResponseController // of w
 	request *http.Request
 	id      string
+	ids     [1]string // the value of the field, so that it allocates nothing
 	start   time.Time
 	from    origin
 
@@ -43,6 +44,8 @@ type answer struct {
 		checks [3]ratelimit.Check
 		quotas [3]ratelimit.Quota
 	}
+
+	wait startWait // for a sandbox
 
 	retryAfter time.Duration // until a quota is there again; 0: see limits
 
@@ -92,7 +95,8 @@ func (a *answer) WriteHeader(status int) {
 
 // stamp sets the fields that are the gateway's on every answer.
 func (a *answer) stamp(h http.Header) {
-	h["X-Request-Id"] = []string{a.id}
+	a.ids[0] = a.id
+	h["X-Request-Id"] = a.ids[:]
 	a.limits.SetHeaders(h)
 	if a.retryAfter > 0 {
 		h["Retry-After"] = []string{strconv.FormatInt(int64((a.retryAfter+time.Second-1)/time.Second), 10)}

@@ -18,8 +18,16 @@ func (g *Gateway) run(w http.ResponseWriter, r *http.Request) {
 		a.problem(wordNotFound)
 		return
 	}
-	a.from.prefix = runPrefix + ref
+	a.from.prefix = prefixOf(r.RequestURI, ref)
 	g.serveAPI(a, r, ref, rest)
+}
+
+// prefixOf is /run/{ref}, as a part of the target where that begins with it.
+func prefixOf(target, ref string) string {
+	if n := len(runPrefix) + len(ref); strings.HasPrefix(target, runPrefix) && len(target) >= n {
+		return target[:n]
+	}
+	return runPrefix + ref
 }
 
 // serveAPI serves a request to an API, wherever its address is; rest is the target that the program gets.
@@ -163,6 +171,9 @@ func (g *Gateway) refuse(a *answer, r *http.Request, e *entry, p *pass, limits L
 	if word := g.charge(a, r, e, p); word != "" {
 		return word
 	}
+	if word := limits.refuses(r, &e.options); word != "" {
+		return word
+	}
 	switch {
 	case r.Method == http.MethodConnect:
 		return wordMethodNotSupported
@@ -176,9 +187,9 @@ func (g *Gateway) refuse(a *answer, r *http.Request, e *entry, p *pass, limits L
 
 // call borrows a sandbox for the request.
 func (g *Gateway) call(a *answer, r *http.Request, e *entry, rest string, limits Limits, times Timeouts) {
-	wait := &startWait{Context: r.Context(), limit: g.config.StartTimeout}
-	lease, err := g.sandboxes.Acquire(wait, e.id)
-	wait.stop()
+	a.wait.Context, a.wait.limit = r.Context(), g.config.StartTimeout
+	lease, err := g.sandboxes.Acquire(&a.wait, e.id)
+	a.wait.stop()
 	if err != nil {
 		a.fail(err)
 		return

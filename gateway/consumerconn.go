@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"bytes"
-	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -46,8 +45,6 @@ func newConsumerConn(conn net.Conn, g *Gateway) *consumerConn {
 	}
 }
 
-type consumerConnKey struct{}
-
 // isPlainSocket knows connections on which a write may go on after a timeout. TLS is none (crypto/tls, Conn.SetWriteDeadline).
 func isPlainSocket(c net.Conn) bool {
 	switch c.(type) {
@@ -59,15 +56,6 @@ func isPlainSocket(c net.Conn) bool {
 
 // errGuard is what net/http reads when the guard has stopped a connection.
 var errGuard = errors.New("the request is malformed or ambiguous")
-
-func connOf(r *http.Request) *consumerConn {
-	c, _ := r.Context().Value(consumerConnKey{}).(*consumerConn)
-	return c
-}
-
-func withConn(ctx context.Context, c net.Conn) context.Context {
-	return context.WithValue(ctx, consumerConnKey{}, c)
-}
 
 // stopped returns the word for which the guard has stopped the connection, or nothing. It may be called concurrently.
 func (c *consumerConn) stopped() string {
@@ -101,12 +89,15 @@ func (c *consumerConn) Read(p []byte) (int, error) {
 	if word == "" {
 		return n, err
 	}
-	c.word.Store(&word)
+	c.stop(word)
 	if good == 0 {
 		return 0, errGuard
 	}
 	return good, nil
 }
+
+// stop keeps why nothing more is read. The word is on the heap only then.
+func (c *consumerConn) stop(word string) { c.word.Store(&word) }
 
 // Write implements net.Conn.
 func (c *consumerConn) Write(p []byte) (int, error) {

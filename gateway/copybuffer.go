@@ -4,7 +4,7 @@ import "sync"
 
 const (
 	copyBytes  = 32 << 10
-	smallBytes = 1 << 10
+	smallBytes = 512
 )
 
 var (

@@ -201,6 +201,11 @@ func (d *directory) pass(ctx context.Context, e *entry, secret string) (*pass, e
 	if p != nil {
 		return p, nil
 	}
+	return d.loadPass(ctx, e, generation, hash)
+}
+
+// loadPass reads a pass. It is apart from pass because the hash is on the heap here.
+func (d *directory) loadPass(ctx context.Context, e *entry, generation uint64, hash [32]byte) (*pass, error) {
 	return load(ctx, d, generation, "key "+e.id+" "+string(hash[:]), func(ctx context.Context) (*pass, error) {
 		p, err := d.readKey(ctx, hash)
 		if err == nil {

@@ -6,8 +6,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/http/httptrace"
-	"net/textproto"
 	"net/url"
 	"sync/atomic"
 	"time"
@@ -37,14 +35,12 @@ type exchange struct {
 	answer  *answer
 	in      *http.Request
 	lease   Lease
-	ctx     context.Context
-	cancel  context.CancelCauseFunc
+	life    lifetime // of the request to the program
 	limits  Limits
 	times   Timeouts
 	watch   watchdog
-	connect connectContext
+	trip    tripContext
 	url     url.URL
-	trace   httptrace.ClientTrace
 
 	streaming atomic.Bool // the response's header has arrived
 	informed  int
@@ -55,7 +51,8 @@ type exchange struct {
 
 func newExchange(g *Gateway, a *answer, r *http.Request, lease Lease, limits Limits, times Timeouts) *exchange {
 	x := &exchange{gateway: g, answer: a, in: r, lease: lease, limits: limits, times: times}
-	x.ctx, x.cancel = context.WithCancelCause(r.Context())
+	x.life.parent = r.Context()
+	x.life.bind()
 	return x
 }
 
@@ -85,7 +82,8 @@ func (x *exchange) run(rest string) {
 
 func (x *exchange) close() {
 	x.watch.stop()
-	x.cancel(nil)
+	x.life.unbind()
+	x.life.end(nil)
 	x.answer.upload.stop()
 }
 
@@ -104,7 +102,7 @@ func (x *exchange) expire(idle time.Duration) (more time.Duration) {
 	if idle < limit { // look as often as the shortest of the limits demands: another one may hold by then
 		return min(limit-idle, x.times.FirstByte, x.times.Upload)
 	}
-	x.cancel(cause)
+	x.life.end(cause)
 	if x.streaming.Load() {
 		_ = x.answer.control.SetWriteDeadline(time.Now()) // a consumer that does not read blocks a write
 	}
@@ -119,22 +117,28 @@ func (x *exchange) request(rest string) *http.Request {
 	if host == "" {
 		host = localHost(r)
 	}
-	x.url.Opaque, x.connect = rest, connectContext{x.ctx, x.times.Connect}
+	x.url.Opaque, x.trip = rest, tripContext{lifetime: &x.life, sender: x, connect: x.times.Connect}
 	out := &http.Request{
 		Method: r.Method, URL: &x.url, Host: host,
-		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-		Header: requestHeader(r, x.answer.id, &x.answer.from),
+		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, // its header: see appendHeader
 	}
 	if r.ContentLength != 0 {
 		out.ContentLength = r.ContentLength
 		out.Trailer = requestTrailer(r)
 		out.Body = x.newUpload(out.Trailer)
+		if expected := r.Header["Expect"]; expected != nil && !connectionFields(r.Header).has("Expect") {
+			out.Header = http.Header{"Expect": expected} // by which the Transport holds the body back
+		}
 	}
 	if r.ProtoAtLeast(1, 1) && r.Header["Expect"] == nil { // net/http writes its own 100 in another goroutine
-		x.trace.Got1xxResponse = x.inform
-		return out.WithContext(httptrace.WithClientTrace(&x.connect, &x.trace))
+		x.trip.inform = x
 	}
-	return out.WithContext(&x.connect)
+	return out.WithContext(&x.trip)
+}
+
+// appendHeader implements sender.
+func (x *exchange) appendHeader(b []byte) ([]byte, error) {
+	return appendHeader(b, x.in, x.answer.id, &x.answer.from)
 }
 
 // localHost is the address that an HTTP/1.0 consumer, which sends no Host, has called.
@@ -158,7 +162,7 @@ func (x *exchange) newUpload(trailer http.Header) *upload {
 }
 
 // inform passes on an informational response.
-func (x *exchange) inform(status int, h textproto.MIMEHeader) error {
+func (x *exchange) inform(status int, h http.Header) error {
 	x.informed++
 	switch {
 	case x.informed > mostInform:
@@ -167,7 +171,7 @@ func (x *exchange) inform(status int, h textproto.MIMEHeader) error {
 		return nil
 	}
 	header := x.answer.Header()
-	copyResponse(header, http.Header(h))
+	copyResponse(header, h)
 	x.answer.WriteHeader(status)
 	clear(header)
 	return nil
@@ -187,7 +191,7 @@ func (x *exchange) broken(err error) {
 // a program that does not speak HTTP.
 func (x *exchange) reason(err error) string {
 	x.answer.cause = err
-	switch cause := context.Cause(x.ctx); {
+	switch cause := x.life.why(); {
 	case errors.Is(cause, errRequestTimeout):
 		x.lease.Suspect()
 		return wordRequestTimeout
@@ -253,8 +257,8 @@ func (x *exchange) respond(res *http.Response) {
 		x.answer.problem(wordBadResponse)
 		return
 	}
-	a, h := x.answer, x.answer.Header()
-	copyResponse(h, res.Header)
+	a := x.answer
+	h := a.passHeader(res.Header)
 	if h["Content-Type"] == nil {
 		h["Content-Type"] = nil // present and empty: net/http must not guess one
 	}
@@ -264,8 +268,12 @@ func (x *exchange) respond(res *http.Response) {
 		a.upload.relaxed.Store(true)
 	}
 	a.length = res.ContentLength
-	a.WriteHeader(res.StatusCode)
 	if err := x.stream(res); err != nil {
+		if a.status == 0 {
+			_ = a.control.SetWriteDeadline(time.Now().Add(writeGrace)) // expire may have ended all writing
+			x.broken(err)
+			return
+		}
 		a.abort = true
 		a.word = x.reason(err)
 		return
@@ -275,13 +283,17 @@ func (x *exchange) respond(res *http.Response) {
 
 var errConsumer = errors.New("write to the consumer")
 
-// stream copies the body. Each piece is sent on at once, except for the last of a known length, which net/http sends
-// when the handler returns.
+// stream sends the header and copies the body. Each piece is sent on at once, except for the last of a known length, which
+// net/http sends when the handler returns. The header of such a body goes with its first piece: a program that ends before that
+// leaves the consumer without an answer, and so it can still be told why.
 func (x *exchange) stream(res *http.Response) error {
+	a := x.answer
+	if res.Body == http.NoBody || res.ContentLength <= 0 {
+		a.WriteHeader(res.StatusCode)
+	}
 	if res.Body == http.NoBody {
 		return nil
 	}
-	a := x.answer
 	if res.ContentLength < 0 {
 		if err := a.FlushError(); err != nil {
 			return errors.Join(errConsumer, err)
@@ -295,6 +307,9 @@ func (x *exchange) stream(res *http.Response) error {
 	for {
 		p := buffer.next()
 		n, err := res.Body.Read(p)
+		if a.status == 0 && (n > 0 || err == io.EOF) {
+			a.WriteHeader(res.StatusCode)
+		}
 		if n > 0 {
 			if err := x.pass(p[:n]); err != nil {
 				return errors.Join(errConsumer, err)

@@ -79,6 +79,43 @@ func TestBrokenBodies(t *testing.T) {
 	}
 }
 
+// A program that ends between the header and the body of its answer has answered nothing yet.
+func TestDeathBeforeTheBodyIsTyped(t *testing.T) {
+	for _, method := range []string{"GET", "POST"} {
+		d := newRawDoor(t, Config{}, func(conn net.Conn, r *bufio.Reader) {
+			_, _ = readHead(r)
+			_, _ = io.WriteString(conn, "HTTP/1.1 201 Created\r\nX-A: a\r\nETag: \"1\"\r\nContent-Length: 10\r\n\r\n")
+		})
+		d.sandboxes.exit = &sandbox.Exit{Reason: sandbox.Crashed}
+		c := d.dial()
+		c.send("%s /run/private/ HTTP/1.1\r\nHost: h\r\nX-API-Key: %s\r\nContent-Length: 0\r\n\r\n", method, testKey)
+		got := c.answer(method)
+		got.wantProblem(t, 502, "crashed")
+		if got.Header.Get("ETag") != "" || got.Header.Get("X-A") != "" {
+			t.Errorf("%s: the problem has fields of the program's: %v", method, got.Header)
+		}
+		if u := d.record(); u.Status != 502 || u.Error != "crashed" {
+			t.Errorf("%s: record %+v", method, u)
+		}
+	}
+}
+
+// Nor has one answered that stands still there.
+func TestStallBeforeTheBodyIsTyped(t *testing.T) {
+	released := make(chan struct{})
+	d := newRawDoor(t, Config{Timeouts: Timeouts{Stream: 100 * time.Millisecond}}, func(conn net.Conn, r *bufio.Reader) {
+		_, _ = readHead(r)
+		_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n")
+		<-released
+	})
+	defer close(released)
+	got := d.get("/run/private/")
+	got.wantProblem(t, 504, wordIdleTimeout)
+	if u := d.record(); u.Status != 504 || u.Error != wordIdleTimeout {
+		t.Errorf("record %+v", u)
+	}
+}
+
 func TestDeadSandboxesAreTyped(t *testing.T) {
 	d := newRawDoor(t, Config{}, func(net.Conn, *bufio.Reader) {})
 	for reason, status := range map[sandbox.Reason]int{

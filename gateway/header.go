@@ -1,28 +1,43 @@
 package gateway
 
 import (
+	"fmt"
 	"net/http"
 	"strings"
 )
 
 // hopByHop are the fields of one connection (RFC 9110, 7.6.1, and what RFC 2616 had beside), which are not passed on.
-var hopByHop = fieldSet(
+var hopByHop = knownFields(
 	"Connection", "Proxy-Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization", "Proxy-Authentication-Info",
 	"Te", "Trailer", "Transfer-Encoding", "Upgrade", "Http2-Settings",
 )
 
 // fromConnection are the fields about where a request came from. A consumer cannot set them; together with every
 // X-Forwarded- field they are dropped, and those that the gateway knows are set from the request's origin.
-var fromConnection = fieldSet("Forwarded", "X-Real-Ip", "X-Request-Id")
+var fromConnection = knownFields("Forwarded", "X-Real-Ip", "X-Request-Id")
 
 type fields map[string]struct{}
 
-func fieldSet(names ...string) fields {
-	set := make(fields, len(names))
+// known is a set of fields that is looked at for each field of each message, nearly always in vain: a mask of the names' lengths
+// and first characters says so at once.
+type known struct {
+	mask  uint64
+	names fields
+}
+
+func knownFields(names ...string) known {
+	k := known{names: make(fields, len(names))}
 	for _, name := range names {
-		set[name] = struct{}{}
+		k.names[name] = struct{}{}
+		k.mask |= maskOf(name)
 	}
-	return set
+	return k
+}
+
+func maskOf(name string) uint64 { return 1 << ((uint(len(name))*5 + uint(name[0])) % 64) }
+
+func (k *known) has(name string) bool {
+	return name != "" && k.mask&maskOf(name) != 0 && k.names.has(name)
 }
 
 func (f fields) has(name string) bool {
@@ -84,45 +99,58 @@ func mayUpgrade(r *http.Request) bool {
 	return false
 }
 
-// requestHeader returns what the program gets of a consumer's header: neither fields of the connection nor our secrets
-// nor anything that pretends to come from the gateway, then what does come from it. Values are shared with r.
-func requestHeader(r *http.Request, id string, from *origin) http.Header {
-	in, named := r.Header, connectionFields(r.Header)
-	out := make(http.Header, len(in)+7)
+// appendHeader appends what the program gets of a consumer's header: neither fields of the connection nor our secrets nor anything
+// that pretends to come from the gateway, then what does come from it. The framing is the Transport's.
+func appendHeader(b []byte, r *http.Request, id string, from *origin) ([]byte, error) {
+	w, in, named := fieldWriter{b: b}, r.Header, connectionFields(r.Header)
 	for name, values := range in {
-		if named.has(name) || isKept(name) {
+		if named.has(name) || isKept(name) || isFraming(name) {
 			continue
 		}
-		if values = withoutSecrets(name, values); len(values) > 0 {
-			out[name] = values
+		like := folded(name)
+		secret := holdsSecrets(like)
+		for _, value := range values {
+			if !secret || !hasSecrets(like, value) {
+				w.set(name, value)
+			}
 		}
 	}
-	own := &ownFields{out, make([]string, 0, mostOwnFields)}
 	if hasToken(in["Te"], "trailers") {
-		own.set("Te", "trailers")
+		w.set("Te", "trailers")
 	}
 	if isUpgrade(r) {
-		own.set("Connection", "Upgrade")
-		own.set("Upgrade", "websocket")
+		w.set("Connection", "Upgrade")
+		w.set("Upgrade", "websocket")
 	}
-	from.set(own)
-	own.set("X-Request-Id", id)
-	return out
+	from.write(&w)
+	w.set("X-Request-Id", id)
+	return w.b, w.err
 }
 
-const mostOwnFields = 9
-
-// ownFields sets fields of one value, with one allocation for the values of all.
-type ownFields struct {
-	header http.Header
-	values []string
+// fieldWriter appends fields, up to the first that cannot be sent.
+type fieldWriter struct {
+	b   []byte
+	err error
 }
 
-// set takes a name in canonical form.
-func (f *ownFields) set(name, value string) {
-	f.values = append(f.values, value)
-	at := len(f.values) - 1
-	f.header[name] = f.values[at : at+1 : at+1]
+func (w *fieldWriter) set(name, value string) {
+	if w.err == nil {
+		w.b, w.err = appendField(w.b, name, value)
+	}
+}
+
+// setBy is set for a value that is put together.
+func (w *fieldWriter) setBy(name string, value func(b []byte) []byte) {
+	if w.err != nil {
+		return
+	}
+	b := append(append(w.b, name...), ": "...)
+	begin := len(b)
+	if b = value(b); !isFieldValue(b[begin:]) {
+		w.err = fmt.Errorf("%w: field %.100q", errUnsendable, name)
+		return
+	}
+	w.b = append(b, "\r\n"...)
 }
 
 // folded takes underscores for hyphens, because programs that see fields as CGI variables (RFC 3875, 4.1.18) cannot
@@ -140,22 +168,25 @@ func isKept(name string) bool {
 	return hopByHop.has(name) || fromConnection.has(name) || strings.HasPrefix(name, "X-Forwarded-")
 }
 
-// withoutSecrets takes the values that hold a secret of ours out of X-API-Key and Authorization.
-func withoutSecrets(name string, values []string) []string {
-	name = folded(name)
-	if !holdsSecrets(name) {
-		return values
+func holdsSecrets(name string) bool { return name == apiKeyField || name == "Authorization" }
+
+// passHeader makes a program's header that of the answer, as copyResponse does, and returns it. One of HTTP/1 takes it over: src must
+// not be used otherwise.
+func (a *answer) passHeader(src http.Header) http.Header {
+	w, ok := a.w.(*http1Response)
+	if !ok || len(w.header) > 0 {
+		copyResponse(a.Header(), src)
+		return a.Header()
 	}
-	var kept []string
-	for _, value := range values {
-		if !hasSecrets(name, value) {
-			kept = append(kept, value)
+	named := connectionFields(src)
+	for name := range src {
+		if named.has(name) || isOurs(name) {
+			delete(src, name)
 		}
 	}
-	return kept
+	w.header = src
+	return src
 }
-
-func holdsSecrets(name string) bool { return name == apiKeyField || name == "Authorization" }
 
 // copyResponse puts on dst what a consumer gets of a program's header. The fields of limits are the program's own until
 // answer.stamp replaces them.

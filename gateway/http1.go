@@ -50,7 +50,6 @@ type http1 struct {
 func newHTTP1(s *consumerServer, conn *consumerConn) *http1 {
 	c := &http1{server: s, conn: conn}
 	c.ctx = withConn(context.Background(), conn)
-	c.ctx = context.WithValue(c.ctx, http.LocalAddrContextKey, conn.LocalAddr())
 	c.watch.conn = c
 	return c
 }
@@ -86,7 +85,11 @@ func (c *http1) end() {
 	c.dropBuffer()
 }
 
+// takeBuffer makes sure that there is one.
 func (c *http1) takeBuffer() {
+	if c.r != nil {
+		return
+	}
 	c.r = readBuffers.Get().(*bufio.Reader)
 	c.r.Reset(c.conn)
 }
@@ -101,7 +104,7 @@ func (c *http1) dropBuffer() {
 
 // await waits for the first byte of a request; false when there will be none that may be served.
 func (c *http1) await(first bool) bool {
-	if c.r.Buffered() > 0 {
+	if c.hasMore() {
 		return !c.server.closing.Load()
 	}
 	c.state.Store(stateIdle)
@@ -129,11 +132,24 @@ func (c *http1) await(first bool) bool {
 
 // awaitLong waits without a buffer.
 func (c *http1) awaitLong() error {
-	c.dropBuffer()
 	c.out = nil
 	_ = c.conn.SetReadDeadline(time.Now().Add(keepAlive - bufferTime))
-	n, err := c.conn.Read(c.one[:])
+	err := c.awaitMore()
 	c.takeBuffer()
+	return err
+}
+
+// hasMore reports whether bytes of the next request have been read.
+func (c *http1) hasMore() bool { return c.r.Buffered() > 0 || len(c.conn.replay) > 0 }
+
+// awaitMore waits for the next byte of the connection without a buffer, which somebody else uses meanwhile. Where a byte is there, it
+// will be read again. takeBuffer must follow; the body of the request before must have been read to its end.
+func (c *http1) awaitMore() error {
+	if c.hasMore() {
+		return nil
+	}
+	c.dropBuffer()
+	n, err := c.conn.Read(c.one[:])
 	if n > 0 {
 		c.conn.replay = c.one[:]
 		return nil
@@ -231,11 +247,10 @@ func (c *http1) linger() {
 
 // exchange has a request answered; false when the connection is not to be used again.
 func (c *http1) exchange(r *http.Request) bool {
-	ctx, cancel := context.WithCancel(c.ctx)
-	defer cancel()
-	w := newHTTP1Response(c, r, cancel)
+	w := newHTTP1Response(c, r)
+	defer w.cancel()
 	w.body.sent = r
-	r = r.WithContext(ctx)
+	r = r.WithContext(&w.life)
 	w.body.seen = r
 	c.watch.begin(w)
 	whole := c.handle(w, r)
@@ -251,7 +266,7 @@ func (c *http1) exchange(r *http.Request) bool {
 	}
 	unread := !w.body.settle()
 	if w.close || unread {
-		if unread || c.r.Buffered() > 0 {
+		if unread || c.hasMore() {
 			c.linger()
 		}
 		return false

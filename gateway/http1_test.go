@@ -359,3 +359,33 @@ func (c *scriptConn) Close() error {
 	c.closed = true
 	return nil
 }
+
+// TestWhatComesWhileARequestIsUnderWay is the next request's beginning, although nobody holds a buffer for it then.
+func TestWhatComesWhileARequestIsUnderWay(t *testing.T) {
+	for name, first := range map[string]int{"a byte": 1, "half of it": 20, "all of it": 1 << 10} {
+		t.Run(name, func(t *testing.T) {
+			goOn, inside := make(chan struct{}), make(chan struct{}, 2)
+			d := newDoor(t, Config{}, func(w http.ResponseWriter, r *http.Request) {
+				inside <- struct{}{}
+				<-goOn
+				_, _ = io.WriteString(w, r.URL.Path)
+			})
+			conn := d.dial()
+			conn.send("GET /run/public/one HTTP/1.1\r\nHost: h\r\n\r\n")
+			within(t, "the first request", inside)
+			time.Sleep(2 * lookAfter) // no event tells that somebody looks; when nobody does yet, the test says less
+			next := "GET /run/public/two HTTP/1.1\r\nHost: h\r\n\r\n"
+			first = min(first, len(next))
+			conn.send("%s", next[:first])
+			time.Sleep(lookAfter)
+			close(goOn)
+			if got := conn.answer("GET"); got.text != "/one" {
+				t.Errorf("status %d: %q", got.StatusCode, got.text)
+			}
+			conn.send("%s", next[first:])
+			if got := conn.answer("GET"); got.text != "/two" {
+				t.Errorf("status %d: %q", got.StatusCode, got.text)
+			}
+		})
+	}
+}

@@ -46,7 +46,7 @@ func (l *leaving) look() {
 	}
 	l.looking = true
 	l.mu.Unlock()
-	_, err := l.conn.r.Peek(1)
+	err := l.conn.awaitMore()
 	l.mu.Lock()
 	l.looking = false
 	if err != nil && l.w == w && l.conn.conn.stopped() == "" {
@@ -55,10 +55,11 @@ func (l *leaving) look() {
 	l.ended.Broadcast()
 }
 
-// stop ends looking. Nobody reads from the connection when it has returned.
+// stop ends looking. Nobody reads from the connection when it has returned, and it has a buffer.
 func (l *leaving) stop() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	defer l.conn.takeBuffer()
 	l.w = nil
 	l.timer.Stop()
 	if !l.looking {

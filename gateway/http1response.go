@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"bufio"
-	"context"
 	"net"
 	"net/http"
 	"strconv"
@@ -24,7 +23,7 @@ type http1Response struct {
 	c      *http1
 	r      *http.Request
 	body   http1Body
-	cancel context.CancelFunc
+	life   lifetime // of the request
 	header http.Header
 	close  bool // the connection ends with the answer
 
@@ -37,8 +36,9 @@ type http1Response struct {
 	err     error
 }
 
-func newHTTP1Response(c *http1, r *http.Request, cancel context.CancelFunc) *http1Response {
-	w := &http1Response{c: c, r: r, cancel: cancel, header: make(http.Header), out: c.out[:0], length: -1}
+func newHTTP1Response(c *http1, r *http.Request) *http1Response {
+	w := &http1Response{c: c, r: r, out: c.out[:0], length: -1}
+	w.life.parent = c.ctx
 	w.close = r.Close || mayUpgrade(r) // after a handshake that is refused nobody watches what comes
 	w.body.w = w
 	if r.ContentLength != 0 {
@@ -48,8 +48,16 @@ func newHTTP1Response(c *http1, r *http.Request, cancel context.CancelFunc) *htt
 	return w
 }
 
+// cancel ends the request's context.
+func (w *http1Response) cancel() { w.life.end(nil) }
+
 // Header is that of the answer until WriteHeader, and then that of its trailer.
-func (w *http1Response) Header() http.Header { return w.header }
+func (w *http1Response) Header() http.Header {
+	if w.header == nil {
+		w.header = make(http.Header)
+	}
+	return w.header
+}
 
 // WriteHeader sends informational answers at once, and others with what follows.
 func (w *http1Response) WriteHeader(status int) {
@@ -222,7 +230,7 @@ func (w *http1Response) finish() error {
 	defer w.mu.Unlock()
 	if w.status == 0 {
 		if w.header["Content-Length"] == nil && w.r.Method != http.MethodHead {
-			w.header["Content-Length"] = []string{"0"}
+			w.Header()["Content-Length"] = []string{"0"}
 		}
 		w.writeHeadLocked(http.StatusOK)
 	}
@@ -275,7 +283,7 @@ func (w *http1Response) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	c.away = true
 	c.server.remove(c) // whoever has it ends it
 	rest, _ := c.r.Peek(c.r.Buffered())
-	c.conn.replay = append([]byte(nil), rest...)
+	c.conn.replay = append(c.conn.replay[:len(c.conn.replay):len(c.conn.replay)], rest...)
 	c.dropBuffer()
 	const least = 16
 	return c.conn, bufio.NewReadWriter(bufio.NewReaderSize(c.conn, least), bufio.NewWriterSize(c.conn, writeHold)), nil

@@ -19,13 +19,13 @@ const (
 )
 
 // ofOrigin are response fields that speak for the whole origin, or that a sandboxed document must not have.
-var ofOrigin = fieldSet(
+var ofOrigin = knownFields(
 	"Accept-Ch", "Alt-Svc", "Clear-Site-Data", "Critical-Ch", "Cross-Origin-Opener-Policy", "Nel", "Origin-Agent-Cluster",
 	"Report-To", "Service-Worker-Allowed", "Strict-Transport-Security", "Use-As-Dictionary",
 )
 
 // inert are the media types of which no browser makes a document with scripts when it must not guess.
-var inert = fieldSet(
+var inert = knownFields(
 	"application/gzip", "application/javascript", "application/json", "application/octet-stream", "application/pdf",
 	"application/problem+json", "application/x-ndjson", "application/zip", "audio/mpeg", "audio/ogg", "audio/wav", "font/woff2",
 	"image/avif", "image/gif", "image/jpeg", "image/png", "image/webp", "text/css", "text/csv", "text/event-stream",
@@ -87,8 +87,10 @@ var ofSandbox = &corsPolicy{origins: []string{opaqueOrigin}}
 
 // shield confines cookies and challenges to a prefix, and takes away what speaks for the origin.
 func shield(h http.Header, prefix string) {
-	for name := range ofOrigin {
-		delete(h, name)
+	for name := range h {
+		if ofOrigin.has(name) {
+			delete(h, name)
+		}
 	}
 	eachCookie(h, func(c *cookie) { c.confine(prefix) })
 	for i, challenge := range h["Www-Authenticate"] {

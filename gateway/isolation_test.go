@@ -53,12 +53,12 @@ func TestDocumentsAtTheSharedAddress(t *testing.T) {
 
 func TestWhatSpeaksForTheOrigin(t *testing.T) {
 	var fields []string
-	for name := range ofOrigin {
+	for name := range ofOrigin.names {
 		fields = append(fields, name, "x")
 	}
 	d := newDoor(t, hostsConfig(t), says(fields...))
 	got, own := d.get("/run/private/"), d.at("public.apps.example.com", "GET /", "")
-	for name := range ofOrigin {
+	for name := range ofOrigin.names {
 		if got.Header[name] != nil || own.Header[name] == nil {
 			t.Errorf("%s: shared %q, own %q", name, got.Header[name], own.Header[name])
 		}

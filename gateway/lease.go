@@ -17,7 +17,8 @@ type Sandboxes interface {
 
 // Lease is one running sandbox, held for one request. Its methods are called from one goroutine.
 type Lease interface {
-	// RoundTrip sends to the program in that sandbox as a Transport does: make it with NewTransport. When
+	// RoundTrip sends to the program in that sandbox as a Transport does: make it with NewTransport, and give it the request with
+	// its context, in which the Transport finds the header. When
 	// the sandbox dies, its connections must break, those that it has not accepted yet too.
 	http.RoundTripper
 	// Version is the API's version that runs in it.

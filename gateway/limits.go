@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"cmp"
+	"net/http"
 
 	"apibuilder/store"
 )
@@ -35,10 +36,37 @@ func (l Limits) withDefaults() Limits {
 // of are the limits of an API. Its owner may make the operator's tighter, not wider; only the queue is the owner's alone.
 func (l Limits) of(o *store.Options) Limits {
 	l.BodyBytes = tighter(l.BodyBytes, o.MaxBody)
+	l.HeaderBytes, l.URLBytes = tighter(l.HeaderBytes, int(o.MaxHeader)), tighter(l.URLBytes, int(o.MaxURL))
 	l.APIRequests = tighter(l.APIRequests, o.MaxRequests)
 	l.KeyRequests = tighter(l.KeyRequests, o.MaxRequestsPerKey)
 	l.Queue = cmp.Or(o.Queue, l.Queue)
 	return l
+}
+
+// refuses returns the word for a request whose head is too large for an API, or nothing. What is too large for the server is
+// refused before anybody knows whom it is for: these are the limits of whoever has tighter ones.
+func (l Limits) refuses(r *http.Request, o *store.Options) string {
+	switch {
+	case o.MaxURL > 0 && len(r.RequestURI) > l.URLBytes:
+		return wordURLTooLong
+	case o.MaxHeader > 0 && headBytes(r) > l.HeaderBytes:
+		return wordHeaderTooLarge
+	}
+	return ""
+}
+
+// headBytes is how large the head of r is in HTTP/1.1, with one space after each colon.
+func headBytes(r *http.Request) int {
+	n := len(r.Method) + len(r.RequestURI) + len("  HTTP/1.1\r\n\r\n")
+	if r.Host != "" {
+		n += len("Host: \r\n") + len(r.Host)
+	}
+	for name, values := range r.Header {
+		for _, value := range values {
+			n += len(name) + len(value) + len(": \r\n")
+		}
+	}
+	return n
 }
 
 // tighter is the smaller one of two bounds, of which 0 is none.

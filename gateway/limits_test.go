@@ -2,9 +2,11 @@ package gateway
 
 import (
 	"net/http"
+	"strings"
 	"testing"
 
 	"apibuilder/ratelimit"
+	"apibuilder/store"
 )
 
 // cannotCount is a limiter that cannot count.
@@ -25,5 +27,56 @@ func TestWhatCannotBeCountedIsNoLimit(t *testing.T) {
 	got.wantProblem(t, http.StatusServiceUnavailable, wordStoreUnavailable)
 	if got.Header.Get("Retry-After") != "1" || got.Header.Get("RateLimit") != "" {
 		t.Errorf("%v", got.Header)
+	}
+}
+
+// TestHeadsOfAnAPI has an API with tighter limits than the server's, which hold for who may call it, and one whose are wider.
+func TestHeadsOfAnAPI(t *testing.T) {
+	d := newDoor(t, Config{Limits: Limits{URLBytes: 1000, HeaderBytes: 2000}}, func(http.ResponseWriter, *http.Request) {})
+	d.store.updateAPI("api_private", func(a *store.API) { a.Options.MaxURL, a.Options.MaxHeader = 200, 500 })
+	d.store.updateAPI("api_public", func(a *store.API) { a.Options.MaxURL, a.Options.MaxHeader = 5000, 5000 })
+	for _, c := range []struct {
+		name           string
+		target, field  int // bytes of them
+		api, key, word string
+	}{
+		{"within", 200, 200, "private", testKey, ""},
+		{"a long address", 201, 0, "private", testKey, wordURLTooLong},
+		{"a large header", 100, 500, "private", testKey, wordHeaderTooLarge},
+		{"a large header of a stranger", 100, 500, "private", unknownK, wordInvalidKey},
+		{"within the server's", 999, 100, "public", "", ""},
+		{"an address too long for the server", 1001, 0, "public", "", wordURLTooLong},
+		{"a header too large for the server", 100, 2000, "public", "", wordHeaderTooLarge},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			target := "/run/" + c.api + "/"
+			target += strings.Repeat("x", c.target-len(target))
+			conn := d.dial()
+			if c.key != "" {
+				c.key = "X-API-Key: " + c.key + "\r\n"
+			}
+			conn.send("GET %s HTTP/1.1\r\nHost: h\r\n%sX: %s\r\n\r\n", target, c.key, strings.Repeat("x", c.field))
+			got := conn.answer("GET")
+			switch {
+			case c.word != "":
+				got.wantProblem(t, got.StatusCode, c.word)
+			case got.StatusCode != http.StatusOK:
+				t.Errorf("status %d: %s", got.StatusCode, got.text)
+			}
+		})
+	}
+}
+
+// TestHeadBytes counts what is sent.
+func TestHeadBytes(t *testing.T) {
+	d := newDoor(t, Config{}, func(http.ResponseWriter, *http.Request) {})
+	head := "GET /run/private/a?b HTTP/1.1\r\nHost: h\r\nX-Api-Key: " + testKey + "\r\nTwo: 1\r\nTwo: 2\r\n\r\n"
+	for most, status := range map[int64]int{int64(len(head)): 200, int64(len(head)) - 1: 431} {
+		d.store.updateAPI("api_private", func(a *store.API) { a.Options.MaxHeader = most })
+		conn := d.dial()
+		conn.send("%s", head)
+		if got := conn.answer("GET"); got.StatusCode != status {
+			t.Errorf("%d bytes where %d are allowed: status %d", len(head), most, got.StatusCode)
+		}
 	}
 }

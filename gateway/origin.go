@@ -109,25 +109,30 @@ func (o *origin) possible() bool {
 	return !o.broken && (ok || o.host == "")
 }
 
-// set puts on a program's request where it comes from. Of the addresses on its way the consumer's alone is told: programs
+// write puts on a program's request where it comes from. Of the addresses on its way the consumer's alone is told: programs
 // believe the first, wherever it stands.
-func (o *origin) set(h *ownFields) {
-	forwarded := make([]byte, 0, 64)
+func (o *origin) write(w *fieldWriter) {
 	if o.client.IsValid() {
-		client := o.client.String()
-		h.set("X-Forwarded-For", client)
-		forwarded = append(forwarded, "for="...)
-		if o.client.Is6() {
-			client = `"[` + client + `]"`
-		}
-		forwarded = append(append(forwarded, client...), ';')
+		w.setBy("X-Forwarded-For", o.client.AppendTo)
 	}
 	if o.host != "" {
-		h.set("X-Forwarded-Host", o.host)
-		forwarded = append(append(append(forwarded, `host="`...), o.host...), `";`...)
+		w.set("X-Forwarded-Host", o.host)
 	}
-	h.set("X-Forwarded-Prefix", o.prefix)
-	h.set("X-Forwarded-Proto", o.proto)
-	forwarded = append(append(forwarded, "proto="...), o.proto...)
-	h.set("Forwarded", string(forwarded))
+	w.set("X-Forwarded-Prefix", o.prefix)
+	w.set("X-Forwarded-Proto", o.proto)
+	w.setBy("Forwarded", o.appendForwarded)
+}
+
+// appendForwarded appends an element of RFC 7239.
+func (o *origin) appendForwarded(b []byte) []byte {
+	switch {
+	case o.client.Is6():
+		b = append(o.client.AppendTo(append(b, `for="[`...)), `]";`...)
+	case o.client.IsValid():
+		b = append(o.client.AppendTo(append(b, "for="...)), ';')
+	}
+	if o.host != "" {
+		b = append(append(append(b, `host="`...), o.host...), `";`...)
+	}
+	return append(append(b, "proto="...), o.proto...)
 }

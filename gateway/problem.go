@@ -95,6 +95,7 @@ var problems = map[string]problemKind{
 	wordStoreUnavailable:   {503, "Store unavailable", "The server cannot look up this API now. Try again soon."},
 	wordRequestTimeout:     {504, "Too slow", "The API did not answer in time."},
 	wordConnectTimeout:     {504, "No connection", "The API took no connection in time: too many wait for it already."},
+	wordIdleTimeout:        {504, "Stalled", "The API began to answer and went no further."},
 	wordTotalTimeout:       {504, "Too long", "The API did not finish its answer in the time that its owner allows."},
 	wordQueueTimeout:       {503, "Busy", "The API is busy, and no place became free in time. Try again soon."},
 	wordQueueFull:          {503, "Busy", "The API is busy, and as many requests as may wait for it do. Try again soon."},

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"errors"
 	"net"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -13,21 +14,28 @@ var errNoAnswer = errors.New("the program closed the connection without an answe
 
 const programReadBytes = 2 << 10 // for heads and small bodies; large reads go past it
 
+var (
+	// programReaders are of connections that became WebSockets, which need none; those that are closed lose theirs.
+	programReaders = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, programReadBytes) }}
+	// heads are for what is sent and read of heads: a connection that waits keeps none.
+	heads = sync.Pool{New: func() any { return new([]byte) }}
+)
+
 // programConn is one connection to a program.
 type programConn struct {
 	conn  net.Conn
 	raw   syscall.RawConn // nil: not a socket
 	pool  *Transport
-	r     *bufio.Reader
-	head  []byte    // of the request being written and of the response being read, kept for its capacity
-	since time.Time // in the pool
+	r     *bufio.Reader // nil in a WebSocket that has read what came with the head
+	since time.Time     // in the pool
 
 	isQuiet bool
 	peek    func(fd uintptr) bool // made once: it is called for each request
 }
 
 func newProgramConn(conn net.Conn, pool *Transport) *programConn {
-	c := &programConn{conn: conn, pool: pool, r: bufio.NewReaderSize(conn, programReadBytes)}
+	c := &programConn{conn: conn, pool: pool, r: programReaders.Get().(*bufio.Reader)}
+	c.r.Reset(conn)
 	if s, ok := conn.(syscall.Conn); ok {
 		c.raw, _ = s.SyscallConn()
 	}

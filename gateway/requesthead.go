@@ -25,20 +25,31 @@ func appendRequestHead(b []byte, r *http.Request) ([]byte, error) {
 		host = r.URL.Host
 	}
 	b, err := appendField(b, "Host", host)
-	for name, values := range r.Header {
-		if isFraming(name) {
-			continue
-		}
-		for _, value := range values {
-			if err == nil {
-				b, err = appendField(b, name, value)
-			}
-		}
+	if err == nil {
+		b, err = appendFieldsOf(b, r)
 	}
 	if err != nil {
 		return b, err
 	}
 	return append(appendFraming(b, r), "\r\n"...), nil
+}
+
+// appendFieldsOf appends the fields of r but the framing. The gateway's own requests have them written, and their Header says nothing.
+func appendFieldsOf(b []byte, r *http.Request) (_ []byte, err error) {
+	if c := tripOf(r.Context()); c != nil {
+		return c.sender.appendHeader(b)
+	}
+	for name, values := range r.Header {
+		if isFraming(name) {
+			continue
+		}
+		for _, value := range values {
+			if b, err = appendField(b, name, value); err != nil {
+				return b, err
+			}
+		}
+	}
+	return b, nil
 }
 
 // isFraming knows the fields that RoundTrip writes itself.

@@ -58,15 +58,21 @@ func (t *trip) frame(res *http.Response) error {
 				}
 			}
 		}
-		res.Body = &programBody{t: t, r: &chunkReader{r: t.c.r, trailer: res.Trailer}}
+		res.Body = t.bodyFrom(&chunkReader{r: t.c.r, trailer: res.Trailer})
 	case declared > 0:
 		res.ContentLength = declared
-		res.Body = &programBody{t: t, r: &sizedReader{t.c.r, declared}}
+		t.sized = sizedReader{t.c.r, declared}
+		res.Body = t.bodyFrom(&t.sized)
 	default:
 		t.notReusable()
-		res.Body = &programBody{t: t, r: t.c.r}
+		res.Body = t.bodyFrom(t.c.r)
 	}
 	return nil
+}
+
+func (t *trip) bodyFrom(r io.Reader) io.ReadCloser {
+	t.body.t, t.body.r = t, r
+	return &t.body
 }
 
 // contentLength reads the field. Lists and repetitions are ambiguous, even when they agree.
@@ -124,8 +130,20 @@ type tunnelBody struct {
 	once sync.Once
 }
 
-// Read implements io.Reader.
-func (b *tunnelBody) Read(p []byte) (int, error) { return b.t.c.r.Read(p) }
+// Read implements io.Reader. What came with the head is read first; then nobody needs the connection's buffer.
+func (b *tunnelBody) Read(p []byte) (int, error) {
+	c := b.t.c
+	if c.r == nil {
+		return c.conn.Read(p)
+	}
+	if c.r.Buffered() > 0 {
+		return c.r.Read(p)
+	}
+	c.r.Reset(nil)
+	programReaders.Put(c.r)
+	c.r = nil
+	return c.conn.Read(p)
+}
 
 // Write implements io.Writer.
 func (b *tunnelBody) Write(p []byte) (int, error) { return b.t.c.conn.Write(p) }

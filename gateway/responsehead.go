@@ -12,7 +12,7 @@ import (
 
 const (
 	mostProgramFields = 1000    // of one response
-	mostScratch       = 8 << 10 // bytes that a connection keeps for heads
+	mostScratch       = 8 << 10 // bytes of a buffer for heads that is kept
 )
 
 // errMalformed says that a program's response is not what RFC 9112 allows, or could be read in two ways.
@@ -96,13 +96,22 @@ func parseStatusLine(line string) (*http.Response, error) {
 	return res, nil
 }
 
+// roomFor leaves room for what the gateway adds to an answer. A map of up to eight is the cheapest there is, and nearly all fit.
+func roomFor(count int) int {
+	const ours, cheap = 4, 8
+	if count+ours <= cheap {
+		return cheap
+	}
+	return count + 2*ours
+}
+
 // parseFields reads lines that all end with CRLF.
 func parseFields(text string) (http.Header, error) {
 	count := strings.Count(text, "\n")
 	if count > mostProgramFields {
 		return nil, malformed("more than %d fields", mostProgramFields)
 	}
-	h := make(http.Header, count)
+	h := make(http.Header, roomFor(count))
 	values := make([]string, count) // one allocation for the values of all fields
 	for text != "" {
 		var line string

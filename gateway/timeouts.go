@@ -3,6 +3,7 @@ package gateway
 import (
 	"cmp"
 	"context"
+	"net/http"
 	"time"
 
 	"apibuilder/store"
@@ -48,24 +49,55 @@ func (t Timeouts) of(o *store.Options) Timeouts {
 	}
 }
 
-type connectKey struct{}
-
-// connectContext carries the Connect timeout to the Transport, which alone knows whether it connects.
-type connectContext struct {
-	context.Context
-	limit time.Duration
+// tripContext is the context of a request to a program, with what the Transport needs to know besides.
+type tripContext struct {
+	*lifetime
+	sender  sender
+	connect time.Duration // bounds the wait for a connection
+	inform  informer      // nil: nobody wants informational responses
 }
 
+// sender writes a request's header straight to where it is sent from: to put it together in a http.Header first would cost more
+// than the rest of sending it.
+type sender interface {
+	// appendHeader appends all fields but Host and the framing. It may be called again, for another connection.
+	appendHeader(b []byte) ([]byte, error)
+}
+
+// informer gets the informational responses (RFC 9110, 15.2) to a request, in RoundTrip's goroutine. An error ends the trip.
+type informer interface {
+	inform(status int, h http.Header) error
+}
+
+type tripKey struct{}
+
 // Value implements context.Context.
-func (c *connectContext) Value(key any) any {
-	if key == (connectKey{}) {
-		return c.limit
+func (c *tripContext) Value(key any) any {
+	if key == (tripKey{}) {
+		return c
 	}
-	return c.Context.Value(key)
+	return c.lifetime.Value(key)
+}
+
+// tripOf is nil for a request that is not the gateway's.
+func tripOf(ctx context.Context) *tripContext {
+	c, _ := ctx.Value(tripKey{}).(*tripContext)
+	return c
+}
+
+// informerOf is who wants informational responses; nil: nobody.
+func informerOf(ctx context.Context) informer {
+	if c := tripOf(ctx); c != nil {
+		return c.inform
+	}
+	return nil
 }
 
 // connectLimit is the Connect timeout of a request; the default when it has none.
 func connectLimit(ctx context.Context) time.Duration {
-	limit, _ := ctx.Value(connectKey{}).(time.Duration)
+	var limit time.Duration
+	if c := tripOf(ctx); c != nil {
+		limit = c.connect
+	}
 	return cmp.Or(limit, Timeouts{}.withDefaults().Connect)
 }

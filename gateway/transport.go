@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"net/http/httptrace"
 	"sync"
 	"syscall"
 	"time"
@@ -30,8 +29,8 @@ const (
 //   - a connection is used again only when nothing about it is unclear: not after a broken, unframed or early answer, and
 //     not when the program said more than it was asked.
 //
-// Nothing is added to the header but Host and the framing, and nothing is decompressed. A httptrace.ClientTrace in the
-// request's context gets Got1xxResponse, in RoundTrip's goroutine. Expect: 100-continue holds the body back until the
+// Nothing is added to the header but Host and the framing, and nothing is decompressed. Informational responses go to the
+// gateway's own requests alone, others do not see them. Expect: 100-continue holds the body back until the
 // program wants it, or for a second.
 type Transport struct {
 	dial func(context.Context) (net.Conn, error)
@@ -55,7 +54,7 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 		if err != nil {
 			return nil, err
 		}
-		res, err := newTrip(c, r, httptrace.ContextClientTrace(r.Context())).run()
+		res, err := newTrip(c, r, informerOf(r.Context())).run()
 		if err == nil || !reused || !errors.Is(err, errNoAnswer) || !repeatable(r) || r.Context().Err() != nil {
 			return res, err
 		}

@@ -264,7 +264,7 @@ func FuzzResponse(f *testing.F) {
 			return
 		}
 		c := &programConn{conn: nopConn{}, r: ours, pool: NewTransport(nil)}
-		trip := &trip{c: c, r: request, parts: 2, reusable: true, unarm: func() bool { return false }}
+		trip := &trip{c: c, r: request, parts: 2, reusable: true, stop: func() bool { return false }}
 		if res.StatusCode < 200 || trip.frame(res) != nil {
 			return
 		}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/http/httptrace"
 	"strings"
 	"sync"
 	"time"
@@ -17,20 +16,24 @@ var errUnsendable = errors.New("the request cannot be written as HTTP/1.1")
 // trip is one request and its response on one connection. The request's body is sent by a goroutine of its own; the
 // connection goes back to the pool when both directions have ended well, and is closed at the first thing that did not.
 type trip struct {
-	c     *programConn
-	r     *http.Request
-	trace *httptrace.ClientTrace // nil: none
-	wants chan bool              // whether the program wants the body; nil when that is known, or was not asked
-	unarm func() bool            // of the context
+	c      *programConn
+	r      *http.Request
+	inform informer    // nil: none
+	wants  chan bool   // whether the program wants the body; nil when that is known, or was not asked
+	life   *lifetime   // of the gateway's own requests; nil: another context
+	stop   func() bool // of another context
 
 	mu       sync.Mutex
 	parts    int // directions that have not ended
 	reusable bool
 	bodyErr  error // of reading the request's body
+
+	body  programBody // of the response, where it has one
+	sized sizedReader
 }
 
-func newTrip(c *programConn, r *http.Request, trace *httptrace.ClientTrace) *trip {
-	t := &trip{c: c, r: r, trace: trace, parts: 1, reusable: true}
+func newTrip(c *programConn, r *http.Request, inform informer) *trip {
+	t := &trip{c: c, r: r, inform: inform, parts: 1, reusable: true}
 	if r.Body != nil {
 		t.parts = 2
 		if strings.EqualFold(r.Header.Get("Expect"), "100-continue") {
@@ -42,13 +45,17 @@ func newTrip(c *programConn, r *http.Request, trace *httptrace.ClientTrace) *tri
 
 // run sends the request and reads the head of the response.
 func (t *trip) run() (*http.Response, error) {
-	head, err := appendRequestHead(t.c.head[:0], t.r)
-	t.c.head = head[:0]
+	scratch := heads.Get().(*[]byte)
+	defer heads.Put(scratch)
+	head, err := appendRequestHead((*scratch)[:0], t.r)
+	if cap(head) <= mostScratch {
+		*scratch = head[:0]
+	}
 	if err != nil {
 		_ = t.c.conn.Close()
 		return nil, err
 	}
-	t.unarm = context.AfterFunc(t.r.Context(), t.fail)
+	t.arm()
 	_, err = t.c.conn.Write(head)
 	if err != nil {
 		t.notReusable() // there may be an answer all the same
@@ -56,7 +63,7 @@ func (t *trip) run() (*http.Response, error) {
 	if t.r.Body != nil {
 		go t.send(err == nil, t.wants)
 	}
-	res, err := t.receive()
+	res, err := t.receive(scratch)
 	if err != nil {
 		t.fail()
 		t.unarm()
@@ -70,10 +77,28 @@ func (t *trip) run() (*http.Response, error) {
 	return res, nil
 }
 
+// arm has the end of the request's context end the trip.
+func (t *trip) arm() {
+	if c, ok := t.r.Context().(*tripContext); ok {
+		t.life = c.lifetime
+		t.life.tell(t)
+		return
+	}
+	t.stop = context.AfterFunc(t.r.Context(), t.fail)
+}
+
+// unarm reports whether the context has not ended, and need not be watched any more.
+func (t *trip) unarm() bool {
+	if t.life != nil {
+		return t.life.untell(t)
+	}
+	return t.stop()
+}
+
 // receive reads heads until one is final.
-func (t *trip) receive() (*http.Response, error) {
+func (t *trip) receive(scratch *[]byte) (*http.Response, error) {
 	for {
-		res, err := readResponseHead(t.c.r, &t.c.head)
+		res, err := readResponseHead(t.c.r, scratch)
 		if err != nil {
 			return nil, err
 		}
@@ -86,8 +111,8 @@ func (t *trip) receive() (*http.Response, error) {
 			res.Request = t.r
 			return res, t.frame(res)
 		}
-		if t.trace != nil && t.trace.Got1xxResponse != nil {
-			if err := t.trace.Got1xxResponse(res.StatusCode, map[string][]string(res.Header)); err != nil {
+		if t.inform != nil {
+			if err := t.inform.inform(res.StatusCode, res.Header); err != nil {
 				return nil, err
 			}
 		}

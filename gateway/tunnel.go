@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"context"
 	"errors"
 	"io"
 	"net/http"
@@ -47,10 +46,11 @@ func (x *exchange) tunnel(res *http.Response) {
 	if !ok || writeSwitch(a, consumer, res) != nil {
 		end()
 	}
-	x.join(bye, consumer, program, end)
+	rest := consumer.Reader // the writer has done its work, and is not kept
+	x.join(bye, rest, program, end)
 	x.addUse()
 	a.record()
-	bye.settle(consumer)
+	bye.settle(rest)
 }
 
 // join copies both ways until one of them ends.
@@ -64,10 +64,10 @@ func (x *exchange) join(bye *farewell, consumer io.Reader, program io.ReadWriter
 	}
 	watch.start(x.times.Stream, rest, func(idle time.Duration) time.Duration {
 		if idle < x.times.Stream {
-			x.cancel(errTotalTimeout)
+			x.life.end(errTotalTimeout)
 			bye.say(closeGoingAway, wordTotalTimeout)
 		} else {
-			x.cancel(errIdle)
+			x.life.end(errIdle)
 			bye.say(closeGoingAway, wordIdleTimeout)
 		}
 		end()
@@ -95,9 +95,9 @@ func (x *exchange) join(bye *farewell, consumer io.Reader, program io.ReadWriter
 	a.written = out.Load()
 	a.cause = err
 	switch {
-	case errors.Is(context.Cause(x.ctx), errIdle):
+	case errors.Is(x.life.why(), errIdle):
 		a.word = wordIdleTimeout
-	case errors.Is(context.Cause(x.ctx), errTotalTimeout):
+	case errors.Is(x.life.why(), errTotalTimeout):
 		a.word = wordTotalTimeout
 	case x.gateway.traffic.wasCut():
 		a.word = wordDraining

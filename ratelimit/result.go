@@ -87,8 +87,8 @@ func (r *Result) SetHeaders(h http.Header) {
 		limit = appendItem(limit, s.Policy, 'r', s.Remaining, 't', s.Reset)
 	}
 	// In canonical form, which Header.Set would have to make for each answer.
-	h["Ratelimit-Policy"] = []string{string(policy)}
-	h["Ratelimit"] = []string{string(limit)}
+	values := []string{string(policy), string(limit)}
+	h["Ratelimit-Policy"], h["Ratelimit"] = values[:1:1], values[1:]
 	if !r.Allowed {
 		h.Set("Retry-After", strconv.FormatInt(max(seconds(r.RetryAfter), 1), 10))
 	}

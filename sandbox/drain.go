@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"cmp"
 	"context"
 	"time"
 )
@@ -8,7 +9,7 @@ import (
 // stopGrace is what a program is given for its shutdown code.
 const stopGrace = 5 * time.Second
 
-// drainLocked takes an instance out of service and ends it when its last request is answered, at the drain timeout, or when the
+// drainLocked takes an instance out of service and ends it when its last request is answered, at the API's drain timeout, or when the
 // manager's patience ends.
 func (m *Manager) drainLocked(f *fleet, i *Instance) {
 	m.drainForLocked(f, i, false)
@@ -24,8 +25,9 @@ func (m *Manager) drainForLocked(f *fleet, i *Instance, given bool) {
 	if given {
 		m.room.giving++
 	}
+	timeout := cmp.Or(f.slot.scale.Drain, m.cfg.DrainTimeout)
 	m.work.Go(func() {
-		i.drain(m.patience, m.cfg.DrainTimeout)
+		i.drain(m.patience, timeout)
 		i.Stop(context.WithoutCancel(m.patience), stopGrace)
 		m.mu.Lock()
 		defer m.mu.Unlock()

@@ -21,6 +21,7 @@ type fakeDriver struct {
 	running  int
 	imports  []string    // that every program tells of
 	hung     atomic.Bool // every program has stopped answering
+	refuses  error       // what every launch fails with; nil: none does
 	// beforeWaiting plays the time that a sandbox takes until its runner waits; nil: none.
 	beforeWaiting func()
 	program       func(o order, s *fakeSandbox) // plays the runner after the order has arrived
@@ -48,6 +49,9 @@ func (d *fakeDriver) launches() int {
 }
 
 func (d *fakeDriver) Launch(_ context.Context, l Launch) (Sandbox, error) {
+	if d.refuses != nil {
+		return nil, d.refuses
+	}
 	d.mu.Lock()
 	d.launched++
 	d.running++

@@ -108,7 +108,11 @@ func (l *launcher) launchCold(ctx context.Context, spec Spec) (*Instance, error)
 		if errors.Is(err, ErrNoRoom) || outer.Err() != nil {
 			return nil, err
 		}
-		return nil, l.stamp(spec, &Exit{Reason: SandboxFailed, Detail: err.Error()})
+		exit := l.stamp(spec, &Exit{Reason: SandboxFailed, Detail: err.Error()})
+		if l.onExit != nil {
+			l.onExit(*exit)
+		}
+		return nil, exit
 	}
 	if err := l.await(ctx, i, ""); err != nil {
 		return nil, l.startFailure(ctx, i, err)

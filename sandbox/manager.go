@@ -60,7 +60,7 @@ type ManagerConfig struct {
 	Egress        *egress.Gate                             // what is outside; nil: every sandbox has loopback alone
 	Transport     func(Dialer) Transport                   // how requests go to a program; default a plain http.Transport
 	OnOutput      func(api string, version int, line Line) // must not block for long
-	OnExit        func(Exit)                               // called once for every sandbox that ended
+	OnExit        func(Exit)                               // called once for every sandbox that ended or could not be made
 	Log           *zap.Logger
 }
 
@@ -166,7 +166,8 @@ func (m *Manager) Launch(ctx context.Context, spec Spec) (*Instance, error) {
 	return m.launcher.launch(ctx, spec)
 }
 
-// Remove ends what runs of an API after its deletion and returns when it is gone. Requests in flight are broken off.
+// Remove ends what runs of an API after its deletion and returns when it is gone. A program that has nothing to do runs its
+// shutdown code; requests in flight are broken off.
 func (m *Manager) Remove(_ context.Context, api string) error {
 	m.mu.Lock()
 	s := m.apis[api]
@@ -185,18 +186,25 @@ func (m *Manager) Remove(_ context.Context, api string) error {
 	}
 	m.mu.Unlock()
 	for _, i := range ending {
-		i.kill(nil)
+		if i.inflight.Load() > 0 {
+			_ = i.sandbox.Kill() // retried by the driver until the group is empty
+		}
+	}
+	for _, i := range ending {
+		<-i.done // those that are idle have their grace already, see drainForLocked
 	}
 	return nil
 }
 
 func (m *Manager) exited(e Exit) {
-	level := zap.InfoLevel
-	if e.Reason == SandboxFailed {
-		level = zap.ErrorLevel
+	level, fields := zap.InfoLevel, []zap.Field{
+		zap.String("api", e.API), zap.Int("version", e.Version),
+		zap.String("reason", string(e.Reason)), zap.String("signal", e.Signal), zap.Int("code", e.Code),
 	}
-	m.cfg.Log.Log(level, "sandbox ended", zap.String("api", e.API), zap.Int("version", e.Version),
-		zap.String("reason", string(e.Reason)), zap.String("signal", e.Signal), zap.Int("code", e.Code))
+	if e.Reason == SandboxFailed { // the operator's to mend, and in words of ours and the host's
+		level, fields = zap.ErrorLevel, append(fields, zap.String("detail", e.Detail))
+	}
+	m.cfg.Log.Log(level, "sandbox ended", fields...)
 	if m.cfg.OnExit != nil {
 		m.cfg.OnExit(e)
 	}

@@ -296,6 +296,29 @@ func TestRemoveEndsTheSandbox(t *testing.T) {
 	})
 }
 
+// A deleted API's program shuts down as at any other stop, unless a request keeps it.
+func TestRemoveLetsAnIdleProgramShutDown(t *testing.T) {
+	var exits []Exit
+	managed(t, serveOK, func(t *testing.T, m *Manager, _ *fakeDriver) {
+		acquire(t, m, "api_idle").Release()
+		busy := acquire(t, m, "api_busy")
+		for _, api := range []string{"api_idle", "api_busy"} {
+			if err := m.Remove(t.Context(), api); err != nil {
+				t.Fatal(err)
+			}
+		}
+		busy.Release()
+		if len(exits) != 2 || exits[0].Signal != "SIGTERM" || exits[1].Signal != "SIGKILL" {
+			t.Errorf("they ended by %+v", exits)
+		}
+		for _, e := range exits {
+			if e.Reason != Draining || e.Detail != "the API was deleted" {
+				t.Errorf("exit %+v", e)
+			}
+		}
+	}, func(c *ManagerConfig) { c.OnExit = func(e Exit) { exits = append(exits, e) } })
+}
+
 func TestNothingStartsAfterStop(t *testing.T) {
 	managed(t, serveOK, func(t *testing.T, m *Manager, _ *fakeDriver) {
 		acquire(t, m, "api_a").Release()

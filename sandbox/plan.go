@@ -1,6 +1,9 @@
 package sandbox
 
-import "slices"
+import (
+	"slices"
+	"time"
+)
 
 // Plan says which versions of an API get its requests, and how many instances of them run.
 type Plan struct {
@@ -23,6 +26,9 @@ type Scale struct {
 	// Isolated gives every request a sandbox that is fresh and ends after it. Max bounds how many there are at a time, those
 	// that are ending included; Min are ready beforehand.
 	Isolated bool
+	// Drain is for requests in flight when an instance is taken out; 0: ManagerConfig.DrainTimeout. Stop waits no longer than its
+	// context says.
+	Drain time.Duration
 }
 
 // DefaultIsolated is how many requests an isolated API answers at a time when its scale does not say.

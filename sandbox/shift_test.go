@@ -255,3 +255,25 @@ func TestAFollowedSplitThatDoesNotStartLeavesNothing(t *testing.T) {
 		}
 	})
 }
+
+// TestTheDrainTimeoutIsTheAPIs has a version replaced while a request is in flight that does not end.
+func TestTheDrainTimeoutIsTheAPIs(t *testing.T) {
+	for _, c := range []struct{ own, want time.Duration }{{0, 30 * time.Second}, {3 * time.Second, 3 * time.Second}, {5 * time.Minute, 5 * time.Minute}} {
+		p := &plans{plan: one(1)}
+		p.plan.Scale.Drain = c.own
+		managed(t, serveOK, func(t *testing.T, m *Manager, _ *fakeDriver) {
+			l := acquire(t, m, "api_a")
+			next := one(2)
+			next.Scale = p.plan.Scale
+			if _, err := m.Replace(t.Context(), Spec{API: "api_a", Version: 2}, p.commit(next)); err != nil {
+				t.Fatal(err)
+			}
+			begin := time.Now()
+			exit := l.Exit(t.Context())
+			if took := time.Since(begin); exit == nil || took < c.want || took > c.want+stopGrace {
+				t.Errorf("drain of %s: ended after %s: %v", c.own, took, exit)
+			}
+			l.Release()
+		}, p.use)
+	}
+}

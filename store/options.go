@@ -38,7 +38,10 @@ type Options struct {
 	StreamTimeout     time.Duration `json:"stream_timeout,omitempty"`
 	TotalTimeout      time.Duration `json:"total_timeout,omitempty"`
 	QueueTimeout      time.Duration `json:"queue_timeout,omitempty"`
-	MaxBody           int64         `json:"max_body,omitempty"` // bytes
+	DrainTimeout      time.Duration `json:"drain_timeout,omitempty"` // of sandbox.Scale
+	MaxBody           int64         `json:"max_body,omitempty"`      // bytes
+	MaxHeader         int64         `json:"max_header,omitempty"`    // bytes
+	MaxURL            int64         `json:"max_url,omitempty"`       // bytes
 	MaxRequests       int           `json:"max_requests,omitempty"`
 	MaxRequestsPerKey int           `json:"max_requests_per_key,omitempty"`
 	Queue             int           `json:"queue,omitempty"`

@@ -109,6 +109,14 @@ type Plan struct {
 	Quota   int64  // requests a calendar month (UTC) to all APIs of one user; 0: no limit
 	Limits  Limits // of an API whose version asks for nothing; a zero field is the server's default
 	Ceiling Limits // the most that a version may ask for and get; a zero field is the server's ceiling
+	// Instances is the most that options of an API may ask for and get.
+	Instances Instances
+}
+
+// Instances bound how many sandboxes of one API run at a time. A zero field is no bound.
+type Instances struct {
+	Max int // of max-instances
+	Min int // of min-instances, which run although nobody calls
 }
 
 // Token opens the management API over TCP. Stored like a Key.

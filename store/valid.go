@@ -70,6 +70,13 @@ func (l Limits) valid() error {
 	return nil
 }
 
+func (i Instances) valid() error {
+	if i.Max < 0 || i.Min < 0 {
+		return fmt.Errorf("%w: %d instances at most, %d always: use positive numbers, or zero for no bound", ErrInvalid, i.Max, i.Min)
+	}
+	return nil
+}
+
 // Or is r, or RoleOperator when it is empty.
 func (r Role) Or() Role {
 	if r == "" {
@@ -100,7 +107,7 @@ func (u User) Valid() error {
 
 // Valid returns nil, or an ErrInvalid that names the field.
 func (p Plan) Valid() error {
-	err := errors.Join(required("plan name", p.Name), p.Limits.valid(), p.Ceiling.valid())
+	err := errors.Join(required("plan name", p.Name), p.Limits.valid(), p.Ceiling.valid(), p.Instances.valid())
 	if p.Quota < 0 {
 		err = errors.Join(err, fmt.Errorf("%w: quota of %d requests: use a positive number, or zero for none", ErrInvalid, p.Quota))
 	}

@@ -25,7 +25,7 @@ import (
 const (
 	DefaultMaxBytes     = 1 << 30
 	DefaultSegmentBytes = 4 << 20
-	DefaultBatchRecords = 512
+	DefaultBatchRecords = 2048
 	DefaultBatchEvery   = 250 * time.Millisecond
 	DefaultSyncEvery    = time.Second
 )

@@ -17,15 +17,16 @@ import (
 func TestRecordsReachTheSinkInOrder(t *testing.T) {
 	s := newSink()
 	j := start(t, t.TempDir(), s, Options{})
-	put(t, j, 0, 2000)
+	const many = 2*DefaultBatchRecords + 1
+	put(t, j, 0, many)
 	flush(t, j)
-	s.has(t, 2000)
+	s.has(t, many)
 	if slices.Max(s.batches) > DefaultBatchRecords {
 		t.Fatalf("batches of %v", s.batches)
 	}
-	put(t, j, 2000, 2001)
+	put(t, j, many, many+1)
 	stop(t, j)
-	s.has(t, 2001)
+	s.has(t, many+1)
 }
 
 func TestBatchesAreTimed(t *testing.T) {

@@ -81,7 +81,8 @@ func decodeLine(line []byte) (u store.Usage, whole bool, err error) {
 		return u, false, errLine
 	}
 	sum, text := line[at:at+checkDigits], line[at+checkDigits+1:]
-	if !bytes.Equal(sum, appendSum(nil, text)) {
+	var room [checkDigits]byte
+	if !bytes.Equal(sum, appendSum(room[:0], text)) {
 		return u, false, errLine
 	}
 	e, ok := readEntry(text)

@@ -14,6 +14,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"runtime/pprof"
 	"time"
 
@@ -101,7 +102,8 @@ func (b buffers) Put(p []byte) {
 
 // ours is the gateway with everything on, in a process that is set up as serve sets it up.
 func ours(ctx context.Context, l net.Listener) error {
-	defer runtime.KeepAlive(make([]byte, 32<<20)) // see package cli
+	debug.SetGCPercent(50) // this and the next as package cli does
+	defer runtime.KeepAlive(make([]byte, 64<<20))
 	dir := filepath.Join(os.Getenv("BENCH_DIR"), "data")
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err

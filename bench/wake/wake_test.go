@@ -16,40 +16,56 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"apibuilder/admin"
 	"apibuilder/internal/testenv"
 )
 
 const (
 	hello = "from fastapi import FastAPI\napp = FastAPI()\n@app.get('/')\ndef root():\n    return {'hello': 'world'}\n"
-	// pause lets the server make the next warm sandbox.
+	// pause is for how long the server must have made no further warm sandbox, so that none is being made while it is measured.
 	pause = 3 * time.Second
+	// patience is for the making of warm sandboxes.
+	patience = 5 * time.Minute
 )
 
-// BenchmarkWake wakes each program b.N times and starts it plainly as often, in turns.
+// program is what is woken.
+type program struct{ name, code, requirements string }
+
+// BenchmarkWake wakes each program b.N times and starts it plainly as often, in turns. Each has a warm sandbox then.
 func BenchmarkWake(b *testing.B) {
+	wake(b, nil, program{"hello", hello, ""}, program{"pandas", "import numpy, pandas\n" + hello, "pandas\n"})
+}
+
+// BenchmarkCold is BenchmarkWake where no warm sandbox is kept.
+func BenchmarkCold(b *testing.B) {
+	wake(b, []string{"--warm-memory", "none"}, program{"hello", hello, ""})
+}
+
+func wake(b *testing.B, options []string, programs ...program) {
+	b.Helper()
 	dir, err := os.MkdirTemp("", "apibuilder-bench-")
 	if err != nil {
 		b.Fatal(err)
 	}
 	defer os.RemoveAll(dir)
-	s := serve(b, dir)
-	cases := []struct{ name, code, requirements string }{
-		{"hello", hello, ""},
-		{"pandas", "import numpy, pandas\n" + hello, "pandas\n"},
-	}
-	for _, c := range cases {
+	s := serve(b, dir, append(options, "--start-timeout", patience.String()))
+	for _, c := range programs {
 		url, key := s.deploy(b, c.name, c.code, c.requirements)
 		env := testenv.Environment(b, c.requirements, "")
 		b.Run(c.name, func(b *testing.B) {
 			var woken, plain []time.Duration
 			for b.Loop() {
 				s.command(b, "apis", "sleep", c.name)
-				time.Sleep(pause)
+				if options == nil {
+					s.awaitWarm(b)
+				}
 				woken = append(woken, timed(b, http.DefaultClient, url+"/", key))
 				plain = append(plain, uvicorn(b, dir, env.Path, c.code))
 			}
@@ -131,7 +147,7 @@ func uvicorn(b *testing.B, dir, env, code string) time.Duration {
 // server is a real one, in a process of its own.
 type server struct{ binary, dir string }
 
-func serve(b *testing.B, dir string) *server {
+func serve(b *testing.B, dir string, options []string) *server {
 	b.Helper()
 	s := &server{binary: filepath.Join(dir, "apibuilder"), dir: filepath.Join(dir, "data")}
 	if err := os.Chmod(dir, 0o711); err != nil {
@@ -139,7 +155,8 @@ func serve(b *testing.B, dir string) *server {
 	}
 	testenv.Binary(b, s.binary)
 	testenv.DataDir(b, s.dir)
-	cmd := exec.CommandContext(b.Context(), s.binary, "serve", "--json", "--no-example", "--listen", "127.0.0.1:0", "--data-dir", s.dir)
+	args := []string{"serve", "--json", "--no-example", "--listen", "127.0.0.1:0", "--data-dir", s.dir}
+	cmd := exec.CommandContext(b.Context(), s.binary, append(args, options...)...)
 	cmd.Cancel = func() error { return cmd.Process.Signal(unix.SIGTERM) }
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -156,6 +173,48 @@ func serve(b *testing.B, dir string) *server {
 		b.Fatal("the server is not ready")
 	}
 	return s
+}
+
+// awaitWarm waits until there are warm sandboxes, and no more of them come.
+func (s *server) awaitWarm(b *testing.B) {
+	b.Helper()
+	deadline, since, before := time.Now().Add(patience), time.Now(), 0
+	for before == 0 || time.Since(since) < pause {
+		if time.Now().After(deadline) {
+			b.Fatalf("no warm sandbox within %v", patience)
+		}
+		time.Sleep(pause / 20)
+		if n := s.warm(b); n != before {
+			since, before = time.Now(), n
+		}
+	}
+}
+
+// warm is how many there are, as the server tells on its metrics page.
+func (s *server) warm(b *testing.B) int {
+	b.Helper()
+	client := &http.Client{Transport: testenv.UnixTransport(filepath.Join(s.dir, admin.SocketName))}
+	defer client.CloseIdleConnections()
+	resp, err := client.Get("http://server/metrics")
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != http.StatusOK {
+		b.Fatalf("metrics: status %d, %v: %s", resp.StatusCode, err, text)
+	}
+	for line := range strings.Lines(string(text)) {
+		if value, ok := strings.CutPrefix(line, "apibuilder_warm_sandboxes "); ok {
+			n, err := strconv.Atoi(strings.TrimSpace(value))
+			if err != nil {
+				b.Fatal(err)
+			}
+			return n
+		}
+	}
+	b.Fatal("the metrics have no apibuilder_warm_sandboxes")
+	return 0
 }
 
 func (s *server) command(b *testing.B, args ...string) []byte {

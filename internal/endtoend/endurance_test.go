@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -37,7 +38,7 @@ func number(variable string, otherwise int) int {
 
 // TestDeploysUnderLoad deploys again and again: no request fails, and a WebSocket whose version goes is told so.
 func TestDeploysUnderLoad(t *testing.T) {
-	s := serve(t, dataDir(t), "--no-example", "--drain-timeout", "1s")
+	s := serve(t, dataDir(t), "--no-example", "--drain-timeout", "1s", "--start-timeout", "3m")
 	d := s.deploy("echo", echo, "websockets\n")
 	l := startLoad(t, d, 2, 1, 3)
 	for n := range deploysInARow {
@@ -70,7 +71,7 @@ func TestKillsUnderLoad(t *testing.T) {
 	free.Close()
 	options := []string{"--no-example", "--warm-memory", "none", "--start-timeout", "3m", "--listen", address}
 	s := serve(t, dir, options...)
-	apis := make([]deployed, min(5, sandboxKills))
+	apis := make([]deployed, min(10, sandboxKills))
 	var group sync.WaitGroup
 	for i := range apis {
 		group.Go(func() {
@@ -99,36 +100,43 @@ func TestKillsUnderLoad(t *testing.T) {
 	nothingLeft(t, dir)
 }
 
-// killSandboxes kills random ones that are old enough for the next request to start them at once.
+// killSandboxes kills all of them again and again, each when it is old enough for the next request to start it at once.
 func killSandboxes(t *testing.T, dir string, apis []deployed, loads []*calls) {
 	t.Helper()
-	born := make([]time.Time, len(apis))
-	for i := range born {
-		born[i] = time.Now()
-	}
-	typed := 0
-	for n := range sandboxKills {
-		victim := n % len(apis)
-		if wait := time.Until(born[victim].Add(lives)); wait > 0 {
-			time.Sleep(wait)
-		}
-		time.Sleep(rand.N(20 * time.Millisecond))
-		l := loads[victim]
-		killOne(t, dir, apis[victim])
-		l.more(3) // it is back
-		born[victim] = time.Now()
-		failed := l.take()
-		if len(failed) > 1 {
-			t.Errorf("one request was in flight in %s, and %d failed: %v", apis[victim].Name, len(failed), failed)
-		}
-		for _, f := range failed {
-			typed++
-			if f.problem != "crashed" && !errors.Is(f.err, errBrokenOff) {
-				t.Errorf("%s: %v", apis[victim].Name, f)
+	var killed, typed atomic.Int64
+	var group sync.WaitGroup
+	for victim, d := range apis {
+		group.Go(func() {
+			for n := victim; n < sandboxKills; n += len(apis) {
+				time.Sleep(lives + rand.N(20*time.Millisecond))
+				typed.Add(killUnderLoad(t, dir, d, loads[victim]))
+				killed.Add(1)
 			}
+		})
+	}
+	group.Wait()
+	if killed.Load() != int64(sandboxKills) {
+		t.Errorf("%d of %d sandboxes were killed", killed.Load(), sandboxKills)
+	}
+	t.Logf("%d sandboxes killed, %d requests failed with their type", killed.Load(), typed.Load())
+}
+
+// killUnderLoad kills one, waits until its API serves again, and returns how many requests failed, each with its type.
+func killUnderLoad(t *testing.T, dir string, d deployed, l *calls) (typed int64) {
+	t.Helper()
+	killOne(t, dir, d)
+	l.more(3) // it is back
+	failed := l.take()
+	if len(failed) > 1 {
+		t.Errorf("one request was in flight in %s, and %d failed: %v", d.Name, len(failed), failed)
+	}
+	for _, f := range failed {
+		typed++
+		if f.problem != "crashed" && !errors.Is(f.err, errBrokenOff) {
+			t.Errorf("%s: %v", d.Name, f)
 		}
 	}
-	t.Logf("%d sandboxes killed, %d requests failed with their type", sandboxKills, typed)
+	return typed
 }
 
 // killOne kills the process of an API that serves, as the host's own out-of-memory killer would.
@@ -253,7 +261,7 @@ func resident(t *testing.T, pid int) int64 {
 
 // TestSoak has APIs come and go, crash, leak and be called in between. What the server holds returns to where it was.
 func TestSoak(t *testing.T) {
-	s := serve(t, dataDir(t), "--no-example", "--warm-memory", "none", "--drain-timeout", "1s")
+	s := serve(t, dataDir(t), "--no-example", "--warm-memory", "none", "--drain-timeout", "1s", "--start-timeout", "3m")
 	cycle := func(n int) {
 		var group sync.WaitGroup
 		for i, path := range []string{"/exit", "/crash", "/eat", ""} {

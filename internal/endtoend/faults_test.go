@@ -87,7 +87,7 @@ def root(): return "well"
 // TestLifespanShutdownRunsOnEveryStop ends a program in every way in which we end one that is well.
 func TestLifespanShutdownRunsOnEveryStop(t *testing.T) {
 	dir := dataDir(t)
-	s := serve(t, dir, "--no-example", "--idle-timeout", "2s")
+	s := serve(t, dir, "--no-example", "--idle-timeout", "2s", "--start-timeout", "3m")
 	const text = "the program has shut down"
 	d := s.deploy("tidy", shutsDown, "")
 	s.deploy("tidy", shutsDown, "")
@@ -104,6 +104,22 @@ func TestLifespanShutdownRunsOnEveryStop(t *testing.T) {
 	if n := strings.Count(string(log), text); err != nil || n != 4 {
 		t.Errorf("the program has shut down %d times in 4 stops, %v", n, err)
 	}
+
+	s = serve(t, dir, "--no-example", "--start-timeout", "3m") // on which nothing ends because it is idle
+	for _, args := range [][]string{{"rollback", "tidy"}, {"promote", "tidy", "v2"}} {
+		if _, err := s.command(args...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.prints("tidy", text, 5) // version 1 again
+	d = deployed{ID: d.ID, Name: d.Name, Key: d.Key, URL: s.url + "/run/" + d.ID}
+	d.get(t, "/")
+	if _, err := s.command("apis", "update", "tidy", "--set", "isolation=request"); err != nil {
+		t.Fatal(err)
+	}
+	s.prints("tidy", text, 6) // what was shared
+	d.get(t, "/")
+	s.prints("tidy", text, 7) // what had its one request
 }
 
 // TestACrashLoopSaysSo crashes a program again and again.

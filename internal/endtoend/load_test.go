@@ -49,7 +49,7 @@ type failure struct {
 
 func (f failure) String() string { return fmt.Sprintf("%s: %s %v", f.kind, f.problem, f.err) }
 
-const loadPatience = 60 * time.Second // of one call
+const loadPatience = 3 * time.Minute // of one call
 
 // startLoad begins to call; stop ends it and returns what failed.
 func startLoad(t *testing.T, d deployed, staying, fresh, sockets int) *calls {

@@ -39,7 +39,7 @@ func jailedMemory(t *testing.T, n int) int64 {
 	t.Helper()
 	spec := testenv.Spec(t, "", "")
 	spec.API, spec.Code, spec.RootPath = "api_overhead", bareProgram, "/run/api_overhead"
-	m := sandbox.NewManager(sandbox.ManagerConfig{Driver: testenv.Driver(t)})
+	m := sandbox.NewManager(sandbox.ManagerConfig{Driver: testenv.Driver(t), StartTimeout: 3 * time.Minute})
 	if err := m.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -7,9 +7,12 @@ author code: the host takes nothing it says after that on trust.
 Frames on the control descriptor, both ways: 4 bytes of big-endian length, then that many bytes of JSON.
 """
 
+import asyncio
+import contextlib
 import contextvars
 import errno
 import faulthandler
+import gc
 import importlib
 import json
 import linecache
@@ -20,6 +23,7 @@ import socket
 import struct
 import subprocess
 import sys
+import threading
 import time
 import traceback
 import types
@@ -498,12 +502,42 @@ def preload():
         """Stands in for the program that is still to come."""
 
     config = uvicorn.Config(no_app, log_config=None)
-    config.load()  # imports the event loop and protocol implementations that this environment has
+    config.load()  # imports the protocol implementations that this environment has
+    rehearse(config)
+
+
+def rehearse(config):
+    """Have an event loop give work to a thread, as a first request does: that imports most of what it waits for.
+
+    No application is called, because that could settle what packages read from the environment once, and a program's
+    variables are not there yet. The loop is made current nowhere, so that a program finds asyncio as it would be.
+    """
+    try:
+        import anyio.to_thread
+
+        if hasattr(config, "get_loop_factory"):
+            new_event_loop = config.get_loop_factory()
+        else:  # uvicorn before 0.36, which chooses when it runs
+            new_event_loop = asyncio.new_event_loop
+            importlib.import_module("uvicorn.loops.auto")
+            with contextlib.suppress(ImportError):
+                importlib.import_module("uvloop")
+        loop = new_event_loop()
+        try:
+            loop.run_until_complete(anyio.to_thread.run_sync(threading.active_count))
+        finally:
+            loop.close()
+        for thread in threading.enumerate():
+            if thread is not threading.current_thread():
+                thread.join(1)
+    except Exception:  # it only saves time: whatever does not work is the program's to find
+        pass
 
 
 def main():
     sys.stdout.reconfigure(line_buffering=True, errors="backslashreplace")
     sys.stderr.reconfigure(line_buffering=True, errors="backslashreplace")
+    gc.disable()  # next to nothing of what is imported becomes garbage, and looking for it takes long
     control = Control(CONTROL_FD)
     listener = socket.socket(fileno=LISTEN_FD)
     try:
@@ -518,6 +552,8 @@ def main():
             control.send(event="waiting")
             order = control.receive()
         control.send(event="taken")
+        gc.freeze()  # nor will it later: the program's collections leave it alone
+        gc.enable()
         os.environ.update(order["env"])
         faulthandler.enable()
         # What is still running shortly before the host loses patience is written to the log, where the host reads it.

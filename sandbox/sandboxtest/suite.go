@@ -42,6 +42,7 @@ func Run(t *testing.T, h Host) {
 		"WallsHold":                    wallsHold,
 		"MountsBelowAreReadOnly":       mountsBelowReadOnly,
 		"WarmSandboxes":                func(t *testing.T, _ *bench) { warmSandboxes(t, h) },
+		"FirstRequestIsPrepared":       firstRequestIsPrepared,
 		"SandboxesAreStrangers":        strangers,
 		"RefusedCallsAreTold":          refusedCallsAreTold,
 		"OrphansAreReaped":             orphansAreReaped,

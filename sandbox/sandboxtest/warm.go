@@ -2,6 +2,7 @@ package sandboxtest
 
 import (
 	"context"
+	"slices"
 	"testing"
 	"time"
 
@@ -29,7 +30,7 @@ func warmSandboxes(t *testing.T, h Host) {
 	spec := h.Spec
 	spec.API, spec.Version, spec.RootPath, spec.Code, spec.Env = "api_warm", 1, "/run/api_warm", importer, map[string]string{"SECRET": "mine"}
 	m := sandbox.NewManager(sandbox.ManagerConfig{
-		Driver: h.Open(t), WarmMemory: 1 << 30, StartTimeout: 60 * time.Second,
+		Driver: h.Open(t), WarmMemory: 1 << 30, StartTimeout: 3 * time.Minute,
 		Source: func(context.Context, string, int) (sandbox.Spec, error) { return spec, nil },
 		Plan: func(context.Context, string) (sandbox.Plan, error) {
 			return sandbox.Plan{Shares: []sandbox.Share{{Version: 1, Weight: 1}}}, nil
@@ -70,6 +71,34 @@ func warmSandboxes(t *testing.T, h Host) {
 		m.Sleep("api_warm")
 		<-instance.Done()
 		waitFor(t, "a warm sandbox", func() bool { return m.Warm() > 1 }) // the plain one, and one with the imports
+	}
+}
+
+// firstRequestIsPrepared shows that a first request finds imported what it needs, and that the way to it leaves a program
+// nothing to notice: asyncio, threads and the garbage collector are as where uvicorn starts it.
+func firstRequestIsPrepared(t *testing.T, b *bench) {
+	i := b.launch(t, `
+import asyncio, gc, sys, threading
+begin = {
+    "threads": threading.active_count(), "collects": gc.isenabled(), "frozen": gc.get_freeze_count() > 10000,
+    "loop": asyncio.get_event_loop().is_closed(),
+}
+known = set(sys.modules)
+@app.get("/")
+def root(): return {**begin, "late": sorted(set(sys.modules) - known)}
+`)
+	got := get[struct {
+		Threads                int
+		Collects, Frozen, Loop bool
+		Late                   []string
+	}](t, i, "/")
+	if got.Threads != 1 || !got.Collects || !got.Frozen || got.Loop {
+		t.Errorf("the program began with %+v", got)
+	}
+	// FastAPI has one module of its own that only a started application asks for.
+	late := slices.DeleteFunc(got.Late, func(name string) bool { return name == "fastapi.telemetry._runtime" })
+	if len(late) > 0 {
+		t.Errorf("a first request imports %v", late)
 	}
 }
 

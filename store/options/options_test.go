@@ -87,6 +87,21 @@ func TestOptionsOfTheEdge(t *testing.T) {
 	}
 }
 
+func TestOptionsOfRequests(t *testing.T) {
+	for name, texts := range map[string]map[string]string{ // as above
+		"drain-timeout": {"90s": "1m30s", "1h": "1h0m0s", "0s": "", "2h": "", "10": ""},
+		"max-header":    {"8k": "8K", "128": "128", "127": "", "0": "", "-1K": "", "x": ""},
+		"max-url":       {"2K": "2K", "64": "", "1.5K": ""},
+	} {
+		for text, want := range texts {
+			o, err := Apply(store.Options{}, map[string]string{name: text})
+			if got := Texts(o)[name]; got != want || (err != nil) != (want == "") {
+				t.Errorf("%s=%s: %q, %v", name, text, got, err)
+			}
+		}
+	}
+}
+
 func TestCredentialsNeedOriginsByName(t *testing.T) {
 	_, err := Apply(store.Options{}, map[string]string{"cors-origins": "*", "cors-credentials": "true"})
 	var refused *Error

@@ -9,7 +9,10 @@ import (
 	"apibuilder/store"
 )
 
-const mostRequests = 1_000_000
+const (
+	mostRequests = 1_000_000
+	leastHead    = 128
+)
 
 // requestSettings bound one request, and how many there are.
 var requestSettings = []Option{
@@ -23,8 +26,15 @@ var requestSettings = []Option{
 		func(o *store.Options) *time.Duration { return &o.TotalTimeout }),
 	wait("queue-timeout", "time that a request may wait for a place",
 		func(o *store.Options) *time.Duration { return &o.QueueTimeout }),
+	duration("drain-timeout", "`--drain-timeout` of the server, which alone holds when the server ends",
+		"time for requests under way when their version or instance ends", time.Millisecond, time.Hour,
+		func(o *store.Options) *time.Duration { return &o.DrainTimeout }),
 	of("max-body", "SIZE", "`--max-body` of the server, which is also the most", "largest request body",
 		func(o *store.Options) *int64 { return &o.MaxBody }, parseSize, sizeText),
+	of("max-header", "SIZE", "`--max-header` of the server, which is also the most", "request line and header fields together",
+		func(o *store.Options) *int64 { return &o.MaxHeader }, parseHeadSize, sizeText),
+	of("max-url", "SIZE", "`--max-url` of the server, which is also the most", "address of a request, as it is called",
+		func(o *store.Options) *int64 { return &o.MaxURL }, parseHeadSize, sizeText),
 	count("max-requests", "`--max-requests-per-api` of the server, which is also the most",
 		"requests that are with the program at a time; others wait", func(o *store.Options) *int { return &o.MaxRequests }),
 	count("max-requests-per-key", "`--max-requests-per-key` of the server, which is also the most",
@@ -67,6 +77,15 @@ func parseSize(text string) (int64, error) {
 		return n * unit.bytes, nil
 	}
 	return 0, fmt.Errorf("%q is no size: write for example 512K, 20M or 1G", text)
+}
+
+// parseHeadSize is parseSize for what every request has: below leastHead hardly any would be served.
+func parseHeadSize(text string) (int64, error) {
+	n, err := parseSize(text)
+	if err == nil && n < leastHead {
+		err = fmt.Errorf("%q is less than %d bytes", text, leastHead)
+	}
+	return n, err
 }
 
 func sizeText(n int64) string {

@@ -9,12 +9,13 @@ import (
 	"apibuilder/store"
 )
 
-const planColumns = `name, rate_requests, rate_per_ns, memory_bytes, cpu, pids, max_memory_bytes, max_cpu, max_pids, quota`
+const planColumns = `name, rate_requests, rate_per_ns, memory_bytes, cpu, pids, max_memory_bytes, max_cpu, max_pids, quota, max_instances,
+	max_min_instances`
 
 func scanPlan(rows pgx.Rows) (store.Plan, error) {
 	var p store.Plan
 	err := rows.Scan(&p.Name, &p.Rate.Requests, &p.Rate.Per, &p.Limits.MemoryBytes, &p.Limits.CPU, &p.Limits.Pids,
-		&p.Ceiling.MemoryBytes, &p.Ceiling.CPU, &p.Ceiling.Pids, &p.Quota)
+		&p.Ceiling.MemoryBytes, &p.Ceiling.CPU, &p.Ceiling.Pids, &p.Quota, &p.Instances.Max, &p.Instances.Min)
 	return p, err
 }
 
@@ -32,12 +33,13 @@ func (s *Store) PutPlan(ctx context.Context, p store.Plan) error {
 		return fmt.Errorf("put plan: %w", err)
 	}
 	err := s.write(ctx, func(u *unit) error {
-		_, err := u.Exec(ctx, `INSERT INTO apibuilder_plans (`+planColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+		_, err := u.Exec(ctx, `INSERT INTO apibuilder_plans (`+planColumns+`) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
 			ON CONFLICT (name) DO UPDATE SET rate_requests = excluded.rate_requests, rate_per_ns = excluded.rate_per_ns,
 			memory_bytes = excluded.memory_bytes, cpu = excluded.cpu, pids = excluded.pids,
-			max_memory_bytes = excluded.max_memory_bytes, max_cpu = excluded.max_cpu, max_pids = excluded.max_pids, quota = excluded.quota`,
+			max_memory_bytes = excluded.max_memory_bytes, max_cpu = excluded.max_cpu, max_pids = excluded.max_pids, quota = excluded.quota,
+			max_instances = excluded.max_instances, max_min_instances = excluded.max_min_instances`,
 			p.Name, p.Rate.Requests, int64(p.Rate.Per), p.Limits.MemoryBytes, p.Limits.CPU, p.Limits.Pids,
-			p.Ceiling.MemoryBytes, p.Ceiling.CPU, p.Ceiling.Pids, p.Quota)
+			p.Ceiling.MemoryBytes, p.Ceiling.CPU, p.Ceiling.Pids, p.Quota, p.Instances.Max, p.Instances.Min)
 		u.changed("")
 		return about("plan", p.Name, err)
 	})

@@ -26,6 +26,7 @@ type Store struct {
 	closed bool
 
 	subscribers store.Subscribers
+	statements  statements
 }
 
 var _ store.Store = (*Store)(nil)
@@ -70,7 +71,17 @@ func (s *Store) read(fn func() error) error {
 // unit is one transaction and what it changes.
 type unit struct {
 	*sql.Tx
-	changes []change
+	statements *statements
+	changes    []change
+}
+
+// run runs a statement that was prepared, and returns how many rows it has written.
+func (u *unit) run(ctx context.Context, text string, args ...any) (int64, error) {
+	result, err := u.statements.in(ctx, u.Tx, text).ExecContext(ctx, args...)
+	if err != nil {
+		return 0, err
+	}
+	return result.RowsAffected()
 }
 
 func (u *unit) changed(apiID string) { u.changes = append(u.changes, change{APIID: apiID}) }
@@ -87,7 +98,7 @@ func (s *Store) write(ctx context.Context, fn func(*unit) error) error {
 		return fmt.Errorf("begin transaction: %w", err)
 	}
 	defer func() { _ = tx.Rollback() }() // does nothing after the commit
-	u := &unit{Tx: tx}
+	u := &unit{Tx: tx, statements: &s.statements}
 	if err := fn(u); err != nil {
 		return err
 	}

@@ -39,40 +39,47 @@ func addSums(ctx context.Context, u *unit, fresh []store.Usage) error {
 		}
 	}
 	for key, at := range used {
-		_, err := u.ExecContext(ctx, `INSERT INTO key_uses (key_id, last_used_at) VALUES (?, ?)
-			ON CONFLICT (key_id) DO UPDATE SET last_used_at = max(last_used_at, excluded.last_used_at)`, key, at.UnixMicro())
-		if err != nil {
+		if _, err := u.run(ctx, useStatement, key, at.UnixMicro()); err != nil {
 			return about("use of key", key, err)
 		}
 	}
 	return nil
 }
 
-// ownerOf is empty where the API is gone.
+const (
+	// ownerStatement is empty where the API is gone.
+	ownerStatement = `SELECT coalesce((SELECT user_id FROM apis WHERE id = ?), '')`
+	useStatement   = `INSERT INTO key_uses (key_id, last_used_at) VALUES (?, ?)
+		ON CONFLICT (key_id) DO UPDATE SET last_used_at = max(last_used_at, excluded.last_used_at)`
+)
+
 func ownerOf(ctx context.Context, u *unit, apiID string) (owner string, err error) {
-	err = u.QueryRowContext(ctx, `SELECT coalesce((SELECT user_id FROM apis WHERE id = ?), '')`, apiID).Scan(&owner)
+	err = u.statements.in(ctx, u.Tx, ownerStatement).QueryRowContext(ctx, apiID).Scan(&owner)
 	return owner, err
 }
 
-// sumKeys are what the rows of each table are told apart by.
-var sumKeys = map[string]string{
-	"usage_hours": "start, api_id, key_id, user_id", "usage_days": "start, api_id, key_id, user_id", "usage_totals": "start",
-	"usage_routes": "start, api_id, user_id, route",
+// sumStatement adds to a table of sums.
+var sumStatement = map[string]string{
+	"usage_hours": addToSums("usage_hours", sumKey), "usage_days": addToSums("usage_days", sumKey),
+	"usage_totals": addToSums("usage_totals", "start"), "usage_routes": addToSums("usage_routes", routeKey),
 }
 
-func upsertSums(ctx context.Context, u *unit, table string, sums []store.Sum) error {
+const (
+	sumKey   = "start, api_id, key_id, user_id"
+	routeKey = "start, api_id, user_id, route"
+)
+
+func addToSums(table, key string) string {
 	var updates []string
 	for _, c := range strings.Split(store.SumColumns, ", ") {
 		updates = append(updates, fmt.Sprintf("%s = min(%s.%s + excluded.%s, %d)", c, table, c, c, int64(store.MostSum)))
 	}
-	key := sumKeys[table]
 	columns := strings.Count(key, ",") + strings.Count(store.SumColumns, ",") + 2
-	upsert, err := u.PrepareContext(ctx, `INSERT INTO `+table+` (`+key+`, `+store.SumColumns+`) VALUES (?`+strings.Repeat(", ?", columns-1)+`)
-		ON CONFLICT (`+key+`) DO UPDATE SET `+strings.Join(updates, ", "))
-	if err != nil {
-		return err
-	}
-	defer upsert.Close()
+	return `INSERT INTO ` + table + ` (` + key + `, ` + store.SumColumns + `) VALUES (?` + strings.Repeat(", ?", columns-1) + `)
+		ON CONFLICT (` + key + `) DO UPDATE SET ` + strings.Join(updates, ", ")
+}
+
+func upsertSums(ctx context.Context, u *unit, table string, sums []store.Sum) error {
 	for _, s := range sums {
 		args := []any{s.Start.UnixMicro()}
 		switch table {
@@ -84,7 +91,7 @@ func upsertSums(ctx context.Context, u *unit, table string, sums []store.Sum) er
 		}
 		args = append(args, s.Requests, s.Admitted, s.ClientErrors, s.ServerErrors, s.BytesIn, s.BytesOut, s.Duration.Microseconds(),
 			s.StartWait.Microseconds(), s.CPU.Microseconds())
-		if _, err := upsert.ExecContext(ctx, args...); err != nil {
+		if _, err := u.run(ctx, sumStatement[table], args...); err != nil {
 			return err
 		}
 	}

@@ -3,7 +3,10 @@ package sqlite
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -17,7 +20,6 @@ const (
 	defaultUsageLimit = 100
 
 	usageFields = 16
-	usageRows   = 64 // inserted at once
 )
 
 func scanUsage(rows *sql.Rows) (store.Usage, error) {
@@ -36,77 +38,109 @@ func (s *Store) AddUsage(ctx context.Context, records []store.Usage) error {
 	if len(records) == 0 {
 		return nil
 	}
-	err := s.write(ctx, func(u *unit) error {
-		fresh, err := insertUsage(ctx, u, records)
-		if err != nil {
-			return err
+	clean := make([]store.Usage, len(records))
+	for i, r := range records {
+		if r.ID == "" {
+			return fmt.Errorf("add usage: %w: usage of api %q at %s has no id", store.ErrInvalid, r.APIID, r.Time)
 		}
-		return addSums(ctx, u, fresh)
-	})
+		clean[i] = r.Clean()
+	}
+	err := s.read(func() error { return s.statements.prepare(ctx, s.writer, usageStatements) })
+	if err == nil {
+		err = s.addUsage(ctx, clean, insertUsage)
+	}
+	if errors.Is(err, errSeen) {
+		err = s.addUsage(ctx, clean, insertUnseen)
+	}
 	if err != nil {
 		return fmt.Errorf("add usage: %w", err)
 	}
 	return nil
 }
 
-// insertUsage returns the records that were not there, as they are stored. It writes many at once: a statement costs as much as
-// several rows.
-func insertUsage(ctx context.Context, u *unit, records []store.Usage) (fresh []store.Usage, err error) {
-	full, err := u.PrepareContext(ctx, usageStatement(usageRows))
-	if err != nil {
-		return nil, err
-	}
-	defer full.Close()
-	for len(records) > 0 {
-		some := records[:min(len(records), usageRows)]
-		records = records[len(some):]
-		added, err := insertSome(ctx, u, full, some)
+// errSeen says that a batch has records that were there, or one twice, and nothing was stored.
+var errSeen = errors.New("records that are there already")
+
+// addUsage stores what insert finds to be new, and adds that to the sums.
+func (s *Store) addUsage(ctx context.Context, records []store.Usage, insert func(context.Context, *unit, []store.Usage) ([]store.Usage, error)) error {
+	return s.write(ctx, func(u *unit) error {
+		fresh, err := insert(ctx, u, records)
 		if err != nil {
-			return nil, about("records from", some[0].ID, err)
+			return err
 		}
-		fresh = append(fresh, added...)
+		return addSums(ctx, u, fresh)
+	})
+}
+
+// insertUsage writes records that are all new, as those of a journal are but after a crash: errSeen when they are not. It writes
+// many at once, because a statement costs as much as several rows, and does not ask which were written, which costs as much as the
+// rows of a statement.
+func insertUsage(ctx context.Context, u *unit, records []store.Usage) ([]store.Usage, error) {
+	args := make([]any, 0, usageFields*usageRows[0])
+	for rest := records; len(rest) > 0; {
+		rows := fitting(len(rest))
+		some := rest[:rows]
+		rest = rest[rows:]
+		args = appendUsage(args[:0], some)
+		n, err := u.run(ctx, usageStatement[rows], args...)
+		switch {
+		case err != nil:
+			return nil, about("records from", some[0].ID, err)
+		case n != int64(rows):
+			return nil, errSeen
+		}
+	}
+	return records, nil
+}
+
+// insertUnseen returns the records that were not there.
+func insertUnseen(ctx context.Context, u *unit, records []store.Usage) (fresh []store.Usage, err error) {
+	for i := range records {
+		n, err := u.run(ctx, usageStatement[1], appendUsage(nil, records[i:i+1])...)
+		if err != nil {
+			return nil, about("record", records[i].ID, err)
+		}
+		if n > 0 {
+			fresh = append(fresh, records[i])
+		}
 	}
 	return fresh, nil
 }
 
-func usageStatement(rows int) string {
-	values := strings.Repeat(", ("+strings.Repeat(", ?", usageFields)[2:]+")", rows)
-	return `INSERT INTO usage (` + usageColumns + `) VALUES ` + values[2:] + ` ON CONFLICT (id) DO NOTHING RETURNING id`
+// usageRows are how many records are inserted at once: few sizes, so that few statements are kept.
+var usageRows = [...]int{64, 8, 1}
+
+// fitting is the largest size for n records, of which there is at least one.
+func fitting(n int) int {
+	for _, rows := range usageRows {
+		if rows <= n {
+			return rows
+		}
+	}
+	return 1
 }
 
-// insertSome writes at most usageRows records, with full where there are so many.
-func insertSome(ctx context.Context, u *unit, full *sql.Stmt, records []store.Usage) (fresh []store.Usage, err error) {
-	args := make([]any, 0, usageFields*len(records))
-	clean := make(map[string]store.Usage, len(records))
-	for _, r := range records {
-		if r.ID == "" {
-			return nil, fmt.Errorf("%w: usage of api %q at %s has no id", store.ErrInvalid, r.APIID, r.Time)
-		}
-		r = r.Clean()
-		if _, twice := clean[r.ID]; !twice {
-			clean[r.ID] = r
-		}
+// usageStatement inserts so many records, without those that are there.
+var usageStatement = func() map[int]string {
+	all := make(map[int]string, len(usageRows))
+	for _, rows := range usageRows {
+		values := strings.Repeat(", ("+strings.Repeat(", ?", usageFields)[2:]+")", rows)
+		all[rows] = `INSERT OR FAIL INTO usage (` + usageColumns + `) VALUES ` + values[2:] + ` ON CONFLICT (id) DO NOTHING`
+	}
+	return all
+}()
+
+// usageStatements are all that AddUsage runs.
+var usageStatements = slices.Concat(slices.Collect(maps.Values(usageStatement)), slices.Collect(maps.Values(sumStatement)),
+	[]string{ownerStatement, useStatement})
+
+func appendUsage(args []any, records []store.Usage) []any {
+	for i := range records {
+		r := &records[i]
 		args = append(args, r.ID, r.APIID, r.Version, r.KeyID, r.Time.UnixMicro(), r.Method, r.Path, r.Route, r.Node, r.Status, r.Error,
 			r.BytesIn, r.BytesOut, r.Duration.Microseconds(), r.StartWait.Microseconds(), r.CPU.Microseconds())
 	}
-	var rows *sql.Rows
-	if len(records) == usageRows {
-		rows, err = full.QueryContext(ctx, args...)
-	} else {
-		rows, err = u.QueryContext(ctx, usageStatement(len(records)), args...)
-	}
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var id string
-		if err := rows.Scan(&id); err != nil {
-			return nil, err
-		}
-		fresh = append(fresh, clean[id])
-	}
-	return fresh, rows.Err()
+	return args
 }
 
 // Usage is as in store.Store.

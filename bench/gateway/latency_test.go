@@ -1,0 +1,151 @@
+package gateway_test
+
+import (
+	"bufio"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+var (
+	fixed    = flag.Float64("rate", 0, "requests a second of BenchmarkLatency; 0: half of what the gateway answers at most")
+	openSpan = flag.Duration("open", 5*time.Second, "how long each turn of BenchmarkLatency lasts")
+)
+
+// openConnections are enough for a rate that half fills the gateway.
+const openConnections = 64
+
+// BenchmarkLatency sends requests at times that do not depend on the answers (an open loop), at half of the rate that saturates the
+// gateway, to the program without a proxy and through the proxies in turns, and reports what each adds to the program's own
+// times. A request that waits for its connection has waited. It is meant for -benchtime 1x.
+func BenchmarkLatency(b *testing.B) {
+	if !wants("apibuilder") {
+		b.Skip("-only leaves out apibuilder, whose rate it needs")
+	}
+	// The replaced platform cannot keep up with such a rate.
+	peers := slices.DeleteFunc(startPeers(b), func(p *peer) bool { return p.smallOnly })
+	ours := peers[slices.IndexFunc(peers, func(p *peer) bool { return p.name == "apibuilder" })]
+	for b.Loop() {
+		rate := *fixed
+		if rate == 0 {
+			var rates []figure
+			for range *rounds {
+				rates = append(rates, ours.run(b, load{path: "/json", connections: openConnections}))
+			}
+			rate = middle(rates, figure.rate) / 2
+		}
+		times := map[string][][]time.Duration{}
+		for range *rounds {
+			for _, p := range peers {
+				times[p.name] = append(times[p.name], p.open(b, rate))
+			}
+		}
+		reportLatency(b, peers, times, rate)
+	}
+}
+
+func reportLatency(b *testing.B, peers []*peer, times map[string][][]time.Duration, rate float64) {
+	b.Helper()
+	average, _ := os.ReadFile("/proc/loadavg")
+	fmt.Printf("\n%.0f requests a second, open loop (median of %d, load %s)\n", rate, *rounds, strings.Fields(string(average))[0])
+	fmt.Printf("%-22s %10s %10s %10s %10s\n", "", "p50 ms", "added", "p99 ms", "added")
+	for _, p := range peers {
+		p50, more50 := added(times[p.name], times["no proxy"], 0.5)
+		p99, more99 := added(times[p.name], times["no proxy"], 0.99)
+		fmt.Printf("%-22s %10.3f %10.3f %10.3f %10.3f\n", p.name, p50, more50, p99, more99)
+		if p.name == "apibuilder" {
+			b.ReportMetric(more50, "ms-p50")
+			b.ReportMetric(more99, "ms-p99")
+		}
+	}
+}
+
+// added returns a percentile and by how much it is more than the program's own in the same round, both as medians of the rounds and in
+// milliseconds.
+func added(all, program [][]time.Duration, part float64) (value, more float64) {
+	var values, mores []float64
+	for i := range all {
+		v := at(all[i], part)
+		values, mores = append(values, v), append(mores, v-at(program[i], part))
+	}
+	slices.Sort(values)
+	slices.Sort(mores)
+	return values[len(values)/2], mores[len(mores)/2]
+}
+
+// at is a percentile of sorted times, in milliseconds.
+func at(times []time.Duration, part float64) float64 {
+	return times[int(float64(len(times)-1)*part)].Seconds() * 1e3
+}
+
+// open sends at a rate for a turn and returns how long each answer took, sorted.
+func (p *peer) open(b *testing.B, rate float64) []time.Duration {
+	b.Helper()
+	u, err := url.Parse(p.url + "/json")
+	if err != nil {
+		b.Fatal(err)
+	}
+	request := fmt.Sprintf("GET %s HTTP/1.1\r\nHost: %s\r\nX-API-Key: %s\r\n\r\n", u.Path, u.Host, p.key)
+	every := time.Duration(float64(time.Second) * openConnections / rate)
+	begin := time.Now().Add(100 * time.Millisecond)
+	var group sync.WaitGroup
+	var mu sync.Mutex
+	var all []time.Duration
+	for i := range openConnections {
+		conn, err := net.Dial("tcp", u.Host)
+		if err != nil {
+			b.Fatal(err)
+		}
+		group.Go(func() {
+			defer conn.Close()
+			times, err := send(conn, request, begin.Add(every*time.Duration(i)/openConnections), every)
+			mu.Lock()
+			defer mu.Unlock()
+			all = append(all, times...)
+			if err != nil {
+				b.Errorf("%s: %v", p.name, err)
+			}
+		})
+	}
+	group.Wait()
+	if len(all) == 0 {
+		b.Fatal("no answers")
+	}
+	slices.Sort(all)
+	return all
+}
+
+// send sends a request every so often on one connection. Each counts from when it was due if the answer before it came later; else from
+// when it was sent, because that the sender was woken late is not the peer's doing.
+func send(conn net.Conn, request string, due time.Time, every time.Duration) (times []time.Duration, err error) {
+	reader := bufio.NewReader(conn)
+	for end := due.Add(*openSpan); due.Before(end); due = due.Add(every) {
+		start := due
+		if wait := time.Until(due); wait > 0 {
+			time.Sleep(wait)
+			start = time.Now()
+		}
+		if _, err := io.WriteString(conn, request); err != nil {
+			return times, err
+		}
+		res, err := http.ReadResponse(reader, nil)
+		if err != nil {
+			return times, err
+		}
+		_, err = io.Copy(io.Discard, res.Body)
+		if err != nil || res.StatusCode != http.StatusOK {
+			return times, fmt.Errorf("status %s: %w", res.Status, err)
+		}
+		times = append(times, time.Since(start))
+	}
+	return times, nil
+}
