@@ -113,7 +113,7 @@ func usageOut(u store.Usage) UsageRecord {
 
 func sumOut(s store.Sum) UsageSum {
 	return UsageSum{
-		Start: timeOut(s.Start), API: s.APIID, Key: s.KeyID, User: s.UserID, Requests: s.Requests, Admitted: s.Admitted,
+		Start: timeOut(s.Start), API: s.APIID, Key: s.KeyID, User: s.UserID, Route: s.Route, Requests: s.Requests, Admitted: s.Admitted,
 		ClientErrors: s.ClientErrors, ServerErrors: s.ServerErrors, BytesIn: s.BytesIn, BytesOut: s.BytesOut,
 		Seconds: s.Duration.Seconds(), StartWaitSeconds: s.StartWait.Seconds(), CPUSeconds: s.CPU.Seconds(),
 	}

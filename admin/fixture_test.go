@@ -195,12 +195,12 @@ func newFixture(t *testing.T) *fixture {
 		book:  logs.New(logs.Config{Dir: t.TempDir()}),
 	}
 	t.Cleanup(func() { f.book.Close() })
-	f.Server = f.with(st)
+	f.Server = f.with(st, nil)
 	return f
 }
 
-// with is the same server over another store.
-func (f *fixture) with(st store.Store) *admin.Server {
+// with is a server of the fixture over another store, with what encrypts secrets; nil: nothing.
+func (f *fixture) with(st store.Store, secrets admin.Secrets) *admin.Server {
 	return admin.New(st, f.deployer, f.lives, f.book, admin.Config{
 		URL:  func(id string) string { return "http://host/run/" + id },
 		Info: func() admin.ServerInfo { return admin.ServerInfo{Version: "1"} },
@@ -213,7 +213,7 @@ func (f *fixture) with(st store.Store) *admin.Server {
 		Run: func(ctx context.Context, apiID string, version int, t sandbox.Task) (*sandbox.Exit, error) {
 			return f.run(ctx, apiID, version, t)
 		},
-		MayMap: func(host string) bool { return host == "api.customer.com" },
+		MayMap: func(host string) bool { return host == "api.customer.com" }, Secrets: secrets,
 	})
 }
 

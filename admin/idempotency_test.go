@@ -212,7 +212,7 @@ func TestKeysThatAreOld(t *testing.T) {
 		}
 	})
 	dying := &dyingStore{Store: f.store}
-	s := f.with(dying)
+	s := f.with(dying, nil)
 	ask := func() *httptest.ResponseRecorder {
 		return call(t, s.Local(), "POST", "/api/v1/users", `{"name":"carl"}`, "Idempotency-Key", anyKey+"3")
 	}

@@ -2,6 +2,7 @@ package admin
 
 import (
 	"net/http"
+	"strings"
 	"time"
 
 	"apibuilder/store"
@@ -14,6 +15,7 @@ type Node struct {
 	Name          string    `json:"name"`
 	Version       string    `json:"version"`
 	Address       string    `json:"address"`
+	Keys          []string  `json:"keys,omitempty"` // names of those that it opens secrets with; it encrypts with the first
 	StartedAt     time.Time `json:"started_at"`
 	SeenAt        time.Time `json:"seen_at"`
 	SecondsSilent float64   `json:"seconds_silent"`
@@ -22,7 +24,7 @@ type Node struct {
 
 func nodeOut(n store.Node) Node {
 	return Node{
-		ID: n.ID, Name: n.Name, Version: n.Version, Address: n.Address, StartedAt: n.StartedAt, SeenAt: n.SeenAt,
+		ID: n.ID, Name: n.Name, Version: n.Version, Address: n.Address, Keys: strings.Fields(n.Keys), StartedAt: n.StartedAt, SeenAt: n.SeenAt,
 		SecondsSilent: n.Silent.Seconds(), Silent: n.Silent >= store.NodeSilence,
 	}
 }

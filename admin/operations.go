@@ -128,7 +128,7 @@ var operations = map[string]operation{
 	"GET /api/v1/usage/sums": {
 		summary: "Sum the usage up", answer: UsageSums{},
 		query: []parameter{
-			{name: "by", usage: "what to sum by; all together when left out", enum: []string{"hour", "day", "api", "key", "user"}},
+			{name: "by", usage: "what to sum by; all together when left out", enum: []string{"hour", "day", "api", "key", "user", "route"}},
 			apiParameter, sinceParameter,
 			{name: "key", usage: "id of a key"},
 			userParameter,

@@ -29,13 +29,6 @@ func (q quiet) Follow(ctx context.Context, api string, f logs.Filter, n int) ([]
 	return tail, follower, err
 }
 
-// vault is a fake that has nothing to encrypt.
-type vault struct{}
-
-func (vault) Rotate(context.Context, bool, bool) (admin.SecretsRotated, error) {
-	return admin.SecretsRotated{KeyFile: "secrets.key"}, nil
-}
-
 // deployForReal stores what a deploy would, without building and starting anything.
 func (f *fixture) deployForReal(ctx context.Context, r deploy.Request) (deploy.Result, error) {
 	if err := r.Check(); err != nil {
@@ -72,7 +65,7 @@ func TestSchemathesis(t *testing.T) {
 	s := admin.New(f.store, f.deployer, f.lives, quiet{f.book}, admin.Config{
 		URL:  func(id string) string { return "http://host/run/" + id },
 		Info: func() admin.ServerInfo { return admin.ServerInfo{Version: "1"} },
-		Log:  zap.NewNop(), Pythons: &f.pythons, Secrets: vault{}, MayMap: func(string) bool { return true },
+		Log:  zap.NewNop(), Pythons: &f.pythons, Secrets: &vault{keys: []string{"old"}}, MayMap: func(string) bool { return true },
 		Counts: func(string) admin.RequestCounts { return admin.RequestCounts{} },
 		Run: func(context.Context, string, int, sandbox.Task) (*sandbox.Exit, error) {
 			return &sandbox.Exit{Reason: sandbox.Finished}, nil

@@ -78,8 +78,11 @@ func (s *Server) flush(ctx context.Context) error {
 func (s *Server) sumUsage(w http.ResponseWriter, r *http.Request) (any, error) {
 	query := r.URL.Query()
 	filter := store.SumFilter{By: store.SumBy(query.Get("by")), KeyID: query.Get("key")}
+	if filter.By == store.ByRoute && filter.KeyID != "" {
+		return nil, badRequest("sums by route do not tell keys apart", "leave the key out")
+	}
 	if _, _, err := filter.Columns(); err != nil {
-		return nil, badRequest(fmt.Sprintf("by=%q is nothing to sum by", filter.By), "use hour, day, api, key or user")
+		return nil, badRequest(fmt.Sprintf("by=%q is nothing to sum by", filter.By), "use hour, day, api, key, user or route")
 	}
 	var err error
 	if filter.APIID, filter.Since, err = s.usageOf(r); err != nil {

@@ -37,12 +37,13 @@ type UsageSums struct {
 	Next  string     `json:"next,omitempty"` // see Page
 }
 
-// UsageSum is what requests have together. Of Start, API, Key and User there are those that the sums are by.
+// UsageSum is what requests have together. Of Start, API, Key, User and Route there are those that the sums are by.
 type UsageSum struct {
 	Start            *time.Time `json:"start,omitempty"` // of the hour or day, UTC
 	API              string     `json:"api,omitempty"`
 	Key              string     `json:"key,omitempty"` // absent by key: without one
 	User             string     `json:"user,omitempty"`
+	Route            string     `json:"route,omitempty"` // absent by route: not known
 	Requests         int64      `json:"requests"`
 	Admitted         int64      `json:"admitted"` // not refused for a limit or quota
 	ClientErrors     int64      `json:"client_errors"`

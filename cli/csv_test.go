@@ -37,7 +37,7 @@ func TestWriteCSV(t *testing.T) {
 		}
 	}
 	b.Reset()
-	if err := writeCSV[admin.UsageSum](&b, nil); err != nil || !strings.HasPrefix(b.String(), "start,api,key,user,requests,") {
+	if err := writeCSV[admin.UsageSum](&b, nil); err != nil || !strings.HasPrefix(b.String(), "start,api,key,user,route,requests,") {
 		t.Errorf("%q, %v", b.String(), err)
 	}
 }

@@ -57,7 +57,7 @@ func (s *server) openNode(ctx context.Context) error {
 		return err
 	}
 	s.node = store.Node{ID: id, Name: s.options.nodeName, Version: version().Version, Address: s.listener.Addr().String()}
-	beat := node.NewHeartbeat(s.node, s.store, s.log.Named("node"))
+	beat := node.NewHeartbeat(s.node, s.keyNames, s.store, s.log.Named("node"))
 	if err := beat.Start(ctx); err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"strings"
 
 	"github.com/urfave/cli/v3"
 
@@ -50,8 +51,10 @@ func (a *app) secretsCommand() *cli.Command {
 		Commands: []*cli.Command{{
 			Name: "rotate", Usage: "encrypt all of them anew, for a new key", Action: a.rotateSecrets,
 			Description: "The new key is put first into the server's key file. The keys before stay in it, because older backups need them.\n" +
-				"Where several servers share a database, each needs the new file; it is read again when something does not open.",
+				"Where several servers share a database, --prepare makes the key first; then the file is copied to all of them, by you, and\n" +
+				"the rotation is refused as long as one of them could not open what it encrypts. Copy the file again after it.",
 			Flags: []cli.Flag{
+				&cli.BoolFlag{Name: "prepare", Usage: "only make the new key, which is not used before the next rotation"},
 				&cli.BoolFlag{Name: "same-key", Usage: "make no new key: encrypt for the one that is first in the file now"},
 				&cli.BoolFlag{Name: "drop-old", Usage: "remove all other keys from the file afterwards: older backups cannot be read with it any more"},
 			},
@@ -63,13 +66,20 @@ func (a *app) rotateSecrets(ctx context.Context, cmd *cli.Command) error {
 	if _, err := arguments(cmd); err != nil {
 		return err
 	}
-	request := admin.SecretsRotation{SameKey: cmd.Bool("same-key"), DropOld: cmd.Bool("drop-old")}
+	request := admin.SecretsRotation{Prepare: cmd.Bool("prepare"), SameKey: cmd.Bool("same-key"), DropOld: cmd.Bool("drop-old")}
 	var result admin.SecretsRotated
 	if err := a.call(ctx, cmd, "POST", client.Path("secrets", "rotate"), request, &result); err != nil {
 		return err
 	}
 	return a.show(cmd, result, func(w io.Writer) {
-		fmt.Fprintf(w, "%d environments are encrypted anew; the key file is %s\n", result.Environments, result.KeyFile)
+		if request.Prepare {
+			fmt.Fprintf(w, "a key is prepared for the next rotation; the key file is %s\n", result.KeyFile)
+		} else {
+			fmt.Fprintf(w, "%d environments are encrypted anew; the key file is %s\n", result.Environments, result.KeyFile)
+		}
+		if len(result.CopyTo) > 0 {
+			fmt.Fprintf(w, "copy it to the nodes %s\n", strings.Join(result.CopyTo, ", "))
+		}
 	})
 }
 
@@ -83,6 +93,12 @@ func (s *server) sealStore(ctx context.Context, below sealed.Below) error {
 	return nil
 }
 
+// keyNames are names of the keys of this node, the one that seals first.
+func (s *server) keyNames() []string {
+	all, _ := s.secrets.KeyNames()
+	return all
+}
+
 func (s *server) secretsPath() string {
 	if s.options.secretsKey != "" {
 		return s.options.secretsKey
@@ -94,6 +110,16 @@ func (s *server) secretsPath() string {
 type vault struct {
 	layer *sealed.Store
 	path  string
+	node  string // id of this one
+}
+
+// Prepare implements admin.Secrets.
+func (v vault) Prepare() error { return v.layer.Prepare() }
+
+// Keys implements admin.Secrets.
+func (v vault) Keys() (node string, all []string, prepared, file string) {
+	all, prepared = v.layer.KeyNames()
+	return v.node, all, prepared, v.path
 }
 
 // Rotate implements admin.Secrets.

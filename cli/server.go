@@ -18,7 +18,6 @@ import (
 	"apibuilder/gateway"
 	"apibuilder/logs"
 	"apibuilder/metrics"
-	"apibuilder/ratelimit"
 	"apibuilder/sandbox"
 	"apibuilder/store"
 	"apibuilder/store/sealed"
@@ -46,6 +45,7 @@ type server struct {
 	journal         *usage.Journal
 	egressSums      *usage.Egress
 	limiter         gateway.Limiter
+	quotas          gateway.Quotas
 	metrics         *metrics.Metrics
 	traces          *traces.Traces // nil: none
 	metricsListener net.Listener   // nil: none
@@ -258,7 +258,7 @@ func (s *server) openDoors(ctx context.Context) error {
 		AppsDomain:     s.options.edge.appsDomain,
 		MappedHosts:    s.options.edge.mappedHosts,
 		PublicHost:     s.options.edge.publicHost,
-		Quotas:         ratelimit.NewMonthly(s.usedQuota),
+		Quotas:         s.quotas,
 		Node:           s.options.nodeName,
 		Tracer:         s.tracer("gateway"),
 		ContinueTraces: s.options.traces.consumers != "new",

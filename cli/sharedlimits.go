@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"apibuilder/ratelimit"
 	"apibuilder/ratelimit/shared"
@@ -30,12 +31,37 @@ func (b bank) Lease(ctx context.Context, asks []shared.Ask) ([]shared.Grant, err
 	return grants, nil
 }
 
+// ledger lets nodes lease permits of monthly quotas from the database that they share.
+type ledger struct {
+	*postgres.Store
+	used func(ctx context.Context, q ratelimit.Quota, month time.Time) (int64, error)
+}
+
+// LeaseQuota implements shared.Ledger.
+func (l ledger) LeaseQuota(ctx context.Context, a shared.QuotaAsk) (shared.QuotaGrant, error) {
+	g, err := l.Store.LeaseQuota(ctx, store.QuotaAsk(a))
+	return shared.QuotaGrant(g), err
+}
+
+// UsedQuota implements shared.Ledger.
+func (l ledger) UsedQuota(ctx context.Context, q ratelimit.Quota, month time.Time) (int64, error) {
+	return l.used(ctx, q, month)
+}
+
 // openLimits counts over all nodes where there may be others, else in this process.
 func (s *server) openLimits(ctx context.Context) error {
 	database, ok := s.database.(*postgres.Store)
 	if !ok {
-		s.limiter = ratelimit.New(nil)
+		s.limiter, s.quotas = ratelimit.New(nil), ratelimit.NewMonthly(s.usedQuota)
 		return nil
+	}
+	quotas := shared.NewMonthly(shared.MonthlyConfig{
+		Ledger: ledger{database, s.usedQuota}, Refuse: s.options.refuseUncounted, Log: s.log.Named("limits"),
+	})
+	s.quotas = quotas
+	s.onStop("quotas", quotas.Stop)
+	if err := quotas.Start(ctx); err != nil {
+		return err
 	}
 	limiter := shared.New(shared.Config{
 		Bank: bank{database}, Refuse: s.options.refuseUncounted, Log: s.log.Named("limits"),

@@ -17,14 +17,14 @@ func (a *app) usageCommand() *cli.Command {
 	return &cli.Command{
 		Name:  "usage",
 		Usage: "print the newest usage records, sums of them, or how far quotas are used up",
-		Description: "Without --by the newest records are printed, and how many there were in all. Sums begin with the whole hour of --since;\n" +
-			"hours and days are those of UTC. Records are removed after a time (--usage-retention of the server), daily sums never.",
+		Description: "Without --by the newest records are printed, and how many there were in all. Sums begin with the whole hour of --since,\n" +
+			"by route with the whole day; hours and days are those of UTC. Records are removed after a time (--usage-retention of the server), daily sums never.",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "api", Usage: "of the API with that `NAME` or id only"},
 			&cli.StringFlag{Name: "request", Aliases: []string{"id"}, Usage: "the record of the request with that `ID`, as in X-Request-ID"},
 			&cli.StringFlag{Name: "since", Usage: "since a `TIME`, 2024-05-01T12:00:00Z, or for so long, 24h, 30d"},
 			&cli.IntFlag{Name: "limit", Value: 20, Usage: "at most so many records, a `NUMBER`"},
-			&cli.StringFlag{Name: "by", Usage: "sums by `WHAT`: hour, day, api, key or user; with --egress no key, but destination"},
+			&cli.StringFlag{Name: "by", Usage: "sums by `WHAT`: hour, day, api, key, user or route; with --egress no key or route, but destination"},
 			&cli.StringFlag{Name: "key", Usage: "of the key with that `ID` only"},
 			&cli.StringFlag{Name: "user", Usage: "with --by or --egress, of the APIs of the user with that `NAME` only"},
 			&cli.BoolFlag{Name: "egress", Usage: "what programs reached outside and were refused, by destination or, with --by, hour, day, api or user"},
@@ -71,10 +71,10 @@ func (a *app) usage(ctx context.Context, cmd *cli.Command) error {
 }
 
 func describeUsage(w io.Writer, usage admin.Usage) {
-	row(w, "TIME", "REQUEST", "API", "VERSION", "KEY", "METHOD", "PATH", "STATUS", "IN", "OUT", "SECONDS", "ERROR")
+	row(w, "TIME", "REQUEST", "API", "VERSION", "KEY", "METHOD", "PATH", "ROUTE", "STATUS", "IN", "OUT", "SECONDS", "CPU", "ERROR")
 	for _, r := range usage.Records {
-		row(w, timeText(r.Time), r.ID, r.API, r.Version, r.Key, r.Method, r.Path, r.Status, r.BytesIn, r.BytesOut,
-			fmt.Sprintf("%.3f", r.Seconds), r.Error)
+		row(w, timeText(r.Time), r.ID, r.API, r.Version, r.Key, r.Method, r.Path, orDash(r.Route), r.Status, r.BytesIn, r.BytesOut,
+			fmt.Sprintf("%.3f", r.Seconds), fmt.Sprintf("%.4f", r.CPUSeconds), r.Error)
 	}
 	fmt.Fprintf(w, "\n%d records in all\n", usage.Total)
 }
@@ -99,6 +99,7 @@ func (a *app) usageSums(ctx context.Context, cmd *cli.Command, query url.Values)
 func describeSums(w io.Writer, sums admin.UsageSums) {
 	head := map[string][]any{
 		"hour": {"HOUR (UTC)"}, "day": {"DAY (UTC)"}, "api": {"API"}, "key": {"API", "KEY"}, "user": {"USER"},
+		"route": {"API", "ROUTE"},
 	}[sums.By]
 	row(w, append(head, "REQUESTS", "REFUSED", "4XX", "5XX", "IN", "OUT", "SECONDS", "CPU")...)
 	for _, s := range sums.Sums {
@@ -114,6 +115,8 @@ func describeSums(w io.Writer, sums admin.UsageSums) {
 			cells = []any{s.API, orDash(s.Key)}
 		case "user":
 			cells = []any{orDash(s.User)}
+		case "route":
+			cells = []any{s.API, orDash(s.Route)}
 		}
 		row(w, append(cells, s.Requests, s.Requests-s.Admitted, s.ClientErrors, s.ServerErrors, s.BytesIn, s.BytesOut,
 			fmt.Sprintf("%.3f", s.Seconds), fmt.Sprintf("%.3f", s.CPUSeconds))...)

@@ -44,6 +44,9 @@ type exchange struct {
 
 	streaming atomic.Bool // the response's header has arrived
 	informed  int
+
+	counting  bool // the lease's CPU time since cpuAtHead
+	cpuAtHead time.Duration
 }
 
 func newExchange(g *Gateway, a *answer, r *http.Request, lease Lease, limits Limits, times Timeouts) *exchange {
@@ -75,7 +78,9 @@ func (x *exchange) run(rest string) {
 		return
 	}
 	x.streaming.Store(true)
+	x.noteUse(res)
 	x.respond(res)
+	x.addUse()
 }
 
 func (x *exchange) close() {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"apibuilder/sandbox"
@@ -209,6 +210,7 @@ type fakeSandboxes struct {
 	version   int
 	startWait time.Duration
 	startup   sandbox.Startup
+	cpu       atomic.Int64 // each question is 3 ms later
 
 	waiting chan struct{} // one for each Acquire that waits
 
@@ -262,6 +264,10 @@ func (l *fakeLease) Exit(ctx context.Context) *sandbox.Exit {
 		return nil
 	}
 	return exit
+}
+
+func (l *fakeLease) CPUShare() time.Duration {
+	return time.Duration(l.s.cpu.Add(int64(3 * time.Millisecond)))
 }
 
 func (l *fakeLease) Suspect() {

@@ -115,6 +115,7 @@ type Gateway struct {
 
 	traffic   traffic
 	admission admission
+	templates templates
 }
 
 // New returns a Gateway that reads what it needs to know from st, and subscribes to its changes until Drain.

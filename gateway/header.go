@@ -202,5 +202,5 @@ func copyResponse(dst, src http.Header) {
 
 // isOurs reports whether a program's field is dropped.
 func isOurs(name string) bool {
-	return hopByHop.has(name) || name == "X-Request-Id"
+	return hopByHop.has(name) || name == "X-Request-Id" || name == useField
 }

@@ -27,6 +27,8 @@ type Lease interface {
 	StartWait() time.Duration
 	// Startup tells of the start that this sandbox had, whoever waited for it.
 	Startup() sandbox.Startup
+	// CPUShare counts, from anywhere, what of the sandbox's CPU time has fallen to each request in flight.
+	CPUShare() time.Duration
 	// Exit waits until the sandbox is known to be dead and says how it died; nil when ctx ends first: it lives.
 	Exit(ctx context.Context) *sandbox.Exit
 	// Suspect says that a request timed out: the sandbox should be probed, and replaced when it does not answer.

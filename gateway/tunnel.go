@@ -48,6 +48,7 @@ func (x *exchange) tunnel(res *http.Response) {
 	}
 	rest := consumer.Reader // the writer has done its work, and is not kept
 	x.join(bye, rest, program, end)
+	x.addUse()
 	a.record()
 	bye.settle(rest)
 }

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync"
 	"time"
 
@@ -25,21 +26,32 @@ type Registry interface {
 // Heartbeat tells the store every five seconds that a node lives. Make one with NewHeartbeat; Start and Stop it once.
 type Heartbeat struct {
 	node     store.Node
+	keys     func() []string // nil: it does not say
 	registry Registry
 	log      *zap.Logger
 	cancel   context.CancelFunc
 	work     sync.WaitGroup
 }
 
-// NewHeartbeat returns the heartbeat of n. It does no I/O.
-func NewHeartbeat(n store.Node, r Registry, log *zap.Logger) *Heartbeat {
-	return &Heartbeat{node: n, registry: r, log: log}
+// NewHeartbeat returns the heartbeat of n. Each time it asks keys, which may be nil, for the names of the keys that the node has. It does
+// no I/O.
+func NewHeartbeat(n store.Node, keys func() []string, r Registry, log *zap.Logger) *Heartbeat {
+	return &Heartbeat{node: n, keys: keys, registry: r, log: log}
+}
+
+// says is what the node says of itself now.
+func (h *Heartbeat) says() store.Node {
+	n := h.node
+	if h.keys != nil {
+		n.Keys = strings.Join(h.keys(), " ")
+	}
+	return n
 }
 
 // Start returns once the store knows the node. Its error is the store's.
 func (h *Heartbeat) Start(ctx context.Context) error {
 	h.node.StartedAt = time.Now()
-	if err := h.registry.BeatNode(ctx, h.node); err != nil {
+	if err := h.registry.BeatNode(ctx, h.says()); err != nil {
 		return err
 	}
 	life, cancel := context.WithCancel(context.Background())
@@ -58,7 +70,7 @@ func (h *Heartbeat) beat(ctx context.Context) {
 		case <-tick.C:
 		}
 		bounded, cancel := context.WithTimeout(ctx, beatTimeout)
-		err := h.registry.BeatNode(bounded, h.node)
+		err := h.registry.BeatNode(bounded, h.says())
 		cancel()
 		if err != nil && ctx.Err() == nil && !errors.Is(err, store.ErrUnavailable) { // the store says that it is away
 			h.log.Warn("the database does not take the node's heartbeat", zap.Error(err))

@@ -62,7 +62,7 @@ func (r *registry) RemoveNode(_ context.Context, id string) error {
 func TestHeartbeat(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := &registry{}
-		h := node.NewHeartbeat(store.Node{ID: "node_a"}, r, zap.NewNop())
+		h := node.NewHeartbeat(store.Node{ID: "node_a"}, func() []string { return []string{"k2", "k1"} }, r, zap.NewNop())
 		if err := h.Stop(t.Context()); err != nil {
 			t.Fatal(err)
 		}

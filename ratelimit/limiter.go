@@ -98,8 +98,8 @@ func (l *Limiter) Len() int {
 func (l *Limiter) decideLocked(r *Result, c *Check, now int64) {
 	interval, window := c.Limit.interval(), c.Limit.window()
 	key := name{c.Policy, c.Key}
-	used := l.usedLocked(r, key, now, window)
-	s := State{Policy: c.Policy, Limit: c.Limit, key: c.Key, used: used, charged: used + interval, transient: c.Transient}
+	used, at := l.usedLocked(r, key, now, window)
+	s := State{Policy: c.Policy, Limit: c.Limit, key: c.Key, used: used, charged: used + interval, transient: c.Transient, at: at}
 	if wait := time.Duration(s.charged - window); wait > 0 {
 		if r.Allowed || wait > r.RetryAfter {
 			r.RetryAfter, r.Denied = wait, *c
@@ -112,26 +112,31 @@ func (l *Limiter) decideLocked(r *Result, c *Check, now int64) {
 // usedLocked returns how far ahead of now the quota of key is used up, at most window, seen after the checks that r
 // already holds: one call may name a key twice. More than window can only be there after the limit was changed or the
 // clock went back; it is written off for good, else the key would stay denied until the clock is there again.
-func (l *Limiter) usedLocked(r *Result, key name, now, window int64) int64 {
+// at is the key's entry, -1 where it has none or the call names it twice.
+func (l *Limiter) usedLocked(r *Result, key name, now, window int64) (used int64, at int) {
 	states := r.States()
 	for i := len(states) - 1; i >= 0; i-- {
 		if states[i].key == key.key && states[i].Policy == key.policy {
-			return min(states[i].charged, window)
+			return min(states[i].charged, window), -1
 		}
 	}
 	i, ok := l.index[key]
 	if !ok {
-		return 0
+		return 0, -1
 	}
 	l.entries[i].tat = min(l.entries[i].tat, now+window)
-	return max(l.entries[i].tat-now, 0)
+	return max(l.entries[i].tat-now, 0), i
 }
 
 func (l *Limiter) chargeLocked(r *Result, now int64) {
-	states := r.States()
+	states, moved := r.States(), false // entries, since they were found
 	for i := range states {
 		s := &states[i]
 		s.settle(s.charged)
+		if s.at >= 0 && !moved {
+			l.entries[s.at].tat = now + s.charged
+			continue
+		}
 		key := name{s.Policy, s.key}
 		if at, ok := l.index[key]; ok {
 			l.entries[at].tat = now + s.charged
@@ -140,6 +145,7 @@ func (l *Limiter) chargeLocked(r *Result, now int64) {
 		// The caller's strings may be slices of something large.
 		key = name{strings.Clone(key.policy), strings.Clone(key.key)}
 		if s.transient {
+			moved = true
 			l.makeRoomLocked()
 			l.transients++
 		}

@@ -18,6 +18,7 @@ type State struct {
 	key           string
 	used, charged int64 // nanoseconds ahead of now, before and after this request
 	transient     bool
+	at            int // its entry in the limiter, while that is locked; -1: to be looked for
 }
 
 // settle fills in what the caller sees of a quota that is used up for the time given.

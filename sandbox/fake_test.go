@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // fakeDriver runs programs as Go handlers, so that the manager's decisions can be tested without jails. What nsjail
@@ -70,6 +71,7 @@ type fakeSandbox struct {
 	output   func(Line)
 	endOnce  sync.Once
 	status   Status
+	cpu      atomic.Int64  // nanoseconds
 	imported []string      // before it had a program
 	shown    string        // its files
 	ended    chan struct{} // closed first, so that nothing waits for it any more
@@ -150,10 +152,12 @@ func (s *fakeSandbox) Dial(ctx context.Context) (net.Conn, error) {
 func (s *fakeSandbox) Show(dir string) error { s.shown = dir; return nil }
 
 func (s *fakeSandbox) Stats() (Stats, error) { return Stats{MemoryBytes: 1}, nil }
-func (s *fakeSandbox) Terminate() error      { s.end(Status{Code: 143, Signal: "SIGTERM"}); return nil }
-func (s *fakeSandbox) Kill() error           { s.end(Status{Signal: "SIGKILL"}); return nil }
-func (s *fakeSandbox) Done() <-chan struct{} { return s.done }
-func (s *fakeSandbox) Status() Status        { return s.status }
+
+func (s *fakeSandbox) CPUTime() (time.Duration, error) { return time.Duration(s.cpu.Load()), nil }
+func (s *fakeSandbox) Terminate() error                { s.end(Status{Code: 143, Signal: "SIGTERM"}); return nil }
+func (s *fakeSandbox) Kill() error                     { s.end(Status{Signal: "SIGKILL"}); return nil }
+func (s *fakeSandbox) Done() <-chan struct{}           { return s.done }
+func (s *fakeSandbox) Status() Status                  { return s.status }
 
 func (s *fakeSandbox) end(status Status) {
 	s.endOnce.Do(func() {

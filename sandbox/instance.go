@@ -32,6 +32,7 @@ type Instance struct {
 	lastUsed atomic.Int64  // unix nanoseconds
 	suspect  atomic.Bool   // a probe after a timeout is under way
 	lent     atomic.Bool   // some request had it
+	cpu      cpuShare
 
 	guard *egress.Guard // nil: it has no network
 	tell  func(string)  // says something about its network to the author

@@ -8,7 +8,7 @@ import (
 // Tables are what a backup carries, in the order in which they refer to one another. Their names and columns are the same for
 // every driver; a driver's test fails when its schema has one that is missing here.
 var Tables = []string{
-	"plans", "users", "apis", "bundles", "versions", "keys", "key_uses", "tokens", "exits", "usage", "usage_hours", "usage_days", "usage_totals",
+	"plans", "users", "apis", "bundles", "versions", "keys", "key_uses", "tokens", "exits", "usage", "usage_hours", "usage_days", "usage_totals", "usage_routes",
 	"egress_hours", "egress_days", "egress_sources", "audit",
 }
 

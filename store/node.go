@@ -12,6 +12,7 @@ type Node struct {
 	Name      string // for people; not unique
 	Version   string // of the program
 	Address   string // where it listens for consumers
+	Keys      string // names of the keys that it can open secrets with, apart by spaces; it seals with the first. Empty: it does not say
 	StartedAt time.Time
 	SeenAt    time.Time
 	Silent    time.Duration // since SeenAt when the list was read
@@ -26,5 +27,5 @@ const NodeMemory = 7 * 24 * time.Hour
 // Valid returns nil, or an ErrInvalid that names the field.
 func (n Node) Valid() error {
 	return errors.Join(required("node id", n.ID), required("node name", n.Name), checkText("node version", n.Version),
-		checkText("node address", n.Address))
+		checkText("node address", n.Address), checkText("node keys", n.Keys))
 }

@@ -18,3 +18,19 @@ type PermitGrant struct {
 	Retry   time.Duration // until there is one, 0 when Left is not
 	Full    time.Duration // until all will have come back
 }
+
+// QuotaAsk is a node's question for permits of a monthly quota that all nodes share.
+type QuotaAsk struct {
+	Policy, Key string    // of what is counted
+	Month       time.Time // its beginning
+	Quota       int64
+	Used        int64 // what is known to have been used in the month, by whomever
+	Extra       int64 // permits that were used and never asked for; below zero: that are given back
+	Want        int64
+}
+
+// QuotaGrant is the answer.
+type QuotaGrant struct {
+	Granted int64
+	Given   int64 // to all nodes in that month, after it
+}

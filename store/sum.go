@@ -13,6 +13,7 @@ type Sum struct {
 	APIID  string    // empty: of all, or the records had none
 	KeyID  string
 	UserID string // who owned the API when the records were stored
+	Route  string // the program's route template; empty: it was not known
 
 	Requests     int64
 	Admitted     int64 // those that the gateway did not refuse for a limit, see Usage.Refused: what quotas count
@@ -36,6 +37,7 @@ const (
 	ByAPI     SumBy = "api"
 	ByKey     SumBy = "key"
 	ByUser    SumBy = "user"
+	ByRoute   SumBy = "route" // of each API; keys are not told apart, and Since counts from the beginning of its day
 )
 
 // SumFilter selects what Store.SumUsage sums; zero fields select everything. Since counts from the beginning of its hour;
@@ -60,8 +62,13 @@ func (f SumFilter) Columns() (by []string, where map[string]any, err error) {
 		by = []string{"api_id", "key_id"}
 	case ByUser:
 		by = []string{"user_id"}
+	case ByRoute:
+		by = []string{"api_id", "route"}
+		if f.KeyID != "" {
+			return nil, nil, fmt.Errorf("%w: sums by route do not tell keys apart: leave the key out", ErrInvalid)
+		}
 	default:
-		return nil, nil, fmt.Errorf("%w: sums by %q: use hour, day, api, key or user", ErrInvalid, f.By)
+		return nil, nil, fmt.Errorf("%w: sums by %q: use hour, day, api, key, user or route", ErrInvalid, f.By)
 	}
 	where = map[string]any{}
 	for column, value := range map[string]string{"api_id": f.APIID, "key_id": f.KeyID, "user_id": f.UserID} {
@@ -73,13 +80,16 @@ func (f SumFilter) Columns() (by []string, where map[string]any, err error) {
 }
 
 // Spans returns where the hours begin that f asks for, and the days: the hours before the first whole day are taken from the
-// hourly sums, the rest from the daily ones. ByHour takes all from the hourly sums.
+// hourly sums, the rest from the daily ones. ByHour takes all from the hourly sums, ByRoute from sums by route, which are daily.
 func (f SumFilter) Spans() (hours, days time.Time) {
 	if f.Since.IsZero() {
 		return time.Time{}, time.Time{}
 	}
 	hours = f.Since.UTC().Truncate(time.Hour)
 	days = hours.Truncate(24 * time.Hour)
+	if f.By == ByRoute {
+		return days, days
+	}
 	if days.Before(hours) {
 		days = days.Add(24 * time.Hour)
 	}
@@ -120,20 +130,26 @@ func bounded(d time.Duration) time.Duration { return min(max(d, 0), 30*24*time.H
 
 // Sums returns the sums of records that were made Clean, by span, API, key and owner.
 func Sums(records []Usage, span time.Duration, owner func(apiID string) string) []Sum {
-	type group struct {
-		start          int64
-		api, key, user string
-	}
-	at := map[group]int{}
+	return sums(records, span, func(u Usage) Sum { return Sum{APIID: u.APIID, KeyID: u.KeyID, UserID: owner(u.APIID)} })
+}
+
+// RouteSums returns the sums of records that were made Clean, by day, API, owner and route.
+func RouteSums(records []Usage, owner func(apiID string) string) []Sum {
+	return sums(records, 24*time.Hour, func(u Usage) Sum { return Sum{APIID: u.APIID, UserID: owner(u.APIID), Route: u.Route} })
+}
+
+// sums adds up the records of each span for which empty returns the same.
+func sums(records []Usage, span time.Duration, empty func(Usage) Sum) []Sum {
+	at := map[Sum]int{}
 	var all []Sum
 	for _, u := range records {
-		start := u.Time.UTC().Truncate(span)
-		g := group{start.UnixMicro(), u.APIID, u.KeyID, owner(u.APIID)}
-		i, ok := at[g]
+		group := empty(u)
+		group.Start = u.Time.UTC().Truncate(span)
+		i, ok := at[group]
 		if !ok {
 			i = len(all)
-			at[g] = i
-			all = append(all, Sum{Start: start, APIID: g.api, KeyID: g.key, UserID: g.user})
+			at[group] = i
+			all = append(all, group)
 		}
 		all[i].Add(u)
 	}

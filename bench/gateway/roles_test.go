@@ -171,6 +171,9 @@ func (lease) Version() int { return 1 }
 func (lease) StartWait() time.Duration { return 0 }
 func (lease) Startup() sandbox.Startup { return sandbox.Startup{} }
 
+// CPUShare implements gateway.Lease.
+func (lease) CPUShare() time.Duration { return 0 }
+
 // Suspect implements gateway.Lease.
 func (lease) Suspect() {}
 

@@ -76,6 +76,7 @@ type group interface {
 	procs() ([]int, error)
 	kill() error
 	stats() (Stats, error)
+	cpuTime() (time.Duration, error)
 	events() (Events, error)
 	delete() error
 }
@@ -196,6 +197,9 @@ func (g *Group) Procs() ([]int, error) { return g.g.procs() }
 
 // Stats reads what the group uses.
 func (g *Group) Stats() (Stats, error) { return g.g.stats() }
+
+// CPUTime reads what CPU time its processes have used, as Stats does.
+func (g *Group) CPUTime() (time.Duration, error) { return g.g.cpuTime() }
 
 // Events reads which limits it has hit.
 func (g *Group) Events() (Events, error) { return g.g.events() }

@@ -265,6 +265,11 @@ func ignoreGone(err error) error {
 	return err
 }
 
+func (g *legacyGroup) cpuTime() (time.Duration, error) {
+	n, err := readNumber(legacyDir(cgroup1.Cpuacct, g.path) + "/cpuacct.usage")
+	return time.Duration(n), err
+}
+
 func (g *legacyGroup) stats() (Stats, error) {
 	usage, err := readNumber(legacyDir(cgroup1.Memory, g.path) + "/memory.usage_in_bytes")
 	if err != nil {
@@ -274,7 +279,7 @@ func (g *legacyGroup) stats() (Stats, error) {
 	if err != nil {
 		return Stats{}, err
 	}
-	cpu, err := readNumber(legacyDir(cgroup1.Cpuacct, g.path) + "/cpuacct.usage")
+	cpu, err := g.cpuTime()
 	if err != nil {
 		return Stats{}, err
 	}
@@ -286,7 +291,7 @@ func (g *legacyGroup) stats() (Stats, error) {
 	return Stats{
 		MemoryBytes:     usage,
 		MemoryPeakBytes: peak,
-		CPUTime:         time.Duration(cpu),
+		CPUTime:         cpu,
 		Throttled:       time.Duration(throttle["throttled_time"]),
 		Pids:            int(pids),
 	}, err

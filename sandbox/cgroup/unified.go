@@ -153,6 +153,11 @@ func (g *unifiedGroup) kill() error {
 	return err
 }
 
+func (g *unifiedGroup) cpuTime() (time.Duration, error) {
+	cpu, err := readFlatKeyed(g.dir + "/cpu.stat")
+	return time.Duration(cpu["usage_usec"]) * time.Microsecond, err
+}
+
 func (g *unifiedGroup) stats() (Stats, error) {
 	current, err := readNumber(g.dir + "/memory.current")
 	if err != nil {

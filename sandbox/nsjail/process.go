@@ -249,6 +249,8 @@ func (p *process) Stats() (sandbox.Stats, error) {
 	}, err
 }
 
+func (p *process) CPUTime() (time.Duration, error) { return p.group.CPUTime() }
+
 func (p *process) Terminate() error { return p.cmd.Process.Signal(syscall.SIGTERM) }
 
 func (p *process) Kill() error { return p.group.Kill() }

@@ -28,6 +28,7 @@ func Run(t *testing.T, h Host) {
 	for name, test := range map[string]func(*testing.T, *bench){
 		"ServesRequests":               servesRequests,
 		"ServesByPrefix":               servesByPrefix,
+		"SaysWhatItUsed":               saysWhatItUsed,
 		"EnvironmentArrives":           environmentArrives,
 		"OutputArrivesInLines":         outputArrives,
 		"LinesKnowTheirRequest":        linesKnowTheirRequest,

@@ -294,5 +294,8 @@ func (f *feed) purge(ctx context.Context) error {
 	if err == nil {
 		err = f.store.purgePermits(ctx)
 	}
+	if err == nil {
+		err = f.store.purgeQuotas(ctx)
+	}
 	return err
 }

@@ -16,10 +16,10 @@ func (s *Store) BeatNode(ctx context.Context, n store.Node) error {
 	}
 	err := s.read(ctx, func() error {
 		_, err := s.pool.Exec(ctx, `WITH forgotten AS (DELETE FROM apibuilder_nodes WHERE seen_at < now() - make_interval(secs => $5) AND id <> $1)
-			INSERT INTO apibuilder_nodes AS n (id, name, version, address, started_at) VALUES ($1, $2, $3, $4, coalesce($6, now()))
-			ON CONFLICT (id) DO UPDATE SET name = excluded.name, version = excluded.version, address = excluded.address,
+			INSERT INTO apibuilder_nodes AS n (id, name, version, address, started_at, keys) VALUES ($1, $2, $3, $4, coalesce($6, now()), $7)
+			ON CONFLICT (id) DO UPDATE SET name = excluded.name, version = excluded.version, address = excluded.address, keys = excluded.keys,
 				started_at = excluded.started_at, seen_at = greatest(n.seen_at, now())`,
-			n.ID, n.Name, n.Version, n.Address, store.NodeMemory.Seconds(), nullTime(n.StartedAt))
+			n.ID, n.Name, n.Version, n.Address, store.NodeMemory.Seconds(), nullTime(n.StartedAt), n.Keys)
 		return err
 	})
 	if err != nil {
@@ -31,7 +31,7 @@ func (s *Store) BeatNode(ctx context.Context, n store.Node) error {
 // Nodes is as in store.Store.
 func (s *Store) Nodes(ctx context.Context) (all []store.Node, err error) {
 	err = s.read(ctx, func() error {
-		all, err = list(ctx, s.pool, scanNode, `SELECT id, name, version, address, started_at, seen_at,
+		all, err = list(ctx, s.pool, scanNode, `SELECT id, name, version, address, keys, started_at, seen_at,
 			extract(epoch FROM greatest(now() - seen_at, interval '0'))::float8 FROM apibuilder_nodes ORDER BY name, id`)
 		return err
 	})
@@ -40,7 +40,7 @@ func (s *Store) Nodes(ctx context.Context) (all []store.Node, err error) {
 
 func scanNode(rows pgx.Rows) (n store.Node, err error) {
 	var silent float64
-	err = rows.Scan(&n.ID, &n.Name, &n.Version, &n.Address, &n.StartedAt, &n.SeenAt, &silent)
+	err = rows.Scan(&n.ID, &n.Name, &n.Version, &n.Address, &n.Keys, &n.StartedAt, &n.SeenAt, &silent)
 	n.StartedAt, n.SeenAt, n.Silent = n.StartedAt.UTC(), n.SeenAt.UTC(), seconds(silent)
 	return n, err
 }

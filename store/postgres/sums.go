@@ -37,6 +37,9 @@ func addSums(ctx context.Context, tx pgx.Tx, fresh []owned) error {
 			return fmt.Errorf("add to the sums by %s: %w", t.table, err)
 		}
 	}
+	if err := upsertRoutes(ctx, tx, store.RouteSums(records, owner)); err != nil {
+		return err
+	}
 	if err := touchKeys(ctx, tx, used); err != nil {
 		return err
 	}
@@ -76,6 +79,26 @@ func upsertSums(ctx context.Context, tx pgx.Tx, table string, sums []store.Sum) 
 		ON CONFLICT (start, api_id, key_id, user_id) DO UPDATE SET `+sumUpdates(),
 		start, api, key, user, n[0], n[1], n[2], n[3], n[4], n[5], n[6], n[7], n[8])
 	return err
+}
+
+func upsertRoutes(ctx context.Context, tx pgx.Tx, sums []store.Sum) error {
+	slices.SortFunc(sums, func(a, b store.Sum) int {
+		return cmp.Or(a.Start.Compare(b.Start), cmp.Compare(a.APIID, b.APIID), cmp.Compare(a.UserID, b.UserID), cmp.Compare(a.Route, b.Route))
+	})
+	var api, user, route []string
+	for _, s := range sums {
+		api, user, route = append(api, s.APIID), append(user, s.UserID), append(route, s.Route)
+	}
+	start, n := columnsOf(sums)
+	_, err := tx.Exec(ctx, `INSERT INTO apibuilder_usage_routes AS s (start, api_id, user_id, route, `+store.SumColumns+`)
+		SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[],
+			$9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[])
+		ON CONFLICT (start, api_id, user_id, route) DO UPDATE SET `+sumUpdates(),
+		start, api, user, route, n[0], n[1], n[2], n[3], n[4], n[5], n[6], n[7], n[8])
+	if err != nil {
+		return fmt.Errorf("add to the sums by route: %w", err)
+	}
+	return nil
 }
 
 func upsertTotals(ctx context.Context, tx pgx.Tx, sums []store.Sum) error {
@@ -137,7 +160,7 @@ func sumQuery(f store.SumFilter) (string, []any, error) {
 	}
 	hours, days := f.Spans()
 	if f.ByHourAlone() {
-		return `SELECT start, '', '', '', ` + store.SumColumns + ` FROM apibuilder_usage_totals WHERE start >= $1::bigint ORDER BY start`,
+		return `SELECT start, '', '', '', '', ` + store.SumColumns + ` FROM apibuilder_usage_totals WHERE start >= $1::bigint ORDER BY start`,
 			[]any{store.SinceMicros(hours)}, nil
 	}
 	args := []any{store.SinceMicros(hours), store.SinceMicros(days)}
@@ -150,6 +173,8 @@ func sumQuery(f store.SumFilter) (string, []any, error) {
 	switch f.By {
 	case store.ByHour:
 		from += ` AND $2::bigint IS NOT NULL` // every argument must have a place
+	case store.ByRoute:
+		from = `SELECT * FROM apibuilder_usage_routes WHERE start >= $1::bigint AND $2::bigint IS NOT NULL` + terms
 	default:
 		from += ` AND start < $2::bigint UNION ALL SELECT * FROM apibuilder_usage_days WHERE start >= $2::bigint` + terms
 	}
@@ -163,7 +188,7 @@ func scanSum(rows pgx.Rows, by store.SumBy) (store.Sum, error) {
 	var s store.Sum
 	var start *int64
 	var duration, wait, cpu int64
-	err := rows.Scan(&start, &s.APIID, &s.KeyID, &s.UserID, &s.Requests, &s.Admitted, &s.ClientErrors, &s.ServerErrors, &s.BytesIn,
+	err := rows.Scan(&start, &s.APIID, &s.KeyID, &s.UserID, &s.Route, &s.Requests, &s.Admitted, &s.ClientErrors, &s.ServerErrors, &s.BytesIn,
 		&s.BytesOut, &duration, &wait, &cpu)
 	if by == store.ByHour || by == store.ByDay {
 		s.Start = fromMicros(start)
@@ -206,6 +231,9 @@ func (s *Store) PruneUsage(ctx context.Context, records, hours time.Time, most i
 			return err
 		}
 		n += tag.RowsAffected()
+		if _, err = s.pool.Exec(ctx, `DELETE FROM apibuilder_usage_routes WHERE start < $1::bigint`, store.SinceMicros(hours)); err != nil {
+			return err
+		}
 		if _, err = s.pool.Exec(ctx, `DELETE FROM apibuilder_usage_totals WHERE start < $1::bigint`, store.SinceMicros(hours)); err != nil {
 			return err
 		}

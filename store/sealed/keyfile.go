@@ -3,7 +3,9 @@ package sealed
 import (
 	"bufio"
 	"bytes"
+	"crypto/sha256"
 	"encoding/base64"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -17,24 +19,30 @@ import (
 )
 
 // KeyFile is a file of age identities, one a line, as age-keygen writes them: what is sealed is sealed for the first, and opened
-// with any. It must be readable by its owner alone. Safe for concurrent use.
+// with any. It must be readable by its owner alone. A file that was put there anew counts from the next time that something is sealed, does
+// not open, or is asked about. Safe for concurrent use.
 type KeyFile struct {
 	path string
 
 	mu   sync.RWMutex
 	keys []*age.X25519Identity // never empty
+	next *age.X25519Identity   // one of keys, for which the next rotation is; nil: none was prepared
+	read fs.FileInfo           // of the file, when it was read
 }
+
+// nextMark is the line before the key for which the next rotation is.
+const nextMark = "# prepared for the next rotation"
 
 // Path is where the file is.
 func (f *KeyFile) Path() string { return f.path }
 
 // ReadKeyFile reads a key file; an fs.ErrNotExist when there is none. Its errors never repeat what is in it.
 func ReadKeyFile(path string) (*KeyFile, error) {
-	keys, err := readKeys(path)
-	if err != nil {
+	f := &KeyFile{path: path}
+	if err := f.reload(); err != nil {
 		return nil, err
 	}
-	return &KeyFile{path: path, keys: keys}, nil
+	return f, nil
 }
 
 // NewKeyFile makes a file with one new key, mode 0600, on disk when it returns. One that is there is an fs.ErrExist.
@@ -47,61 +55,89 @@ func NewKeyFile(path string) (*KeyFile, error) {
 		return nil, fmt.Errorf("make a key: %w", err)
 	}
 	f := &KeyFile{path: path, keys: []*age.X25519Identity{key}}
-	return f, f.write(f.keys)
+	return f, f.write(f.keys, nil)
 }
 
-func readKeys(path string) ([]*age.X25519Identity, error) {
-	file, err := os.Open(path)
+// reload reads the file again, for whoever has put another there.
+func (f *KeyFile) reload() error {
+	file, err := os.Open(f.path)
 	if err != nil {
-		return nil, fmt.Errorf("read key file: %w", err)
+		return fmt.Errorf("read key file: %w", err)
 	}
 	defer file.Close()
 	info, err := file.Stat()
 	if err != nil {
-		return nil, fmt.Errorf("read key file: %w", err)
+		return fmt.Errorf("read key file: %w", err)
 	}
 	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("key file %s is no file", path)
+		return fmt.Errorf("key file %s is no file", f.path)
 	}
 	if info.Mode().Perm()&0o077 != 0 {
-		return nil, fmt.Errorf("key file %s can be read by others: run `chmod 600 %s`", path, path)
+		return fmt.Errorf("key file %s can be read by others: run `chmod 600 %s`", f.path, f.path)
 	}
-	keys, err := ParseKeys(file)
+	keys, next, err := parseKeys(file)
 	if err != nil {
-		return nil, fmt.Errorf("key file %s: %w", path, err)
+		return fmt.Errorf("key file %s: %w", f.path, err)
 	}
-	return keys, nil
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.keys, f.next, f.read = keys, next, info
+	return nil
+}
+
+// refresh reads the file again if another was put there. One that cannot be read, perhaps because it is half copied, changes nothing.
+func (f *KeyFile) refresh() {
+	f.mu.RLock()
+	before := f.read
+	f.mu.RUnlock()
+	now, err := os.Stat(f.path)
+	if err == nil && (before == nil || !os.SameFile(before, now) || before.Size() != now.Size() || !before.ModTime().Equal(now.ModTime())) {
+		_ = f.reload()
+	}
 }
 
 // ParseKeys reads the text of a key file. Its errors name the line and never repeat it.
 func ParseKeys(r io.Reader) ([]*age.X25519Identity, error) {
-	var keys []*age.X25519Identity
+	keys, _, err := parseKeys(r)
+	return keys, err
+}
+
+func parseKeys(r io.Reader) (keys []*age.X25519Identity, next *age.X25519Identity, err error) {
 	lines := bufio.NewScanner(r)
+	marked := false
 	for n := 1; lines.Scan(); n++ {
 		line := strings.TrimSpace(lines.Text())
 		if line == "" || strings.HasPrefix(line, "#") {
+			marked = marked || line == nextMark
 			continue
 		}
 		key, err := age.ParseX25519Identity(line)
 		if err != nil {
-			return nil, fmt.Errorf("line %d is no age identity (AGE-SECRET-KEY-1...)", n)
+			return nil, nil, fmt.Errorf("line %d is no age identity (AGE-SECRET-KEY-1...)", n)
 		}
 		keys = append(keys, key)
+		if marked && len(keys) > 1 { // the first one is in use
+			next = key
+		}
+		marked = false
 	}
 	if err := lines.Err(); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if len(keys) == 0 {
-		return nil, errors.New("it holds no age identity (AGE-SECRET-KEY-1...)")
+		return nil, nil, errors.New("it holds no age identity (AGE-SECRET-KEY-1...)")
 	}
-	return keys, nil
+	return keys, next, nil
 }
 
 // write puts the keys aside and then under the file's name, so that the file is whole at any moment.
-func (f *KeyFile) write(keys []*age.X25519Identity) (err error) {
+func (f *KeyFile) write(keys []*age.X25519Identity, next *age.X25519Identity) (err error) {
 	var text bytes.Buffer
 	text.WriteString("# apibuilder: opens the secrets in the store. Without it they are lost.\n# The first key seals, all of them open.\n")
 	for _, k := range keys {
+		if k == next {
+			fmt.Fprintln(&text, nextMark)
+		}
 		fmt.Fprintln(&text, k)
 	}
 	aside, err := os.CreateTemp(filepath.Dir(f.path), "."+filepath.Base(f.path)+"-*") // mode 0600
@@ -143,7 +179,7 @@ func (f *KeyFile) Merge(keys []*age.X25519Identity) error {
 	if len(all) == len(f.keys) {
 		return nil
 	}
-	if err := f.write(all); err != nil {
+	if err := f.write(all, f.next); err != nil {
 		return err
 	}
 	f.keys = all
@@ -159,19 +195,46 @@ func contains(keys []*age.X25519Identity, k *age.X25519Identity) bool {
 	return false
 }
 
-// addKey puts a new key first, in the file before anything is sealed for it.
-func (f *KeyFile) addKey() error {
+// prepare puts a new key last, which opens and does not seal yet. One that was prepared before stays.
+func (f *KeyFile) prepare() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.next != nil {
+		return nil
+	}
 	key, err := age.GenerateX25519Identity()
 	if err != nil {
 		return fmt.Errorf("make a key: %w", err)
 	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	all := append([]*age.X25519Identity{key}, f.keys...)
-	if err := f.write(all); err != nil {
+	all := append(f.keys[:len(f.keys):len(f.keys)], key)
+	if err := f.write(all, key); err != nil {
 		return err
 	}
-	f.keys = all
+	f.keys, f.next = all, key
+	return nil
+}
+
+// advance puts the prepared key first, or a new one where none was prepared: in the file before anything is sealed for it.
+func (f *KeyFile) advance() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	key := f.next
+	if key == nil {
+		var err error
+		if key, err = age.GenerateX25519Identity(); err != nil {
+			return fmt.Errorf("make a key: %w", err)
+		}
+	}
+	all := []*age.X25519Identity{key}
+	for _, k := range f.keys {
+		if k != key {
+			all = append(all, k)
+		}
+	}
+	if err := f.write(all, nil); err != nil {
+		return err
+	}
+	f.keys, f.next = all, nil
 	return nil
 }
 
@@ -179,27 +242,30 @@ func (f *KeyFile) addKey() error {
 func (f *KeyFile) dropOld() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if err := f.write(f.keys[:1]); err != nil {
+	if err := f.write(f.keys[:1], nil); err != nil {
 		return err
 	}
-	f.keys = f.keys[:1:1]
+	f.keys, f.next = f.keys[:1:1], nil
 	return nil
 }
 
-// reload reads the file again, for whoever has put another there.
-func (f *KeyFile) reload() error {
-	keys, err := readKeys(f.path)
-	if err != nil {
-		return err
+// ids are short names of the keys, which tell nothing about them, in the order of the file, and of the prepared one.
+func (f *KeyFile) ids() (all []string, next string) {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	for _, k := range f.keys {
+		sum := sha256.Sum256([]byte(k.Recipient().String()))
+		all = append(all, hex.EncodeToString(sum[:6]))
+		if k == f.next {
+			next = all[len(all)-1]
+		}
 	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.keys = keys
-	return nil
+	return all, next
 }
 
 // seal encrypts for the first key.
 func (f *KeyFile) seal(plain []byte) (string, error) {
+	f.refresh()
 	f.mu.RLock()
 	to := f.keys[0].Recipient()
 	f.mu.RUnlock()

@@ -188,15 +188,31 @@ func (s *Store) opened(v store.Version) (store.Version, error) {
 	return v, nil
 }
 
-// Rotate encrypts everything anew and returns how many environments that were. With newKey it is for a new key, which is in the file first;
-// else for the first key of the file, which is read again. The keys before stay in the file, because backups were made with them,
+// Prepare puts a new key into the file that opens and does not seal yet, so that other nodes can be given it before it is used. One that
+// was prepared before stays.
+func (s *Store) Prepare() error {
+	if err := s.keys.reload(); err != nil {
+		return err
+	}
+	return s.keys.prepare()
+}
+
+// KeyNames are short names of the keys in the file as it is now, which tell nothing about them: all, the one that seals first, and the one that
+// was prepared, empty if none was.
+func (s *Store) KeyNames() (all []string, prepared string) {
+	s.keys.refresh()
+	return s.keys.ids()
+}
+
+// Rotate encrypts everything anew and returns how many environments that were. With newKey it is for the prepared key, or a new one, which is
+// in the file first; else for the first key of the file, which is read again. The keys before stay in the file, because backups were made with them,
 // unless dropOld says that they go once nothing in the store needs them.
 func (s *Store) Rotate(ctx context.Context, newKey, dropOld bool) (int, error) {
 	s.adding.Lock()
 	defer s.adding.Unlock()
 	var err error
 	if err = s.keys.reload(); err == nil && newKey {
-		err = s.keys.addKey()
+		err = s.keys.advance()
 	}
 	if err != nil {
 		return 0, err

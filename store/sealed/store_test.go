@@ -248,7 +248,7 @@ func TestRotate(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := f.write(append(other.keys[:1:1], f.keys...)); err != nil {
+		if err := f.write(append(other.keys[:1:1], f.keys...), nil); err != nil {
 			t.Fatal(err)
 		}
 		if n, err := s.Rotate(t.Context(), false, true); err != nil || n != 2 {

@@ -20,10 +20,10 @@ func (s *Store) BeatNode(ctx context.Context, n store.Node) error {
 		if err != nil {
 			return err
 		}
-		_, err = u.ExecContext(ctx, `INSERT INTO nodes (id, name, version, address, started_at, seen_at) VALUES (?, ?, ?, ?, ?, ?)
-			ON CONFLICT (id) DO UPDATE SET name = excluded.name, version = excluded.version, address = excluded.address,
+		_, err = u.ExecContext(ctx, `INSERT INTO nodes (id, name, version, address, keys, started_at, seen_at) VALUES (?, ?, ?, ?, ?, ?, ?)
+			ON CONFLICT (id) DO UPDATE SET name = excluded.name, version = excluded.version, address = excluded.address, keys = excluded.keys,
 				started_at = excluded.started_at, seen_at = max(seen_at, excluded.seen_at)`,
-			n.ID, n.Name, n.Version, n.Address, micros(store.Stamp(n.StartedAt)), micros(now))
+			n.ID, n.Name, n.Version, n.Address, n.Keys, micros(store.Stamp(n.StartedAt)), micros(now))
 		return err
 	})
 	if err != nil {
@@ -38,11 +38,11 @@ func (s *Store) Nodes(ctx context.Context) (all []store.Node, err error) {
 		now := time.Now()
 		all, err = list(ctx, s.reader, func(rows *sql.Rows) (n store.Node, err error) {
 			var started, seen sql.NullInt64
-			err = rows.Scan(&n.ID, &n.Name, &n.Version, &n.Address, &started, &seen)
+			err = rows.Scan(&n.ID, &n.Name, &n.Version, &n.Address, &n.Keys, &started, &seen)
 			n.StartedAt, n.SeenAt = fromMicros(started), fromMicros(seen)
 			n.Silent = max(now.Sub(n.SeenAt), 0)
 			return n, err
-		}, "SELECT id, name, version, address, started_at, seen_at FROM nodes ORDER BY name, id")
+		}, "SELECT id, name, version, address, keys, started_at, seen_at FROM nodes ORDER BY name, id")
 		return err
 	})
 	return all, err

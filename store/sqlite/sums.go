@@ -32,6 +32,7 @@ func addSums(ctx context.Context, u *unit, fresh []store.Usage) error {
 	hours := store.Sums(fresh, time.Hour, owner)
 	for table, sums := range map[string][]store.Sum{
 		"usage_hours": hours, "usage_days": store.Sums(fresh, 24*time.Hour, owner), "usage_totals": store.Totals(hours),
+		"usage_routes": store.RouteSums(fresh, owner),
 	} {
 		if err := upsertSums(ctx, u, table, sums); err != nil {
 			return fmt.Errorf("add to %s: %w", table, err)
@@ -60,10 +61,13 @@ func ownerOf(ctx context.Context, u *unit, apiID string) (owner string, err erro
 // sumStatement adds to a table of sums.
 var sumStatement = map[string]string{
 	"usage_hours": addToSums("usage_hours", sumKey), "usage_days": addToSums("usage_days", sumKey),
-	"usage_totals": addToSums("usage_totals", "start"),
+	"usage_totals": addToSums("usage_totals", "start"), "usage_routes": addToSums("usage_routes", routeKey),
 }
 
-const sumKey = "start, api_id, key_id, user_id"
+const (
+	sumKey   = "start, api_id, key_id, user_id"
+	routeKey = "start, api_id, user_id, route"
+)
 
 func addToSums(table, key string) string {
 	var updates []string
@@ -78,7 +82,11 @@ func addToSums(table, key string) string {
 func upsertSums(ctx context.Context, u *unit, table string, sums []store.Sum) error {
 	for _, s := range sums {
 		args := []any{s.Start.UnixMicro()}
-		if table != "usage_totals" {
+		switch table {
+		case "usage_totals":
+		case "usage_routes":
+			args = append(args, s.APIID, s.UserID, s.Route)
+		default:
 			args = append(args, s.APIID, s.KeyID, s.UserID)
 		}
 		args = append(args, s.Requests, s.Admitted, s.ClientErrors, s.ServerErrors, s.BytesIn, s.BytesOut, s.Duration.Microseconds(),
@@ -116,11 +124,15 @@ func sumQuery(f store.SumFilter) (string, []any, error) {
 	}
 	hours, days := f.Spans()
 	if f.ByHourAlone() {
-		return `SELECT start, '', '', '', ` + store.SumColumns + ` FROM usage_totals WHERE start >= ? ORDER BY start`, []any{store.SinceMicros(hours)}, nil
+		return `SELECT start, '', '', '', '', ` + store.SumColumns + ` FROM usage_totals WHERE start >= ? ORDER BY start`, []any{store.SinceMicros(hours)}, nil
 	}
 	from := `SELECT * FROM usage_hours WHERE start >= ?` + terms
 	args := append([]any{store.SinceMicros(hours)}, selected...)
-	if f.By != store.ByHour {
+	switch f.By {
+	case store.ByHour:
+	case store.ByRoute:
+		from = `SELECT * FROM usage_routes WHERE start >= ?` + terms
+	default:
 		from = `SELECT * FROM usage_days WHERE start >= ?` + terms + ` UNION ALL ` + from + ` AND start < ?`
 		args = append(append(append([]any{store.SinceMicros(days)}, selected...), args...), store.SinceMicros(days))
 	}
@@ -134,7 +146,7 @@ func scanSum(rows *sql.Rows, by store.SumBy) (store.Sum, error) {
 	var s store.Sum
 	var start sql.NullInt64
 	var n [9]float64
-	err := rows.Scan(&start, &s.APIID, &s.KeyID, &s.UserID, &n[0], &n[1], &n[2], &n[3], &n[4], &n[5], &n[6], &n[7], &n[8])
+	err := rows.Scan(&start, &s.APIID, &s.KeyID, &s.UserID, &s.Route, &n[0], &n[1], &n[2], &n[3], &n[4], &n[5], &n[6], &n[7], &n[8])
 	if by == store.ByHour || by == store.ByDay {
 		s.Start = fromMicros(start)
 	}
@@ -180,6 +192,9 @@ func (s *Store) PruneUsage(ctx context.Context, records, hours time.Time, most i
 		more, err := result.RowsAffected()
 		n += more
 		if err != nil {
+			return err
+		}
+		if _, err = u.ExecContext(ctx, `DELETE FROM usage_routes WHERE start < ?`, store.SinceMicros(hours)); err != nil {
 			return err
 		}
 		if _, err = u.ExecContext(ctx, `DELETE FROM usage_totals WHERE start < ?`, store.SinceMicros(hours)); err != nil {

@@ -20,7 +20,7 @@ var nodeTests = map[string]func(*testing.T, store.Store){
 func nodeLife(t *testing.T, s store.Store) {
 	ctx := t.Context()
 	same(t, "Nodes", get(s.Nodes(ctx))(t), []store.Node{})
-	b := store.Node{ID: "node_b", Name: "b", Version: "1.2", Address: "192.0.2.1:80", StartedAt: day}
+	b := store.Node{ID: "node_b", Name: "b", Version: "1.2", Address: "192.0.2.1:80", Keys: "k1 k2", StartedAt: day}
 	a := store.Node{ID: "node_a", Name: "a"}
 	check(t, s.BeatNode(ctx, b))
 	check(t, s.BeatNode(ctx, a))
@@ -39,10 +39,11 @@ func nodeLife(t *testing.T, s store.Store) {
 		got.SeenAt, got.Silent = time.Time{}, 0
 		same(t, "node", got, want)
 	}
-	b.Version = "1.3"
+	b.Version, b.Keys = "1.3", "k3 k1"
 	check(t, s.BeatNode(ctx, b))
 	again := get(s.Nodes(ctx))(t)
 	same(t, "Version", again[1].Version, "1.3")
+	same(t, "Keys", again[1].Keys, "k3 k1")
 	if again[1].SeenAt.Before(all[1].SeenAt) || again[0].Silent < all[0].Silent {
 		t.Errorf("seen at %v and then %v", all, again)
 	}

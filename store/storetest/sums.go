@@ -10,6 +10,7 @@ import (
 
 var sumTests = map[string]func(*testing.T, store.Store){
 	"by everything":          sumBy,
+	"by route":               sumByRoute,
 	"since":                  sumSince,
 	"exactly once":           sumOnce,
 	"equal the records":      sumEqual,
@@ -91,6 +92,39 @@ func sumBy(t *testing.T, s store.Store) {
 	} {
 		same(t, fmt.Sprintf("%+v", c.f), sums(t, s, c.f), c.want)
 	}
+}
+
+func sumByRoute(t *testing.T, s store.Store) {
+	some(t, s) // their routes are not known
+	one, two := used("r1", "api_a", "k1", 3), used("r2", "api_a", "", 30)
+	one.Route, two.Route = "/items/{id}", "/items/{id}"
+	other, cafe := refusedOne(used("r3", "api_b", "k1", 26)), used("r4", "api_b", "k1", 27)
+	other.Route, cafe.Route = "/items/{id}", "/caf\u00e9/{it's}"
+	batch := []store.Usage{one, two, other, cafe}
+	check(t, s.AddUsage(t.Context(), batch))
+	check(t, s.AddUsage(t.Context(), append(batch, one)))
+	at := func(hours float64) time.Time { return day.Add(time.Duration(hours * float64(time.Hour))) }
+	for _, c := range []struct {
+		f    store.SumFilter
+		want []string
+	}{
+		{store.SumFilter{}, []string{"api_a// 5 4 1 0 ", "api_a// 2 2 0 0 /items/{id}", "api_b// 2 2 1 1 ", "api_b// 1 1 0 0 /caf\u00e9/{it's}", "api_b// 1 0 1 0 /items/{id}"}},
+		{store.SumFilter{APIID: "api_a"}, []string{"api_a// 5 4 1 0 ", "api_a// 2 2 0 0 /items/{id}"}},
+		{store.SumFilter{Since: at(25.5), APIID: "api_a"}, []string{"api_a// 2 1 1 0 ", "api_a// 1 1 0 0 /items/{id}"}}, // from its day
+		{store.SumFilter{Since: at(24), UserID: store.OperatorID, APIID: "api_a"}, []string{"api_a// 2 1 1 0 ", "api_a// 1 1 0 0 /items/{id}"}},
+		{store.SumFilter{UserID: "user_nobody"}, []string{}},
+	} {
+		c.f.By = store.ByRoute
+		got := []string{}
+		for _, one := range get(s.SumUsage(t.Context(), c.f))(t) {
+			got = append(got, brief(one)+" "+one.Route)
+		}
+		same(t, fmt.Sprintf("%+v", c.f), got, c.want)
+	}
+	_, err := s.SumUsage(t.Context(), store.SumFilter{By: store.ByRoute, KeyID: "k1"})
+	refused(t, err, store.ErrInvalid, "key")
+	get(s.PruneUsage(t.Context(), time.Time{}, at(48), 100))(t)
+	same(t, "after pruning", len(get(s.SumUsage(t.Context(), store.SumFilter{By: store.ByRoute}))(t)), 1)
 }
 
 func sumSince(t *testing.T, s store.Store) {

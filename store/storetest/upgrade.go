@@ -48,7 +48,7 @@ func Upgraded(t *testing.T, s store.Store, open Opener) {
 		records[i].ID = fmt.Sprint(i)
 	}
 	check(t, fresh.AddUsage(t.Context(), records))
-	for _, by := range []store.SumBy{store.ByHour, store.ByDay, store.ByKey, store.ByUser} {
+	for _, by := range []store.SumBy{store.ByHour, store.ByDay, store.ByKey, store.ByUser, store.ByRoute} {
 		f := store.SumFilter{By: by}
 		same(t, "sums by "+string(by), get(s.SumUsage(t.Context(), f))(t), get(fresh.SumUsage(t.Context(), f))(t))
 	}

@@ -1,0 +1,2 @@
+-- Which keys a node can open secrets with, by names that tell nothing about them; the one that it seals with first.
+ALTER TABLE nodes ADD COLUMN keys TEXT NOT NULL DEFAULT '';
