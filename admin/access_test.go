@@ -212,7 +212,8 @@ func TestNothingOfAnothersShowsInOnesOwn(t *testing.T) {
 		}
 	}
 	for _, c := range []struct{ method, path, body string }{
-		{"GET", "/api/v1/apis/of-bert/keys/%s", ""}, {"DELETE", "/api/v1/apis/of-bert/keys/%s", ""},
+		{"GET", "/api/v1/apis/of-bert/keys/%s", ""},
+		{"DELETE", "/api/v1/apis/of-bert/keys/%s", ""},
 		{"POST", "/api/v1/apis/of-bert/keys/%s/rotate", `{"overlap_seconds":0}`},
 	} {
 		for _, known := range []string{key.ID, key.Prefix, "annas"} {

@@ -39,8 +39,14 @@ func TestTheSameRequestIsCarriedOutOnce(t *testing.T) {
 		return deploy.Result{API: store.API{ID: "api_1", Name: r.Name}, Version: deploys, Secret: "ab_secret"}, nil
 	}
 	for i, c := range []struct{ path, body string }{
-		{"deploys", `{"name":"new","code":"x"}`}, {"apis/hello/keys", `{"name":"phone"}`}, {"keys/phone/rotate", `{"overlap_seconds":0}`},
-		{"users", `{"name":"carl"}`}, {"tokens", `{"name":"ci"}`}, {"users/carl/keys", `{}`}, {"users", `{"name":"NOT VALID"}`}, {"users", `{"name":"carl"}`},
+		{"deploys", `{"name":"new","code":"x"}`},
+		{"apis/hello/keys", `{"name":"phone"}`},
+		{"keys/phone/rotate", `{"overlap_seconds":0}`},
+		{"users", `{"name":"carl"}`},
+		{"tokens", `{"name":"ci"}`},
+		{"users/carl/keys", `{}`},
+		{"users", `{"name":"NOT VALID"}`},
+		{"users", `{"name":"carl"}`},
 	} {
 		key := anyKey + string(rune('a'+i))
 		first := f.keyed(t, key, c.path, c.body)

@@ -107,7 +107,7 @@ func (a *app) top(ctx context.Context, cmd *cli.Command) error {
 		err, before = a.redraw(after.At, all), after
 	}
 	if ctx.Err() != nil {
-		return nil // interrupted, as it must be
+		return nil //nolint:nilerr // interrupted, as it must be
 	}
 	return err
 }

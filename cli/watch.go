@@ -40,7 +40,7 @@ func (a *app) watch(ctx context.Context, cmd *cli.Command, deploy func(context.C
 	if err != nil {
 		return fmt.Errorf("watch for changes: %w", err)
 	}
-	defer files.Close()
+	defer func() { _ = files.Close() }()
 	w := &watcher{
 		app: a, deploy: deploy, files: files, extra: []string{cmd.Args().First()},
 		read: func() (program, error) { return a.program(cmd) },

@@ -223,7 +223,7 @@ func (c *Client) Lock(ctx context.Context, r admin.LockRequest, progress func(st
 // send sends a request, a POST once more when its connection breaks.
 func (c *Client) send(ctx context.Context, method, path, tag string, body any) (response *http.Response, err error) {
 	err = retry(ctx, method, func(key string) error {
-		response, err = c.sendOnce(ctx, method, path, tag, key, body)
+		response, err = c.sendOnce(ctx, method, path, tag, key, body) //nolint:bodyclose // who asked closes it
 		return err
 	})
 	return response, err

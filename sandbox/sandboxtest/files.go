@@ -2,6 +2,7 @@ package sandboxtest
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -124,14 +125,14 @@ func failuresOfSeveralFiles(t *testing.T, b *bench) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := b.try(t, "", func(s *sandbox.Spec) { s.Files, s.Entry = layOut(t, c.files), c.entry })
-			exit, ok := err.(*sandbox.Exit)
+			exit, ok := errors.AsType[*sandbox.Exit](err)
 			if !ok || exit.Reason != c.want || !strings.Contains(exit.Detail, c.says) || strings.Contains(exit.Detail, "importlib") {
 				t.Errorf("error %v, %+v; want %s that says %q", err, exit, c.want, c.says)
 			}
 		})
 	}
 	_, err := b.try(t, "", func(s *sandbox.Spec) { s.Files, s.Entry = "/nonexistent", "main" })
-	if exit, ok := err.(*sandbox.Exit); !ok || exit.Reason != sandbox.SandboxFailed {
+	if exit, ok := errors.AsType[*sandbox.Exit](err); !ok || exit.Reason != sandbox.SandboxFailed {
 		t.Errorf("files that are not there: %v", err)
 	}
 }

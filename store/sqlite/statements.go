@@ -24,7 +24,7 @@ func (s *statements) prepare(ctx context.Context, db *sql.DB, texts []string) er
 		if s.all[text] != nil {
 			continue
 		}
-		statement, err := db.PrepareContext(ctx, text)
+		statement, err := db.PrepareContext(ctx, text) //nolint:sqlclosecheck // closed with the database
 		if err != nil {
 			return err
 		}

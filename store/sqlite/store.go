@@ -77,7 +77,7 @@ type unit struct {
 
 // run runs a statement that was prepared, and returns how many rows it has written.
 func (u *unit) run(ctx context.Context, text string, args ...any) (int64, error) {
-	result, err := u.statements.in(ctx, u.Tx, text).ExecContext(ctx, args...)
+	result, err := u.statements.in(ctx, u.Tx, text).ExecContext(ctx, args...) //nolint:sqlclosecheck // it ends with the transaction
 	if err != nil {
 		return 0, err
 	}

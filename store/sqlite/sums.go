@@ -54,7 +54,7 @@ const (
 )
 
 func ownerOf(ctx context.Context, u *unit, apiID string) (owner string, err error) {
-	err = u.statements.in(ctx, u.Tx, ownerStatement).QueryRowContext(ctx, apiID).Scan(&owner)
+	err = u.statements.in(ctx, u.Tx, ownerStatement).QueryRowContext(ctx, apiID).Scan(&owner) //nolint:sqlclosecheck // it ends with the transaction
 	return owner, err
 }
 
