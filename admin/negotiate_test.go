@@ -45,8 +45,11 @@ func TestEveryRouteNegotiates(t *testing.T) {
 				continue
 			}
 			for _, header := range [][2]string{
-				{"Content-Type", "text/plain"}, {"Content-Type", "application/x-www-form-urlencoded"}, {"Content-Type", "/"},
-				{"Content-Type", "application/json; charset=latin1"}, {"Content-Encoding", "gzip"},
+				{"Content-Type", "text/plain"},
+				{"Content-Type", "application/x-www-form-urlencoded"},
+				{"Content-Type", "/"},
+				{"Content-Type", "application/json; charset=latin1"},
+				{"Content-Encoding", "gzip"},
 			} {
 				w := call(t, f.Local(), method, concrete, "{}", header[0], header[1])
 				wantProblem(t, w, http.StatusUnsupportedMediaType, "unsupported_media_type")

@@ -125,9 +125,19 @@ func TestListsAreWholeAndStable(t *testing.T) {
 	}
 	ask := func(path string) *httptest.ResponseRecorder { return f.local(t, "GET", path, "") }
 	for _, c := range []struct{ path, query, items string }{
-		{"apis", "", "items"}, {"users", "", "items"}, {"tokens", "", "items"}, {"keys", "", "items"}, {"apis/api-0/keys", "", "items"},
-		{"users/operator/keys", "", "items"}, {"plans", "", "items"}, {"pythons", "", "items"}, {"nodes", "", "items"}, {"quotas", "", "items"},
-		{"audit", "", "items"}, {"usage", "", "records"}, {"usage/sums", "&by=hour", "sums"},
+		{"apis", "", "items"},
+		{"users", "", "items"},
+		{"tokens", "", "items"},
+		{"keys", "", "items"},
+		{"apis/api-0/keys", "", "items"},
+		{"users/operator/keys", "", "items"},
+		{"plans", "", "items"},
+		{"pythons", "", "items"},
+		{"nodes", "", "items"},
+		{"quotas", "", "items"},
+		{"audit", "", "items"},
+		{"usage", "", "records"},
+		{"usage/sums", "&by=hour", "sums"},
 	} {
 		path := "/api/v1/" + c.path
 		whole := decode[map[string]any](t, ask(path+"?limit=1000"+c.query))[c.items].([]any)

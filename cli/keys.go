@@ -32,7 +32,8 @@ func (a *app) keysCommand() *cli.Command {
 					&cli.StringSliceFlag{Name: "allow", Usage: "only `'GET /items/*'`, may be given several times; everything if left out"},
 				),
 			},
-			{Name: "list", Usage: "list keys, oldest first: of an API, of a user, or all", Action: a.listKeys,
+			{
+				Name: "list", Usage: "list keys, oldest first: of an API, of a user, or all", Action: a.listKeys,
 				Flags: append(keyOwnerFlags(), listFlags(
 					&cli.StringFlag{Name: "name", Usage: "with that `TEXT` in the name"},
 					&cli.StringFlag{Name: "state", Usage: "in that `STATE`: valid or ended"},

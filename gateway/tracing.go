@@ -206,7 +206,9 @@ type startStep struct {
 
 func stepsOf(s sandbox.Startup) []startStep {
 	return []startStep{
-		{"place", s.Asked, s.Begun}, {"sandbox", s.Begun, s.Standing}, {"import", s.Standing, s.Imported},
+		{"place", s.Asked, s.Begun},
+		{"sandbox", s.Begun, s.Standing},
+		{"import", s.Standing, s.Imported},
 		{"first answer", s.Imported, s.Answered},
 	}
 }

@@ -53,8 +53,10 @@ var (
 	pending      = desc("usage_pending_records", "Usage records that the database does not have yet.")
 	journalBytes = desc("usage_journal_bytes", "Size of the usage journal.")
 	databaseUp   = desc("database_up", "1 when the database answers.")
-	descriptions = []*prometheus.Desc{sandboxes, inFlight, memory, cpu, throttled, apiInfo, warm, pending, journalBytes, databaseUp,
-		egressOpen, egressConnections, egressBytes, egressRefused}
+	descriptions = []*prometheus.Desc{
+		sandboxes, inFlight, memory, cpu, throttled, apiInfo, warm, pending, journalBytes, databaseUp,
+		egressOpen, egressConnections, egressBytes, egressRefused,
+	}
 	gauge     = prometheus.GaugeValue
 	boolValue = map[bool]float64{true: 1}
 )

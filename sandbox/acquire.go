@@ -206,7 +206,9 @@ func (m *Manager) launch(ctx context.Context, spec Spec, optional bool) (*Instan
 	i, err := m.launcher.launch(ctx, spec)
 	if err == nil {
 		i.startup.Asked = asked
-		m.noteStart(i)
+		if spec.task == nil {
+			m.noteStart(i)
+		}
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -215,7 +217,6 @@ func (m *Manager) launch(ctx context.Context, spec Spec, optional bool) (*Instan
 		m.freeLocked()
 		return nil, err
 	}
-	i.startup.Asked = asked
 	return i, nil
 }
 

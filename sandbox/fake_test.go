@@ -155,9 +155,10 @@ func (s *fakeSandbox) Stats() (Stats, error) { return Stats{MemoryBytes: 1}, nil
 
 func (s *fakeSandbox) CPUTime() (time.Duration, error) { return time.Duration(s.cpu.Load()), nil }
 func (s *fakeSandbox) Terminate() error                { s.end(Status{Code: 143, Signal: "SIGTERM"}); return nil }
-func (s *fakeSandbox) Kill() error                     { s.end(Status{Signal: "SIGKILL"}); return nil }
-func (s *fakeSandbox) Done() <-chan struct{}           { return s.done }
-func (s *fakeSandbox) Status() Status                  { return s.status }
+
+func (s *fakeSandbox) Kill() error           { s.end(Status{Signal: "SIGKILL"}); return nil }
+func (s *fakeSandbox) Done() <-chan struct{} { return s.done }
+func (s *fakeSandbox) Status() Status        { return s.status }
 
 func (s *fakeSandbox) end(status Status) {
 	s.endOnce.Do(func() {
