@@ -37,6 +37,8 @@ type Instance struct {
 	guard *egress.Guard // nil: it has no network
 	tell  func(string)  // says something about its network to the author
 
+	hearing chan struct{} // holds one while somebody reads what the runner says, which may be why it ends
+
 	mu      sync.Mutex
 	claimed bool // it has a program; spec, which was empty but for the limits, does not change any more
 	begun   bool // its end is the program's: the runner has got it, or nobody else ever waited for it

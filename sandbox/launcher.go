@@ -128,7 +128,7 @@ func (l *launcher) launchCold(ctx context.Context, spec Spec) (*Instance, error)
 
 // begin starts a sandbox. Without a program it belongs to nobody until it is claimed.
 func (l *launcher) begin(ctx context.Context, p place, spec *Spec) (*Instance, error) {
-	i := &Instance{idleC: make(chan struct{}, 1), done: make(chan struct{}), probePath: "/" + randomHex(16)}
+	i := &Instance{idleC: make(chan struct{}, 1), hearing: make(chan struct{}, 1), done: make(chan struct{}), probePath: "/" + randomHex(16)}
 	i.spec.Limits = p.limits
 	l.equip(i, p)
 	if spec != nil {
@@ -153,13 +153,18 @@ func (l *launcher) begin(ctx context.Context, p place, spec *Spec) (*Instance, e
 // await returns when the runner waits for a program and has imported what is asked for.
 func (l *launcher) await(ctx context.Context, i *Instance, imports string) error {
 	defer within(ctx, i.control)()
-	if err := expectWaiting(i.control); err != nil || imports == "" {
-		return err
+	i.hearing <- struct{}{}
+	defer func() { <-i.hearing }()
+	err := expectWaiting(i.control)
+	if err == nil && imports != "" {
+		if err = writeOrder(i.control, order{Import: strings.Fields(imports)}); err == nil {
+			err = expectWaiting(i.control)
+		}
 	}
-	if err := writeOrder(i.control, order{Import: strings.Fields(imports)}); err != nil {
-		return err
+	if exit, ok := errors.AsType[*Exit](err); ok {
+		i.endWith(exit)
 	}
-	return expectWaiting(i.control)
+	return err
 }
 
 // within has the end of ctx end reads and writes, until the function that it returns is called.
@@ -191,13 +196,7 @@ func (l *launcher) bring(ctx context.Context, i *Instance) error {
 	}
 	o := l.order(ctx, i)
 	learn := o.Learn
-	err := writeOrder(i.control, o)
-	var e event
-	for err == nil && (e.Event == "" || e.Event == "taken") {
-		if e, err = readEvent(i.control); e.Event == "taken" {
-			i.begin()
-		}
-	}
+	e, err := i.hand(o)
 	switch {
 	case err == nil && e.Event == "failed":
 		err = &Exit{Reason: e.Reason, Detail: e.Detail}
@@ -218,6 +217,22 @@ func (l *launcher) bring(ctx context.Context, i *Instance) error {
 		return nil
 	}
 	return l.startFailure(ctx, i, err)
+}
+
+// hand gives the runner its order and returns what it says of it.
+func (i *Instance) hand(o order) (e event, err error) {
+	i.hearing <- struct{}{}
+	defer func() { <-i.hearing }()
+	err = writeOrder(i.control, o)
+	for err == nil && (e.Event == "" || e.Event == "taken") {
+		if e, err = readEvent(i.control); e.Event == "taken" {
+			i.begin()
+		}
+	}
+	if err == nil && e.Event == "failed" {
+		i.endWith(&Exit{Reason: e.Reason, Detail: e.Detail})
+	}
+	return e, err
 }
 
 func (l *launcher) order(ctx context.Context, i *Instance) order {
@@ -287,6 +302,7 @@ func (l *launcher) printed(i *Instance, line Line) {
 func (l *launcher) watch(i *Instance) {
 	<-i.sandbox.Done()
 	status := i.sandbox.Status()
+	i.heardOut()
 	i.mu.Lock()
 	i.exit = classify(i.ending, status, i.spec.Limits)
 	i.exit.Output = i.output.String()
@@ -295,11 +311,18 @@ func (l *launcher) watch(i *Instance) {
 		i.exit.Detail += "; the last that it printed:\n" + i.exit.Output
 	}
 	i.mu.Unlock()
-	_ = i.control.Close()
 	i.disconnect()
 	i.transport.CloseIdleConnections()
 	l.reportExit(i)
 	close(i.done)
+}
+
+// heardOut closes the control descriptor of a sandbox that has ended, once what its runner said is read: why it ended, perhaps.
+func (i *Instance) heardOut() {
+	_ = i.control.SetReadDeadline(time.Now().Add(time.Second)) // nobody is left at the other end
+	i.hearing <- struct{}{}
+	defer func() { <-i.hearing }()
+	_ = i.control.Close()
 }
 
 // reportExit tells of an end once, when it is the program's.

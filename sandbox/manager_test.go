@@ -128,6 +128,28 @@ func TestStartTimeout(t *testing.T) {
 	})
 }
 
+// TestLastWordsAreHeard has a sandbox end, for everybody to see, before somebody reads why.
+func TestLastWordsAreHeard(t *testing.T) {
+	managed(t, func(_ order, s *fakeSandbox) {
+		s.endOnce.Do(func() {
+			s.status = Status{Code: 70}
+			s.driver.mu.Lock()
+			s.driver.running--
+			s.driver.mu.Unlock()
+			close(s.ended)
+			close(s.done)
+		})
+		time.Sleep(100 * time.Millisecond)
+		s.say(event{Event: "failed", Reason: ImportError, Detail: "boom"})
+		_ = s.inside.Close()
+	}, func(t *testing.T, m *Manager, _ *fakeDriver) {
+		_, err := m.Acquire(t.Context(), "api_a")
+		if exit, ok := errors.AsType[*Exit](err); !ok || exit.Reason != ImportError || exit.Detail != "boom" {
+			t.Errorf("error %v", err)
+		}
+	})
+}
+
 func TestAProgramThatKeepsFailingIsHeldOff(t *testing.T) {
 	managed(t, func(_ order, s *fakeSandbox) {
 		s.say(event{Event: "failed", Reason: ImportError, Detail: "boom"})
