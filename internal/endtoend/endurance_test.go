@@ -205,8 +205,11 @@ func killServer(t *testing.T, s *server, dir string, apis []deployed, options []
 // nothingLeft looks for what a server that has ended should have taken away.
 func nothingLeft(t *testing.T, dir string) {
 	t.Helper()
-	if pids := processesOf(t, dir); len(pids) > 0 {
-		t.Errorf("processes are left: %v", pids)
+	for _, pid := range processesOf(t, dir) {
+		proc := fmt.Sprintf("/proc/%d/", pid)
+		stat, _ := os.ReadFile(proc + "stat") // it may be gone by now
+		group, _ := os.ReadFile(proc + "cgroup")
+		t.Errorf("a process is left: %s in %s", stat, group)
 	}
 	for _, pattern := range []string{"/sys/fs/cgroup/apibuilder/", "/sys/fs/cgroup/*/apibuilder/"} {
 		for _, end := range []string{"", "-b", "-builds", "-builds-b"} { // others are of the tests' own builds
