@@ -15,7 +15,12 @@ repeated=(
 	TestMissingLimitsAreSeen    # likewise, with other limits
 	TestKilledAtRandomMoments   # kills children that build; the building is in the tests beside it
 	TestTwoPythonsEachWithItsPillow # waits for uv and copies an interpreter
+	TestSchemathesis             # waits for Python; admin's own tests call every route
+	TestClients                  # likewise; TestHostile beside it has the network under load
+	TestTrialReachesOutside      # drives a binary
 )
+# Scripts that wait for builds, jails and trials: the others have a whole server, with the detector, do all that it does.
+waiting='^TestScripts$/^(python|imports|env|environments|exec|files|watch|selftest|sandbox|limits|install)$|^TestServerScripts$/^(settings|secrets|egress)$'
 pattern=$(IFS='|'; echo "${left_out[*]}")
 mapfile -t packages < <(go list -f '{{if or .TestGoFiles .XTestGoFiles}}{{.ImportPath}}{{end}}' ./... | grep -Ev "^apibuilder/($pattern)" | grep .)
-exec scripts/test.sh -race -skip "^($(IFS='|'; echo "${repeated[*]}"))\$" "$@" "${packages[@]}"
+exec scripts/test.sh -race -skip "^($(IFS='|'; echo "${repeated[*]}"))\$|$waiting" "$@" "${packages[@]}"

@@ -2,7 +2,7 @@
 # Sends what schemathesis makes of the management API's document to a server:
 #   scripts/schemathesis.sh install
 #   scripts/schemathesis.sh run DOCUMENT ADDRESS [TOKEN]
-# SCHEMATHESIS_SECONDS bounds it, 40 if empty, SCHEMATHESIS_EXAMPLES is how many requests it makes up for each operation, 2 if empty, and
+# SCHEMATHESIS_SECONDS bounds it, 12 if empty, SCHEMATHESIS_EXAMPLES is how many requests it makes up for each operation, 2 if empty, and
 # SCHEMATHESIS_PHASES is what it does, fuzzing if empty; a long run has 1800, 100 and coverage,fuzzing.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -25,7 +25,7 @@ run)
 	trap 'rm -rf "$aside"' EXIT
 	cd "$aside"
 	"$tool/bin/schemathesis" run "$document" --url "$3" "${header[@]}" --no-color --seed "${SCHEMATHESIS_SEED:-1}" \
-		--phases "${SCHEMATHESIS_PHASES:-fuzzing}" --max-examples "${SCHEMATHESIS_EXAMPLES:-2}" --workers 1 --request-timeout 60 --max-time "${SCHEMATHESIS_SECONDS:-40}" --no-shrink \
+		--phases "${SCHEMATHESIS_PHASES:-fuzzing}" --max-examples "${SCHEMATHESIS_EXAMPLES:-2}" --workers 1 --request-timeout 60 --max-time "${SCHEMATHESIS_SECONDS:-12}" --no-shrink \
 		--checks not_a_server_error,status_code_conformance,content_type_conformance,response_headers_conformance,response_schema_conformance,unsupported_method
 	;;
 *)
