@@ -27,7 +27,7 @@ const (
 	procMount = `s#src: "" dst: "/proc" fstype: "proc" options: "" is_symlink: false is_bind: false#src: "/proc" dst: "/proc" fstype: "" options: "" is_symlink: false is_bind: true#`
 	dropTmp   = `/dst: "\/tmp" fstype: "tmpfs"/d`
 	// The runner adds a filter of its own to the host's; this takes it away.
-	mildRunner = `from=$(sed -n 's#.*src: "\([^"]*\)" dst: "/runner".*#\1#p' /proc/self/fd/6)
+	mildRunner = `from=$(sed -n 's#.*src: "\([^"]*\)" dst: "/runner".*#\1#p' "$dir/given.$$")
 [ -z "$from" ] || { mkdir -p "$dir/runner"; cp "$from"/* "$dir/runner/"; sed -i 's/^refine_filter()$//' "$dir/runner/runner.py"; chmod -R a+rX "$dir/runner"; }`
 	useMildRunner = `s#src: "[^"]*" dst: "/runner"#src: "'$dir'/runner" dst: "/runner"#`
 	noLimits      = `for limit in nofile fsize memlock msgqueue core; do prlimit --pid $$ --$limit=unlimited || true; done`
@@ -124,8 +124,9 @@ func (w wall) script(dir, nsjail string) string {
 	}
 	return fmt.Sprintf(`#!/bin/sh
 dir=%s
+cat /proc/self/fd/6 > "$dir/given.$$" # a pipe, which can be read once
 %s
-sed -e ''%s /proc/self/fd/6 > "$dir/config.$$"
+sed -e ''%s "$dir/given.$$" > "$dir/config.$$"
 shift 2
 n=$#
 while [ "$n" -gt 0 ]; do

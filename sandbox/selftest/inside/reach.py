@@ -64,10 +64,19 @@ def environment():
 
 @probe("reach.descriptors", inline=True)
 def descriptors():
-    """Tell what the program inherited, which was noted before its first line that opens anything."""
-    found = {}
-    for fd in sorted(INHERITED):
-        link = os.readlink("/proc/self/fd/%d" % fd)
+    """Tell what the program inherited, which was noted before its first line that opens anything.
+
+    A pipe with both of its ends here is none of that: libuv has one, for signals, since the runner tried its event loop.
+    """
+    import fcntl
+
+    found, ends = {}, {}
+    links = {fd: os.readlink("/proc/self/fd/%d" % fd) for fd in sorted(INHERITED)}
+    for fd, link in links.items():
+        ends.setdefault(link, []).append(fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE)
+    for fd, link in links.items():
+        if link.startswith("pipe:") and sorted(ends[link]) == [os.O_RDONLY, os.O_WRONLY]:
+            continue
         if link.startswith("socket:"):
             with socket.socket(fileno=os.dup(fd)) as s:
                 listens = s.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)

@@ -56,9 +56,9 @@ async def websocket(path, scope, receive, send):
 
 async def http(path, scope, receive, send):
     if path.startswith("/raw/"):
-        send.__self__.transport.write(RAW[path[5:]])
+        receive.__self__.transport.write(RAW[path[5:]])
         await asyncio.sleep(0.2)
-        send.__self__.transport.close()
+        receive.__self__.transport.close()
     elif path == "/head":
         lines = b"".join(n + b": " + v + b"\n" for n, v in scope["headers"])
         body = await whole(receive)
