@@ -8,13 +8,16 @@ find_go
 left_out=(
 	internal/endtoend # drives a binary that is built without the detector; TestScripts has a whole server with it
 	internal/packages # waits for Python packages in jails; our side of that is in sandbox's own tests
+	sandbox/selftest  # attacks from inside, one after the other; the manager and the driver have their own tests
 	bench/            # no tests
 )
 repeated=(
-	TestAMissingWallIsSeen      # the run of TestEveryWallStands, thirty times with other options for nsjail
-	TestMissingLimitsAreSeen    # likewise, with other limits
 	TestKilledAtRandomMoments   # kills children that build; the building is in the tests beside it
 	TestTwoPythonsEachWithItsPillow # waits for uv and copies an interpreter
+	TestMissingModules TestTwoVersionsOfOnePackage TestEnvironmentServesFromItsMount TestRefusalsOfTheIndexAreExplained # likewise
+	TestConformanceThroughAPooler # TestConformance with more on the way
+	TestAFloodIsPacedAndTold     # much work for one goroutine
+	TestMemoryOverABareUvicorn   # weighs other processes
 	TestSchemathesis             # waits for Python; admin's own tests call every route
 	TestClients                  # likewise; TestHostile beside it has the network under load
 	TestTrialReachesOutside      # drives a binary
