@@ -3,6 +3,7 @@ package usage
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -14,24 +15,24 @@ import (
 
 // sums is a store whose answers may be lost.
 type sums struct {
-	down, deaf bool // nothing is stored; it is, and the answer is lost
+	down, deaf atomic.Bool // nothing is stored; it is, and the answer is lost
 	last       map[string]int64
-	total      int64
-	batches    int
+	total      atomic.Int64
+	batches    atomic.Int64
 }
 
 func (s *sums) AddEgress(_ context.Context, b store.EgressBatch) error {
-	s.batches++
-	if s.down {
+	s.batches.Add(1)
+	if s.down.Load() {
 		return errors.New("away")
 	}
 	if b.Number > s.last[b.Source] {
 		s.last[b.Source] = b.Number
 		for _, u := range b.Uses {
-			s.total += u.Connections
+			s.total.Add(u.Connections)
 		}
 	}
-	if s.deaf {
+	if s.deaf.Load() {
 		return errors.New("the answer is lost")
 	}
 	return nil
@@ -41,46 +42,45 @@ func (s *sums) AddEgress(_ context.Context, b store.EgressBatch) error {
 func TestEgressIsStoredOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		to := &sums{last: map[string]int64{}}
-		counted := int64(0)
+		var counted atomic.Int64
 		e := NewEgress(to, func() (uses []store.EgressUse) {
-			if counted > 0 {
-				uses = append(uses, store.EgressUse{APIID: "a", To: "x:443", Connections: counted})
+			if n := counted.Swap(0); n > 0 {
+				uses = append(uses, store.EgressUse{APIID: "a", To: "x:443", Connections: n})
 			}
-			counted = 0
 			return uses
 		}, zap.NewNop())
 		e.Start()
 		wait := func(n int64, want int64) {
 			t.Helper()
-			counted += n
+			counted.Add(n)
 			time.Sleep(egressEvery + time.Millisecond)
 			synctest.Wait()
-			if to.total != want {
-				t.Errorf("%d are stored, want %d", to.total, want)
+			if got := to.total.Load(); got != want {
+				t.Errorf("%d are stored, want %d", got, want)
 			}
 		}
 		wait(0, 0)
-		if to.batches != 0 {
-			t.Errorf("%d batches of nothing", to.batches)
+		if n := to.batches.Load(); n != 0 {
+			t.Errorf("%d batches of nothing", n)
 		}
 		wait(1, 1)
-		to.deaf = true
+		to.deaf.Store(true)
 		wait(10, 11)
 		wait(100, 11) // the batch before is sent again
-		to.deaf = false
+		to.deaf.Store(false)
 		wait(0, 111)
-		to.down = true
+		to.down.Store(true)
 		wait(1000, 111)
 		wait(0, 111)
-		to.down = false
+		to.down.Store(false)
 		wait(0, 1111)
-		counted = 10000
-		if err := e.Flush(t.Context()); err != nil || to.total != 11111 {
-			t.Errorf("after Flush: %d, %v", to.total, err)
+		counted.Store(10000)
+		if err := e.Flush(t.Context()); err != nil || to.total.Load() != 11111 {
+			t.Errorf("after Flush: %d, %v", to.total.Load(), err)
 		}
-		counted = 100000
-		if err := e.Stop(t.Context()); err != nil || to.total != 111111 {
-			t.Errorf("after Stop: %d, %v", to.total, err)
+		counted.Store(100000)
+		if err := e.Stop(t.Context()); err != nil || to.total.Load() != 111111 {
+			t.Errorf("after Stop: %d, %v", to.total.Load(), err)
 		}
 	})
 }
