@@ -35,4 +35,5 @@ fi
 export APIBUILDER_TEST_PYTHON310
 
 build
-exec go test -count=1 -timeout 20m "${@:-./...}"
+# Many tests wait for other programs, so one package more than there are processors.
+exec go test -count=1 -timeout 20m -p $(($(nproc) + 1)) "${@:-./...}"
