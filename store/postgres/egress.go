@@ -4,10 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"maps"
 	"slices"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -63,18 +60,14 @@ func addEgress(ctx context.Context, tx pgx.Tx, table string, start time.Time, us
 			n[i] = append(n[i], v)
 		}
 	}
-	var updates []string
-	for c := range strings.SplitSeq(store.EgressColumns, ", ") {
-		updates = append(updates, fmt.Sprintf("%s = least(e.%s + excluded.%s, %d)", c, c, c, int64(store.MostSum)))
-	}
-	_, err := tx.Exec(ctx, `INSERT INTO apibuilder_egress_`+table+` AS e (start, api_id, user_id, destination, `+store.EgressColumns+`)
+	_, err := tx.Exec(ctx, `INSERT INTO apibuilder_egress_`+table+` AS s (start, api_id, user_id, destination, `+store.EgressColumns+`)
 		SELECT $1::bigint, u.api_id, coalesce(max(a.user_id), ''), u.destination, sum(u.connections)::bigint, sum(u.sent)::bigint,
 			sum(u.received)::bigint, sum(u.refused)::bigint
 		FROM unnest($2::text[], $3::text[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[])
 			AS u (api_id, destination, connections, sent, received, refused)
 		LEFT JOIN apibuilder_apis a ON a.id = u.api_id
 		GROUP BY u.api_id, u.destination ORDER BY u.api_id, u.destination
-		ON CONFLICT (start, api_id, user_id, destination) DO UPDATE SET `+strings.Join(updates, ", "),
+		ON CONFLICT (start, api_id, user_id, destination) DO UPDATE SET `+sumUpdates(store.EgressColumns),
 		start.UnixMicro(), api, to, n[0], n[1], n[2], n[3])
 	return err
 }
@@ -101,12 +94,7 @@ func egressQuery(f store.EgressFilter) (string, []any, error) {
 		return "", nil, err
 	}
 	hours, days := f.Spans()
-	args := []any{store.SinceMicros(hours), store.SinceMicros(days)}
-	var terms string
-	for _, column := range slices.Sorted(maps.Keys(where)) {
-		args = append(args, where[column])
-		terms += " AND " + column + " = $" + strconv.Itoa(len(args))
-	}
+	terms, args := termsOf(where, store.SinceMicros(hours), store.SinceMicros(days))
 	from := `SELECT * FROM apibuilder_egress_hours WHERE start >= $1::bigint` + terms
 	switch f.By {
 	case store.EgressByHour:
@@ -114,9 +102,7 @@ func egressQuery(f store.EgressFilter) (string, []any, error) {
 	default:
 		from += ` AND start < $2::bigint UNION ALL SELECT * FROM apibuilder_egress_days WHERE start >= $2::bigint` + terms
 	}
-	query, err := f.Statement(from, "NULL::bigint", func(column string) string {
-		return fmt.Sprintf("least(coalesce(sum(%s), 0), %d)::bigint", column, int64(store.MostSum))
-	})
+	query, err := f.Statement(from, "NULL::bigint", total)
 	return query, args, err
 }
 

@@ -76,7 +76,7 @@ func upsertSums(ctx context.Context, tx pgx.Tx, table string, sums []store.Sum) 
 	_, err := tx.Exec(ctx, `INSERT INTO apibuilder_usage_`+table+` AS s (start, api_id, key_id, user_id, `+store.SumColumns+`)
 		SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[],
 			$9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[])
-		ON CONFLICT (start, api_id, key_id, user_id) DO UPDATE SET `+sumUpdates(),
+		ON CONFLICT (start, api_id, key_id, user_id) DO UPDATE SET `+sumUpdates(store.SumColumns),
 		start, api, key, user, n[0], n[1], n[2], n[3], n[4], n[5], n[6], n[7], n[8])
 	return err
 }
@@ -93,7 +93,7 @@ func upsertRoutes(ctx context.Context, tx pgx.Tx, sums []store.Sum) error {
 	_, err := tx.Exec(ctx, `INSERT INTO apibuilder_usage_routes AS s (start, api_id, user_id, route, `+store.SumColumns+`)
 		SELECT * FROM unnest($1::bigint[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[],
 			$9::bigint[], $10::bigint[], $11::bigint[], $12::bigint[], $13::bigint[])
-		ON CONFLICT (start, api_id, user_id, route) DO UPDATE SET `+sumUpdates(),
+		ON CONFLICT (start, api_id, user_id, route) DO UPDATE SET `+sumUpdates(store.SumColumns),
 		start, api, user, route, n[0], n[1], n[2], n[3], n[4], n[5], n[6], n[7], n[8])
 	if err != nil {
 		return fmt.Errorf("add to the sums by route: %w", err)
@@ -107,7 +107,7 @@ func upsertTotals(ctx context.Context, tx pgx.Tx, sums []store.Sum) error {
 	_, err := tx.Exec(ctx, `INSERT INTO apibuilder_usage_totals AS s (start, `+store.SumColumns+`)
 		SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[], $7::bigint[], $8::bigint[],
 			$9::bigint[], $10::bigint[])
-		ON CONFLICT (start) DO UPDATE SET `+sumUpdates(), start, n[0], n[1], n[2], n[3], n[4], n[5], n[6], n[7], n[8])
+		ON CONFLICT (start) DO UPDATE SET `+sumUpdates(store.SumColumns), start, n[0], n[1], n[2], n[3], n[4], n[5], n[6], n[7], n[8])
 	if err != nil {
 		return fmt.Errorf("add to the sums of everything: %w", err)
 	}
@@ -128,10 +128,10 @@ func columnsOf(sums []store.Sum) (start []int64, n [9][]int64) {
 	return start, n
 }
 
-// sumUpdates adds to what is there, which is called s.
-func sumUpdates() string {
+// sumUpdates adds columns to what is there, which is called s.
+func sumUpdates(columns string) string {
 	var updates []string
-	for _, c := range strings.Split(store.SumColumns, ", ") {
+	for c := range strings.SplitSeq(columns, ", ") {
 		updates = append(updates, fmt.Sprintf("%s = least(s.%s + excluded.%s, %d)", c, c, c, int64(store.MostSum)))
 	}
 	return strings.Join(updates, ", ")
@@ -163,12 +163,7 @@ func sumQuery(f store.SumFilter) (string, []any, error) {
 		return `SELECT start, '', '', '', '', ` + store.SumColumns + ` FROM apibuilder_usage_totals WHERE start >= $1::bigint ORDER BY start`,
 			[]any{store.SinceMicros(hours)}, nil
 	}
-	args := []any{store.SinceMicros(hours), store.SinceMicros(days)}
-	var terms string
-	for _, column := range slices.Sorted(maps.Keys(where)) {
-		args = append(args, where[column])
-		terms += " AND " + column + " = $" + strconv.Itoa(len(args))
-	}
+	terms, args := termsOf(where, store.SinceMicros(hours), store.SinceMicros(days))
 	from := `SELECT * FROM apibuilder_usage_hours WHERE start >= $1::bigint` + terms
 	switch f.By {
 	case store.ByHour:
@@ -178,10 +173,23 @@ func sumQuery(f store.SumFilter) (string, []any, error) {
 	default:
 		from += ` AND start < $2::bigint UNION ALL SELECT * FROM apibuilder_usage_days WHERE start >= $2::bigint` + terms
 	}
-	query, err := f.Statement(from, "NULL::bigint", func(column string) string {
-		return fmt.Sprintf("least(coalesce(sum(%s), 0), %d)::bigint", column, int64(store.MostSum))
-	})
+	query, err := f.Statement(from, "NULL::bigint", total)
 	return query, args, err
+}
+
+// termsOf is what a filter's columns must be, to stand behind another condition, with the arguments after those given.
+func termsOf(where map[string]any, args ...any) (string, []any) {
+	var terms string
+	for _, column := range slices.Sorted(maps.Keys(where)) {
+		args = append(args, where[column])
+		terms += " AND " + column + " = $" + strconv.Itoa(len(args))
+	}
+	return terms, args
+}
+
+// total is the sum of a column, as far as a sum goes.
+func total(column string) string {
+	return fmt.Sprintf("least(coalesce(sum(%s), 0), %d)::bigint", column, int64(store.MostSum))
 }
 
 func scanSum(rows pgx.Rows, by store.SumBy) (store.Sum, error) {

@@ -4,9 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
-	"maps"
-	"slices"
-	"strings"
 	"time"
 
 	"apibuilder/store"
@@ -51,12 +48,7 @@ func (s *Store) AddEgress(ctx context.Context, b store.EgressBatch) error {
 }
 
 func addEgress(ctx context.Context, u *unit, table string, start time.Time, uses []store.EgressUse, owners map[string]string) error {
-	var updates []string
-	for c := range strings.SplitSeq(store.EgressColumns, ", ") {
-		updates = append(updates, fmt.Sprintf("%s = min(%s.%s + excluded.%s, %d)", c, table, c, c, int64(store.MostSum)))
-	}
-	upsert, err := u.PrepareContext(ctx, `INSERT INTO `+table+` (start, api_id, user_id, destination, `+store.EgressColumns+`)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (start, api_id, user_id, destination) DO UPDATE SET `+strings.Join(updates, ", "))
+	upsert, err := u.PrepareContext(ctx, addToSums(table, "start, api_id, user_id, destination", store.EgressColumns))
 	if err != nil {
 		return err
 	}
@@ -89,12 +81,7 @@ func egressQuery(f store.EgressFilter) (string, []any, error) {
 	if err != nil {
 		return "", nil, err
 	}
-	var terms string
-	var selected []any
-	for _, column := range slices.Sorted(maps.Keys(where)) {
-		terms += " AND " + column + " = ?"
-		selected = append(selected, where[column])
-	}
+	terms, selected := termsOf(where)
 	hours, days := f.Spans()
 	from := `SELECT * FROM egress_hours WHERE start >= ?` + terms
 	args := append([]any{store.SinceMicros(hours)}, selected...)
@@ -102,9 +89,7 @@ func egressQuery(f store.EgressFilter) (string, []any, error) {
 		from = `SELECT * FROM egress_days WHERE start >= ?` + terms + ` UNION ALL ` + from + ` AND start < ?`
 		args = append(append(append([]any{store.SinceMicros(days)}, selected...), args...), store.SinceMicros(days))
 	}
-	query, err := f.Statement(from, "NULL", func(column string) string {
-		return fmt.Sprintf("min(total(%s), %d)", column, int64(store.MostSum))
-	})
+	query, err := f.Statement(from, "NULL", total)
 	return query, args, err
 }
 

@@ -60,8 +60,8 @@ func ownerOf(ctx context.Context, u *unit, apiID string) (owner string, err erro
 
 // sumStatement adds to a table of sums.
 var sumStatement = map[string]string{
-	"usage_hours": addToSums("usage_hours", sumKey), "usage_days": addToSums("usage_days", sumKey),
-	"usage_totals": addToSums("usage_totals", "start"), "usage_routes": addToSums("usage_routes", routeKey),
+	"usage_hours": addToSums("usage_hours", sumKey, store.SumColumns), "usage_days": addToSums("usage_days", sumKey, store.SumColumns),
+	"usage_totals": addToSums("usage_totals", "start", store.SumColumns), "usage_routes": addToSums("usage_routes", routeKey, store.SumColumns),
 }
 
 const (
@@ -69,13 +69,14 @@ const (
 	routeKey = "start, api_id, user_id, route"
 )
 
-func addToSums(table, key string) string {
+// addToSums adds a row's columns to those of the row that has its key.
+func addToSums(table, key, columns string) string {
 	var updates []string
-	for _, c := range strings.Split(store.SumColumns, ", ") {
+	for c := range strings.SplitSeq(columns, ", ") {
 		updates = append(updates, fmt.Sprintf("%s = min(%s.%s + excluded.%s, %d)", c, table, c, c, int64(store.MostSum)))
 	}
-	columns := strings.Count(key, ",") + strings.Count(store.SumColumns, ",") + 2
-	return `INSERT INTO ` + table + ` (` + key + `, ` + store.SumColumns + `) VALUES (?` + strings.Repeat(", ?", columns-1) + `)
+	places := strings.Count(key, ",") + strings.Count(columns, ",") + 2
+	return `INSERT INTO ` + table + ` (` + key + `, ` + columns + `) VALUES (?` + strings.Repeat(", ?", places-1) + `)
 		ON CONFLICT (` + key + `) DO UPDATE SET ` + strings.Join(updates, ", ")
 }
 
@@ -116,12 +117,7 @@ func sumQuery(f store.SumFilter) (string, []any, error) {
 	if err != nil {
 		return "", nil, err
 	}
-	var terms string
-	var selected []any
-	for _, column := range slices.Sorted(maps.Keys(where)) {
-		terms += " AND " + column + " = ?"
-		selected = append(selected, where[column])
-	}
+	terms, selected := termsOf(where)
 	hours, days := f.Spans()
 	if f.ByHourAlone() {
 		return `SELECT start, '', '', '', '', ` + store.SumColumns + ` FROM usage_totals WHERE start >= ? ORDER BY start`, []any{store.SinceMicros(hours)}, nil
@@ -136,10 +132,22 @@ func sumQuery(f store.SumFilter) (string, []any, error) {
 		from = `SELECT * FROM usage_days WHERE start >= ?` + terms + ` UNION ALL ` + from + ` AND start < ?`
 		args = append(append(append([]any{store.SinceMicros(days)}, selected...), args...), store.SinceMicros(days))
 	}
-	query, err := f.Statement(from, "NULL", func(column string) string {
-		return fmt.Sprintf("min(total(%s), %d)", column, int64(store.MostSum))
-	})
+	query, err := f.Statement(from, "NULL", total)
 	return query, args, err
+}
+
+// termsOf is what a filter's columns must be, to stand behind another condition.
+func termsOf(where map[string]any) (terms string, args []any) {
+	for _, column := range slices.Sorted(maps.Keys(where)) {
+		terms += " AND " + column + " = ?"
+		args = append(args, where[column])
+	}
+	return terms, args
+}
+
+// total is the sum of a column, as far as a sum goes.
+func total(column string) string {
+	return fmt.Sprintf("min(total(%s), %d)", column, int64(store.MostSum))
 }
 
 func scanSum(rows *sql.Rows, by store.SumBy) (store.Sum, error) {
