@@ -66,7 +66,7 @@ func follow(t *testing.T, ask func(path string) *httptest.ResponseRecorder, path
 		}
 		for _, one := range list {
 			item := one.(map[string]any)
-			for _, name := range []string{"id", "request_id", "path", "name", "start"} {
+			for _, name := range []string{"id", "request_id", "path", "name", "start", "route", "destination"} {
 				if id, ok := item[name].(string); ok {
 					ids = append(ids, id)
 					break
@@ -96,6 +96,8 @@ func follow(t *testing.T, ask func(path string) *httptest.ResponseRecorder, path
 func TestListsAreWholeAndStable(t *testing.T) {
 	f := newFixture(t)
 	var records []store.Usage
+	var reached []store.EgressUse
+	first := f.api(t, "api-first")
 	for i := range 7 {
 		api := f.api(t, fmt.Sprintf("api-%d", i*10))
 		for path, body := range map[string]string{
@@ -108,12 +110,18 @@ func TestListsAreWholeAndStable(t *testing.T) {
 		f.pythons.all = append(f.pythons.all, admin.Python{Path: fmt.Sprintf("/python%d", 9-i)})
 		records = append(records, store.Usage{
 			ID: fmt.Sprintf("req_%d", i), APIID: api.ID, Version: 1, Time: time.Now().Add(-time.Duration(i/2) * time.Hour), Method: "GET", Path: "/", Status: 200,
+		}, store.Usage{
+			ID: fmt.Sprintf("routed_%d", i), APIID: first.ID, Version: 1, Time: time.Now(), Method: "GET", Path: "/", Route: fmt.Sprintf("/r%d", i), Status: 200,
 		})
+		reached = append(reached, store.EgressUse{APIID: first.ID, To: fmt.Sprintf("host-%d:443", i), Connections: 1})
 		if err := f.store.BeatNode(t.Context(), store.Node{ID: fmt.Sprintf("node_%d", i), Name: "same", StartedAt: time.Now()}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if err := f.store.AddUsage(t.Context(), records); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.store.AddEgress(t.Context(), store.EgressBatch{Source: "s", Number: 1, Time: time.Now(), Uses: reached}); err != nil {
 		t.Fatal(err)
 	}
 	added := 0
@@ -138,6 +146,8 @@ func TestListsAreWholeAndStable(t *testing.T) {
 		{"audit", "", "items"},
 		{"usage", "", "records"},
 		{"usage/sums", "&by=hour", "sums"},
+		{"usage/sums", "&by=route&api=api-first", "sums"},
+		{"usage/egress", "&by=destination", "sums"},
 	} {
 		path := "/api/v1/" + c.path
 		whole := decode[map[string]any](t, ask(path+"?limit=1000"+c.query))[c.items].([]any)

@@ -99,7 +99,7 @@ func (s *Server) sumUsage(w http.ResponseWriter, r *http.Request) (any, error) {
 		return nil, err
 	}
 	sums, next, err := partOfAll(w, r, "sums by "+string(filter.By), sums, func(s store.Sum) []string {
-		return []string{padded(max(s.Start.UnixMicro(), 0)), s.APIID, s.KeyID, s.UserID}
+		return []string{padded(max(s.Start.UnixMicro(), 0)), s.APIID, s.KeyID, s.UserID, s.Route}
 	})
 	since, _ := filter.Spans()
 	return UsageSums{By: string(filter.By), Since: timeOut(since), Sums: each(sums, sumOut), Next: next}, err
