@@ -69,7 +69,7 @@ func (s *Server) readKeyed(w http.ResponseWriter, r *http.Request, text string) 
 	}
 	limit := bodyLimit(s.pattern(r))
 	control := http.NewResponseController(w)
-	_ = control.SetReadDeadline(time.Now().Add(bodyTimeout)) // a writer that cannot is a test's
+	_ = control.SetReadDeadline(time.Now().Add(timeFor(limit))) // a writer that cannot is a test's
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
 	_ = control.SetReadDeadline(time.Time{})
 	if tooLarge, ok := errors.AsType[*http.MaxBytesError](err); ok {

@@ -245,14 +245,18 @@ func (s *Server) handle(op operation, h handler) http.HandlerFunc {
 	}
 }
 
+// timeFor is how long a body of at most so many bytes may take to come.
+func timeFor(limit int64) time.Duration {
+	if limit > maxDeployBody {
+		return archiveTimeout
+	}
+	return bodyTimeout
+}
+
 // decode reads a body of one JSON value. Unknown fields are errors, so that a misspelt one is not lost without a word.
 func decode(w http.ResponseWriter, r *http.Request, limit int64, into any) error {
 	control := http.NewResponseController(w)
-	timeout := bodyTimeout
-	if limit > maxDeployBody {
-		timeout = archiveTimeout
-	}
-	_ = control.SetReadDeadline(time.Now().Add(timeout)) // a writer that cannot is a test's
+	_ = control.SetReadDeadline(time.Now().Add(timeFor(limit))) // a writer that cannot is a test's
 	defer func() { _ = control.SetReadDeadline(time.Time{}) }()
 	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, limit))
 	d.DisallowUnknownFields()
