@@ -74,17 +74,19 @@ end_qemu() {
   qemu=
 }
 
-# start_qemu boots the guest. Serial ports: the console, the job's output on our standard output, and what the guest
-# reports, which the function leaves open for reading as descriptor 5. Only QEMU keeps the other end of that pipe, so
-# the end of QEMU in any way is an end of file there.
+# start_qemu boots the guest, with "fast" by KVM where QEMU can use it, and else emulated. Serial ports: the console, the
+# job's output on our standard output, and what the guest reports, which the function leaves open for reading as
+# descriptor 5. Only QEMU keeps the other end of that pipe, so the end of QEMU in any way is an end of file there.
 start_qemu() {
   rm -f "$dir/report"
   mkfifo "$dir/report"
   # shellcheck disable=SC2094 # both ends of one pipe are what is wanted
   exec 3<>"$dir/report" 4>"$dir/report" 5<"$dir/report"
+  local accelerator=(-accel tcg,thread=multi,tb-size=512)
+  [[ $1 != fast ]] || accelerator=(-accel kvm "${accelerator[@]}")
   # One NVMe controller with three namespaces: controllers are numbered as their probes finish, namespaces are not.
   TMPDIR=$dir setsid setpriv --pdeathsig KILL qemu-system-x86_64 \
-    -machine q35 -accel tcg,thread=multi,tb-size=512 -cpu max -smp 2 -m "$memory" \
+    -machine q35 "${accelerator[@]}" -cpu max -smp 2 -m "$memory" \
     -nodefaults -no-user-config -display none -no-reboot ${network[@]+"${network[@]}"} \
     -kernel "$image/vmlinuz" -append "console=ttyS0 root=/dev/nvme0n1 rw quiet panic=-1 mitigations=off \
 random.trust_cpu=on cgroup_no_v1=all systemd.unified_cgroup_hierarchy=1 systemd.show_status=error TERM=dumb" \
@@ -119,11 +121,13 @@ await() {
   return 2
 }
 
-# boot brings the guest to the job's start.
+# boot brings the guest to the job's start. The second try is without KVM, which may be there and not work.
 boot() {
-  local try code
+  local try code speed=fast
+  [[ ${APIBUILDER_VM_KVM:-} != no ]] || speed=emulated
   for try in 1 2; do
-    start_qemu
+    start_qemu "$speed"
+    speed=emulated
     code=0
     await job-started "$boot_timeout" || code=$?
     ((code != 0)) || return 0
