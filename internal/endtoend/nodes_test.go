@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -29,13 +30,14 @@ var (
 )
 
 // cluster is three nodes in network namespaces of their own behind HAProxy, with the configuration of docs/nodes, and one
-// PostgreSQL.
+// PostgreSQL. The first node's clock is an hour fast, the last one's an hour slow.
 type cluster struct {
 	t      *testing.T
 	hub    namespace
 	db     *pgtest.Cluster
 	url    string // of the database, from this process
 	nodes  []*server
+	clocks []*testenv.Clock // of the nodes
 	client *http.Client // from the hub
 	args   []string
 }
@@ -61,10 +63,12 @@ func newCluster(t *testing.T, prepare func(first *server)) *cluster {
 	write(t, file, c.url)
 	base := filepath.Join(root, "node1")
 	testenv.DataDir(t, base)
-	first := serve(t, base, "--no-example", "--database-url-file", file)
+	first := serve(t, base, "--no-example", "--database-url-file", file, "--start-timeout", "5m")
 	prepare(first)
 	first.stop()
 	write(t, file, c.db.Remote(name))
+	shifted := filepath.Join(root, "apibuilder")
+	testenv.ShiftedBinary(t, shifted)
 	for i := 1; i <= 3; i++ {
 		dir := filepath.Join(root, fmt.Sprintf("node%d", i))
 		if i > 1 {
@@ -73,9 +77,12 @@ func newCluster(t *testing.T, prepare func(first *server)) *cluster {
 		}
 		n := newNamespace(t)
 		n.join(t, c.hub, fmt.Sprintf("10.0.0.1%d/24", i))
-		c.nodes = append(c.nodes, &server{t: t, enter: n.enter(), dataDir: dir})
+		clock := testenv.NewClock(t)
+		clock.Set(time.Duration(2-i) * time.Hour)
+		c.clocks = append(c.clocks, clock)
+		c.nodes = append(c.nodes, &server{t: t, enter: n.enter(), dataDir: dir, program: shifted, env: []string{clock.Env()}})
 	}
-	c.args = []string{"--no-example", "--database-url-file", file, "--drain-timeout", "10s"}
+	c.args = []string{"--no-example", "--database-url-file", file, "--drain-timeout", "10s", "--start-timeout", "5m"}
 	var starts sync.WaitGroup
 	for i := range c.nodes {
 		starts.Go(func() { c.start(i) })
@@ -192,8 +199,9 @@ func (c *cluster) everywhere(what, path, key string, want func(a attempt, body s
 }
 
 func TestNodesBehindAProxy(t *testing.T) {
-	var limited, plain deployed
+	var limited, plain, metered deployed
 	c := newCluster(t, func(first *server) {
+		metered = first.deploy("metered", versioned("v1"), "", "--set", "quota="+strconv.Itoa(*nodeRequests/10))
 		limited = first.deploy("limited", versioned("v1"), "", "--rate", "200/2s")
 		plain = first.deploy("plain", versioned("v1"), "", "--rate", "1000000/s")
 	})
@@ -241,20 +249,40 @@ func TestNodesBehindAProxy(t *testing.T) {
 	t.Logf("a revoked key: %v", took)
 
 	finished := c.killNodes(limitedPath, limited.Key)
+	finished = append(finished, c.useUpQuota("/run/"+metered.ID+"/", metered.Key)...)
 	finished = append(finished, c.stopDatabase(plainPath, plain.Key)...)
 	for i := range c.nodes {
 		c.nodes[i].stop()
 	}
 	c.checkRecords(finished)
+	most := count(t, c.url, `SELECT max(n) FROM (SELECT count(*) AS n FROM apibuilder_usage WHERE api_id = $1 AND NOT (status = 429 AND error <> '')
+		GROUP BY date_trunc('month', to_timestamp(time / 1000000) AT TIME ZONE 'UTC')) AS months`, metered.ID)
+	if quota := int64(*nodeRequests / 10); most > quota {
+		t.Errorf("%d requests of a month were admitted, of a quota of %d", most, quota)
+	}
+	if shifts := count(t, c.url, `SELECT count(DISTINCT round((extract(epoch FROM clock_timestamp()) - time / 1000000) / 3600)) FROM apibuilder_usage
+		WHERE node <> '' AND time > extract(epoch FROM clock_timestamp() - interval '12 hours') * 1000000`); shifts < 3 {
+		t.Errorf("the nodes' records are of %d different hours: their clocks were not set", shifts)
+	}
 }
 
-// killNodes sends requests to a limit while nodes die and come back, and checks every span of them.
+// killNodes sends requests to a limit while nodes die and come back and clocks are set, and checks every span of them.
 func (c *cluster) killNodes(path, key string) []attempt {
 	t := c.t
 	t.Helper()
+	step := func(by ...time.Duration) func() {
+		return func() {
+			for i, d := range by {
+				c.clocks[i].Set(d)
+			}
+		}
+	}
 	events := []func(){
+		step(-time.Hour, 0, time.Hour),
 		func() { c.nodes[1].kill() }, func() { c.start(1) }, func() { c.nodes[2].kill() }, // a node is lost,
+		step(0, time.Hour, 0),
 		func() { c.nodes[0].kill() }, func() { c.start(0) }, func() { c.start(2) }, // and one is added
+		step(time.Hour, -30*time.Minute, -time.Hour),
 	}
 	var happening sync.WaitGroup
 	var busy atomic.Bool // one event after the other
@@ -307,6 +335,48 @@ func (c *cluster) killNodes(path, key string) []attempt {
 		if strings.Contains(n.stderr.String(), "limits cannot be counted") {
 			t.Logf("node %d did without the database for a time", i+1)
 		}
+	}
+	return all
+}
+
+// useUpQuota sends twice as many requests as a monthly quota admits, while a node dies and comes back.
+func (c *cluster) useUpQuota(path, key string) []attempt {
+	t := c.t
+	t.Helper()
+	quota := *nodeRequests / 10
+	c.everywhere("the program", path, key, func(a attempt, _ string) bool { return a.status == 200 || a.status == 429 })
+	killed := make(chan struct{})
+	var once sync.Once
+	all := c.load(path, key, 8, func(done int) bool {
+		if done >= quota/2 {
+			once.Do(func() {
+				go func() {
+					defer close(killed)
+					c.nodes[1].kill()
+					c.start(1)
+				}()
+			})
+		}
+		select {
+		case <-killed:
+			return done >= 2*quota
+		default:
+			return false
+		}
+	})
+	admitted, statuses := 0, map[int]int{}
+	for _, a := range all {
+		statuses[a.status]++
+		if a.status == 200 {
+			admitted++
+		}
+	}
+	t.Logf("of a quota of %d, %d requests were admitted, and %v by status", quota, admitted, statuses)
+	if statuses[429] == 0 {
+		t.Error("no request was refused")
+	}
+	if admitted < quota*3/4 {
+		t.Errorf("only %d of a quota of %d were admitted", admitted, quota)
 	}
 	return all
 }

@@ -5,6 +5,7 @@ package endtoend
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -47,6 +48,8 @@ func TestMain(m *testing.M) {
 // server is one running `apibuilder serve`.
 type server struct {
 	enter   []string // how to run it in another network namespace; empty: in the test's
+	program string   // another build of the program; empty: the usual one
+	env     []string // more variables of its environment
 	t       *testing.T
 	dataDir string
 	url     string
@@ -85,8 +88,12 @@ func serve(t *testing.T, dir string, args ...string) *server {
 // start runs the server and waits for its line.
 func (s *server) start(args ...string) {
 	s.t.Helper()
-	argv := append(append(slices.Clone(s.enter), binary, "serve", "--json", "--data-dir", s.dataDir), args...)
-	s.startBy(exec.Command(argv[0], argv[1:]...))
+	argv := append(append(slices.Clone(s.enter), cmp.Or(s.program, binary), "serve", "--json", "--data-dir", s.dataDir), args...)
+	cmd := exec.Command(argv[0], argv[1:]...)
+	if len(s.env) > 0 {
+		cmd.Env = append(os.Environ(), s.env...)
+	}
+	s.startBy(cmd)
 }
 
 // serveBy starts a server by a command of the test's own.
