@@ -19,6 +19,8 @@ var shiftSource string
 
 // ShiftedBinary builds the program at path with a wall clock that tests can set while it runs, see Clock. Nothing else differs from what
 // is shipped: package time of the standard library is replaced while it is built (go build -overlay), so that every package has that clock.
+// Monotonic time, and with it timers and time.Since, stays the kernel's, as where an operator or NTP sets the time. What does not come from
+// package time stays right: the times of files, the clock of PostgreSQL, and those of programs in their sandboxes.
 func ShiftedBinary(t testing.TB, path string) {
 	t.Helper()
 	root, err := exec.CommandContext(t.Context(), "go", "env", "GOROOT").Output()
@@ -31,8 +33,8 @@ func ShiftedBinary(t testing.TB, path string) {
 		t.Fatal(err)
 	}
 	const call, shifted = "sec, nsec, mono := runtimeNow()", "sec, nsec, mono := shiftedNow()"
-	if n := strings.Count(string(original), call); n == 0 {
-		t.Fatalf("time.Now of this Go does not call runtimeNow any more: adapt %s", "ShiftedBinary")
+	if !strings.Contains(string(original), call) {
+		t.Fatal("time.Now of this Go has no call of runtimeNow to replace: adapt ShiftedBinary")
 	}
 	dir := t.TempDir()
 	files := map[string]string{}
