@@ -3,6 +3,7 @@
 package usage
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"flag"
@@ -22,7 +23,10 @@ import (
 	"apibuilder/store/sqlite"
 )
 
-var rows = flag.Int("rows", 200_000, "usage records in a month")
+var (
+	rows = flag.Int("rows", 200_000, "usage records in a month")
+	kept = flag.String("kept", "", "SQLite's database: filled when it is missing, and left there for another run; of as many rows")
+)
 
 const (
 	apis   = 100 // each with 10 keys
@@ -85,7 +89,8 @@ type filled struct {
 
 func onSQLite(tb testing.TB) filled {
 	tb.Helper()
-	path := filepath.Join(tb.TempDir(), "apibuilder.db")
+	path := cmp.Or(*kept, filepath.Join(tb.TempDir(), "apibuilder.db"))
+	_, missing := os.Stat(path)
 	reopen := func() store.Store {
 		st, err := sqlite.Open(context.Background(), path)
 		if err != nil {
@@ -93,20 +98,11 @@ func onSQLite(tb testing.TB) filled {
 		}
 		return st
 	}
-	if err := reopen().Close(); err != nil { // it has made the tables
-		tb.Fatal(err)
-	}
-	db, err := sql.Open("sqlite", "file:"+path+"?_pragma=journal_mode(OFF)&_pragma=synchronous(0)&_pragma=cache_size(-200000)")
-	if err != nil {
-		tb.Fatal(err)
-	}
-	defer db.Close()
-	db.SetMaxOpenConns(1)
-	source := fmt.Sprintf("(WITH RECURSIVE c (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM c WHERE n < %d) SELECT n FROM c)", *rows-1)
-	for _, statement := range append([]string{fill("usage", source, "printf('%032d', n)")}, sums(tb, "sqlite")...) {
-		if _, err := db.Exec(statement); err != nil {
+	if missing != nil {
+		if err := reopen().Close(); err != nil { // it has made the tables
 			tb.Fatal(err)
 		}
+		fillSQLite(tb, path)
 	}
 	st := reopen()
 	tb.Cleanup(func() { st.Close() })
@@ -121,6 +117,22 @@ func onSQLite(tb testing.TB) filled {
 		}
 		return n
 	}}
+}
+
+func fillSQLite(tb testing.TB, path string) {
+	tb.Helper()
+	db, err := sql.Open("sqlite", "file:"+path+"?_pragma=journal_mode(OFF)&_pragma=synchronous(0)&_pragma=cache_size(-800000)")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer db.Close()
+	db.SetMaxOpenConns(1)
+	source := fmt.Sprintf("(WITH RECURSIVE c (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM c WHERE n < %d) SELECT n FROM c)", *rows-1)
+	for _, statement := range append([]string{fill("usage", source, "printf('%032d', n)")}, sums(tb, "sqlite")...) {
+		if _, err := db.Exec(statement); err != nil {
+			tb.Fatal(err)
+		}
+	}
 }
 
 func onPostgres(tb testing.TB) filled {
