@@ -3,7 +3,6 @@ package sqlite
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -205,29 +204,6 @@ func TestWaitingForALockEndsWithTheContext(t *testing.T) {
 	if err := s.PutPlan(t.Context(), store.Plan{Name: "gold"}); err != nil {
 		t.Fatalf("after the lock was free: %v", err)
 	}
-}
-
-func BenchmarkAddUsage512(b *testing.B) {
-	s, err := Open(b.Context(), filepath.Join(b.TempDir(), "apibuilder.db"))
-	if err != nil {
-		b.Fatal(err)
-	}
-	defer s.Close()
-	n := 0
-	for b.Loop() {
-		batch := make([]store.Usage, 512)
-		for i := range batch {
-			n++
-			batch[i] = store.Usage{
-				ID: fmt.Sprintf("%d_%s", n, store.NewID("req")), APIID: "api_q3f5abcdefghijkl", Method: "GET",
-				Path: "/resize", Status: 200,
-			}
-		}
-		if err := s.AddUsage(b.Context(), batch); err != nil {
-			b.Fatal(err)
-		}
-	}
-	b.ReportMetric(float64(b.Elapsed().Microseconds())/float64(n), "us/record")
 }
 
 func BenchmarkKeyByHash(b *testing.B) {
