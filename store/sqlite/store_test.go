@@ -206,6 +206,31 @@ func TestWaitingForALockEndsWithTheContext(t *testing.T) {
 	}
 }
 
+// TestABatchEndsWithItsContext ends the context between two statements of one transaction.
+func TestABatchEndsWithItsContext(t *testing.T) {
+	s := openAt(t, filepath.Join(t.TempDir(), "apibuilder.db"))
+	if err := s.statements.prepare(t.Context(), s.writer, usageStatements); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	err := s.write(ctx, func(u *unit) error {
+		if n, err := u.run(ctx, useStatement, "key_1", 1); n != 1 || err != nil {
+			t.Errorf("%d rows, %v", n, err)
+		}
+		cancel()
+		_, err := u.run(ctx, useStatement, "key_2", 1)
+		return err
+	})
+	var uses int
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("error is %v", err)
+	}
+	if err := s.reader.QueryRow("SELECT count(*) FROM key_uses").Scan(&uses); err != nil || uses != 0 {
+		t.Errorf("%d uses were stored, %v", uses, err)
+	}
+}
+
 func BenchmarkKeyByHash(b *testing.B) {
 	s, err := Open(b.Context(), filepath.Join(b.TempDir(), "apibuilder.db"))
 	if err != nil {
