@@ -51,7 +51,7 @@ build_into() {
 	local commit
 	commit=$(git rev-parse HEAD 2>/dev/null || echo unknown) # git refuses root a working copy of somebody else's
 	[ "$commit" = unknown ] || git diff --quiet HEAD || commit=$commit-changed
-	CGO_ENABLED=0 go build -trimpath -buildvcs=false -o "$1" \
+	CGO_ENABLED=0 go build -trimpath -buildvcs=false -pgo packaging/apibuilder.pgo -o "$1" \
 		-ldflags "-s -w -buildid= -X apibuilder/cli.release=$(release_version) -X apibuilder/cli.commit=$commit" .
 }
 
