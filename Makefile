@@ -1,6 +1,6 @@
 # `make` alone lists the targets. Nothing here is needed to run the server: scripts/serve.sh does that.
 .DEFAULT_GOAL := help
-.PHONY: help build package reproduce run test race lint vuln fuzz bench bench-env bench-egress bench-fleet bench-gateway bench-usage bench-wake vm
+.PHONY: help build package profile reproduce run test race lint vuln fuzz bench bench-env bench-egress bench-fleet bench-gateway bench-usage bench-wake vm
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -42,7 +42,10 @@ bench-egress: ## a sandbox's network beside a veth pair with NAT, and the ratios
 	@bash -c '. scripts/lib.sh && find_go && packages iperf3 nftables && go test -run "^$$" -bench BenchmarkEgress -benchtime 1x ./bench/egress'
 
 bench-gateway: ## load the gateway beside nginx, HAProxy, Caddy and others, and print the ratios (root)
-	@bash -c '. scripts/lib.sh && packages nginx-light haproxy wrk && find_go && go test -timeout 30m -run "^$$" -bench . -benchtime 1x ./bench/gateway'
+	@bash -c '. scripts/lib.sh && packages nginx-light haproxy wrk && find_go && go test -pgo packaging/apibuilder.pgo -timeout 30m -run "^$$" -bench . -benchtime 1x ./bench/gateway'
+
+profile: ## renew the profile by which the program is compiled (root)
+	scripts/profile.sh
 
 bench-usage: ## make 10 million usage records in each store, and time reports over them (root)
 	@bash -c '. scripts/lib.sh && packages postgresql && find_go && go test -v -timeout 60m ./bench/usage -rows 10000000'

@@ -344,6 +344,29 @@ func TestTokensAreChecked(t *testing.T) {
 	})
 }
 
+// TestEveryChangeIsInTheAuditLog is every operation that can change something, by an operator: whatever comes of it, the newest entry
+// is about it.
+func TestEveryChangeIsInTheAuditLog(t *testing.T) {
+	f := newTwo(t)
+	server, changes := f.whole().Local(), 0
+	for operation, body := range everyOperation(t) {
+		method, path, _ := strings.Cut(operation, " ")
+		if method == http.MethodGet || operation == "POST /api/v1/locks" { // which only computes
+			continue
+		}
+		changes++
+		path = strings.ReplaceAll(path, "%s", "of-anna")
+		w := call(t, server, method, path, strings.ReplaceAll(body, "%s", "of-anna"))
+		newest := decode[[]admin.AuditEntry](t, call(t, server, "GET", "/api/v1/audit?limit=1", ""))
+		if len(newest) != 1 || newest[0].Method != method || !strings.HasPrefix(newest[0].Path, path) || newest[0].Status != w.Code {
+			t.Errorf("%s %s was answered with %d, and the newest entry is %+v", method, path, w.Code, newest)
+		}
+	}
+	if changes < 25 {
+		t.Errorf("only %d operations change something", changes)
+	}
+}
+
 // TestWhatIsTriedIsWrittenDown looks at the audit log after a refused, a failed and a successful change.
 func TestWhatIsTriedIsWrittenDown(t *testing.T) {
 	f := newTwo(t)

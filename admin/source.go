@@ -1,12 +1,6 @@
 package admin
 
-import (
-	"errors"
-	"fmt"
-	"net/http"
-
-	"apibuilder/store"
-)
+import "net/http"
 
 // VersionSource is the answer of GET /api/v1/apis/{api}/versions/{version}/source, where version is a number or "active": what a
 // version was deployed from. Of several files Archive has all, and Code is absent.
@@ -24,21 +18,7 @@ type VersionSource struct {
 }
 
 func (s *Server) showSource(_ http.ResponseWriter, r *http.Request) (any, error) {
-	number, err := versionNumber(r.PathValue("version"))
-	if err != nil {
-		return nil, err
-	}
-	api, err := s.api(r.Context(), r.PathValue("api"))
-	if err != nil {
-		return nil, err
-	}
-	if number == 0 {
-		number = api.ActiveVersion
-	}
-	v, err := s.store.Version(r.Context(), api.ID, number)
-	if errors.Is(err, store.ErrNotFound) {
-		return nil, notFound(fmt.Sprintf("API %s has no version %d", api.Name, number), "see `apibuilder versions "+api.Name+"`")
-	}
+	api, v, err := s.versionIn(r)
 	if err != nil {
 		return nil, err
 	}

@@ -85,13 +85,7 @@ func (s *Server) sumUsage(w http.ResponseWriter, r *http.Request) (any, error) {
 		return nil, badRequest(fmt.Sprintf("by=%q is nothing to sum by", filter.By), "use hour, day, api, key, user or route")
 	}
 	var err error
-	if filter.APIID, filter.Since, err = s.usageOf(r); err != nil {
-		return nil, err
-	}
-	if filter.UserID, err = s.userIn(r); err != nil {
-		return nil, err
-	}
-	if err := s.flush(r.Context()); err != nil {
+	if filter.APIID, filter.UserID, filter.Since, err = s.toSum(r); err != nil {
 		return nil, err
 	}
 	sums, err := s.store.SumUsage(r.Context(), filter)
@@ -103,6 +97,17 @@ func (s *Server) sumUsage(w http.ResponseWriter, r *http.Request) (any, error) {
 	})
 	since, _ := filter.Spans()
 	return UsageSums{By: string(filter.By), Since: timeOut(since), Sums: each(sums, sumOut), Next: next}, err
+}
+
+// toSum reads of which API, of whose and since when usage is to be summed, empty and zero for all, and has the store know all of it.
+func (s *Server) toSum(r *http.Request) (apiID, userID string, since time.Time, err error) {
+	if apiID, since, err = s.usageOf(r); err != nil {
+		return "", "", time.Time{}, err
+	}
+	if userID, err = s.userIn(r); err != nil {
+		return "", "", time.Time{}, err
+	}
+	return apiID, userID, since, s.flush(r.Context())
 }
 
 // userIn reads whose usage is asked for; empty: everybody's.
@@ -124,13 +129,7 @@ func (s *Server) sumEgress(w http.ResponseWriter, r *http.Request) (any, error) 
 		return nil, badRequest(fmt.Sprintf("by=%q is nothing to sum by", filter.By), "use hour, day, api, user or destination")
 	}
 	var err error
-	if filter.APIID, filter.Since, err = s.usageOf(r); err != nil {
-		return nil, err
-	}
-	if filter.UserID, err = s.userIn(r); err != nil {
-		return nil, err
-	}
-	if err := s.flush(r.Context()); err != nil {
+	if filter.APIID, filter.UserID, filter.Since, err = s.toSum(r); err != nil {
 		return nil, err
 	}
 	sums, err := s.store.SumEgress(r.Context(), filter)

@@ -28,22 +28,27 @@ func (s *Server) listVersions(w http.ResponseWriter, r *http.Request) (any, erro
 	return pageOf(w, r, "versions", versions, newestFirst, func(v store.Version) Version { return s.versionOut(v, plan) })
 }
 
-func (s *Server) showVersion(_ http.ResponseWriter, r *http.Request) (any, error) {
+// versionIn is the version that a path names, 0 for the one that serves, and its API.
+func (s *Server) versionIn(r *http.Request) (api store.API, v store.Version, err error) {
 	number, err := versionNumber(r.PathValue("version"))
 	if err != nil {
-		return nil, err
+		return api, v, err
 	}
-	api, err := s.api(r.Context(), r.PathValue("api"))
-	if err != nil {
-		return nil, err
+	if api, err = s.api(r.Context(), r.PathValue("api")); err != nil {
+		return api, v, err
 	}
 	if number == 0 {
 		number = api.ActiveVersion
 	}
-	version, err := s.store.Version(r.Context(), api.ID, number)
+	v, err = s.store.Version(r.Context(), api.ID, number)
 	if errors.Is(err, store.ErrNotFound) {
-		return nil, notFound(fmt.Sprintf("API %s has no such version", api.Name), "see `apibuilder versions "+api.Name+"`")
+		err = notFound(fmt.Sprintf("API %s has no version %d", api.Name, number), "see `apibuilder versions "+api.Name+"`")
 	}
+	return api, v, err
+}
+
+func (s *Server) showVersion(_ http.ResponseWriter, r *http.Request) (any, error) {
+	api, version, err := s.versionIn(r)
 	if err != nil {
 		return nil, err
 	}

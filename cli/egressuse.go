@@ -3,12 +3,7 @@ package cli
 import (
 	"context"
 	"errors"
-	"io"
-	"time"
 
-	"github.com/urfave/cli/v3"
-
-	"apibuilder/admin"
 	"apibuilder/egress"
 	"apibuilder/metrics"
 	"apibuilder/python-env"
@@ -51,56 +46,5 @@ func (s *server) eachEgress(each func(metrics.Egress)) {
 			})
 		}
 		each(e)
-	}
-}
-
-func (a *app) usageEgress(ctx context.Context, cmd *cli.Command) error {
-	for _, flag := range []string{"request", "key", "quotas", "limit"} {
-		if cmd.IsSet(flag) {
-			return usagef("--egress goes with --api, --user, --since and --by: leave --%s out", flag)
-		}
-	}
-	query, err := selection(cmd, time.Now())
-	if err != nil {
-		return err
-	}
-	query.Del("limit")
-	if query.Get("by") == "" {
-		query.Set("by", string(store.EgressByDestination))
-	}
-	c, err := a.client(cmd)
-	if err != nil {
-		return err
-	}
-	sums, err := c.EgressSums(ctx, query)
-	if err != nil {
-		return err
-	}
-	if cmd.Bool("csv") {
-		return writeCSV(a.stdout, sums.Sums)
-	}
-	return a.show(cmd, sums, func(w io.Writer) { describeEgressSums(w, sums) })
-}
-
-func describeEgressSums(w io.Writer, sums admin.EgressSums) {
-	head := map[string][]any{
-		"hour": {"HOUR (UTC)"}, "day": {"DAY (UTC)"}, "api": {"API"}, "user": {"USER"}, "destination": {"API", "DESTINATION"},
-	}[sums.By]
-	row(w, append(head, "CONNECTIONS", "SENT", "RECEIVED", "REFUSED")...)
-	for _, s := range sums.Sums {
-		var cells []any
-		switch sums.By {
-		case "hour":
-			cells = []any{s.Start.UTC().Format("2006-01-02 15:04")}
-		case "day":
-			cells = []any{s.Start.UTC().Format("2006-01-02")}
-		case "api":
-			cells = []any{s.API}
-		case "user":
-			cells = []any{orDash(s.User)}
-		case "destination":
-			cells = []any{s.API, printable(s.Destination)}
-		}
-		row(w, append(cells, s.Connections, s.BytesSent, s.BytesReceived, s.Refused)...)
 	}
 }

@@ -5,9 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/http"
-	"os"
-	"runtime"
 	"sync/atomic"
 	"time"
 
@@ -170,66 +167,6 @@ func closer(l net.Listener) func(context.Context) error {
 	}
 }
 
-func (s *server) openHost(ctx context.Context) (err error) {
-	s.host, err = openHost(ctx, s.data, s.data.path, s.seat, s.options.host, func(line string) { s.log.Info(printable(line)) })
-	if err != nil {
-		return err
-	}
-	s.onStop("builds", s.host.stop)
-	return nil
-}
-
-func (s *server) openSandboxes(ctx context.Context) error {
-	memory, err := hostMemory(s.options.memoryReserve)
-	if err != nil {
-		return err
-	}
-	s.manager = sandbox.NewManager(sandbox.ManagerConfig{
-		Egress: s.gate(),
-		Driver: s.host.driver(s.data.path),
-		Source: func(ctx context.Context, api string, version int) (sandbox.Spec, error) {
-			return s.deployer.Source(ctx, api, version)
-		},
-		Plan:          func(ctx context.Context, api string) (sandbox.Plan, error) { return s.deployer.Plan(ctx, api) },
-		StartTimeout:  s.options.startTimeout,
-		IdleTimeout:   s.options.idleTimeout,
-		WarmMemory:    s.options.warmMemory,
-		DrainTimeout:  s.options.drainTimeout,
-		Memory:        memory,
-		MemoryReserve: s.options.memoryReserve,
-		MaxSandboxes:  s.options.maxSandboxes,
-		Transport:     func(dial sandbox.Dialer) sandbox.Transport { return gateway.NewTransport(dial) },
-		OnOutput:      s.keepOutput,
-		OnExit:        s.keepExit,
-		OnEvent:       s.tellSandbox,
-		Log:           s.log.Named("sandbox"),
-	})
-	s.deployer = deploy.New(s.store, s.host.builder, sandboxes{s.manager, s.forget}, s.options.limits)
-	s.deployer.SetShelf(s.data.shelf())
-	s.deployer.Observe(s.countDeploy)
-	s.deployer.Tell(s.tellDeploy)
-	s.deployer.KeepProgress(s.keepProgress)
-	s.deployer.SetNode(s.node.ID)
-	s.deployer.Trace(s.tracer("deploy"))
-	s.openEgressSums() // it stops after the sandboxes
-	if err := s.manager.Start(ctx); err != nil {
-		return err
-	}
-	s.stops = append(s.stops, stop{"sandboxes", s.options.drainTimeout + stopTimeout, s.manager.Stop})
-	s.followPlans()
-	s.followEgress()
-	return nil
-}
-
-// recover marks what a dead server left half done. No other server deploys by now.
-func (s *server) recover(ctx context.Context) error {
-	found, err := s.deployer.Recover(ctx)
-	if found > 0 {
-		s.log.Warn("deploys were under way when the server stopped; they failed", zap.Int("versions", found))
-	}
-	return err
-}
-
 func (s *server) openUsage(ctx context.Context) (err error) {
 	if s.journal, err = usage.Open(s.data.join(s.seat.journal()), s.store, usage.Options{Log: s.log.Named("usage")}); err != nil {
 		return err
@@ -242,66 +179,6 @@ func (s *server) openUsage(ctx context.Context) (err error) {
 	pruner.Start()
 	s.onStop("removal of old usage", pruner.Stop)
 	return nil
-}
-
-// openDoors lets consumers, operators and authors in.
-func (s *server) openDoors(ctx context.Context) error {
-	s.watchState()
-	s.serveMetrics()
-	g := gateway.New(gateway.Config{
-		Timeouts:       s.options.requests.times,
-		Limits:         s.options.requests.limits,
-		StartTimeout:   s.options.startTimeout + time.Minute, // an environment may have to be built again
-		TrustedProxies: s.options.edge.trusted,
-		ReadForwarded:  s.options.edge.readForwarded,
-		ProxyProtocol:  s.options.edge.proxyProtocol,
-		AppsDomain:     s.options.edge.appsDomain,
-		MappedHosts:    s.options.edge.mappedHosts,
-		PublicHost:     s.options.edge.publicHost,
-		Quotas:         s.quotas,
-		Node:           s.options.nodeName,
-		Tracer:         s.tracer("gateway"),
-		ContinueTraces: s.options.traces.consumers != "new",
-		Ready:          s.checkReady,
-		Note:           s.note,
-		Tell:           s.tellGateway,
-		Log:            s.log.Named("gateway"),
-	}, s.store, lender{s.manager}, s.limiter, s.metrics.Journal(s.journal))
-	s.serveGateway(g)
-
-	s.onStop("control", s.closeControl)
-	return s.openControl(ctx)
-}
-
-func (s *server) serveGateway(g *gateway.Gateway) {
-	done := s.run("gateway", func() error { return g.Serve(s.listener, nil) })
-	edge := s.serveEdge(g)
-	s.stops = append(s.stops, stop{"gateway", s.options.drainTimeout, func(ctx context.Context) error {
-		if s.hasSuccessor() {
-			g.Retire(ctx)
-		}
-		err := g.Drain(ctx)
-		for _, done := range append(edge, done) {
-			<-done
-		}
-		if errors.Is(err, context.DeadlineExceeded) {
-			s.log.Warn("requests were cut off at the end of the drain timeout")
-			return nil
-		}
-		return err
-	}})
-}
-
-// run serves until the server is shut down. Done is closed when its accept loop has ended.
-func (s *server) run(name string, serve func() error) (done chan struct{}) {
-	done = make(chan struct{})
-	go func() {
-		defer close(done)
-		if err := serve(); !errors.Is(err, http.ErrServerClosed) {
-			s.failed <- fmt.Errorf("serve the %s: %w", name, err)
-		}
-	}()
-	return done
 }
 
 // wait returns when ctx ends, or with the error of a listener that broke.
@@ -342,66 +219,4 @@ func (s *server) stop() error {
 	s.stops = nil
 	_ = s.log.Sync() // a terminal cannot be synced
 	return errors.Join(errs...)
-}
-
-func (s *server) checkReady(context.Context) error {
-	if !s.ready.Load() {
-		return errors.New("the server is starting or stopping")
-	}
-	return nil
-}
-
-// note says that the database is away. The server stays ready: what it knows it serves, and the other nodes are no better off.
-func (s *server) note(ctx context.Context) string {
-	if err := s.store.Ping(ctx); err != nil {
-		return "the database does not answer; known APIs are served, deploys and APIs not called before wait for it"
-	}
-	return ""
-}
-
-// runTask runs one-off code beside a version of an API.
-func (s *server) runTask(ctx context.Context, apiID string, version int, t sandbox.Task) (*sandbox.Exit, error) {
-	spec, err := s.deployer.Source(ctx, apiID, version)
-	if err != nil {
-		return nil, err
-	}
-	return s.manager.Run(ctx, spec, t)
-}
-
-func (s *server) apiURL(id string) string { return s.url + "/run/" + id }
-
-func (s *server) info() admin.ServerInfo {
-	adminListen := ""
-	if s.adminListener != nil {
-		adminListen = s.adminListener.Addr().String()
-	}
-	defaults := s.options.limits.Grant(store.Plan{}, store.Limits{}).Limits
-	return admin.ServerInfo{
-		Version: version().Version, URL: s.url, Listen: s.listener.Addr().String(), AdminListen: adminListen,
-		PID: os.Getpid(), StartedAt: s.startedAt, Goroutines: runtime.NumGoroutine(),
-		Defaults: admin.Limits(defaults), Ceiling: admin.Limits(s.options.limits.Ceiling),
-	}
-}
-
-// forget drops what this server keeps of an API that was deleted: what its programs printed, and its counts.
-func (s *server) forget(apiID string) error {
-	s.metrics.Forget(apiID)
-	return s.book.Remove(apiID)
-}
-
-// keepExit records how a sandbox ended, unless we ended it.
-func (s *server) keepExit(e sandbox.Exit) {
-	s.metrics.Exit(e)
-	if e.Reason == sandbox.Draining {
-		return
-	}
-	s.tellExit(e)
-	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
-	defer cancel()
-	err := s.store.AddExit(ctx, store.Exit{
-		APIID: e.API, Version: e.Version, Reason: string(e.Reason), Detail: e.Detail, Output: e.Output, Time: e.At,
-	})
-	if err != nil {
-		s.log.Warn("record how a sandbox ended", zap.String("api", e.API), zap.Error(err))
-	}
 }

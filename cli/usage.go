@@ -95,30 +95,11 @@ func (a *app) usageSums(ctx context.Context, cmd *cli.Command, query url.Values)
 	return a.show(cmd, sums, func(w io.Writer) { describeSums(w, sums) })
 }
 
-// describeSums prints hours and days in UTC, because they are.
 func describeSums(w io.Writer, sums admin.UsageSums) {
-	head := map[string][]any{
-		"hour": {"HOUR (UTC)"}, "day": {"DAY (UTC)"}, "api": {"API"}, "key": {"API", "KEY"}, "user": {"USER"},
-		"route": {"API", "ROUTE"},
-	}[sums.By]
-	row(w, append(head, "REQUESTS", "REFUSED", "4XX", "5XX", "IN", "OUT", "SECONDS", "CPU")...)
+	row(w, append(summedHead(sums.By), "REQUESTS", "REFUSED", "4XX", "5XX", "IN", "OUT", "SECONDS", "CPU")...)
 	for _, s := range sums.Sums {
-		var cells []any
-		switch sums.By {
-		case "hour":
-			cells = []any{s.Start.UTC().Format("2006-01-02 15:04")}
-		case "day":
-			cells = []any{s.Start.UTC().Format("2006-01-02")}
-		case "api":
-			cells = []any{s.API}
-		case "key":
-			cells = []any{s.API, orDash(s.Key)}
-		case "user":
-			cells = []any{orDash(s.User)}
-		case "route":
-			cells = []any{s.API, orDash(s.Route)}
-		}
-		row(w, append(cells, s.Requests, s.Requests-s.Admitted, s.ClientErrors, s.ServerErrors, s.BytesIn, s.BytesOut,
+		of := summed{start: s.Start, api: s.API, key: s.Key, user: s.User, route: s.Route}
+		row(w, append(of.cells(sums.By), s.Requests, s.Requests-s.Admitted, s.ClientErrors, s.ServerErrors, s.BytesIn, s.BytesOut,
 			fmt.Sprintf("%.3f", s.Seconds), fmt.Sprintf("%.3f", s.CPUSeconds))...)
 	}
 }

@@ -11,16 +11,25 @@ need_root() {
 	[ "$(id -u)" = 0 ] || die "this needs root, because it makes sandboxes: run it with sudo"
 }
 
-# sudo drops the PATH on which Go usually is.
+# find_go puts a Go into the PATH, which sudo may have taken out of it, that is new enough to fetch the one that go.mod wants: some
+# distributions forbid theirs to.
 find_go() {
-	command -v go >/dev/null && return
-	for dir in /usr/local/go/bin /usr/lib/go/bin "${SUDO_USER:+$(getent passwd "$SUDO_USER" | cut -d: -f6)/go/bin}"; do
-		if [ -n "$dir" ] && [ -x "$dir/go" ]; then
-			PATH=$dir:$PATH
+	local go found='' version
+	export GOTOOLCHAIN=${GOTOOLCHAIN:-auto}
+	for go in "$(command -v go || true)" /usr/local/go/bin/go /usr/lib/go/bin/go /usr/lib/go-1.*/bin/go /snap/bin/go \
+		"${SUDO_USER:+$(getent passwd "$SUDO_USER" | cut -d: -f6)/go/bin/go}"; do
+		[ -f "$go" ] && [ -x "$go" ] || continue
+		version=$(cd / && GOTOOLCHAIN=local "$go" env GOVERSION 2>/dev/null) || continue
+		case $version in
+		go1.[0-9] | go1.[0-9].* | go1.1[0-9]* | go1.20*) found=${found:-$go is $version} ;;
+		*)
+			PATH=$(dirname "$go"):$PATH
 			return
-		fi
+			;;
+		esac
 	done
-	die "Go is not installed: get it from your distribution (apt-get install golang-go) or from https://go.dev/dl"
+	die "Go 1.21 or later is not installed${found:+ ($found)}: get it from your distribution (apt-get install golang-go; on" \
+		"Debian 12 from bookworm-backports) or from https://go.dev/dl"
 }
 
 # packages NAME... installs those that are missing.
@@ -51,11 +60,12 @@ build_into() {
 	local commit
 	commit=$(git rev-parse HEAD 2>/dev/null || echo unknown) # git refuses root a working copy of somebody else's
 	[ "$commit" = unknown ] || git diff --quiet HEAD || commit=$commit-changed
-	CGO_ENABLED=0 go build -trimpath -buildvcs=false -o "$1" \
+	CGO_ENABLED=0 go build -trimpath -buildvcs=false -pgo packaging/apibuilder.pgo -o "$1" \
 		-ldflags "-s -w -buildid= -X apibuilder/cli.release=$(release_version) -X apibuilder/cli.commit=$commit" .
 }
 
 build() {
+	[ -e bin/apibuilder ] || echo "building bin/apibuilder, which takes minutes for the first time" >&2
 	mkdir -p bin
 	build_into bin/apibuilder
 }

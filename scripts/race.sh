@@ -9,6 +9,7 @@ left_out=(
 	internal/endtoend # drives a binary that is built without the detector; TestScripts has a whole server with it
 	internal/packages # waits for Python packages in jails; our side of that is in sandbox's own tests
 	sandbox/selftest  # attacks from inside, one after the other; the manager and the driver have their own tests
+	store/sealed      # the conformance suite of the store below it, again
 	bench/            # no tests
 )
 repeated=(
@@ -22,8 +23,9 @@ repeated=(
 	TestClients                  # likewise; TestHostile beside it has the network under load
 	TestTrialReachesOutside      # drives a binary
 )
-# Scripts that wait for builds, jails and trials: the others have a whole server, with the detector, do all that it does.
-waiting='^TestScripts$/^(python|imports|env|environments|exec|files|watch|selftest|sandbox|limits|install)$|^TestServerScripts$/^(settings|secrets|egress)$'
+# Scripts that wait for builds, jails and trials, or ask one thing after the other, as admin's own tests do: the others have a whole
+# server, with the detector, do all that it does at the same time.
+waiting='^TestScripts$/^(python|imports|env|environments|exec|files|watch|selftest|sandbox|limits|install|accounts|apis|doctor|example|keyrules|keys|metrics|nodes|open|tokens|usage)$|^TestServerScripts$/^(settings|secrets|egress)$'
 pattern=$(IFS='|'; echo "${left_out[*]}")
 mapfile -t packages < <(go list -f '{{if or .TestGoFiles .XTestGoFiles}}{{.ImportPath}}{{end}}' ./... | grep -Ev "^apibuilder/($pattern)" | grep .)
 exec scripts/test.sh -race -skip "^($(IFS='|'; echo "${repeated[*]}"))\$|$waiting" "$@" "${packages[@]}"

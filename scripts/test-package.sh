@@ -14,7 +14,7 @@ options=()
 if [ "${1:-}" = --network ]; then
 	options=(--network)
 	mkdir -p "$job"
-	cp /etc/ssl/certs/ca-certificates.crt "$job/"
+	cp testdata/vm/network.sh /etc/ssl/certs/ca-certificates.crt "$job/"
 else
 	cache=${APIBUILDER_TEST_DIR:-/var/cache/apibuilder-test}-vm
 	APIBUILDER_TEST_DIR=$cache go test -count=1 -run TestTheExample ./internal/endtoend >/dev/null

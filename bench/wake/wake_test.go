@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"os"
@@ -76,6 +77,7 @@ func wake(b *testing.B, options []string, programs ...program) {
 
 func report(b *testing.B, woken, plain []time.Duration) {
 	b.Helper()
+	b.Logf("woken, in their order: %v", woken)
 	slices.Sort(woken)
 	slices.Sort(plain)
 	p50, p99, peer := at(woken, 0.5), at(woken, 0.99), at(plain, 0.5)
@@ -86,8 +88,9 @@ func report(b *testing.B, woken, plain []time.Duration) {
 		ms(p50), ms(p99), ms(peer), float64(p50)/float64(peer), len(woken), runtime.NumCPU(), load)
 }
 
+// at is a percentile by nearest rank.
 func at(sorted []time.Duration, p float64) time.Duration {
-	return sorted[min(len(sorted)-1, int(p*float64(len(sorted))))]
+	return sorted[max(0, int(math.Ceil(p*float64(len(sorted))))-1)]
 }
 
 func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }

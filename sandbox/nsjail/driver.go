@@ -105,8 +105,15 @@ func forbidCores() error {
 	if err := unix.Getrlimit(unix.RLIMIT_CORE, &limit); err != nil {
 		return fmt.Errorf("read the limit of core dumps: %w", err)
 	}
+	closed := limit.Max == 0
 	limit.Cur, limit.Max = 1, max(1, limit.Max)
-	if err := unix.Setrlimit(unix.RLIMIT_CORE, &limit); err != nil {
+	err := unix.Setrlimit(unix.RLIMIT_CORE, &limit)
+	if errors.Is(err, unix.EPERM) && closed {
+		return errors.New("forbid core dumps: their hard limit is 0, as sudo sets it, and root may not raise it here, because it lacks " +
+			"CAP_SYS_RESOURCE: start the server from a root shell without sudo, or put `Set disable_coredump false` into " +
+			"/etc/sudo.conf and `Defaults rlimit_core=user` into the sudoers file")
+	}
+	if err != nil {
 		return fmt.Errorf("forbid core dumps: %w", err)
 	}
 	return nil

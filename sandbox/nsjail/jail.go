@@ -115,4 +115,4 @@ func explainLog(log string) string {
 	return strings.Join(lines, "\n")
 }
 
-func sortedKeys(m map[string]string) []string { return slices.Sorted(maps.Keys(m)) }
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 
@@ -47,12 +48,16 @@ func (l layout) etc(name string, network bool) string {
 // prepareLayout writes the files under a name made from their content, so that a sandbox of an older binary keeps its own.
 func prepareLayout(dataDir string) (layout, error) {
 	files := map[string]string{"seccomp.policy": Policy()}
-	for _, name := range []string{"boot.py", "runner.py"} {
-		text, err := runner.Files.ReadFile(name)
-		if err != nil {
-			return layout{}, err
+	err := fs.WalkDir(runner.Files, ".", func(name string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
 		}
+		text, err := runner.Files.ReadFile(name)
 		files["runner/"+name] = string(text)
+		return err
+	})
+	if err != nil {
+		return layout{}, err
 	}
 	for name, text := range etcFiles {
 		files["etc/"+name] = text
@@ -66,7 +71,13 @@ func prepareLayout(dataDir string) (layout, error) {
 	}
 	root := filepath.Join(dataDir, "runner")
 	l := layout{dir: filepath.Join(root, hex.EncodeToString(hash.Sum(nil)[:8]))}
-	for _, dir := range []string{root, l.dir, filepath.Join(l.dir, "etc"), l.runner(), l.empty()} {
+	dirs := map[string]struct{}{root: {}, l.dir: {}, l.empty(): {}}
+	for name := range files {
+		for dir := filepath.Dir(name); dir != "."; dir = filepath.Dir(dir) {
+			dirs[filepath.Join(l.dir, dir)] = struct{}{}
+		}
+	}
+	for _, dir := range sortedKeys(dirs) {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return l, fmt.Errorf("make the runner's directory: %w", err)
 		}

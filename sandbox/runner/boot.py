@@ -6,6 +6,7 @@ what every sandbox costs.
 
 import _signal as signal  # the module without its enumerations
 import os
+import sys
 
 LISTEN_FD = 3
 CONTROL_FD = 4
@@ -53,8 +54,9 @@ def main():
 
 
 main()
-runner = os.path.join(os.path.dirname(__file__), "runner.py")
-with open(runner, encoding="utf-8") as source:
-    code = compile(source.read(), runner, "exec")
-del main, supervise, disk_is_full, source
-exec(code, {"__name__": "__main__", "__file__": runner})
+del main, supervise, disk_is_full
+sys.path.insert(0, os.path.dirname(__file__))
+from apibuilder_runner.main import main  # noqa: E402
+
+del sys.path[0]
+main()

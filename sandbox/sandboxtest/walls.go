@@ -33,7 +33,7 @@ def walls():
     return {
         "write to the environment": attempt(lambda: open("/env/x", "w")),
         "write to the root": attempt(lambda: open("/x", "w")),
-        "write to the runner": attempt(lambda: open("/runner/runner.py", "a")),
+        "write to the runner": attempt(lambda: open("/runner/apibuilder_runner/main.py", "a")),
         "write below /proc/sys": attempt(lambda: open("/proc/sys/kernel/hostname", "w")),
         "mount": attempt(syscall(165, 0, b"/tmp", b"tmpfs", 0, 0)),
         "unshare": attempt(syscall(272, 0x10000000)),

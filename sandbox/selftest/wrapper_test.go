@@ -28,7 +28,7 @@ const (
 	dropTmp   = `/dst: "\/tmp" fstype: "tmpfs"/d`
 	// The runner adds a filter of its own to the host's; this takes it away.
 	mildRunner = `from=$(sed -n 's#.*src: "\([^"]*\)" dst: "/runner".*#\1#p' "$dir/given.$$")
-[ -z "$from" ] || { mkdir -p "$dir/runner"; cp "$from"/* "$dir/runner/"; sed -i 's/^refine_filter()$//' "$dir/runner/runner.py"; chmod -R a+rX "$dir/runner"; }`
+[ -z "$from" ] || { mkdir -p "$dir/runner"; cp -r "$from"/* "$dir/runner/"; sed -i '/^    interpreter.refine_filter()$/d' "$dir/runner/apibuilder_runner/main.py"; chmod -R a+rX "$dir/runner"; }`
 	useMildRunner = `s#src: "[^"]*" dst: "/runner"#src: "'$dir'/runner" dst: "/runner"#`
 	noLimits      = `for limit in nofile fsize memlock msgqueue core; do prlimit --pid $$ --$limit=unlimited || true; done`
 )

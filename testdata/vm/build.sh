@@ -16,7 +16,7 @@ guest_packages=(
   python3 systemd systemd-sysv dbus udev iproute2 procps kmod util-linux ca-certificates curl
 )
 # Room that jobs may fill on the root file system; the image is sparse and every run writes to a copy.
-free_mib=2048
+free_mib=10240
 
 # Units that a machine for one job can do without; they cost half of the start. Devices are those of the kernel alone:
 # a job that needs a module (tun, loop) loads it by modprobe.

@@ -121,10 +121,14 @@ await() {
   return 2
 }
 
+# by_hardware says whether KVM can run this guest. Where the processor has no virtualization there may be a /dev/kvm all the same,
+# by page tables (kvm_pvm), but only for kernels that are made for it: Debian's would stand still there, without a word.
+by_hardware() { [[ ${APIBUILDER_VM_KVM:-} != no && -w /dev/kvm ]] && grep -qwE 'vmx|svm' /proc/cpuinfo; }
+
 # boot brings the guest to the job's start. The second try is without KVM, which may be there and not work.
 boot() {
-  local try code speed=fast
-  [[ ${APIBUILDER_VM_KVM:-} != no ]] || speed=emulated
+  local try code speed=emulated
+  ! by_hardware || speed=fast
   for try in 1 2; do
     start_qemu "$speed"
     speed=emulated

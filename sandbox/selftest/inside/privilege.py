@@ -102,7 +102,7 @@ def write_files():
     for where in ("/", "/env", "/env/bin", "/etc", "/usr/lib", "/runner", "/dev", "/lib64", os.path.dirname(os.path.realpath(sys.executable)), os.path.dirname(os.__file__)):
         if os.path.isdir(where):
             found["a file in " + where] = outcome(make, os.path.join(where, "selftest-%d" % os.getpid()))
-    for path in ("/env/bin/python", "/etc/passwd", "/etc/resolv.conf", "/etc/ld.so.cache", "/runner/runner.py", os.__file__):
+    for path in ("/env/bin/python", "/etc/passwd", "/etc/resolv.conf", "/etc/ld.so.cache", "/runner/apibuilder_runner/main.py", os.__file__):
         if os.path.exists(path):
             found[path] = outcome(open_to_write, path)
             found["the name " + path] = outcome(os.rename, path, path + ".selftest")

@@ -1,0 +1,45 @@
+#!/usr/bin/env bash
+# Does what README says where there is Debian and nothing more, and says how long each step takes:
+#   scripts/test-newcomer.sh       in a root of its own, with this machine's kernel and network
+#   scripts/test-newcomer.sh --vm  on a virtual machine, see testdata/vm; emulated it takes hours, because it compiles
+set -euo pipefail
+. "$(dirname "$0")/lib.sh"
+
+need_root
+find_go
+scratch=$(mktemp -d)
+job=$scratch/job
+trap 'rm -rf --one-file-system "$scratch"' EXIT
+mkdir "$job"
+cp testdata/vm/newcomer/* testdata/vm/network.sh /etc/ssl/certs/ca-certificates.crt "$job/"
+git clone -q --bare --no-local --single-branch . "$job/apibuilder.git"
+# How this host reaches package indexes is how the guest does.
+{
+	env | grep -E '^(PIP|UV)_' | grep -v FIND_LINKS || true
+	go env GOPROXY GOSUMDB | sed '1s/^/GOPROXY=/; 2s/^/GOSUMDB=/'
+} >"$job/environment"
+[ ! -e /etc/pip.conf ] || cp /etc/pip.conf "$job/"
+if [ "${1:-}" = --vm ]; then
+	testdata/vm/run.sh --network --memory 4G --timeout 14400 "$job"
+	exit
+fi
+
+# The files of the virtual machine, with its own mounts and processes, all of which end with it. User ids are shared with this
+# machine's servers, and so must be the locks that say which are taken.
+root=$scratch/root
+image=$(testdata/vm/build.sh)
+mkdir "$root"
+debugfs -R "rdump / $root" "$image/root.img" 2>/dev/null
+cp /etc/resolv.conf "$root/etc/"
+mkdir -p /run/apibuilder "$root/run/apibuilder" "$root/job" "$root/sys"
+mv "$job"/* "$root/job/"
+# shellcheck disable=SC2016 # the inner shell expands it
+unshare --mount --pid --fork --kill-child bash -euc '
+	mount --bind "$1" "$1"
+	mount -t proc proc "$1/proc"
+	for dir in /dev /sys /run/apibuilder; do mount --rbind "$dir" "$1$dir"; done
+	cd "$1"
+	pivot_root . mnt # a plain chroot may make no user namespaces
+	umount -l mnt
+	exec env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LANG=C.UTF-8 /job/run
+' newcomer "$root"
