@@ -2,10 +2,12 @@ package egress
 
 import (
 	"context"
+	"errors"
 	"net"
 	"sync"
 	"time"
 
+	"golang.org/x/sys/unix"
 	"golang.org/x/time/rate"
 )
 
@@ -47,6 +49,42 @@ func (c *Conn) Write(b []byte) (written int, err error) {
 		b = b[n:]
 	}
 	return written, err
+}
+
+// WriteNow writes what the system takes of b without waiting, which may be nothing. It is neither counted nor held to the bandwidth:
+// tell Wrote before more than 256 KiB are written so.
+func (c *Conn) WriteNow(b []byte) (n int, err error) {
+	raw, err := c.conn.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	closed := raw.Write(func(fd uintptr) bool {
+		n, err = unix.SendmsgN(int(fd), b, nil, nil, unix.MSG_NOSIGNAL)
+		return true
+	})
+	if n = max(n, 0); errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EINTR) {
+		err = nil
+	}
+	return n, errors.Join(closed, err)
+}
+
+// Wrote counts n bytes that were written by WriteNow, at most 256 Ki, and waits as Write does before it writes them.
+func (c *Conn) Wrote(n int) {
+	c.account.moved(c.tally, n, 0)
+	wait(c.guard.sending, n)
+}
+
+// Writable waits until WriteNow may write something.
+func (c *Conn) Writable() error {
+	raw, err := c.conn.SyscallConn()
+	if err != nil {
+		return err
+	}
+	return raw.Write(func(fd uintptr) bool {
+		ready := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}
+		n, err := unix.Poll(ready, 0)
+		return n > 0 || (err != nil && !errors.Is(err, unix.EINTR))
+	})
 }
 
 // CloseWrite tells the other side that nothing more comes.

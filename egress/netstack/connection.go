@@ -40,15 +40,15 @@ func (n *Network) accept(r *tcp.ForwarderRequest) {
 		return
 	}
 	defer n.share(endpoint)()
-	pass(endpoint, gonet.NewTCPConn(&events, endpoint), outside)
+	pass(endpoint, &events, outside)
 }
 
 // share gives a connection its part of the memory that a sandbox may use here, the less the more there are, and returns
-// what gives it back: sixteen may have the most, and thousands together have no more than some of those.
+// what gives it back: two may have the most, and thousands together have no more than eight times that.
 func (n *Network) share(endpoint tcpip.Endpoint) func() {
 	n.mu.Lock()
 	n.open++
-	size := int64(max(leastBuffer, min(mostBuffer, 16*mostBuffer/(n.open*max(1, n.open/16)))))
+	size := bufferOf(n.open)
 	n.mu.Unlock()
 	endpoint.SocketOptions().SetReceiveBufferSize(size, true)
 	endpoint.SocketOptions().SetSendBufferSize(size, true)
@@ -59,15 +59,22 @@ func (n *Network) share(endpoint tcpip.Endpoint) func() {
 	}
 }
 
+// bufferOf is what the connection has, in bytes each way, that makes them so many. All before it were open when it came, so that
+// those that are open never have more than the first so many.
+func bufferOf(open int) int64 {
+	return int64(max(leastBuffer, min(mostBuffer, mostBuffers/(open*max(1, open/16)))))
+}
+
 // pass moves bytes both ways until both sides have said that nothing more comes, or one breaks.
-func pass(endpoint tcpip.Endpoint, inside *gonet.TCPConn, outside *egress.Conn) {
+func pass(endpoint tcpip.Endpoint, events *waiter.Queue, outside *egress.Conn) {
+	inside := gonet.NewTCPConn(events, endpoint)
 	broken := func() {
 		endpoint.Abort()
 		outside.Abort()
 	}
 	var sending sync.WaitGroup
 	sending.Go(func() {
-		if copyGrowing(outside, inside) != nil || outside.CloseWrite() != nil {
+		if copyOut(outside, endpoint, events) != nil || outside.CloseWrite() != nil {
 			broken()
 		}
 	})

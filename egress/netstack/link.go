@@ -10,7 +10,6 @@ import (
 
 	"golang.org/x/sys/unix"
 	"golang.org/x/time/rate"
-	"gvisor.dev/gvisor/pkg/buffer"
 	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/header"
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
@@ -20,7 +19,7 @@ import (
 // which says what of the packet is left to the other side, the checksum or the cutting into segments.
 type link struct {
 	device     *os.File
-	raw        rawWriter
+	raw        rawDevice
 	mtu        uint32
 	packets    *rate.Limiter // that the sandbox sends
 	dispatcher atomic.Pointer[stack.NetworkDispatcher]
@@ -28,8 +27,9 @@ type link struct {
 	closeOnce  sync.Once
 }
 
-// rawWriter is syscall.RawConn as far as it is used.
-type rawWriter interface {
+// rawDevice is syscall.RawConn as far as it is used.
+type rawDevice interface {
+	Read(f func(fd uintptr) (done bool)) error
 	Write(f func(fd uintptr) (done bool)) error
 }
 
@@ -56,50 +56,6 @@ func newLink(device *os.File, mtu uint32) (*link, error) {
 		return nil, err
 	}
 	return &link{device: device, raw: raw, mtu: mtu, packets: rate.NewLimiter(packetRate, packetRate/10)}, nil
-}
-
-// read hands every packet to the stack until the device is closed.
-func (l *link) read() {
-	b := make([]byte, virtioHeader+mostPacket)
-	for {
-		n, err := l.device.Read(b)
-		if err != nil {
-			if errors.Is(err, unix.EINTR) {
-				continue
-			}
-			return // closed, or its namespace is gone
-		}
-		if n > virtioHeader {
-			l.deliver(b[virtioHeader:n])
-			l.pace()
-		}
-	}
-}
-
-// pace holds a sandbox that floods back: the device's queue fills, and what does not fit is lost in the sandbox.
-func (l *link) pace() {
-	if r := l.packets.Reserve(); r.Delay() > 0 {
-		sleep(r.Delay())
-	}
-}
-
-func (l *link) deliver(packet []byte) {
-	var protocol tcpip.NetworkProtocolNumber
-	switch header.IPVersion(packet) {
-	case header.IPv4Version:
-		protocol = header.IPv4ProtocolNumber
-	case header.IPv6Version:
-		protocol = header.IPv6ProtocolNumber
-	default:
-		return
-	}
-	dispatcher := l.dispatcher.Load()
-	if dispatcher == nil {
-		return
-	}
-	p := stack.NewPacketBuffer(stack.PacketBufferOptions{Payload: buffer.MakeWithData(packet)})
-	(*dispatcher).DeliverNetworkPacket(protocol, p)
-	p.DecRef()
 }
 
 // WritePackets implements stack.LinkWriter. A packet that the device does not take is lost, as on any wire.

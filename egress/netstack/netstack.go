@@ -30,7 +30,8 @@ const (
 	mostHandshakes = 512 // that are decided about or dialled at a time; what is more waits for the sandbox's next try
 
 	leastBuffer = 16 << 10 // bytes that the stack holds of a connection, each way
-	mostBuffer  = 1 << 20
+	mostBuffer  = 4 << 20
+	mostBuffers = 8 << 20 // divided among the connections
 
 	timeWait    = time.Second // both ends are on this machine: nothing of an old connection is under way
 	finishWait  = 10 * time.Second
