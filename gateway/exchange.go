@@ -221,6 +221,9 @@ func (x *exchange) reason(err error) string {
 		x.lease.Suspect()
 		return wordConnectTimeout
 	}
+	if isExhausted(err) { // here, not in the program
+		return wordOverloaded
+	}
 	wait := x.gateway.config.ExitWait
 	if errors.Is(err, errMalformed) {
 		wait = min(wait, malformedWait) // most likely it lives

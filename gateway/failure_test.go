@@ -2,12 +2,15 @@ package gateway
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -48,6 +51,20 @@ func TestBadResponses(t *testing.T) {
 	answer = "HTTP/1.1 799 Own\r\nX-A: a\r\nContent-Length: 0\r\n\r\n"
 	if got := d.get("/run/private/"); got.StatusCode != 799 {
 		t.Errorf("status %d", got.StatusCode)
+	}
+}
+
+// A server that has no descriptors left for a connection to the program does not say that the program is broken.
+func TestNoDescriptorsAreLeft(t *testing.T) {
+	d := newRawDoor(t, Config{}, func(net.Conn, *bufio.Reader) {})
+	for _, cause := range []error{syscall.EMFILE, syscall.ENFILE} {
+		d.sandboxes.transport = NewTransport(func(context.Context) (net.Conn, error) {
+			return nil, &net.OpError{Op: "dial", Err: os.NewSyscallError("socket", cause)}
+		})
+		d.get("/run/private/").wantProblem(t, 503, wordOverloaded)
+		if u := d.record(); u.Status != 503 || u.Error != wordOverloaded {
+			t.Errorf("record %+v", u)
+		}
 	}
 }
 

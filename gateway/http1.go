@@ -206,7 +206,7 @@ func isConnError(err error) bool {
 
 // isExhausted reports whether there are no descriptors left.
 func isExhausted(err error) bool {
-	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) || errors.Is(err, syscall.ECONNABORTED)
+	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE)
 }
 
 // possibleHost reports whether all characters of a Host field are such as one can have (RFC 3986, 3.2.2).

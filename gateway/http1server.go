@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -42,7 +43,7 @@ func (s *consumerServer) Serve(l consumerListener) error {
 		conn, err := l.Accept()
 		if err != nil {
 			var network net.Error
-			if errors.As(err, &network) && network.Timeout() || isExhausted(err) {
+			if errors.As(err, &network) && network.Timeout() || isExhausted(err) || errors.Is(err, syscall.ECONNABORTED) {
 				time.Sleep(pause) // until descriptors are free again
 				pause = min(2*pause, longest)
 				continue

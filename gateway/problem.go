@@ -99,7 +99,7 @@ var problems = map[string]problemKind{
 	wordTotalTimeout:       {504, "Too long", "The API did not finish its answer in the time that its owner allows."},
 	wordQueueTimeout:       {503, "Busy", "The API is busy, and no place became free in time. Try again soon."},
 	wordQueueFull:          {503, "Busy", "The API is busy, and as many requests as may wait for it do. Try again soon."},
-	wordOverloaded:         {503, "Overloaded", "The server has as many requests for this API as it can hold. Try again soon."},
+	wordOverloaded:         {503, "Overloaded", "The server has as many requests for this API, or connections, as it can hold. Try again soon."},
 	wordTooManyAtOnce:      {429, "Too many requests at once", "This key has as many requests under way as it may. Wait for their answers."},
 	wordDraining:           {503, "Restarting", "The API is being replaced. Try again."},
 	wordInternal:           {500, "Internal error", "The server failed. Its log has the details under the request id."},
