@@ -7,7 +7,17 @@ import (
 	"reflect"
 	"strings"
 	"time"
+
+	"github.com/urfave/cli/v3"
 )
+
+// showRows is show for a command that has --csv, which prints rows alone.
+func showRows[T any](a *app, cmd *cli.Command, v any, rows []T, text func(w io.Writer)) error {
+	if cmd.Bool("csv") {
+		return writeCSV(a.stdout, rows)
+	}
+	return a.show(cmd, v, text)
+}
 
 // writeCSV writes structs as lines, under the names that their fields have in JSON. Fields are texts, numbers and times.
 func writeCSV[T any](w io.Writer, rows []T) error {

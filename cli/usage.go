@@ -64,10 +64,7 @@ func (a *app) usage(ctx context.Context, cmd *cli.Command) error {
 	if err != nil {
 		return err
 	}
-	if cmd.Bool("csv") {
-		return writeCSV(a.stdout, usage.Records)
-	}
-	return a.show(cmd, usage, func(w io.Writer) { describeUsage(w, usage) })
+	return showRows(a, cmd, usage, usage.Records, func(w io.Writer) { describeUsage(w, usage) })
 }
 
 func describeUsage(w io.Writer, usage admin.Usage) {
@@ -89,10 +86,7 @@ func (a *app) usageSums(ctx context.Context, cmd *cli.Command, query url.Values)
 	if err != nil {
 		return err
 	}
-	if cmd.Bool("csv") {
-		return writeCSV(a.stdout, sums.Sums)
-	}
-	return a.show(cmd, sums, func(w io.Writer) { describeSums(w, sums) })
+	return showRows(a, cmd, sums, sums.Sums, func(w io.Writer) { describeSums(w, sums) })
 }
 
 func describeSums(w io.Writer, sums admin.UsageSums) {
@@ -116,10 +110,7 @@ func (a *app) usageQuotas(ctx context.Context, cmd *cli.Command) error {
 	if err := a.call(ctx, cmd, "GET", client.Path("quotas"), nil, &quotas); err != nil {
 		return err
 	}
-	if cmd.Bool("csv") {
-		return writeCSV(a.stdout, quotas)
-	}
-	return a.show(cmd, quotas, func(w io.Writer) {
+	return showRows(a, cmd, quotas, quotas, func(w io.Writer) {
 		row(w, "OF", "ID", "NAME", "USED", "QUOTA", "BEGINS ANEW (UTC)")
 		for _, q := range quotas {
 			row(w, q.Of, q.ID, q.Name, q.Used, q.Quota, q.ResetsAt.UTC().Format("2006-01-02 15:04"))

@@ -33,10 +33,7 @@ func (a *app) usageEgress(ctx context.Context, cmd *cli.Command) error {
 	if err != nil {
 		return err
 	}
-	if cmd.Bool("csv") {
-		return writeCSV(a.stdout, sums.Sums)
-	}
-	return a.show(cmd, sums, func(w io.Writer) { describeEgressSums(w, sums) })
+	return showRows(a, cmd, sums, sums.Sums, func(w io.Writer) { describeEgressSums(w, sums) })
 }
 
 func describeEgressSums(w io.Writer, sums admin.EgressSums) {

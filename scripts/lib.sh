@@ -44,6 +44,13 @@ packages() {
 	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 }
 
+# index_settings JOB hands a guest how this host reaches package indexes. A folder of wheels is here only, unless the job has a cache:
+# an environment is found in that again only with the same settings.
+index_settings() {
+	env | grep -E '^(PIP|UV)_' | { [ -d "$1/cache" ] && cat || grep -v FIND_LINKS; } >"$1/environment" || true
+	[ ! -e /etc/pip.conf ] || cp /etc/pip.conf "$1/"
+}
+
 # release_version is what CHANGELOG.md says of the newest version.
 release_version() { sed -n 's/^## \[\([0-9][^]]*\)\].*/\1/p' CHANGELOG.md | head -1; }
 

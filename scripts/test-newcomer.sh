@@ -13,12 +13,8 @@ trap 'rm -rf --one-file-system "$scratch"' EXIT
 mkdir "$job"
 cp testdata/vm/newcomer/* testdata/vm/network.sh /etc/ssl/certs/ca-certificates.crt "$job/"
 git clone -q --bare --no-local --single-branch . "$job/apibuilder.git"
-# How this host reaches package indexes is how the guest does.
-{
-	env | grep -E '^(PIP|UV)_' | grep -v FIND_LINKS || true
-	go env GOPROXY GOSUMDB | sed '1s/^/GOPROXY=/; 2s/^/GOSUMDB=/'
-} >"$job/environment"
-[ ! -e /etc/pip.conf ] || cp /etc/pip.conf "$job/"
+index_settings "$job"
+go env GOPROXY GOSUMDB | sed '1s/^/GOPROXY=/; 2s/^/GOSUMDB=/' >>"$job/environment"
 if [ "${1:-}" = --vm ]; then
 	testdata/vm/run.sh --network --memory 4G --timeout 14400 "$job"
 	exit

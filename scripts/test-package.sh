@@ -28,6 +28,5 @@ cp "$scratch"/dist/*.deb "$job/old.deb"
 dpkg-deb -R "$job/old.deb" "$scratch/newer"
 sed -i 's/^Version: .*/&+newer/' "$scratch/newer/DEBIAN/control"
 dpkg-deb -Zgzip --root-owner-group -b "$scratch/newer" "$job/new.deb" >/dev/null
-env | grep -E '^(PIP|UV)_' | { [ -d "$job/cache" ] && cat || grep -v FIND_LINKS; } >"$job/environment" || true
-[ ! -e /etc/pip.conf ] || cp /etc/pip.conf "$job/"
+index_settings "$job"
 testdata/vm/run.sh --timeout 1200 "${options[@]}" "$job"

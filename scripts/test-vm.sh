@@ -23,7 +23,5 @@ cp bin/apibuilder "$job/"
 mkdir "$job/cache"
 tar -C "$cache" --exclude=.cache -cf - tools envs | tar -C "$job/cache" -xf -
 cp testdata/vm/suite/* docs/nodes/apibuilder.service "$job/"
-# An environment is found again only with the same index, so the guest is told of ours.
-env | grep -E '^(PIP|UV)_' >"$job/environment" || true
-[ ! -e /etc/pip.conf ] || cp /etc/pip.conf "$job/"
+index_settings "$job"
 testdata/vm/run.sh --timeout 900 "$job"
