@@ -67,18 +67,19 @@ func (g *Giver) Close() error {
 // serve reports whether the successor has taken over.
 func (g *Giver) serve(conn *net.UnixConn) bool {
 	stop := context.AfterFunc(g.life, func() { _ = conn.Close() })
-	if err := g.give(conn); err != nil {
+	if err := g.give(conn, stop); err != nil {
 		_ = send(conn, message{Error: err.Error()}) // it may have gone
 		stop()
 		_ = conn.Close()
 		return false
 	}
-	stop()
 	g.last = conn
+	g.holder.Leave()
 	return true
 }
 
-func (g *Giver) give(conn *net.UnixConn) error {
+// give returns nil when the successor serves. From then on the stream is not Close's to end any more: keep sees to that.
+func (g *Giver) give(conn *net.UnixConn, keep func() bool) error {
 	if _, err := receive(conn, wordAsk, servingTimeout); err != nil {
 		return err
 	}
@@ -102,6 +103,9 @@ func (g *Giver) give(conn *net.UnixConn) error {
 	if err == nil {
 		_, err = receive(conn, wordServing, servingTimeout)
 	}
+	if err == nil && !keep() { // its end would tell the successor that this process has ended, while it still drains
+		err = errors.New("the server is stopping")
+	}
 	if err == nil {
 		err = send(conn, message{Word: wordLeaving})
 	}
@@ -109,6 +113,5 @@ func (g *Giver) give(conn *net.UnixConn) error {
 		g.holder.Thaw()
 		return err
 	}
-	g.holder.Leave()
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -22,8 +23,10 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type fakeHolder struct {
 	t        *testing.T
 	listener *net.TCPListener
+	at       *net.UnixAddr // of the giver
 	refuse   error
 	steps    chan string
+	leave    chan func() // what Leave does first
 }
 
 func (h *fakeHolder) Offer(context.Context) (handover.Offer, error) {
@@ -39,8 +42,15 @@ func (h *fakeHolder) Freeze(context.Context) error {
 	h.steps <- "freeze"
 	return h.refuse
 }
-func (h *fakeHolder) Thaw()  { h.steps <- "thaw" }
-func (h *fakeHolder) Leave() { h.steps <- "leave" }
+func (h *fakeHolder) Thaw() { h.steps <- "thaw" }
+func (h *fakeHolder) Leave() {
+	select {
+	case f := <-h.leave:
+		f()
+	default:
+	}
+	h.steps <- "leave"
+}
 
 func (h *fakeHolder) want(steps ...string) {
 	h.t.Helper()
@@ -60,8 +70,9 @@ func scene(t *testing.T, refuse error) (*fakeHolder, func() *net.UnixConn, *hand
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := &fakeHolder{t: t, listener: tcp.(*net.TCPListener), refuse: refuse, steps: make(chan string, 10)}
+	h := &fakeHolder{t: t, listener: tcp.(*net.TCPListener), refuse: refuse, steps: make(chan string, 10), leave: make(chan func(), 1)}
 	at := &net.UnixAddr{Name: filepath.Join(t.TempDir(), "s"), Net: "unix"}
+	h.at = at
 	l, err := net.ListenUnix("unix", at)
 	if err != nil {
 		t.Fatal(err)
@@ -127,6 +138,37 @@ func TestASuccessorGetsTheSockets(t *testing.T) {
 	}
 	claim.Close()
 	<-claim.Ended()
+}
+
+// TestAServerThatLeavesAtOnce stops while Leave is still being called: for its successor it must not have ended, because that
+// kills what it finds of a server that has.
+func TestAServerThatLeavesAtOnce(t *testing.T) {
+	h, dial, giver := scene(t, nil)
+	h.leave <- func() {
+		go giver.Close()
+		for { // its listener is closed after everything else that Close ends
+			conn, err := net.DialUnix("unix", nil, h.at)
+			if err != nil {
+				return
+			}
+			conn.Close()
+		}
+	}
+	claim, offer, err := handover.Ask(t.Context(), dial())
+	if err != nil {
+		t.Fatal(err)
+	}
+	offer.Close()
+	defer claim.Close()
+	if err := errors.Join(claim.Freeze(t.Context()), claim.Serving(t.Context())); err != nil {
+		t.Fatal(err)
+	}
+	h.want("offer", "freeze", "leave")
+	select {
+	case <-claim.Ended():
+		t.Error("the server ended")
+	case <-time.After(100 * time.Millisecond):
+	}
 }
 
 func TestASuccessorThatFails(t *testing.T) {

@@ -63,7 +63,10 @@ func (c *Claim) Serving(ctx context.Context) error {
 	if err == nil {
 		_, err = receive(c.conn, wordLeaving, answerTimeout)
 	}
-	if err != nil || !stop() {
+	if err == nil && !stop() {
+		err = context.Cause(ctx)
+	}
+	if err != nil {
 		return fmt.Errorf("take over from the running server: %w", err)
 	}
 	go func() {

@@ -107,8 +107,9 @@ func serveBy(t *testing.T, dir string, cmd *exec.Cmd) *server {
 func (s *server) startBy(cmd *exec.Cmd) {
 	t := s.t
 	t.Helper()
-	s.cmd, s.stderr = cmd, &bytes.Buffer{}
-	s.cmd.Stderr = s.stderr
+	log := &bytes.Buffer{}
+	s.cmd, s.stderr = cmd, log
+	s.cmd.Stderr = log
 	out, err := s.cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -116,7 +117,12 @@ func (s *server) startBy(cmd *exec.Cmd) {
 	if err := s.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(s.stop)
+	t.Cleanup(func() {
+		s.stop()
+		if t.Failed() { // each process's own: s may have been started again since
+			t.Logf("log of the server with pid %d:\n%s", cmd.Process.Pid, log)
+		}
+	})
 	line, err := bufio.NewReader(out).ReadBytes('\n')
 	if err != nil {
 		_ = s.cmd.Process.Kill()
@@ -145,9 +151,6 @@ func (s *server) stop() {
 	}
 	if strings.Contains(s.stderr.String(), `"msg":"panic"`) {
 		s.t.Error("the server panicked")
-	}
-	if s.t.Failed() {
-		s.t.Logf("server log:\n%s", s.stderr)
 	}
 }
 
