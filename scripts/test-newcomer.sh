@@ -2,6 +2,7 @@
 # Does what README says where there is Debian and nothing more, and says how long each step takes:
 #   scripts/test-newcomer.sh       in a root of its own, with this machine's kernel and network
 #   scripts/test-newcomer.sh --vm  on a virtual machine, see testdata/vm; emulated it takes hours, because it compiles
+# With --tests as the last argument also what README says of testing, which takes half an hour.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
@@ -15,6 +16,7 @@ cp testdata/vm/newcomer/* testdata/vm/network.sh /etc/ssl/certs/ca-certificates.
 git clone -q --bare --no-local --single-branch . "$job/apibuilder.git"
 index_settings "$job"
 go env GOPROXY GOSUMDB | sed '1s/^/GOPROXY=/; 2s/^/GOSUMDB=/' >>"$job/environment"
+[ "${!#}" != --tests ] || : >"$job/tests"
 if [ "${1:-}" = --vm ]; then
 	testdata/vm/run.sh --network --memory 4G --timeout 14400 "$job"
 	exit
@@ -29,6 +31,9 @@ debugfs -R "rdump / $root" "$image/root.img" 2>/dev/null
 cp /etc/resolv.conf "$root/etc/"
 mkdir -p /run/apibuilder "$root/run/apibuilder" "$root/job" "$root/sys"
 mv "$job"/* "$root/job/"
+for python in "$HOME"/.pyenv/versions/3.10*; do # as scripts/test.sh finds it, where uv's downloads are out of reach
+	[ ! -e "$root/job/tests" ] || [ ! -d "$python" ] || { mkdir -p "$root${python%/*}" && cp -a "$python" "$root$python"; }
+done
 # shellcheck disable=SC2016 # the inner shell expands it
 unshare --mount --pid --fork --kill-child bash -euc '
 	mount --bind "$1" "$1"
