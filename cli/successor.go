@@ -11,7 +11,10 @@ import (
 )
 
 // holder hands this server on to a successor. It implements handover.Holder.
-type holder struct{ *server }
+type holder struct {
+	*server
+	door *admin.RootListener // where successors come
+}
 
 // openSuccessor lets a successor come.
 func (s *server) openSuccessor(context.Context) error {
@@ -19,7 +22,7 @@ func (s *server) openSuccessor(context.Context) error {
 	if err != nil {
 		return err
 	}
-	giver := handover.Give(listener, holder{s})
+	giver := handover.Give(listener, holder{s, listener})
 	s.onStop("handing on", func(context.Context) error { return giver.Close() })
 	return nil
 }
@@ -66,5 +69,6 @@ func (h holder) Thaw() {
 func (h holder) Leave() {
 	h.log.Info("another server has taken over; draining", zap.Int("pid", os.Getpid()))
 	h.local.Keep()
+	h.door.Keep() // the successor makes its own in its place
 	close(h.succeeded)
 }

@@ -19,13 +19,19 @@ type Holder interface {
 	Freeze(ctx context.Context) error
 	// Thaw undoes Freeze: the successor failed.
 	Thaw()
-	// Leave says that the successor serves. It must not wait for the end of the server.
+	// Leave says that the successor serves. It must not wait for the end of the server. Close has not closed the listener yet.
 	Leave()
+}
+
+// Listener is one whose Accept ends by a deadline, like that of package net.
+type Listener interface {
+	net.Listener
+	SetDeadline(time.Time) error
 }
 
 // Giver answers successors on a listener. Make one with Give.
 type Giver struct {
-	listener net.Listener
+	listener Listener
 	holder   Holder
 	life     context.Context
 	end      context.CancelFunc
@@ -34,7 +40,7 @@ type Giver struct {
 }
 
 // Give serves successors that connect to l until Close; one at a time.
-func Give(l net.Listener, h Holder) *Giver {
+func Give(l Listener, h Holder) *Giver {
 	g := &Giver{listener: l, holder: h, done: make(chan struct{})}
 	g.life, g.end = context.WithCancel(context.Background())
 	go func() {
@@ -52,16 +58,16 @@ func Give(l net.Listener, h Holder) *Giver {
 	return g
 }
 
-// Close ends the listener and whoever is being served. The stream to a successor that serves stays open until the process
+// Close ends whoever is being served, and then the listener. The stream to a successor that serves stays open until the process
 // ends. It may be called twice.
 func (g *Giver) Close() error {
 	g.end()
-	err := g.listener.Close()
+	_ = g.listener.SetDeadline(time.Unix(1, 0)) // fails when it is closed
 	<-g.done
-	if errors.Is(err, net.ErrClosed) {
-		return nil
+	if err := g.listener.Close(); !errors.Is(err, net.ErrClosed) {
+		return err
 	}
-	return err
+	return nil
 }
 
 // serve reports whether the successor has taken over.
