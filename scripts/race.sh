@@ -22,7 +22,7 @@ repeated=(
 	TestMemoryOverABareUvicorn   # weighs other processes
 	TestSchemathesis             # waits for Python; admin's own tests call every route
 	TestClients                  # likewise; TestHostile beside it has the network under load
-	TestTrialReachesOutside      # drives a binary
+	TestTrialReachesOutside TestCounted # drive a binary
 )
 # Scripts that wait for builds, jails and trials, or ask one thing after the other, as admin's own tests do: the others have a whole
 # server, with the detector, do all that it does at the same time.
