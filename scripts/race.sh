@@ -15,9 +15,10 @@ left_out=(
 repeated=(
 	TestKilledAtRandomMoments   # kills children that build; the building is in the tests beside it
 	TestTwoPythonsEachWithItsPillow # waits for uv and copies an interpreter
-	TestMissingModules TestTwoVersionsOfOnePackage TestEnvironmentServesFromItsMount TestRefusalsOfTheIndexAreExplained # likewise
+	TestEnvironmentIsRootsAndReadOnly TestAWheelByItsAddress TestHashesOfTheAuthorAreKept TestAPackageFromARepository
+	TestFailuresAreExplained TestAPackageIsCompiledOnce TestMissingModules TestTwoVersionsOfOnePackage TestEnvironmentServesFromItsMount TestRefusalsOfTheIndexAreExplained # likewise
 	TestConformanceThroughAPooler # TestConformance with more on the way
-	TestAFloodIsPacedAndTold     # much work for one goroutine
+	TestAFloodIsPacedAndTold TestAFloodStaysInBounds # much work for one goroutine
 	TestMemoryOverABareUvicorn   # weighs other processes
 	TestSchemathesis             # waits for Python; admin's own tests call every route
 	TestClients                  # likewise; TestHostile beside it has the network under load

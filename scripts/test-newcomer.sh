@@ -2,7 +2,7 @@
 # Does what README says where there is Debian and nothing more, and says how long each step takes:
 #   scripts/test-newcomer.sh       in a root of its own, with this machine's kernel and network
 #   scripts/test-newcomer.sh --vm  on a virtual machine, see testdata/vm; emulated it takes hours, because it compiles
-# With --tests as the last argument also what README says of testing, which takes half an hour.
+# With --tests after that also what README says of testing, which takes half an hour; arguments of go test may follow.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
@@ -16,8 +16,13 @@ cp testdata/vm/newcomer/* testdata/vm/network.sh /etc/ssl/certs/ca-certificates.
 git clone -q --bare --no-local --single-branch . "$job/apibuilder.git"
 index_settings "$job"
 go env GOPROXY GOSUMDB | sed '1s/^/GOPROXY=/; 2s/^/GOSUMDB=/' >>"$job/environment"
-[ "${!#}" != --tests ] || : >"$job/tests"
-if [ "${1:-}" = --vm ]; then
+where=${1:-}
+[ "$where" != --vm ] || shift
+if [ "${1:-}" = --tests ]; then
+	shift
+	printf '%s\n' "$@" >"$job/tests"
+fi
+if [ "$where" = --vm ]; then
 	testdata/vm/run.sh --network --memory 4G --timeout 14400 "$job"
 	exit
 fi
@@ -28,6 +33,7 @@ root=$scratch/root
 image=$(testdata/vm/build.sh)
 mkdir "$root"
 debugfs -R "rdump / $root" "$image/root.img" 2>/dev/null
+chmod 1777 "$root/tmp" "$root/var/tmp" # debugfs forgets the sticky bit
 cp /etc/resolv.conf "$root/etc/"
 mkdir -p /run/apibuilder "$root/run/apibuilder" "$root/job" "$root/sys"
 mv "$job"/* "$root/job/"

@@ -4,11 +4,10 @@ set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
 need_root
-packages python3 ca-certificates curl chromium postgresql pgbouncer redis-server haproxy iproute2
+packages python3 python3-venv ca-certificates curl chromium postgresql pgbouncer redis-server haproxy iproute2
 find_go
 
 get_uv() {
-	packages python3-venv
 	[ -x .tools/uv/bin/uv ] || { python3 -m venv .tools/uv && .tools/uv/bin/pip install -q uv==0.13.9; }
 }
 
