@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"sync"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -20,11 +21,18 @@ const mostAtOnce = 256 << 10
 // may work at a time; Close must be called.
 type Conn struct {
 	conn    *net.TCPConn
+	raw     syscall.RawConn
 	guard   *Guard
 	flow    *flow
 	account *account
 	tally   *Tally
 	once    sync.Once
+}
+
+// connOf counts a connection that is among the guard's flows already. The guard is locked.
+func (g *Guard) connOf(f *flow) *Conn {
+	raw, _ := f.conn.SyscallConn() // an error is only for a connection that is none
+	return &Conn{conn: f.conn, raw: raw, guard: g, flow: f, account: g.account, tally: g.account.opened(f.to.String())}
 }
 
 // Read implements io.Reader: what comes from outside.
@@ -54,11 +62,7 @@ func (c *Conn) Write(b []byte) (written int, err error) {
 // WriteNow writes what the system takes of b without waiting, which may be nothing. It is neither counted nor held to the bandwidth:
 // tell Wrote before more than 256 KiB are written so.
 func (c *Conn) WriteNow(b []byte) (n int, err error) {
-	raw, err := c.conn.SyscallConn()
-	if err != nil {
-		return 0, err
-	}
-	closed := raw.Write(func(fd uintptr) bool {
+	closed := c.raw.Write(func(fd uintptr) bool {
 		n, err = unix.SendmsgN(int(fd), b, nil, nil, unix.MSG_NOSIGNAL)
 		return true
 	})
@@ -76,15 +80,23 @@ func (c *Conn) Wrote(n int) {
 
 // Writable waits until WriteNow may write something.
 func (c *Conn) Writable() error {
-	raw, err := c.conn.SyscallConn()
-	if err != nil {
-		return err
-	}
-	return raw.Write(func(fd uintptr) bool {
-		ready := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLOUT}}
-		n, err := unix.Poll(ready, 0)
-		return n > 0 || (err != nil && !errors.Is(err, unix.EINTR))
+	return c.raw.Write(func(fd uintptr) bool { return ready(fd, unix.POLLOUT) })
+}
+
+// Arrived waits until Read would not wait, and returns how many bytes it has at least; 0 where only Read can tell, as at the end of
+// what comes.
+func (c *Conn) Arrived() (n int, err error) {
+	closed := c.raw.Read(func(fd uintptr) bool {
+		n, err = unix.IoctlGetInt(int(fd), unix.TIOCINQ) // SIOCINQ, tcp(7)
+		return n > 0 || err != nil || ready(fd, unix.POLLIN)
 	})
+	return n, errors.Join(closed, err)
+}
+
+// ready reports whether a descriptor is ready for what events say, or broken.
+func ready(fd uintptr, events int16) bool {
+	n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: events}}, 0)
+	return n > 0 || (err != nil && !errors.Is(err, unix.EINTR))
 }
 
 // CloseWrite tells the other side that nothing more comes.

@@ -170,7 +170,7 @@ func (g *Guard) Dial(ctx context.Context, to Destination) (*Conn, error) {
 		f.abort()
 		return nil, net.ErrClosed
 	}
-	return &Conn{conn: conn, guard: g, flow: f, account: g.account, tally: g.account.opened(to.String())}, nil
+	return g.connOf(f), nil
 }
 
 // Adopt counts a connection that its caller made by a decision of its own, and ends it with the guard. It is the caller's no more.
@@ -183,7 +183,7 @@ func (g *Guard) Adopt(conn *net.TCPConn, to Destination) *Conn {
 	} else {
 		g.flows[f] = struct{}{}
 	}
-	return &Conn{conn: conn, guard: g, flow: f, account: g.account, tally: g.account.opened(to.String())}
+	return g.connOf(f)
 }
 
 // admit takes a place for a connection.

@@ -1,12 +1,9 @@
 package netstack
 
 import (
-	"errors"
-	"io"
 	"sync"
 
 	"gvisor.dev/gvisor/pkg/tcpip"
-	"gvisor.dev/gvisor/pkg/tcpip/adapters/gonet"
 	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
 	"gvisor.dev/gvisor/pkg/waiter"
 
@@ -67,7 +64,6 @@ func bufferOf(open int) int64 {
 
 // pass moves bytes both ways until both sides have said that nothing more comes, or one breaks.
 func pass(endpoint tcpip.Endpoint, events *waiter.Queue, outside *egress.Conn) {
-	inside := gonet.NewTCPConn(events, endpoint)
 	broken := func() {
 		endpoint.Abort()
 		outside.Abort()
@@ -78,35 +74,14 @@ func pass(endpoint tcpip.Endpoint, events *waiter.Queue, outside *egress.Conn) {
 			broken()
 		}
 	})
-	if copyGrowing(inside, outside) != nil || inside.CloseWrite() != nil {
+	if copyIn(endpoint, events, outside) != nil || endpoint.Shutdown(tcpip.ShutdownWrite) != nil {
 		broken()
 	}
 	sending.Wait()
-	_ = inside.Close()
+	endpoint.Close()
 }
 
 const (
 	firstCopy = 4 << 10 // bytes: most connections move little, or wait
 	mostCopy  = 256 << 10
 )
-
-// copyGrowing is io.Copy with a buffer that grows while it is filled.
-func copyGrowing(to io.Writer, from io.Reader) error {
-	b := make([]byte, firstCopy)
-	for {
-		n, err := from.Read(b)
-		if n > 0 {
-			if _, err := to.Write(b[:n]); err != nil {
-				return err
-			}
-		}
-		switch {
-		case errors.Is(err, io.EOF):
-			return nil
-		case err != nil:
-			return err
-		case n == len(b) && n < mostCopy:
-			b = make([]byte, 4*n)
-		}
-	}
-}

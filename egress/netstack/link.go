@@ -44,9 +44,9 @@ const (
 	segmentsTCPv4  = 1  // VIRTIO_NET_HDR_GSO_TCPV4
 	segmentsTCPv6  = 4  // VIRTIO_NET_HDR_GSO_TCPV6
 	mostPacket     = 1 << 16
-	mostSegments   = 60 << 10 // bytes of a packet that the kernel cuts, its headers included: below an IP packet's 64 KiB
-	packetRate     = 100_000  // in a second, and a tenth of it at once: what a sandbox may have this process look at
-	framingAllowed = 16       // slices of a packet that is written
+	mostSegments   = 1<<16 - 1 // bytes of a packet that the kernel cuts, its headers included: the most of an IP packet
+	packetRate     = 100_000   // in a second, and a tenth of it at once: what a sandbox may have this process look at
+	framingAllowed = 16        // slices of a packet that is written
 )
 
 // newLink takes over the device.

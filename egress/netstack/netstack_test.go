@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"os"
 	"runtime"
 	"strings"
 	"sync"
@@ -28,6 +29,7 @@ import (
 type inside struct {
 	t     *testing.T
 	work  chan func()
+	space *os.File // the namespace
 	guard *egress.Guard
 	gate  *egress.Gate
 	lines chan string
@@ -41,7 +43,7 @@ func enter(t *testing.T, cfg egress.Config, policy string) *inside {
 		t.Fatal(err)
 	}
 	gate := egress.NewGate(cfg)
-	in := &inside{t: t, work: make(chan func()), guard: gate.Guard(), gate: gate, lines: make(chan string, 1000)}
+	in := &inside{t: t, work: make(chan func()), space: n.File, guard: gate.Guard(), gate: gate, lines: make(chan string, 1000)}
 	in.guard.Bind("api", parse(t, policy), 0, func(line string) { in.lines <- line })
 	network, err := netstack.Start(n.Device, in.guard)
 	if err != nil {
@@ -105,9 +107,27 @@ func (in *inside) connect(host string, port int) (net.Conn, error) {
 		}
 		host = found[0]
 	}
+	network := "tcp"
+	if a, err := netip.ParseAddr(host); err == nil && a.Is6() && !a.Is4In6() {
+		network = "tcp6" // to "::", "tcp" would connect over IPv4 as well, and from other threads
+	}
 	var conn net.Conn
 	var err error
-	in.do(func() { conn, err = net.DialTimeout("tcp", hostPort(host, port), 10*time.Second) })
+	in.do(func() { conn, err = net.DialTimeout(network, hostPort(host, port), 10*time.Second) })
+	return conn, err
+}
+
+// dialThere connects to an address from a thread of its own, so that many may do so at a time.
+func (in *inside) dialThere(address string) (conn net.Conn, err error) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		runtime.LockOSThread() // never unlocked: the thread ends with this goroutine
+		if err = unix.Setns(int(in.space.Fd()), unix.CLONE_NEWNET); err == nil {
+			conn, err = net.DialTimeout("tcp", address, 10*time.Second)
+		}
+	}()
+	<-done
 	return conn, err
 }
 
