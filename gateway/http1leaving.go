@@ -18,12 +18,13 @@ type leaving struct {
 	timer   *time.Timer
 	w       *http1Response // nil: no request is under way
 	looking bool
+	looked  bool // for this request: there is nothing more to be seen, and no buffer
 }
 
 func (l *leaving) begin(w *http1Response) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.w = w
+	l.w, l.looked = w, false
 	if l.timer == nil {
 		l.ended.L = &l.mu
 		l.timer = time.AfterFunc(lookAfter, l.look)
@@ -32,13 +33,14 @@ func (l *leaving) begin(w *http1Response) {
 	l.timer.Reset(lookAfter)
 }
 
-// look waits for the next byte of the connection, or its end. While a body comes, whoever reads that sees the end.
+// look waits for the next byte of the connection, or its end. While a body comes, whoever reads that sees the end. It may be called more
+// than once for a request: a timer that fired for the one before cannot be stopped any more.
 func (l *leaving) look() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	w := l.w
 	switch {
-	case w == nil || l.looking:
+	case w == nil || l.looking || l.looked:
 		return
 	case !w.body.ended():
 		l.timer.Reset(lookAfter)
@@ -48,7 +50,7 @@ func (l *leaving) look() {
 	l.mu.Unlock()
 	err := l.conn.awaitMore()
 	l.mu.Lock()
-	l.looking = false
+	l.looking, l.looked = false, true
 	if err != nil && l.w == w && l.conn.conn.stopped() == "" {
 		w.cancel()
 	}

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"errors"
 	"net"
+	"os"
 	"sync"
 	"syscall"
 	"time"
@@ -21,6 +22,9 @@ var (
 	heads = sync.Pool{New: func() any { return new([]byte) }}
 )
 
+// errSpoke says that a program said something that nobody had asked for, or left. Nothing was sent to it.
+var errSpoke = errors.New("the program's connection is not quiet")
+
 // programConn is one connection to a program.
 type programConn struct {
 	conn  net.Conn
@@ -28,9 +32,19 @@ type programConn struct {
 	pool  *Transport
 	r     *bufio.Reader // nil in a WebSocket that has read what came with the head
 	since time.Time     // in the pool
+	used  bool          // an exchange has ended well on it
 
 	isQuiet bool
-	peek    func(fd uintptr) bool // made once: it is called for each request
+	look    func(fd uintptr) bool // these two are made once: one of them is called for each request
+	ask     func(fd uintptr) bool
+	asking  question
+}
+
+// question is a request that is asked.
+type question struct {
+	rest   []byte // that was not sent
+	waits  bool   // for the first byte of the answer
+	failed error
 }
 
 func newProgramConn(conn net.Conn, pool *Transport) *programConn {
@@ -39,12 +53,7 @@ func newProgramConn(conn net.Conn, pool *Transport) *programConn {
 	if s, ok := conn.(syscall.Conn); ok {
 		c.raw, _ = s.SyscallConn()
 	}
-	c.peek = func(fd uintptr) bool {
-		var b [1]byte
-		_, _, err := syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
-		c.isQuiet = errors.Is(err, syscall.EAGAIN)
-		return true
-	}
+	c.look, c.ask = c.lookAt, c.askOn
 	return c
 }
 
@@ -57,5 +66,67 @@ func (c *programConn) quiet() bool {
 	if c.raw == nil {
 		return true
 	}
-	return c.raw.Read(c.peek) == nil && c.isQuiet
+	return c.raw.Read(c.look) == nil && c.isQuiet
+}
+
+func (c *programConn) lookAt(fd uintptr) bool {
+	var b [1]byte
+	_, _, err := syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
+	c.isQuiet = errors.Is(err, syscall.EAGAIN)
+	return true
+}
+
+// looksFirst reports whether exchange sees by itself that the connection is quiet.
+func (c *programConn) looksFirst() bool { return c.raw != nil }
+
+// exchange sends all that there is of a request, and waits for the first byte of the answer; errSpoke where a used connection was
+// not quiet. It does so within one read of the connection's poller, which forgets what was before: the look comes after that and
+// before the request, so the poller tells of the answer for certain, and no read has to find out that there is none yet.
+func (c *programConn) exchange(request []byte) error {
+	if c.raw == nil {
+		_, err := c.conn.Write(request)
+		return err
+	}
+	if c.used && c.r.Buffered() > 0 {
+		return errSpoke
+	}
+	c.asking = question{rest: request}
+	err := c.raw.Read(c.ask)
+	q := c.asking
+	c.asking = question{}
+	switch {
+	case q.failed != nil:
+		return q.failed
+	case q.waits: // an error of the wait is the next read's too
+		return nil
+	case err != nil:
+		return err
+	case len(q.rest) == 0:
+		return nil
+	}
+	_, err = c.conn.Write(q.rest) // the program is slow to read
+	return err
+}
+
+// askOn is called until it returns true, the second time when there is something to read.
+func (c *programConn) askOn(fd uintptr) bool {
+	q := &c.asking
+	if q.waits {
+		return true
+	}
+	c.lookAt(fd)
+	if c.used && !c.isQuiet {
+		q.failed = errSpoke
+		return true
+	}
+	n, err := syscall.Write(int(fd), q.rest)
+	switch {
+	case err == nil:
+		q.rest = q.rest[n:]
+	case !errors.Is(err, syscall.EAGAIN) && !errors.Is(err, syscall.EINTR):
+		q.failed = os.NewSyscallError("write", err)
+		return true
+	}
+	q.waits = c.isQuiet && len(q.rest) == 0
+	return !q.waits
 }

@@ -50,11 +50,14 @@ func NewTransport(dial func(context.Context) (net.Conn, error)) *Transport {
 // response's body is closed or the request's context ends.
 func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	for {
-		c, reused, err := t.conn(r.Context())
+		c, reused, err := t.conn(r)
 		if err != nil {
 			return nil, err
 		}
 		res, err := newTrip(c, r, informerOf(r.Context())).run()
+		if errors.Is(err, errSpoke) {
+			continue
+		}
 		if err == nil || !reused || !errors.Is(err, errNoAnswer) || !repeatable(r) || r.Context().Err() != nil {
 			return res, err
 		}
@@ -71,18 +74,18 @@ func repeatable(r *http.Request) bool {
 }
 
 // conn takes a connection that waits, or makes one.
-func (t *Transport) conn(ctx context.Context) (c *programConn, reused bool, err error) {
+func (t *Transport) conn(r *http.Request) (c *programConn, reused bool, err error) {
 	for {
 		c = t.take()
 		if c == nil {
 			break
 		}
-		if c.quiet() {
+		if r.Body == nil && c.looksFirst() || c.quiet() {
 			return c, true, nil
 		}
 		_ = c.conn.Close()
 	}
-	conn, err := t.connect(ctx)
+	conn, err := t.connect(r.Context())
 	if err != nil {
 		return nil, false, err
 	}
@@ -144,7 +147,7 @@ func (t *Transport) put(c *programConn) {
 		_ = c.conn.Close()
 		return
 	}
-	c.since = time.Now()
+	c.since, c.used = time.Now(), true
 	t.idle = append(t.idle, c)
 	if t.reaper == nil {
 		t.reaper = time.AfterFunc(programIdleTime, t.reap)

@@ -56,7 +56,16 @@ func (t *trip) run() (*http.Response, error) {
 		return nil, err
 	}
 	t.arm()
-	_, err = t.c.conn.Write(head)
+	if t.r.Body == nil {
+		err = t.c.exchange(head)
+	} else {
+		_, err = t.c.conn.Write(head)
+	}
+	if errors.Is(err, errSpoke) {
+		t.unarm()
+		_ = t.c.conn.Close()
+		return nil, err
+	}
 	if err != nil {
 		t.notReusable() // there may be an answer all the same
 	}

@@ -77,17 +77,25 @@ func (r *Result) SetHeaders(h http.Header) {
 	if len(states) == 0 {
 		return
 	}
-	policy, limit := make([]byte, 0, 96), make([]byte, 0, 96)
+	b := make([]byte, 0, 192)
 	for i := range states {
 		s := &states[i]
 		if i > 0 {
-			policy, limit = append(policy, ", "...), append(limit, ", "...)
+			b = append(b, ", "...)
 		}
-		policy = appendItem(policy, s.Policy, 'q', s.Limit.Requests, 'w', s.Limit.Per)
-		limit = appendItem(limit, s.Policy, 'r', s.Remaining, 't', s.Reset)
+		b = appendItem(b, s.Policy, 'q', s.Limit.Requests, 'w', s.Limit.Per)
 	}
+	policy := len(b)
+	for i := range states {
+		s := &states[i]
+		if i > 0 {
+			b = append(b, ", "...)
+		}
+		b = appendItem(b, s.Policy, 'r', s.Remaining, 't', s.Reset)
+	}
+	both := string(b) // one allocation for both fields
 	// In canonical form, which Header.Set would have to make for each answer.
-	values := []string{string(policy), string(limit)}
+	values := []string{both[:policy], both[policy:]}
 	h["Ratelimit-Policy"], h["Ratelimit"] = values[:1:1], values[1:]
 	if !r.Allowed {
 		h.Set("Retry-After", strconv.FormatInt(max(seconds(r.RetryAfter), 1), 10))
