@@ -76,19 +76,16 @@ func (c *programConn) lookAt(fd uintptr) bool {
 	return true
 }
 
-// looksFirst reports whether exchange sees by itself that the connection is quiet.
-func (c *programConn) looksFirst() bool { return c.raw != nil }
-
 // exchange sends all that there is of a request, and waits for the first byte of the answer; errSpoke where a used connection was
 // not quiet. It does so within one read of the connection's poller, which forgets what was before: the look comes after that and
 // before the request, so the poller tells of the answer for certain, and no read has to find out that there is none yet.
 func (c *programConn) exchange(request []byte) error {
+	if c.used && c.r.Buffered() > 0 {
+		return errSpoke
+	}
 	if c.raw == nil {
 		_, err := c.conn.Write(request)
 		return err
-	}
-	if c.used && c.r.Buffered() > 0 {
-		return errSpoke
 	}
 	c.asking = question{rest: request}
 	err := c.raw.Read(c.ask)

@@ -80,7 +80,7 @@ func (t *Transport) conn(r *http.Request) (c *programConn, reused bool, err erro
 		if c == nil {
 			break
 		}
-		if r.Body == nil && c.looksFirst() || c.quiet() {
+		if r.Body == nil || c.quiet() { // without a body, exchange looks by itself
 			return c, true, nil
 		}
 		_ = c.conn.Close()

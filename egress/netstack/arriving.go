@@ -11,9 +11,6 @@ import (
 	"apibuilder/egress"
 )
 
-// mostArriving is how many bytes the stack takes of a connection between two looks at its own memory.
-const mostArriving = 256 << 10
-
 // arrived is what a server has sent and the system still holds. The stack reads it into its own memory, without a copy in between, and
 // has its endpoint unlocked meanwhile.
 type arrived struct {
@@ -46,7 +43,7 @@ func copyIn(to tcpip.Endpoint, events *waiter.Queue, from *egress.Conn) error {
 	for {
 		n, err := from.Arrived()
 		if err == nil && n > 0 {
-			err = take(to, writable, from, min(n, mostArriving))
+			err = take(to, writable, from, min(n, mostCopy))
 		} else if err == nil {
 			var done bool
 			if done, err = takeLast(to, writable, from); done {
@@ -59,16 +56,11 @@ func copyIn(to tcpip.Endpoint, events *waiter.Queue, from *egress.Conn) error {
 	}
 }
 
-// take has the stack take up to n bytes that are there, and waits where it has no room.
+// take has the stack take up to n bytes that are there.
 func take(to tcpip.Endpoint, writable <-chan struct{}, from *egress.Conn, n int) error {
 	a := arrived{from: from, left: n}
-	for a.left == n {
-		if _, stop := to.Write(&a, tcpip.WriteOptions{}); stop != nil {
-			if _, full := stop.(*tcpip.ErrWouldBlock); !full {
-				return errors.Join(a.err, errors.New(stop.String()))
-			}
-			<-writable
-		}
+	if err := give(to, writable, &a); err != nil {
+		return errors.Join(a.err, err)
 	}
 	return nil
 }
@@ -83,14 +75,19 @@ func takeLast(to tcpip.Endpoint, writable <-chan struct{}, from *egress.Conn) (d
 		}
 		return true, err
 	}
-	one := bytes.NewReader(b[:])
-	for one.Len() > 0 {
-		if _, stop := to.Write(one, tcpip.WriteOptions{}); stop != nil {
+	err = give(to, writable, bytes.NewReader(b[:]))
+	return err != nil, err
+}
+
+// give has the stack take some of p, which is not empty, and waits where it has no room.
+func give(to tcpip.Endpoint, writable <-chan struct{}, p tcpip.Payloader) error {
+	for whole := p.Len(); p.Len() == whole; {
+		if _, stop := to.Write(p, tcpip.WriteOptions{}); stop != nil {
 			if _, full := stop.(*tcpip.ErrWouldBlock); !full {
-				return true, errors.New(stop.String())
+				return errors.New(stop.String())
 			}
 			<-writable
 		}
 	}
-	return false, nil
+	return nil
 }

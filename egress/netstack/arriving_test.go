@@ -31,24 +31,9 @@ func TestArrives(t *testing.T) {
 	for _, host := range []string{"93.184.216.34", "2606:2800::1"} {
 		l := w.Listen(net.JoinHostPort(host, "443"))
 		t.Run("all of it from "+host, func(t *testing.T) {
-			in, random, sum := enter(t, cfg, "internet"), rand.NewChaCha8([32]byte{3}), sha256.New()
+			in, random := enter(t, cfg, "internet"), rand.NewChaCha8([32]byte{3})
 			conn, server := both(t, in, l, host)
-			sent := fill(t, server, random, sum, most)
-			if sent >= most {
-				t.Fatalf("%d bytes are on the way to a program that does not read", sent)
-			}
-			got, received := sha256.New(), make(chan int64)
-			go func() {
-				n, _ := io.Copy(got, conn)
-				received <- n
-			}()
-			for sent < most {
-				sent += fill(t, server, random, sum, most-sent)
-			}
-			_ = server.(*net.TCPConn).CloseWrite()
-			if n := <-received; n != int64(sent) || string(got.Sum(nil)) != string(sum.Sum(nil)) {
-				t.Errorf("%d bytes of %d arrived, or others", n, sent)
-			}
+			sent := sendWhole(t, server, conn, random, most)
 			if r := in.gate.Report("api"); r.Received != int64(sent) {
 				t.Errorf("%d bytes of %d are counted", r.Received, sent)
 			}

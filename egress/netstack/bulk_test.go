@@ -39,6 +39,29 @@ func fill(t *testing.T, conn net.Conn, random *rand.ChaCha8, sum hash.Hash, most
 	return written
 }
 
+// sendWhole sends most bytes to a side that does not read at first, says that it is all, and wants to see them arrive.
+func sendWhole(t *testing.T, from, to net.Conn, random *rand.ChaCha8, most int) (sent int) {
+	t.Helper()
+	sum := sha256.New()
+	sent = fill(t, from, random, sum, most)
+	if sent >= most {
+		t.Fatalf("%d bytes are on the way to a side that does not read", sent)
+	}
+	got, received := sha256.New(), make(chan int64)
+	go func() {
+		n, _ := io.Copy(got, to)
+		received <- n
+	}()
+	for sent < most {
+		sent += fill(t, from, random, sum, most-sent)
+	}
+	_ = from.(*net.TCPConn).CloseWrite()
+	if n := <-received; n != int64(sent) || string(got.Sum(nil)) != string(sum.Sum(nil)) {
+		t.Errorf("%d bytes of %d arrived, or others", n, sent)
+	}
+	return sent
+}
+
 // TestBulk sends much to a server that does not read at first, so that every buffer on the way is full in between.
 func TestBulk(t *testing.T) {
 	var nothing struct{}
@@ -52,24 +75,9 @@ func TestBulk(t *testing.T) {
 	for _, host := range []string{"93.184.216.34", "2606:2800::1"} {
 		l := w.Listen(net.JoinHostPort(host, "443"))
 		t.Run("arrives at "+host, func(t *testing.T) {
-			in, random, sum := enter(t, cfg, "internet"), rand.NewChaCha8([32]byte{1}), sha256.New()
+			in, random := enter(t, cfg, "internet"), rand.NewChaCha8([32]byte{1})
 			conn, server := both(t, in, l, host)
-			sent := fill(t, conn, random, sum, most)
-			if sent >= most {
-				t.Fatalf("%d bytes are on the way to a server that does not read", sent)
-			}
-			got, received := sha256.New(), make(chan int64)
-			go func() {
-				n, _ := io.Copy(got, server)
-				received <- n
-			}()
-			for sent < most {
-				sent += fill(t, conn, random, sum, most-sent)
-			}
-			_ = conn.(*net.TCPConn).CloseWrite()
-			if n := <-received; n != int64(sent) || string(got.Sum(nil)) != string(sum.Sum(nil)) {
-				t.Errorf("%d bytes of %d arrived, or others", n, sent)
-			}
+			sent := sendWhole(t, conn, server, random, most)
 			if r := in.gate.Report("api"); r.Sent != int64(sent) {
 				t.Errorf("%d bytes of %d are counted", r.Sent, sent)
 			}
