@@ -26,6 +26,21 @@ type fakeHolder struct {
 	refuse   error
 	steps    chan string
 	leave    chan func() // what Leave does first
+	closing  chan struct{}
+}
+
+// noted tells when its giver is being closed, which gives it a deadline.
+type noted struct {
+	*net.UnixListener
+	closing chan struct{}
+}
+
+func (l noted) SetDeadline(at time.Time) error {
+	select {
+	case l.closing <- struct{}{}:
+	default:
+	}
+	return l.UnixListener.SetDeadline(at)
 }
 
 func (h *fakeHolder) Offer(context.Context) (handover.Offer, error) {
@@ -69,13 +84,16 @@ func scene(t *testing.T, refuse error) (*fakeHolder, func() *net.UnixConn, *hand
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := &fakeHolder{t: t, listener: tcp.(*net.TCPListener), refuse: refuse, steps: make(chan string, 10), leave: make(chan func(), 1)}
+	h := &fakeHolder{
+		t: t, listener: tcp.(*net.TCPListener), refuse: refuse, steps: make(chan string, 10),
+		leave: make(chan func(), 1), closing: make(chan struct{}, 1),
+	}
 	at := &net.UnixAddr{Name: filepath.Join(t.TempDir(), "s"), Net: "unix"}
 	l, err := net.ListenUnix("unix", at)
 	if err != nil {
 		t.Fatal(err)
 	}
-	giver := handover.Give(l, h)
+	giver := handover.Give(noted{l, h.closing}, h)
 	t.Cleanup(func() {
 		tcp.Close()
 		if err := giver.Close(); err != nil {
@@ -144,7 +162,7 @@ func TestAServerThatLeavesAtOnce(t *testing.T) {
 	h, dial, giver := scene(t, nil)
 	h.leave <- func() {
 		go giver.Close()
-		time.Sleep(50 * time.Millisecond) // it waits for Leave's return
+		<-h.closing // and it waits for Leave's return
 	}
 	claim, offer, err := handover.Ask(t.Context(), dial())
 	if err != nil {

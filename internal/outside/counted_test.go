@@ -65,6 +65,7 @@ func TestCounted(t *testing.T) {
 	call("/refused?now=true", `"ConnectionRefusedError"`)
 
 	var shown struct {
+		ID     string
 		Egress struct {
 			Open         int
 			Connections  int
@@ -114,7 +115,7 @@ func TestCounted(t *testing.T) {
 		`apibuilder_egress_bytes_total{api="%s",destination="` + webAddress + `:443",direction="received"} 1.000024e+06`,
 		`apibuilder_egress_refused_total{api="%s",destination="` + webAddress + `:444"} 1`,
 	} {
-		has("/metrics", page, fmt.Sprintf(want, host.id(t)))
+		has("/metrics", page, fmt.Sprintf(want, shown.ID))
 	}
 }
 
@@ -159,16 +160,6 @@ func (h trialHost) command(t *testing.T, args ...string) string {
 		t.Fatalf("%v: %v: %s", args, err, out)
 	}
 	return string(out)
-}
-
-// id is that of the only API.
-func (h trialHost) id(t *testing.T) string {
-	t.Helper()
-	var shown struct{ ID string }
-	if err := json.Unmarshal([]byte(h.command(t, "apis", "show", "counted", "--json")), &shown); err != nil || shown.ID == "" {
-		t.Fatalf("apis show --json has no id: %v", err)
-	}
-	return shown.ID
 }
 
 func fetch(t *testing.T, url, authorization string) string {
