@@ -147,5 +147,11 @@ func (i *Instance) idleSince(now time.Time) time.Duration {
 	if i.inflight.Load() > 0 {
 		return -1
 	}
-	return now.Sub(time.Unix(0, i.lastUsed.Load()))
+	return now.Sub(clockStart) - time.Duration(i.lastUsed.Load())
 }
+
+// clockStart is what moments of use are counted from: the monotonic clock, so that one that is set puts nothing to sleep.
+var clockStart = time.Now()
+
+// used notes that a request began or ended now.
+func (i *Instance) used(now time.Time) { i.lastUsed.Store(int64(now.Sub(clockStart))) }

@@ -29,7 +29,7 @@ type Instance struct {
 
 	inflight atomic.Int64
 	idleC    chan struct{} // receives when inflight falls to zero
-	lastUsed atomic.Int64  // unix nanoseconds
+	lastUsed atomic.Int64  // nanoseconds after clockStart
 	suspect  atomic.Bool   // a probe after a timeout is under way
 	lent     atomic.Bool   // some request had it
 	cpu      cpuShare

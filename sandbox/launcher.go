@@ -73,7 +73,7 @@ func (l *launcher) launch(ctx context.Context, spec Spec) (*Instance, error) {
 	i.started = time.Now()
 	i.startTime = i.started.Sub(began)
 	i.startup.Asked, i.startup.Answered = began, i.started
-	i.lastUsed.Store(i.started.UnixNano())
+	i.used(i.started)
 	return i, nil
 }
 

@@ -20,7 +20,7 @@ type Lease struct {
 func (i *Instance) lease(m *Manager, alone *fleet) *Lease {
 	i.lent.Store(true)
 	i.inflight.Add(1)
-	i.lastUsed.Store(time.Now().UnixNano())
+	i.used(time.Now())
 	return &Lease{Instance: i, manager: m, alone: alone}
 }
 
@@ -65,7 +65,7 @@ func (l *Lease) Suspect() {
 
 // Release gives the sandbox back.
 func (l *Lease) Release() {
-	l.lastUsed.Store(time.Now().UnixNano())
+	l.used(time.Now())
 	if l.inflight.Add(-1) > 0 {
 		return
 	}

@@ -155,6 +155,9 @@ func (c *cluster) load(path, key string, consumers int, enough func(done int) bo
 		wg.Go(func() {
 			for {
 				a, _ := c.call("10.0.0.1"+path, key)
+				if a.id == "" {
+					time.Sleep(10 * time.Millisecond) // no node is there: asking more often would only keep them from starting
+				}
 				mu.Lock()
 				all = append(all, a)
 				done := enough(len(all))
