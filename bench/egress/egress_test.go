@@ -7,7 +7,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -79,7 +78,7 @@ func BenchmarkEgress(b *testing.B) {
 	w := nettest.NewWorld(b, server+"/32")
 	perf := exec.CommandContext(b.Context(), "iperf3", "-s", "-p", "5201")
 	w.Start(perf)
-	go nettest.Echo(w.Listen(server + ":7"))
+	w.Start(echo(b, w.Listen(server+":7")))
 	ours, veth := openOurs(b), openVeth(b)
 	for b.Loop() {
 		for _, part := range []struct {
@@ -230,35 +229,74 @@ func iperf(b *testing.B, p *place, args ...string) float64 {
 }
 
 // latency measures connections and exchanges of one byte.
+// caller is a program of its own, as a sandbox's is: it connects so many times, sends a byte and waits for it five times on each connection,
+// and prints how long each took, in seconds.
+const caller = `
+import json, socket, sys, time
+connects, exchanges = [], []
+for _ in range(int(sys.argv[2])):
+    s = socket.socket()
+    began = time.perf_counter()
+    s.connect((sys.argv[1], 7))
+    connects.append(time.perf_counter() - began)
+    for _ in range(5):
+        began = time.perf_counter()
+        s.send(b"x")
+        if s.recv(1) != b"x":
+            sys.exit("no echo")
+        exchanges.append(time.perf_counter() - began)
+    s.close()
+print(json.dumps([connects, exchanges]))
+`
+
+// echo is a program of its own that answers what caller sends: what it takes is nothing that this process has to do.
+func echo(b *testing.B, l net.Listener) *exec.Cmd {
+	b.Helper()
+	file, err := l.(*net.TCPListener).File()
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { _ = file.Close() })
+	cmd := exec.CommandContext(b.Context(), "python3", "-S", "-c", `
+import socket
+server = socket.socket(fileno=3)
+server.setblocking(True)
+while True:
+    connection, _ = server.accept()
+    with connection:
+        while data := connection.recv(16):
+            connection.send(data)
+`)
+	cmd.ExtraFiles = []*os.File{file}
+	return cmd
+}
+
+// latency has a program call in both places in turns.
 func latency(b *testing.B, ours, veth *place) {
 	b.Helper()
 	connects, exchanges := map[*place][]float64{}, map[*place][]float64{}
-	for range 300 {
+	for range 10 {
 		for _, p := range []*place{veth, ours} {
-			var conn net.Conn
+			cmd := exec.CommandContext(b.Context(), "python3", "-S", "-c", caller, server, "30")
+			var out bytes.Buffer
+			cmd.Stdout, cmd.Stderr = &out, os.Stderr
 			var err error
-			began := time.Now()
-			p.do(func() { conn, err = net.Dial("tcp", server+":7") })
+			p.do(func() { err = cmd.Start() })
+			if err == nil {
+				err = cmd.Wait()
+			}
+			var took [2][]float64
+			if err == nil {
+				err = json.Unmarshal(out.Bytes(), &took)
+			}
 			if err != nil {
-				b.Fatal(err)
+				b.Fatalf("%s: %v: %s", p.name, err, out.Bytes())
 			}
-			connects[p] = append(connects[p], float64(time.Since(began).Microseconds()))
-			one := make([]byte, 1)
-			for range 5 {
-				began = time.Now()
-				if _, err = conn.Write(one); err == nil {
-					_, err = io.ReadFull(conn, one)
-				}
-				if err != nil {
-					b.Fatal(err)
-				}
-				exchanges[p] = append(exchanges[p], float64(time.Since(began).Microseconds()))
-			}
-			_ = conn.Close()
+			connects[p], exchanges[p] = append(connects[p], took[0]...), append(exchanges[p], took[1]...)
 		}
 	}
 	for what, m := range map[string]map[*place][]float64{"connecting": connects, "an exchange": exchanges} {
-		us, peer := median(m[ours]), median(m[veth])
+		us, peer := median(m[ours])*1e6, median(m[veth])*1e6
 		fmt.Printf("%s: %.0f us, veth with NAT %.0f us, %.0f us more (aim: at most 200)\n", what, us, peer, us-peer)
 	}
 }

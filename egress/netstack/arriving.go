@@ -6,10 +6,14 @@ import (
 	"io"
 
 	"gvisor.dev/gvisor/pkg/tcpip"
+	"gvisor.dev/gvisor/pkg/tcpip/header"
 	"gvisor.dev/gvisor/pkg/waiter"
 
 	"apibuilder/egress"
 )
+
+// mostTaken is the most bytes that the stack takes at once: it fills packets with them, and what is over would be a small one.
+const mostTaken = 4 * (mostSegments - header.TCPTotalHeaderMaximumSize - 1)
 
 // arrived is what a server has sent and the system still holds. The stack reads it into its own memory, without a copy in between, and
 // has its endpoint unlocked meanwhile.
@@ -43,7 +47,7 @@ func copyIn(to tcpip.Endpoint, events *waiter.Queue, from *egress.Conn) error {
 	for {
 		n, err := from.Arrived()
 		if err == nil && n > 0 {
-			err = take(to, writable, from, min(n, mostCopy))
+			err = take(to, writable, from, min(n, mostTaken))
 		} else if err == nil {
 			var done bool
 			if done, err = takeLast(to, writable, from); done {

@@ -83,5 +83,5 @@ func pass(endpoint tcpip.Endpoint, events *waiter.Queue, outside *egress.Conn) {
 
 const (
 	firstCopy = 4 << 10   // bytes: most connections move little, or wait
-	mostCopy  = 256 << 10 // bytes at once, each way
+	mostCopy  = 256 << 10 // bytes at once
 )

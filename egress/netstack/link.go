@@ -1,14 +1,11 @@
 package netstack
 
 import (
-	"encoding/binary"
-	"errors"
 	"io"
 	"os"
 	"sync"
 	"sync/atomic"
 
-	"golang.org/x/sys/unix"
 	"golang.org/x/time/rate"
 	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/header"
@@ -18,13 +15,17 @@ import (
 // link is the stack's end of a TUN device with IFF_VNET_HDR: each packet has a virtio_net_hdr before it (linux/virtio_net.h),
 // which says what of the packet is left to the other side, the checksum or the cutting into segments.
 type link struct {
-	device     *os.File
+	device     io.Closer
 	raw        rawDevice
 	mtu        uint32
 	packets    *rate.Limiter // that the sandbox sends
 	dispatcher atomic.Pointer[stack.NetworkDispatcher]
-	reader     sync.WaitGroup
+	work       sync.WaitGroup
+	closed     chan struct{}
 	closeOnce  sync.Once
+
+	queue  chan *stack.PacketBuffer // for writeQueued
+	queued atomic.Int32             // packets in it, and the one that is written
 }
 
 // rawDevice is syscall.RawConn as far as it is used.
@@ -47,6 +48,7 @@ const (
 	mostSegments   = 1<<16 - 1 // bytes of a packet that the kernel cuts, its headers included: the most of an IP packet
 	packetRate     = 100_000   // in a second, and a tenth of it at once: what a sandbox may have this process look at
 	framingAllowed = 16        // slices of a packet that is written
+	mostQueued     = 16        // packets that wait for writeQueued
 )
 
 // newLink takes over the device.
@@ -55,71 +57,14 @@ func newLink(device *os.File, mtu uint32) (*link, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &link{device: device, raw: raw, mtu: mtu, packets: rate.NewLimiter(packetRate, packetRate/10)}, nil
+	return makeLink(device, raw, mtu), nil
 }
 
-// WritePackets implements stack.LinkWriter. A packet that the device does not take is lost, as on any wire.
-func (l *link) WritePackets(packets stack.PacketBufferList) (int, tcpip.Error) {
-	for i, p := range packets.AsSlice() {
-		if err := l.write(p); err != nil {
-			return i, &tcpip.ErrClosedForSend{}
-		}
+func makeLink(device io.Closer, raw rawDevice, mtu uint32) *link {
+	return &link{
+		device: device, raw: raw, mtu: mtu, packets: rate.NewLimiter(packetRate, packetRate/10), closed: make(chan struct{}),
+		queue: make(chan *stack.PacketBuffer, mostQueued),
 	}
-	return packets.Len(), nil
-}
-
-func (l *link) write(p *stack.PacketBuffer) (err error) {
-	var head [virtioHeader]byte
-	describe(&head, p)
-	parts := append(make([][]byte, 0, framingAllowed), head[:])
-	parts = append(parts, p.AsSlices()...)
-	if len(parts) > framingAllowed*8 {
-		parts = [][]byte{head[:], flatten(parts[1:])}
-	}
-	closed := l.raw.Write(func(fd uintptr) bool {
-		for {
-			if _, err = unix.Writev(int(fd), parts); !errors.Is(err, unix.EINTR) {
-				return true
-			}
-		}
-	})
-	if closed != nil {
-		return io.ErrClosedPipe
-	}
-	if errors.Is(err, unix.EBADFD) || errors.Is(err, unix.EBADF) {
-		return err
-	}
-	return nil
-}
-
-// describe fills in the header for what the stack has left to the kernel.
-func describe(head *[virtioHeader]byte, p *stack.PacketBuffer) {
-	o := p.GSOOptions
-	if o.Type == stack.GSONone {
-		return
-	}
-	order := binary.NativeEndian
-	order.PutUint16(head[2:], uint16(p.HeaderSize()))
-	if o.NeedsCsum {
-		head[0] = needsChecksum
-		order.PutUint16(head[6:], o.L3HdrLen)
-		order.PutUint16(head[8:], o.CsumOffset)
-	}
-	if p.Data().Size() > int(o.MSS) {
-		head[1] = segmentsTCPv4
-		if o.Type == stack.GSOTCPv6 {
-			head[1] = segmentsTCPv6
-		}
-		order.PutUint16(head[4:], o.MSS)
-	}
-}
-
-func flatten(parts [][]byte) []byte {
-	var all []byte
-	for _, p := range parts {
-		all = append(all, p...)
-	}
-	return all
 }
 
 // Attach implements stack.NetworkLinkEndpoint.
@@ -129,18 +74,24 @@ func (l *link) Attach(d stack.NetworkDispatcher) {
 		return
 	}
 	if l.dispatcher.Swap(&d) == nil {
-		l.reader.Go(l.read)
+		l.work.Go(l.read)
+		l.work.Go(l.writeQueued)
 	}
 }
 
 // IsAttached implements stack.NetworkLinkEndpoint.
 func (l *link) IsAttached() bool { return l.dispatcher.Load() != nil }
 
-// Close implements stack.NetworkLinkEndpoint: it ends the reader.
-func (l *link) Close() { l.closeOnce.Do(func() { _ = l.device.Close() }) }
+// Close implements stack.NetworkLinkEndpoint: it ends the goroutines, and who waits to have a packet written.
+func (l *link) Close() {
+	l.closeOnce.Do(func() {
+		close(l.closed)
+		_ = l.device.Close()
+	})
+}
 
 // Wait implements stack.NetworkLinkEndpoint.
-func (l *link) Wait() { l.reader.Wait() }
+func (l *link) Wait() { l.work.Wait() }
 
 // MTU implements stack.NetworkLinkEndpoint.
 func (l *link) MTU() uint32 { return l.mtu }
