@@ -13,8 +13,8 @@ import (
 	"apibuilder/logs"
 )
 
-// defaultTail is the number of newest lines that a request without one gets, maxTail the most that one gets.
-const defaultTail, maxTail = 100, 100_000
+// defaultTail is the number of newest lines that a request without one gets, MaxTail the most that one gets.
+const defaultTail, MaxTail = 100, 100_000
 
 // Logs is where an API's log is read; logs.Book is one.
 type Logs interface {
@@ -43,8 +43,8 @@ func logLineOut(l logs.Line) LogLine {
 }
 
 var logParameters = []parameter{
-	{name: "limit", usage: "newest lines to begin with", kind: "integer", most: maxTail},
-	{name: "tail", usage: "the same, as it was called before", kind: "integer", most: maxTail},
+	{name: "limit", usage: "newest lines to begin with", kind: "integer", most: MaxTail},
+	{name: "tail", usage: "the same, as it was called before", kind: "integer", most: MaxTail},
 	{name: "follow", usage: "go on with the lines that come", kind: "boolean"},
 	sinceParameter,
 	{name: "until", usage: "before this time; with follow, until then", kind: "date-time"},
@@ -123,8 +123,8 @@ func logError(err error) error {
 // logQuery reads which lines are asked for.
 func logQuery(r *http.Request) (f logs.Filter, n int, err error) {
 	query := r.URL.Query()
-	if n, err = number(r, "tail", defaultTail, maxTail); err == nil {
-		n, err = number(r, "limit", n, maxTail)
+	if n, err = number(r, "tail", defaultTail, MaxTail); err == nil {
+		n, err = number(r, "limit", n, MaxTail)
 	}
 	if err == nil {
 		f.Version, err = number(r, "version", 0, maxVersion)

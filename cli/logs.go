@@ -28,7 +28,7 @@ func (a *app) logsCommand() *cli.Command {
 		Description: "Flags that choose lines may be combined. What could command a terminal is written out, as in \\x1b; --json gives\n" +
 			"the text as it is. With --json and --follow there is one JSON document a line, without --follow one array.",
 		Flags: []cli.Flag{
-			&cli.BoolFlag{Name: "follow", Aliases: []string{"f"}, Usage: "go on with what comes, until interrupted"},
+			&cli.BoolFlag{Name: "follow", Aliases: []string{"f"}, Usage: "go on with what comes, until interrupted, also when the server is started again"},
 			&cli.IntFlag{
 				Name: "limit", Aliases: []string{"n", "tail"}, DefaultText: fmt.Sprintf("%d, with --since %d", linesByDefault, linesOfASpan),
 				Usage: "begin with the newest `NUMBER` of lines",
@@ -59,26 +59,35 @@ func (a *app) logs(ctx context.Context, cmd *cli.Command) error {
 	if err != nil {
 		return err
 	}
-	follow, asJSON := cmd.Bool("follow"), cmd.Bool("json")
-	path := client.Path("apis", args[0], "logs") + "?" + query.Encode()
-	all := []admin.LogLine{}
-	err = client.Lines(ctx, c, http.MethodGet, path, nil, func(l admin.LogLine) error {
-		switch {
-		case asJSON && follow:
-			return writeJSON(a.stdout, l)
-		case asJSON:
-			all = append(all, l)
-			return nil
-		}
-		return writeLogLine(a.stdout, l)
-	})
-	if ctx.Err() != nil && follow {
-		return nil // interrupted, as it must be
+	if cmd.Bool("follow") {
+		return a.followLogs(ctx, cmd, c, args[0], query)
 	}
-	if err != nil || !asJSON || follow {
+	all := []admin.LogLine{}
+	err = client.Lines(ctx, c, http.MethodGet, client.Path("apis", args[0], "logs")+"?"+query.Encode(), nil, func(l admin.LogLine) error {
+		if !cmd.Bool("json") {
+			return writeLogLine(a.stdout, l)
+		}
+		all = append(all, l)
+		return nil
+	})
+	if err != nil || !cmd.Bool("json") {
 		return err
 	}
 	return writeJSON(a.stdout, all)
+}
+
+func (a *app) followLogs(ctx context.Context, cmd *cli.Command, c *client.Client, api string, query url.Values) error {
+	away := func() { fmt.Fprintln(a.stderr, "the server went away: waiting for it to come back") }
+	err := client.FollowLogs(ctx, c, api, query, away, func(l admin.LogLine) error {
+		if cmd.Bool("json") {
+			return writeJSON(a.stdout, l)
+		}
+		return writeLogLine(a.stdout, l)
+	})
+	if ctx.Err() != nil {
+		return nil //nolint:nilerr // interrupted, as it must be
+	}
+	return err
 }
 
 // writeLogLine writes one line, or of what the platform says several: those that follow are indented, so that a program's
@@ -95,7 +104,7 @@ func writeLogLine(w io.Writer, l admin.LogLine) error {
 
 // logsQuery checks what can be checked here: what is wrong with levels, patterns and the like the server tells.
 func logsQuery(cmd *cli.Command, now time.Time) (url.Values, error) {
-	query := url.Values{"follow": {strconv.FormatBool(cmd.Bool("follow"))}}
+	query := url.Values{}
 	limit := linesByDefault
 	for _, name := range []string{"since", "until"} {
 		text := cmd.String(name)

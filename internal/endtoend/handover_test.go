@@ -1,12 +1,14 @@
 package endtoend
 
 import (
+	"bytes"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -32,6 +34,7 @@ func TestANewBinaryTakesOver(t *testing.T) {
 	d := old.deploy("echo", echo, "websockets\n")
 	l := startLoad(t, d, 4, 2, 4)
 	l.more(100)
+	followed := old.follow("echo")
 
 	// What fails before it serves changes nothing.
 	failing := exec.Command(binary, "serve", "--take-over", "--data-dir", dir, "--listen", "127.0.0.1:0", "--database-url",
@@ -65,6 +68,12 @@ func TestANewBinaryTakesOver(t *testing.T) {
 	for _, f := range l.stop() {
 		t.Errorf("failed: %v", f)
 	}
+	waitFor(t, "the last deploy's line", func() bool { return strings.Contains(followed.String(), "version 3 is deployed") })
+	for _, text := range []string{"version 1 is deployed", "version 2 is deployed", "version 3 is deployed"} {
+		if n := strings.Count(followed.String(), text); n != 1 {
+			t.Errorf("who followed the log was told %d times that %s", n, text)
+		}
+	}
 	t.Logf("%d requests, %d messages, %d WebSockets closed in order", l.answered.Load(), l.echoed.Load(), l.closed.Load())
 	if l.closed.Load() == 0 {
 		t.Error("no WebSocket was told that it ends")
@@ -74,6 +83,44 @@ func TestANewBinaryTakesOver(t *testing.T) {
 	if left := controlGroups(t, dir); len(left) > 0 {
 		t.Errorf("control groups are left: %v", left)
 	}
+}
+
+// written is what a program has written so far.
+type written struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+// Write implements io.Writer.
+func (w *written) Write(b []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.text.Write(b)
+}
+
+// String implements fmt.Stringer.
+func (w *written) String() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.text.String()
+}
+
+// follow follows an API's log until the test ends.
+func (s *server) follow(name string) *written {
+	s.t.Helper()
+	out := &written{}
+	cmd := exec.Command(binary, "logs", name, "--follow", "--data-dir", s.dataDir)
+	cmd.Stdout, cmd.Stderr = out, out
+	if err := cmd.Start(); err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() {
+		_ = cmd.Process.Signal(os.Interrupt)
+		if err := cmd.Wait(); err != nil {
+			s.t.Errorf("logs --follow, interrupted: %v\n%s", err, out)
+		}
+	})
+	return out
 }
 
 // checkUsage wants a record for each answer.

@@ -1,0 +1,102 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"apibuilder/admin"
+)
+
+const (
+	// patience is how long a server that went away is waited for: a restart, or an upgrade, takes less.
+	patience  = 30 * time.Second
+	lookAgain = 200 * time.Millisecond
+)
+
+// FollowLogs calls each with the lines of an API's log that query chooses, as GET /api/v1/apis/{api}/logs takes it, and with those that
+// come, one after the other, until ctx or the query's `until` ends it, the API is removed, each returns an error, or the server went
+// away and was not back within half a minute. away is called when that begins; the server that comes then, another one or the same, is
+// asked for what was logged meanwhile, and no line is told twice.
+func FollowLogs(ctx context.Context, c *Client, api string, query url.Values, away func(), each func(admin.LogLine) error) error {
+	query = maps.Clone(query)
+	query.Set("follow", "true")
+	told := toldLines{lines: map[admin.LogLine]int{}}
+	var stop error
+	var gone time.Time // since when there is no server; zero: there is one
+	for began := false; ; began = true {
+		fresh := told.again()
+		err := Lines(ctx, c, http.MethodGet, Path("apis", api, "logs")+"?"+query.Encode(), nil, func(l admin.LogLine) error {
+			gone = time.Time{}
+			if fresh(l) {
+				stop = each(l)
+			}
+			return stop
+		})
+		problem, refused := errors.AsType[*admin.Problem](err)
+		switch {
+		case stop != nil:
+			return stop
+		case ctx.Err() != nil || err != nil && !began:
+			return err
+		case refused && problem.Type == "not_found", err == nil && query.Get("until") != "":
+			return nil
+		case refused && problem.Status != http.StatusServiceUnavailable:
+			return err
+		case err == nil:
+			gone = time.Time{}
+		case gone.IsZero():
+			gone = time.Now()
+			away()
+		case time.Since(gone) > patience:
+			return err
+		}
+		if !told.last.IsZero() {
+			query.Set("since", told.last.Format(time.RFC3339Nano))
+			query.Set("limit", strconv.Itoa(admin.MaxTail))
+		}
+		if err := pause(ctx, lookAgain); err != nil {
+			return err
+		}
+	}
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// toldLines are the lines of the last moment that was told, and how often each was: those that a server asked for that moment and what
+// followed says again.
+type toldLines struct {
+	last  time.Time
+	lines map[admin.LogLine]int
+}
+
+// again begins another answer, and returns what reports whether its next line is one that was not told.
+func (t *toldLines) again() (fresh func(admin.LogLine) bool) {
+	repeated := maps.Clone(t.lines)
+	return func(l admin.LogLine) bool {
+		l.Time = l.Time.UTC()
+		if repeated[l] > 0 {
+			repeated[l]--
+			return false
+		}
+		if l.Time.After(t.last) {
+			t.last = l.Time
+			clear(t.lines)
+		}
+		if l.Time.Equal(t.last) {
+			t.lines[l]++
+		}
+		return true
+	}
+}
