@@ -119,21 +119,16 @@ func TestTwoVersionsOfOnePackage(t *testing.T) {
 	noneLeft(t, b)
 }
 
-func TestReuseNeedsNeitherUVNorTime(t *testing.T) {
+func TestReuseNeedsNoUV(t *testing.T) {
 	env := ensure(t, sharedBuilder(t), "pillow==9.5.0")
 	cfg := sharedBuilder(t).cfg
 	cfg.UV = filepath.Join(tempDir(t), "no-uv") // as after a restart, and nothing to resolve with
 	b := started(t, cfg)
 	began := time.Now()
-	again := ensure(t, b, "pillow==9.5.0\n")
-	took := time.Since(began)
-	if again.Key != env.Key || !again.Reused {
+	if again := ensure(t, b, "pillow==9.5.0\n"); again.Key != env.Key || !again.Reused {
 		t.Errorf("%+v", again)
 	}
-	t.Logf("a redeploy took %s", took)
-	if took > 50*time.Millisecond { // ten times what it should take, for a busy machine
-		t.Errorf("a redeploy took %s", took)
-	}
+	t.Logf("a redeploy took %s", time.Since(began)) // bench/environment has it beside its peers
 }
 
 func TestRefusalsOfTheIndexAreExplained(t *testing.T) {

@@ -36,4 +36,4 @@ export APIBUILDER_TEST_PYTHON310
 build
 # Many tests wait for other programs, so one package more than there are processors. The longest of them begins first.
 [ $# -gt 0 ] || set -- ./internal/endtoend ./...
-exec go test -count=1 -timeout 20m -p $(($(nproc) + 1)) "$@"
+exec go test -count=1 -timeout 40m -p $(($(nproc) + 1)) "$@"

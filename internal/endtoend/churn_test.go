@@ -17,7 +17,7 @@ var churn = flag.Duration("churn", 20*time.Second, "how long TestClientsThatCome
 // TestClientsThatComeAndGo loads a server with clients that come, go, stall and break off. When they are gone, so are their
 // descriptors and their memory, and the server ends in order.
 func TestClientsThatComeAndGo(t *testing.T) {
-	s := serve(t, dataDir(t), "--no-example", "--start-timeout", "2m") // on a busy machine too
+	s := serve(t, dataDir(t), "--no-example")
 	d := s.deploy("churn", sample(t, "clients/app.py"), sample(t, "clients/requirements.txt"))
 	u, err := url.Parse(d.URL)
 	if err != nil {

@@ -53,7 +53,7 @@ func newCluster(t *testing.T, prepare func(first *server)) *cluster {
 	write(t, file, c.url)
 	base := filepath.Join(root, "node1")
 	testenv.DataDir(t, base)
-	first := serve(t, base, "--no-example", "--database-url-file", file, "--start-timeout", "5m")
+	first := serve(t, base, "--no-example", "--database-url-file", file)
 	prepare(first)
 	first.stop()
 	write(t, file, c.db.Remote(name))
@@ -72,7 +72,7 @@ func newCluster(t *testing.T, prepare func(first *server)) *cluster {
 		c.clocks = append(c.clocks, clock)
 		c.nodes = append(c.nodes, &server{t: t, enter: n.enter(), dataDir: dir, program: shifted, env: []string{clock.Env()}})
 	}
-	c.args = []string{"--no-example", "--database-url-file", file, "--drain-timeout", "10s", "--start-timeout", "5m"}
+	c.args = []string{"--no-example", "--database-url-file", file, "--drain-timeout", "10s"}
 	var starts sync.WaitGroup
 	for i := range c.nodes {
 		starts.Go(func() { c.start(i) })

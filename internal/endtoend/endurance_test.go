@@ -38,7 +38,7 @@ func number(variable string, otherwise int) int {
 
 // TestDeploysUnderLoad deploys again and again: no request fails, and a WebSocket whose version goes is told so.
 func TestDeploysUnderLoad(t *testing.T) {
-	s := serve(t, dataDir(t), "--no-example", "--drain-timeout", "1s", "--start-timeout", "3m")
+	s := serve(t, dataDir(t), "--no-example", "--drain-timeout", "1s")
 	d := s.deploy("echo", echo, "websockets\n")
 	l := startLoad(t, d, 2, 1, 3)
 	for n := range deploysInARow {
@@ -69,7 +69,7 @@ func TestKillsUnderLoad(t *testing.T) {
 	}
 	address := free.Addr().String()
 	free.Close()
-	options := []string{"--no-example", "--warm-memory", "none", "--start-timeout", "3m", "--listen", address}
+	options := []string{"--no-example", "--warm-memory", "none", "--listen", address}
 	s := serve(t, dir, options...)
 	apis := make([]deployed, min(10, sandboxKills))
 	var group sync.WaitGroup
@@ -264,7 +264,7 @@ func resident(t *testing.T, pid int) int64 {
 
 // TestSoak has APIs come and go, crash, leak and be called in between. What the server holds returns to where it was.
 func TestSoak(t *testing.T) {
-	s := serve(t, dataDir(t), "--no-example", "--warm-memory", "none", "--drain-timeout", "1s", "--start-timeout", "3m")
+	s := serve(t, dataDir(t), "--no-example", "--warm-memory", "none", "--drain-timeout", "1s")
 	cycle := func(n int) {
 		var group sync.WaitGroup
 		for i, path := range []string{"/exit", "/crash", "/eat", ""} {

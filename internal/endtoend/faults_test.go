@@ -87,7 +87,7 @@ def root(): return "well"
 // TestLifespanShutdownRunsOnEveryStop ends a program in every way in which we end one that is well.
 func TestLifespanShutdownRunsOnEveryStop(t *testing.T) {
 	dir := dataDir(t)
-	s := serve(t, dir, "--no-example", "--idle-timeout", "2s", "--start-timeout", "3m")
+	s := serve(t, dir, "--no-example", "--idle-timeout", "2s")
 	const text = "the program has shut down"
 	d := s.deploy("tidy", shutsDown, "")
 	s.deploy("tidy", shutsDown, "")
@@ -105,7 +105,7 @@ func TestLifespanShutdownRunsOnEveryStop(t *testing.T) {
 		t.Errorf("the program has shut down %d times in 4 stops, %v", n, err)
 	}
 
-	s = serve(t, dir, "--no-example", "--start-timeout", "3m") // on which nothing ends because it is idle
+	s = serve(t, dir, "--no-example") // on which nothing ends because it is idle
 	for _, args := range [][]string{{"rollback", "tidy"}, {"promote", "tidy", "v2"}} {
 		if _, err := s.command(args...); err != nil {
 			t.Fatal(err)

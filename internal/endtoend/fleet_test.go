@@ -44,7 +44,7 @@ func ownDataDir(t *testing.T) string {
 func TestFewEnvironmentsForManyAPIs(t *testing.T) {
 	dir := ownDataDir(t)
 	sets := versionsOfSix[:min(len(versionsOfSix), max(3, *fleet/10))]
-	s := serve(t, dir, "--no-example", "--start-timeout", "5m")
+	s := serve(t, dir, "--no-example")
 	began := time.Now()
 	var all sync.WaitGroup
 	for i := range *fleet {

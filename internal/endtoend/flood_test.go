@@ -61,7 +61,7 @@ func TestAFloodOfOutput(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	s := serve(t, dataDir(t), "--no-example", "--request-timeout", "1h", "--start-timeout", "3m")
+	s := serve(t, dataDir(t), "--no-example", "--request-timeout", "1h")
 	flooder := s.deploy("floods", floods, "", "--public")
 	victim := s.deploy("victim", victimOfFloods, "", "--public")
 	victim.get(t, "/0")

@@ -15,7 +15,7 @@ import (
 // sh are run, in their order and in one shell; blocks with a file's name are that file; each line of a block of output must be in
 // what the block before it printed. A block of sh that cannot be run says why: "sh skip: reason".
 func TestGuides(t *testing.T) {
-	s := serve(t, dataDir(t), "--start-timeout", "5m")
+	s := serve(t, dataDir(t))
 	for _, c := range []struct {
 		page               string
 		least, mostSkipped int // blocks that are run, and that are not: a fence that is misspelt must not go unnoticed

@@ -40,6 +40,7 @@ func TestMain(m *testing.M) {
 		fmt.Fprintf(os.Stderr, "build the binary: %v\n%s", err, out)
 		os.Exit(1)
 	}
+	os.Setenv("APIBUILDER_START_TIMEOUT", "5m") // a start takes as long as others leave it no processor
 	code := pgtest.Main(m)
 	os.RemoveAll(dir)
 	os.Exit(code)

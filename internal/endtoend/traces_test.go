@@ -12,7 +12,7 @@ import (
 // sandbox: the program's span is below the gateway's.
 func TestTracesReachACollector(t *testing.T) {
 	c := otlptest.New(t)
-	s := serve(t, dataDir(t), "--no-example", "--start-timeout", "2m", "--otlp-endpoint", c.URL, "--trace-consumers", "continue")
+	s := serve(t, dataDir(t), "--no-example", "--otlp-endpoint", c.URL, "--trace-consumers", "continue")
 	d := s.deploy("traced", `
 from fastapi import FastAPI, Request
 from opentelemetry import trace

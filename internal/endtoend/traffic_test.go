@@ -55,7 +55,7 @@ func waitFor(t *testing.T, what string, holds func() bool) {
 // TestTrafficIsSplitAndMovesWithoutAGap splits requests, moves them about under load, and restarts the server in between.
 func TestTrafficIsSplitAndMovesWithoutAGap(t *testing.T) {
 	dir := dataDir(t)
-	s := serve(t, dir, "--no-example", "--start-timeout", "2m")
+	s := serve(t, dir, "--no-example")
 	d := s.deploy("split", program("one"), "", "--public")
 	s.deploy("split", program("two"), "")
 	s.must("traffic", "split", "v1=1", "v2=1")
@@ -71,7 +71,7 @@ func TestTrafficIsSplitAndMovesWithoutAGap(t *testing.T) {
 	}
 	even()
 	s.stop()
-	s = serve(t, dir, "--no-example", "--start-timeout", "2m")
+	s = serve(t, dir, "--no-example")
 	d.URL = s.url + "/run/" + d.ID
 	even()
 	var l load
@@ -119,7 +119,7 @@ def root():
 // TestInstancesFollowRequests has an API grow, and keeps one that always runs over a restart and a crash.
 func TestInstancesFollowRequests(t *testing.T) {
 	dir := dataDir(t)
-	s := serve(t, dir, "--no-example", "--start-timeout", "2m")
+	s := serve(t, dir, "--no-example")
 	d := s.deploy("grows", slow, "", "--public", "--set", "max-instances=3", "--set", "concurrency-target=1")
 	var wg sync.WaitGroup
 	stop := make(chan struct{})
@@ -147,7 +147,7 @@ func TestInstancesFollowRequests(t *testing.T) {
 
 	s.must("apis", "update", "grows", "--set", "min-instances=1")
 	s.stop()
-	s = serve(t, dir, "--no-example", "--start-timeout", "2m")
+	s = serve(t, dir, "--no-example")
 	waitFor(t, "an instance without a request", func() bool { return s.showAPI("grows").serving() == 1 })
 	s.must("apis", "sleep", "grows")
 	waitFor(t, "sleep", func() bool { return len(s.showAPI("grows").Instances) == 0 })
@@ -159,7 +159,7 @@ func TestInstancesFollowRequests(t *testing.T) {
 
 // TestAFullNode lets three APIs share two places.
 func TestAFullNode(t *testing.T) {
-	s := serve(t, dataDir(t), "--no-example", "--start-timeout", "2m", "--max-sandboxes", "2")
+	s := serve(t, dataDir(t), "--no-example", "--max-sandboxes", "2")
 	var apis []deployed
 	for n := range 3 {
 		apis = append(apis, s.deploy(fmt.Sprintf("api%d", n), strings.Replace(slow, "0.3", "8", 1), "", "--public"))
