@@ -13,8 +13,11 @@ import (
 	"apibuilder/logs"
 )
 
-// defaultTail is the number of newest lines that a request without one gets, MaxTail the most that one gets.
-const defaultTail, MaxTail = 100, 100_000
+// MaxTail is the most of the newest lines that a request gets.
+const MaxTail = 100_000
+
+// defaultTail is the number of newest lines that a request without one gets.
+const defaultTail = 100
 
 // Logs is where an API's log is read; logs.Book is one.
 type Logs interface {
