@@ -47,7 +47,7 @@ async def hang():
 `
 
 func TestUnhealthyProgramsAreReplaced(t *testing.T) {
-	s := serve(t, dataDir(t), "--no-example", "--drain-timeout", "2s")
+	s := serve(t, dataDir(t), "--no-example", "--drain-timeout", "2s", "--start-timeout", "30s") // how long one may be unwell
 	d := s.deploy("moody", moody, "", "--set", "health-path=/health", "--set", "health-interval=200ms", "--set", "health-timeout=1s",
 		"--set", "health-failures=2")
 	l := startLoad(t, d, 1, 1, 0)

@@ -64,7 +64,7 @@ func TestAnOpenGateIsSeen(t *testing.T) {
 }
 
 // normally is how long a program may take to start.
-const normally = 40 * time.Second
+const normally = 30 * time.Second
 
 // manager runs sandboxes of a driver until the test ends.
 func manager(t *testing.T, d sandbox.Driver, startTimeout time.Duration) *sandbox.Manager {
