@@ -130,16 +130,16 @@ func Lines[T any](ctx context.Context, c *Client, method, path string, body any,
 		var last *T // the line before the end is told although it was seen, because it is the result
 		n := 0
 		err := c.lines(ctx, method, path, key, body, func(line []byte) error {
-			value := new(T)
-			if err := json.Unmarshal(line, value); err != nil {
-				return fmt.Errorf("read the server's answer: %w", err)
+			value, err := decode[T](line)
+			if err != nil {
+				return err
 			}
 			if n++; n <= seen {
-				last = value
+				last = &value
 				return nil
 			}
 			last, seen = nil, n
-			return each(*value)
+			return each(value)
 		})
 		if err == nil && last != nil {
 			return each(*last)
@@ -155,7 +155,19 @@ func (c *Client) lines(ctx context.Context, method, path, key string, body any, 
 		return err
 	}
 	defer response.Body.Close()
-	lines := bufio.NewScanner(response.Body)
+	return eachLine(response.Body, each)
+}
+
+func decode[T any](line []byte) (value T, err error) {
+	if err = json.Unmarshal(line, &value); err != nil {
+		err = fmt.Errorf("read the server's answer: %w", err)
+	}
+	return value, err
+}
+
+// eachLine calls each with every line of an answer, until it ends or each returns an error.
+func eachLine(answer io.Reader, each func([]byte) error) error {
+	lines := bufio.NewScanner(answer)
 	lines.Buffer(nil, maxLine)
 	lines.Split(wholeLines)
 	for lines.Scan() {

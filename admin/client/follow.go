@@ -28,15 +28,21 @@ func FollowLogs(ctx context.Context, c *Client, api string, query url.Values, aw
 	told := toldLines{lines: map[admin.LogLine]int{}}
 	var stop error
 	var gone time.Time // since when there is no server; zero: there is one
-	for began := false; ; began = true {
-		fresh := told.again()
-		err := Lines(ctx, c, http.MethodGet, Path("apis", api, "logs")+"?"+query.Encode(), nil, func(l admin.LogLine) error {
-			gone = time.Time{}
-			if fresh(l) {
-				stop = each(l)
-			}
-			return stop
-		})
+	began := false     // some answer did: what fails before that is the caller's to know
+	for {
+		response, err := c.sendOnce(ctx, http.MethodGet, Path("apis", api, "logs")+"?"+query.Encode(), "", "", nil)
+		if err == nil {
+			began, gone = true, time.Time{}
+			fresh := told.again()
+			err = eachLine(response.Body, func(line []byte) error {
+				l, err := decode[admin.LogLine](line)
+				if err == nil && fresh(l) {
+					stop = each(l)
+				}
+				return errors.Join(err, stop)
+			})
+			_ = response.Body.Close()
+		}
 		problem, refused := errors.AsType[*admin.Problem](err)
 		switch {
 		case stop != nil:
@@ -47,8 +53,7 @@ func FollowLogs(ctx context.Context, c *Client, api string, query url.Values, aw
 			return nil
 		case refused && problem.Status != http.StatusServiceUnavailable:
 			return err
-		case err == nil:
-			gone = time.Time{}
+		case err == nil: // it ended in order
 		case gone.IsZero():
 			gone = time.Now()
 			away()

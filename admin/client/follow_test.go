@@ -12,11 +12,13 @@ import (
 	"apibuilder/admin/client"
 )
 
-// TestFollowingGoesOnAtTheNextServer ends an answer, breaks the next one off, and repeats in the third what was told at the last moment.
+// TestFollowingGoesOnAtTheNextServer breaks the first answer off before its first line, ends one, breaks another off, after which the
+// server is waited for anew, and repeats in the last one what was told at the last moment.
 func TestFollowingGoesOnAtTheNextServer(t *testing.T) {
 	first, last := time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC), time.Date(2026, 1, 2, 3, 4, 5, 7, time.UTC)
 	line := func(at time.Time, text string) admin.LogLine { return admin.LogLine{Time: at, Text: text} }
 	answers := [][]admin.LogLine{
+		nil,
 		{line(first, "a"), line(last, "b"), line(last, "twice")},
 		nil,
 		{line(last, "b"), line(last, "twice"), line(last, "twice"), line(last.Add(1), "c")},
@@ -45,11 +47,11 @@ func TestFollowingGoesOnAtTheNextServer(t *testing.T) {
 		told = append(told, l.Text)
 		return nil
 	})
-	if want := []string{"a", "b", "twice", "twice", "c"}; err != nil || away != 1 || !slices.Equal(told, want) {
+	if want := []string{"a", "b", "twice", "twice", "c"}; err != nil || away != 2 || !slices.Equal(told, want) {
 		t.Errorf("told %q, want %q; away %d times; %v", told, want, away, err)
 	}
-	if len(asked) != 4 || asked[0].Get("limit") != "5" || asked[0].Has("since") || asked[2].Get("since") != last.Format(time.RFC3339Nano) ||
-		asked[2].Get("level") != "info" {
+	if len(asked) != 5 || asked[0].Get("limit") != "5" || asked[1].Has("since") || asked[3].Get("since") != last.Format(time.RFC3339Nano) ||
+		asked[3].Get("level") != "info" {
 		t.Errorf("asked %v", asked)
 	}
 }

@@ -31,10 +31,8 @@ func retry(ctx context.Context, method string, send func(key string) error) erro
 		if !ok || problem.Type != "request_in_progress" {
 			return err
 		}
-		select {
-		case <-time.After(busyWait):
-		case <-ctx.Done():
-			return ctx.Err()
+		if err := pause(ctx, busyWait); err != nil {
+			return err
 		}
 	}
 }
