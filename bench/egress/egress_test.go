@@ -207,14 +207,6 @@ func throughput(b *testing.B, ours, veth *place, way string, args ...string) {
 
 func iperf(b *testing.B, p *place, args ...string) float64 {
 	b.Helper()
-	cmd := exec.CommandContext(b.Context(), "iperf3", append([]string{"-c", server, "-p", "5201", "-t", seconds, "-J"}, args...)...)
-	var out bytes.Buffer
-	cmd.Stdout = &out
-	var err error
-	p.do(func() { err = cmd.Start() })
-	if err == nil {
-		err = cmd.Wait()
-	}
 	var report struct {
 		End struct {
 			Received struct {
@@ -222,13 +214,29 @@ func iperf(b *testing.B, p *place, args ...string) float64 {
 			} `json:"sum_received"`
 		}
 	}
-	if err != nil || json.Unmarshal(out.Bytes(), &report) != nil {
-		b.Fatalf("%s: %v: %s", p.name, err, out.Bytes())
-	}
+	p.run(b, &report, "iperf3", append([]string{"-c", server, "-p", "5201", "-t", seconds, "-J"}, args...)...)
 	return report.End.Received.Bits
 }
 
-// latency measures connections and exchanges of one byte.
+// run runs a program in the place, and reads the JSON that it prints.
+func (p *place) run(b *testing.B, into any, name string, args ...string) {
+	b.Helper()
+	cmd := exec.CommandContext(b.Context(), name, args...)
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, os.Stderr
+	var err error
+	p.do(func() { err = cmd.Start() })
+	if err == nil {
+		err = cmd.Wait()
+	}
+	if err == nil {
+		err = json.Unmarshal(out.Bytes(), into)
+	}
+	if err != nil {
+		b.Fatalf("%s: %v: %s", p.name, err, out.Bytes())
+	}
+}
+
 // caller is a program of its own, as a sandbox's is: it connects so many times, sends a byte and waits for it five times on each connection,
 // and prints how long each took, in seconds.
 const caller = `
@@ -277,21 +285,8 @@ func latency(b *testing.B, ours, veth *place) {
 	connects, exchanges := map[*place][]float64{}, map[*place][]float64{}
 	for range 10 {
 		for _, p := range []*place{veth, ours} {
-			cmd := exec.CommandContext(b.Context(), "python3", "-S", "-c", caller, server, "30")
-			var out bytes.Buffer
-			cmd.Stdout, cmd.Stderr = &out, os.Stderr
-			var err error
-			p.do(func() { err = cmd.Start() })
-			if err == nil {
-				err = cmd.Wait()
-			}
 			var took [2][]float64
-			if err == nil {
-				err = json.Unmarshal(out.Bytes(), &took)
-			}
-			if err != nil {
-				b.Fatalf("%s: %v: %s", p.name, err, out.Bytes())
-			}
+			p.run(b, &took, "python3", "-S", "-c", caller, server, "30")
 			connects[p], exchanges[p] = append(connects[p], took[0]...), append(exchanges[p], took[1]...)
 		}
 	}
