@@ -72,7 +72,7 @@ func newCluster(t *testing.T, prepare func(first *server)) *cluster {
 		c.clocks = append(c.clocks, clock)
 		c.nodes = append(c.nodes, &server{t: t, enter: n.enter(), dataDir: dir, program: shifted, env: []string{clock.Env()}})
 	}
-	c.args = []string{"--no-example", "--database-url-file", file, "--drain-timeout", "10s"}
+	c.args = []string{"--no-example", "--database-url-file", file, "--drain-timeout", "10s", "--idle-timeout", "5s"}
 	var starts sync.WaitGroup
 	for i := range c.nodes {
 		starts.Go(func() { c.start(i) })
