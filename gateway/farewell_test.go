@@ -72,6 +72,25 @@ func TestWebSocketOfAProgramThatEnds(t *testing.T) {
 	}
 }
 
+// A WebSocket that the program has closed in order ends at once: nobody has to find out how the sandbox did.
+func TestAClosedWebSocketEndsAtOnce(t *testing.T) {
+	d := newRawDoor(t, Config{ExitWait: time.Minute}, frameSwitch("\x88\x02\x03\xe8", true))
+	w := d.upgrade("")
+	w.head("GET")
+	if got, err := io.ReadAll(w.r); err != nil || string(got) != "\x88\x02\x03\xe8" {
+		t.Errorf("the consumer read %q, %v", got, err)
+	}
+	_ = w.Close()
+	if u := d.record(); u.Status != 101 || u.Error != "" || u.BytesOut != 4 {
+		t.Errorf("record %+v", u)
+	}
+	d.sandboxes.mu.Lock()
+	defer d.sandboxes.mu.Unlock()
+	if d.sandboxes.asked != 0 {
+		t.Error("the sandbox's end was waited for")
+	}
+}
+
 // FuzzFrames cuts a stream of frames in pieces: where they end does not depend on that.
 func FuzzFrames(f *testing.F) {
 	f.Add([]byte("\x81\x02hi\x88\x0a\x03\xe9draining"), uint8(3))

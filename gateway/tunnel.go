@@ -82,7 +82,7 @@ func (x *exchange) join(bye *farewell, consumer io.Reader, program io.ReadWriter
 		end()
 	}()
 	err := pump(bye, program, &out, watch)
-	if !left.Load() && !errors.Is(err, errSink) {
+	if !left.Load() && !errors.Is(err, errSink) && !bye.closed() { // after a close frame there is nothing to ask, and nobody to wait
 		bye.say(x.programLeft())
 	}
 	end()
