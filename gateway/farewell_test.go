@@ -91,6 +91,31 @@ func TestAClosedWebSocketEndsAtOnce(t *testing.T) {
 	}
 }
 
+// What a program says is passed on to its end, also when the program reads no more while the consumer still sends.
+func TestLastWordsOfAProgramThatReadsNoMore(t *testing.T) {
+	sent := make(chan struct{})
+	d := newRawDoor(t, Config{}, func(conn net.Conn, r *bufio.Reader) {
+		if _, err := readHead(r); err != nil {
+			return
+		}
+		_ = conn.(*net.UnixConn).CloseRead()
+		_, _ = io.WriteString(conn, switching)
+		<-sent
+		_, _ = io.WriteString(conn, "\x88\x02\x03\xe8")
+	})
+	w := d.upgrade("")
+	w.head("GET")
+	_, err := w.Write(make([]byte, 16<<20)) // more than fits anywhere: somebody has read it
+	close(sent)
+	if got, _ := io.ReadAll(w.r); err != nil || string(got) != "\x88\x02\x03\xe8" {
+		t.Errorf("wrote %v, the consumer read %q", err, got)
+	}
+	_ = w.Close()
+	if u := d.record(); u.Status != 101 || u.BytesIn != 0 || u.BytesOut != 4 {
+		t.Errorf("record %+v", u)
+	}
+}
+
 // FuzzFrames cuts a stream of frames in pieces: where they end does not depend on that.
 func FuzzFrames(f *testing.F) {
 	f.Add([]byte("\x81\x02hi\x88\x0a\x03\xe9draining"), uint8(3))

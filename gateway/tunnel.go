@@ -77,8 +77,10 @@ func (x *exchange) join(bye *farewell, consumer io.Reader, program io.ReadWriter
 	up := make(chan struct{})
 	go func() {
 		defer close(up)
-		err := pump(program, consumer, &in, watch)
-		left.Store(!errors.Is(err, errSink))
+		if err := pump(program, consumer, &in, watch); errors.Is(err, errSink) {
+			_, _ = io.Copy(io.Discard, consumer) // the program reads no more, but what it has said is still to come
+		}
+		left.Store(true)
 		end()
 	}()
 	err := pump(bye, program, &out, watch)
