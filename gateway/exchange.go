@@ -176,6 +176,7 @@ func (x *exchange) inform(status int, h http.Header) error {
 	}
 	header := x.answer.Header()
 	copyResponse(header, h)
+	delete(header, "Content-Length") // RFC 9110, 8.6
 	x.answer.WriteHeader(status)
 	clear(header)
 	return nil
