@@ -151,6 +151,19 @@ func TestDeadSandboxesAreTyped(t *testing.T) {
 	}
 }
 
+// What follows a request on its connection, and is malformed, is not what was wrong with the request.
+func TestWhatFollowsIsNotToBlame(t *testing.T) {
+	d := newRawDoor(t, Config{}, func(_ net.Conn, r *bufio.Reader) { _, _ = readHead(r) })
+	d.sandboxes.exit = &sandbox.Exit{Reason: sandbox.Crashed}
+	c := d.dial()
+	c.send("GET /run/public/ HTTP/1.1\r\nHost: h\r\n\r\nno request\r\n\r\n")
+	c.answer("GET").wantProblem(t, 502, string(sandbox.Crashed))
+	if u := d.record(); u.Status != 502 || u.Error != string(sandbox.Crashed) {
+		t.Errorf("record %+v", u)
+	}
+	c.answer("GET").wantProblem(t, 400, wordBadRequest)
+}
+
 func TestAcquireErrors(t *testing.T) {
 	d := newDoor(t, Config{StartTimeout: 50 * time.Millisecond}, func(http.ResponseWriter, *http.Request) {})
 	for _, c := range []struct {
