@@ -239,9 +239,9 @@ func (x *exchange) reason(err error) string {
 	return wordBadResponse
 }
 
-// gone reports whether the consumer has left. A connection that the guard stopped looks so to net/http.
+// gone reports whether the consumer has left. A connection that the guard stopped within the request's body looks so too.
 func (x *exchange) gone() bool {
-	return connOf(x.in).stopped() == "" && x.answer.upload.gone(x.in.Context())
+	return (connOf(x.in).stopped() == "" || x.answer.upload.complete()) && x.answer.upload.gone(x.in.Context())
 }
 
 func (x *exchange) exit(wait time.Duration) *sandbox.Exit {
