@@ -43,6 +43,7 @@ type exchange struct {
 	url     url.URL
 
 	streaming atomic.Bool // the response's header has arrived
+	sending   atomic.Bool // something of it may have been sent
 	informed  int
 
 	counting  bool // the lease's CPU time since cpuAtHead
@@ -106,8 +107,8 @@ func (x *exchange) expire(idle time.Duration) (more time.Duration) {
 		return min(limit-idle, x.times.FirstByte, x.times.Upload)
 	}
 	x.life.end(cause)
-	if x.streaming.Load() {
-		_ = x.answer.control.SetWriteDeadline(time.Now()) // a consumer that does not read blocks a write
+	if x.sending.Load() {
+		_ = x.answer.control.SetWriteDeadline(time.Now()) // a consumer that does not read blocks a write; HTTP/2 ends the stream
 	}
 	upload.abort()
 	return 0
@@ -291,12 +292,22 @@ func (x *exchange) respond(res *http.Response) {
 
 var errConsumer = errors.New("write to the consumer")
 
+// begin is called before anything of the response is sent. An error says that the exchange has ended: expire, which has not seen
+// that something would be sent, has left the consumer to be told.
+func (x *exchange) begin() error {
+	x.sending.Store(true)
+	return x.life.why()
+}
+
 // stream sends the header and copies the body. Each piece is sent on at once, except for the last of a known length, which
 // net/http sends when the handler returns. The header of such a body goes with its first piece: a program that ends before that
 // leaves the consumer without an answer, and so it can still be told why.
 func (x *exchange) stream(res *http.Response) error {
 	a := x.answer
 	if res.Body == http.NoBody || res.ContentLength <= 0 {
+		if err := x.begin(); err != nil {
+			return err
+		}
 		a.WriteHeader(res.StatusCode)
 	}
 	if res.Body == http.NoBody {
@@ -316,6 +327,9 @@ func (x *exchange) stream(res *http.Response) error {
 		p := buffer.next()
 		n, err := res.Body.Read(p)
 		if a.status == 0 && (n > 0 || err == io.EOF) {
+			if err := x.begin(); err != nil {
+				return err
+			}
 			a.WriteHeader(res.StatusCode)
 		}
 		if n > 0 {

@@ -126,10 +126,14 @@ func TestStallBeforeTheBodyIsTyped(t *testing.T) {
 		<-released
 	})
 	defer close(released)
-	got := d.get("/run/private/")
-	got.wantProblem(t, 504, wordIdleTimeout)
-	if u := d.record(); u.Status != 504 || u.Error != wordIdleTimeout {
-		t.Errorf("record %+v", u)
+	for _, client := range []*http.Client{d.client, overHTTP2(d.addr, nil)} {
+		d.client = client
+		defer client.CloseIdleConnections()
+		got := d.get("/run/private/")
+		got.wantProblem(t, 504, wordIdleTimeout)
+		if u := d.record(); u.Status != 504 || u.Error != wordIdleTimeout {
+			t.Errorf("%s: record %+v", got.Proto, u)
+		}
 	}
 }
 

@@ -22,6 +22,10 @@ func (x *exchange) tunnel(res *http.Response) {
 		a.problem(wordBadResponse)
 		return
 	}
+	if err := x.begin(); err != nil {
+		x.broken(err)
+		return
+	}
 	if c := connOf(x.in); c != nil {
 		c.free.Store(true)
 	}
