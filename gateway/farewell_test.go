@@ -8,6 +8,8 @@ import (
 	"net"
 	"testing"
 	"time"
+
+	"apibuilder/sandbox"
 )
 
 // frameSwitch agrees to an upgrade, sends what it is given, and waits for the consumer's end.
@@ -69,6 +71,26 @@ func TestWebSocketOfAProgramThatEnds(t *testing.T) {
 	got, err := io.ReadAll(w.r)
 	if want := "\x81\x02hi\x88\x23\x03\xf3the program closed the connection"; err != nil || string(got) != want {
 		t.Errorf("the consumer read %q, %v, want %q", got, err, want)
+	}
+}
+
+// One that ends with its sandbox is in the record with the reason, also where there is no place for the consumer to be told.
+func TestWebSocketOfASandboxThatEnds(t *testing.T) {
+	for sent, want := range map[string]string{
+		"\x81\x02hi": "\x81\x02hi\x88\x0f\x03\xf3out_of_memory",
+		"\x81\x05hi": "\x81\x05hi",
+	} {
+		d := newRawDoor(t, Config{}, frameSwitch(sent, true))
+		d.sandboxes.exit = &sandbox.Exit{Reason: sandbox.OutOfMemory}
+		w := d.upgrade("")
+		w.head("GET")
+		if got, err := io.ReadAll(w.r); err != nil || string(got) != want {
+			t.Errorf("the consumer read %q, %v, want %q", got, err, want)
+		}
+		_ = w.Close()
+		if u := d.record(); u.Status != 101 || u.Error != string(sandbox.OutOfMemory) {
+			t.Errorf("record %+v", u)
+		}
 	}
 }
 

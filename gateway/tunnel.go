@@ -89,7 +89,9 @@ func (x *exchange) join(bye *farewell, consumer io.Reader, program io.ReadWriter
 	}()
 	err := pump(bye, program, &out, watch)
 	if !left.Load() && !errors.Is(err, errSink) && !bye.closed() { // after a close frame there is nothing to ask, and nobody to wait
-		bye.say(x.programLeft())
+		code, reason, word := x.programLeft()
+		bye.say(code, reason)
+		a.word = word
 	}
 	end()
 	<-up
@@ -110,15 +112,17 @@ func (x *exchange) join(bye *farewell, consumer io.Reader, program io.ReadWriter
 	}
 }
 
-// programLeft says why the program's side of a WebSocket ended, for a consumer whom the program did not tell.
-func (x *exchange) programLeft() (code uint16, reason string) {
+// programLeft says why the program's side of a WebSocket ended, for a consumer whom the program did not tell, and the word for the
+// record; none when the sandbox lives.
+func (x *exchange) programLeft() (code uint16, reason, word string) {
 	switch exit := x.exit(x.gateway.config.ExitWait); {
 	case exit == nil:
-		return closeInternalError, "the program closed the connection"
+		return closeInternalError, "the program closed the connection", ""
 	case exit.Reason == sandbox.Draining:
-		return closeServiceRestart, string(exit.Reason)
+		return closeServiceRestart, string(exit.Reason), string(exit.Reason)
 	default:
-		return closeInternalError, wordOf(exit)
+		word = wordOf(exit)
+		return closeInternalError, word, word
 	}
 }
 
