@@ -178,6 +178,11 @@ func (x *exchange) inform(status int, h http.Header) error {
 	header := x.answer.Header()
 	copyResponse(header, h)
 	delete(header, "Content-Length") // RFC 9110, 8.6
+	if x.in.ProtoMajor > 1 {
+		// A goroutine of net/http writes these fields, and may not have done so when WriteHeader returns because the stream has
+		// ended. Only where there is a field that must not be written it gets a copy of the map, which changes below.
+		header["Content-Length"] = []string{"0"}
+	}
 	x.answer.WriteHeader(status)
 	clear(header)
 	return nil
