@@ -339,6 +339,7 @@ func (x *exchange) stream(res *http.Response) error {
 		}
 		if n > 0 {
 			if err := x.pass(p[:n]); err != nil {
+				buffer.abandon() // a Write over HTTP/2 returns when its stream ends, and a goroutine of net/http may read on
 				return errors.Join(errConsumer, err)
 			}
 			buffer.filled(n)

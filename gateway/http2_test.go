@@ -3,8 +3,11 @@ package gateway
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"io"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -53,5 +56,35 @@ func TestStreamsThatEndWhileTheyAreInformed(t *testing.T) {
 	}
 	for range streams {
 		d.record()
+	}
+}
+
+// brokenSink is a stream of HTTP/2 that ends within a write: what was to be written may be read after that.
+type brokenSink struct {
+	sink
+	written []byte
+}
+
+func (s *brokenSink) Write(p []byte) (int, error) {
+	s.written = p
+	return 0, errors.New("stream closed")
+}
+
+// What may still be sent to one consumer must not be filled with what is for another.
+func TestABufferWhoseWriteBrokeIsNotUsedAgain(t *testing.T) {
+	d := newDoor(t, Config{}, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.Copy(w, &pattern{left: 1 << 20}) })
+	w := &brokenSink{sink: sink{header: http.Header{}}}
+	func() {
+		defer func() { _ = recover() }() // it is broken off so
+		d.gateway.ServeHTTP(w, httptest.NewRequest("GET", "/run/public/", nil))
+	}()
+	if len(w.written) == 0 {
+		t.Fatal("nothing was written")
+	}
+	for range 1000 {
+		large, small := copyBuffers.Get().(*[copyBytes]byte), smallBuffers.Get().(*[smallBytes]byte)
+		if &large[0] == &w.written[0] || &small[0] == &w.written[0] {
+			t.Fatal("the buffer is used again")
+		}
 	}
 }
