@@ -263,6 +263,9 @@ func (c *http1) exchange(r *http.Request) bool {
 	case c.away:
 		return false
 	case !whole:
+		if w.endsWithConn() {
+			c.conn.reset()
+		}
 		return false
 	}
 	if err := w.finish(); err != nil {

@@ -115,6 +115,13 @@ func (w *http1Response) hasBody() bool {
 	return w.r.Method != http.MethodHead && allowsBody(w.status)
 }
 
+// endsWithConn reports whether what has begun is a body that ends where the connection does (RFC 9112, 6.3).
+func (w *http1Response) endsWithConn() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.status != 0 && w.hasBody() && w.length < 0 && !w.chunked
+}
+
 func allowsBody(status int) bool {
 	return status >= 200 && status != http.StatusNoContent && status != http.StatusNotModified
 }
