@@ -69,13 +69,20 @@ func (c *Ceiling) resolves(name string) bool {
 	return c.Most.resolves(name) || slices.ContainsFunc(c.Private, func(r Rule) bool { return r.names(name) })
 }
 
-// address decides about the address that is about to be dialled for a destination; nil when it may be.
-func (c *Ceiling) address(d Destination, a netip.Addr) *Refusal {
+// address decides about the address that is about to be dialled for a destination that a policy allows; nil when it may be. What is
+// not public needs the operator's exception, and a policy that names it.
+func (c *Ceiling) address(p Policy, d Destination, a netip.Addr) *Refusal {
 	class := c.classify(a)
-	if class == Public || exempts(c.Private, d, a.Unmap(), class) {
+	if class == Public {
 		return nil
 	}
 	r := &Refusal{Reason: Never, What: d.String(), Class: class}
+	if exempts(c.Private, d, a.Unmap(), class) {
+		if p.excepts(d, a.Unmap()) {
+			return nil
+		}
+		r.Reason = NotListed
+	}
 	if d.Name != "" {
 		r.Dialed = a.String()
 	}

@@ -39,9 +39,11 @@ type Guard struct {
 
 // flow is a connection, or one that is being made.
 type flow struct {
-	to   Destination
-	end  context.CancelFunc
-	conn *net.TCPConn // nil while it is being made
+	to     Destination
+	end    context.CancelFunc
+	conn   *net.TCPConn // nil while it is being made
+	dialed netip.Addr   // of conn
+	class  Class        // of dialed
 
 	adopted bool // whether it is allowed is not for the policy to say
 }
@@ -102,10 +104,15 @@ func (g *Guard) set(p Policy) {
 	defer g.mu.Unlock()
 	g.policy = p
 	for f := range g.flows {
-		if !f.adopted && !p.Allows(f.to) {
+		if !f.adopted && !f.allowed(p) {
 			f.abort()
 		}
 	}
+}
+
+// allowed reports whether a policy allows the flow, as far as that is known of one that is being made.
+func (f *flow) allowed(p Policy) bool {
+	return p.Allows(f.to) && (f.conn == nil || f.class == Public || p.excepts(f.to, f.dialed))
 }
 
 // abort ends a flow with a reset.
@@ -162,10 +169,12 @@ func (g *Guard) Dial(ctx context.Context, to Destination) (*Conn, error) {
 		g.teller().say(fmt.Sprintf("egress: connect to %s: %v", to, plain(err)))
 		return nil, err
 	}
+	f.dialed = conn.RemoteAddr().(*net.TCPAddr).AddrPort().Addr().Unmap() //nolint:forcetypeassert // of a TCP connection
+	f.class = g.gate.cfg.Ceiling.classify(f.dialed)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	f.conn = conn
-	if g.closed || !g.policy.Allows(to) { // while it was being made
+	if g.closed || !f.allowed(g.policy) { // while it was being made
 		g.forgetLocked(f)
 		f.abort()
 		return nil, net.ErrClosed
@@ -189,7 +198,7 @@ func (g *Guard) Adopt(conn *net.TCPConn, to Destination) *Conn {
 // admit takes a place for a connection.
 func (g *Guard) admit(to Destination, end context.CancelFunc) (*flow, *Refusal) {
 	if to.Name == "" {
-		if refusal := g.gate.cfg.Ceiling.address(to, to.Addr); refusal != nil {
+		if refusal := g.address(to, to.Addr); refusal != nil {
 			return nil, refusal
 		}
 	}
@@ -209,6 +218,14 @@ func (g *Guard) admit(to Destination, end context.CancelFunc) (*flow, *Refusal) 
 	return f, nil
 }
 
+// address decides about the address that is about to be dialled for a destination; nil when it may be.
+func (g *Guard) address(to Destination, a netip.Addr) *Refusal {
+	g.mu.Lock()
+	p := g.policy
+	g.mu.Unlock()
+	return g.gate.cfg.Ceiling.address(p, to, a)
+}
+
 // connect waits for the connection's turn and dials.
 func (g *Guard) connect(ctx context.Context, f *flow) (*net.TCPConn, error) {
 	wait, cancel := context.WithTimeout(ctx, turnTimeout)
@@ -223,7 +240,7 @@ func (g *Guard) connect(ctx context.Context, f *flow) (*net.TCPConn, error) {
 		if err != nil {
 			return fmt.Errorf("read the address to dial: %w", err)
 		}
-		if refusal := g.gate.cfg.Ceiling.address(f.to, dialed.Addr()); refusal != nil {
+		if refusal := g.address(f.to, dialed.Addr()); refusal != nil {
 			return refusal
 		}
 		return nil

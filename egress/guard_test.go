@@ -109,6 +109,37 @@ func TestGuardDials(t *testing.T) {
 	}
 }
 
+// TestInternetHasNoExceptions has a policy of internet reach nothing that the operator allows as an exception, until it names that, and
+// no more when it does not any more.
+func TestInternetHasNoExceptions(t *testing.T) {
+	_, port, ceiling := listen(t)
+	gate := NewGate(Config{Ceiling: ceiling, Resolver: book{"liar.example.": {loopback}}})
+	guard, lines := bind(t, gate, "internet")
+	to := Destination{Name: "liar.example", Port: port}
+	if _, err := guard.Dial(t.Context(), to); reasonOf(err) != NotListed {
+		t.Errorf("a name that has the address: %v", err)
+	}
+	if _, err := guard.Dial(t.Context(), Destination{Addr: loopback, Port: port}); reasonOf(err) != NotListed {
+		t.Errorf("the address: %v", err)
+	}
+	if len(*lines) != 2 || !strings.Contains((*lines)[0], "has the address 127.0.0.1 (loopback), which internet does not include") {
+		t.Errorf("the author reads %q", *lines)
+	}
+	for _, named := range []string{fmt.Sprintf("internet, liar.example:%d", port), fmt.Sprintf("internet, 127.0.0.1:%d", port)} {
+		gate.Set("api", mustParse(t, named))
+		conn, err := guard.Dial(t.Context(), to)
+		if err != nil {
+			t.Fatalf("%s: %v", named, err)
+		}
+		gate.Set("api", mustParse(t, "internet"))
+		_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+		if _, err := conn.Read(make([]byte, 1)); !errors.Is(err, net.ErrClosed) {
+			t.Errorf("%s, which is taken away: %v", named, err)
+		}
+		_ = conn.Close()
+	}
+}
+
 func TestGuardIsClosedBeforeItIsBound(t *testing.T) {
 	_, port, ceiling := listen(t)
 	guard := NewGate(Config{Ceiling: ceiling}).Guard()
