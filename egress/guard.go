@@ -40,12 +40,19 @@ type Guard struct {
 // flow is a connection, or one that is being made.
 type flow struct {
 	to     Destination
+	life   context.Context // until it is ended
 	end    context.CancelFunc
 	conn   *net.TCPConn // nil while it is being made
 	dialed netip.Addr   // of conn
 	class  Class        // of dialed
 
 	adopted bool // whether it is allowed is not for the policy to say
+}
+
+func newFlow(to Destination) *flow {
+	f := &flow{to: to}
+	f.life, f.end = context.WithCancel(context.Background())
+	return f
 }
 
 // Guard makes a guard for a sandbox that has no program yet. Close must be called.
@@ -154,12 +161,13 @@ func (g *Guard) Lookup(ctx context.Context, name string) error {
 // wrong outside. Names are resolved now, and the decision is made again on each address that is tried.
 func (g *Guard) Dial(ctx context.Context, to Destination) (*Conn, error) {
 	to.Addr = to.Addr.Unmap()
-	ctx, cancel := context.WithTimeout(ctx, dialTimeout+turnTimeout)
-	f, refusal := g.admit(to, cancel)
+	f, refusal := g.admit(to)
 	if refusal != nil {
-		cancel()
 		return nil, g.refused(refusal)
 	}
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout+turnTimeout)
+	defer cancel()
+	defer context.AfterFunc(f.life, cancel)()
 	conn, err := g.connect(ctx, f)
 	if err != nil {
 		g.forget(f)
@@ -184,7 +192,8 @@ func (g *Guard) Dial(ctx context.Context, to Destination) (*Conn, error) {
 
 // Adopt counts a connection that its caller made by a decision of its own, and ends it with the guard. It is the caller's no more.
 func (g *Guard) Adopt(conn *net.TCPConn, to Destination) *Conn {
-	f := &flow{to: to, end: func() {}, conn: conn, adopted: true}
+	f := newFlow(to)
+	f.conn, f.adopted = conn, true
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.closed {
@@ -196,7 +205,7 @@ func (g *Guard) Adopt(conn *net.TCPConn, to Destination) *Conn {
 }
 
 // admit takes a place for a connection.
-func (g *Guard) admit(to Destination, end context.CancelFunc) (*flow, *Refusal) {
+func (g *Guard) admit(to Destination) (*flow, *Refusal) {
 	if to.Name == "" {
 		if refusal := g.address(to, to.Addr); refusal != nil {
 			return nil, refusal
@@ -213,7 +222,7 @@ func (g *Guard) admit(to Destination, end context.CancelFunc) (*flow, *Refusal) 
 	case g.closed || most > 0 && len(g.flows) >= most:
 		return nil, &Refusal{Reason: TooMany, What: to.String(), Limit: fmt.Sprintf("more than %d connections at a time", most)}
 	}
-	f := &flow{to: to, end: end}
+	f := newFlow(to)
 	g.flows[f] = struct{}{}
 	return f, nil
 }
