@@ -40,7 +40,7 @@ func (c *Conn) Read(b []byte) (int, error) {
 	n, err := c.conn.Read(b[:min(len(b), mostAtOnce)])
 	if n > 0 {
 		c.account.moved(c.tally, 0, n)
-		wait(c.flow.life, c.guard.incoming, n)
+		_ = wait(c.flow.life, c.guard.incoming, n) // the next read tells
 	}
 	return n, err
 }
@@ -49,7 +49,9 @@ func (c *Conn) Read(b []byte) (int, error) {
 func (c *Conn) Write(b []byte) (written int, err error) {
 	for len(b) > 0 && err == nil {
 		part := b[:min(len(b), mostAtOnce)]
-		wait(c.flow.life, c.guard.sending, len(part))
+		if err = wait(c.flow.life, c.guard.sending, len(part)); err != nil {
+			return written, err
+		}
 		var n int
 		n, err = c.conn.Write(part)
 		c.account.moved(c.tally, n, 0)
@@ -75,7 +77,7 @@ func (c *Conn) WriteNow(b []byte) (n int, err error) {
 // Wrote counts n bytes that were written by WriteNow, at most 256 Ki, and waits as Write does before it writes them.
 func (c *Conn) Wrote(n int) {
 	c.account.moved(c.tally, n, 0)
-	wait(c.flow.life, c.guard.sending, n)
+	_ = wait(c.flow.life, c.guard.sending, n) // the next write tells
 }
 
 // Writable waits until WriteNow may write something.
@@ -152,9 +154,10 @@ func (c *Conn) Close() error {
 	return err
 }
 
-// wait holds a flow to its bandwidth while it lives; n is at most the limiter's burst, so that it is never refused.
-func wait(life context.Context, l *rate.Limiter, n int) {
-	if l.Limit() != rate.Inf {
-		_ = l.WaitN(life, n)
+// wait holds a flow to its bandwidth, and is net.ErrClosed when it is ended; n is at most the limiter's burst, so that it is never refused.
+func wait(life context.Context, l *rate.Limiter, n int) error {
+	if l.Limit() != rate.Inf && l.WaitN(life, n) != nil {
+		return net.ErrClosed
 	}
+	return nil
 }

@@ -198,6 +198,76 @@ func TestSetWhileRead(t *testing.T) {
 	}
 }
 
+// slow is a resolver that tells when it is asked, and answers when it is let.
+type slow struct {
+	asked  chan struct{}
+	answer chan []netip.Addr
+}
+
+func (s slow) LookupNetIP(ctx context.Context, _, _ string) ([]netip.Addr, error) {
+	s.asked <- struct{}{}
+	select {
+	case found := <-s.answer:
+		return found, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// TestEndWhileItIsMade has a policy change, and a sandbox end, while a connection waits for its turn or is being made. The first is a refusal
+// of what is not listed, and nobody is told of the second.
+func TestEndWhileItIsMade(t *testing.T) {
+	resolver := slow{asked: make(chan struct{}), answer: make(chan []netip.Addr)}
+	for _, c := range []struct {
+		name   string
+		queued bool
+		end    func(*Gate, *Guard)
+		reason Reason
+	}{
+		{"change while made", false, func(gate *Gate, _ *Guard) { gate.Set("api", Policy{}) }, NotListed},
+		{"end while made", false, func(_ *Gate, guard *Guard) { guard.Close() }, ""},
+		{"change while queued", true, func(gate *Gate, _ *Guard) { gate.Set("api", Policy{}) }, NotListed},
+		{"end while queued", true, func(_ *Gate, guard *Guard) { guard.Close() }, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			gate := NewGate(Config{Ceiling: &Ceiling{Most: mustParse(t, "internet")}, Resolver: resolver, Limits: Limits{PerSecond: 1}})
+			guard, lines := bind(t, gate, "a.example:443")
+			if c.queued {
+				guard.fresh.AllowN(time.Now(), 2)
+			}
+			made := make(chan error)
+			go func() {
+				_, err := guard.Dial(t.Context(), Destination{Name: "a.example", Port: 443})
+				made <- err
+			}()
+			if c.queued {
+				for made := 0; made == 0; time.Sleep(time.Millisecond) {
+					guard.mu.Lock()
+					made = len(guard.flows)
+					guard.mu.Unlock()
+				}
+			} else {
+				<-resolver.asked
+			}
+			c.end(gate, guard)
+			err := <-made
+			if err == nil || reasonOf(err) != c.reason {
+				t.Errorf("it ends with %v", err)
+			}
+			want := int64(0)
+			if c.reason != "" {
+				want = 1
+			}
+			if r := gate.Report("api"); r.Refused != want || int64(len(*lines)) != want {
+				t.Errorf("%d refusals are counted and the author reads %q", r.Refused, *lines)
+			}
+			if _, err := guard.Dial(t.Context(), Destination{Name: "a.example", Port: 443}); c.reason == "" && !errors.Is(err, net.ErrClosed) {
+				t.Errorf("after the end: %v", err)
+			}
+		})
+	}
+}
+
 func TestCountsAreBounded(t *testing.T) {
 	gate := NewGate(Config{Ceiling: &Ceiling{Most: mustParse(t, "internet")}})
 	guard, lines := bind(t, gate, "none")
