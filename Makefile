@@ -39,7 +39,7 @@ bench-wake: ## wake sleeping APIs, with and without a warm sandbox, beside start
 	@bash -c '. scripts/lib.sh && find_go && go test -timeout 40m -run "^$$" -bench . -benchtime 20x ./bench/wake'
 
 bench-egress: ## a sandbox's network beside a veth pair with NAT, and the ratios (root; apt-get install iperf3 nftables)
-	@bash -c '. scripts/lib.sh && find_go && packages iperf3 nftables && go test -run "^$$" -bench BenchmarkEgress -benchtime 1x ./bench/egress'
+	@bash -c '. scripts/lib.sh && find_go && packages iperf3 nftables && go test -pgo packaging/apibuilder.pgo -run "^$$" -bench BenchmarkEgress -benchtime 1x ./bench/egress'
 
 bench-gateway: ## load the gateway beside nginx, HAProxy, Caddy and others, and print the ratios (root)
 	@bash -c '. scripts/lib.sh && packages nginx-light haproxy wrk && find_go && go test -pgo packaging/apibuilder.pgo -timeout 30m -run "^$$" -bench . -benchtime 1x ./bench/gateway'

@@ -76,15 +76,14 @@ func appendSum(b, text []byte) []byte {
 // decodeLine reads a line without its newline; whole is false when something else stood before the record, as after a
 // torn write.
 func decodeLine(line []byte) (u store.Usage, whole bool, err error) {
-	at := bytes.LastIndex(line, []byte(" "+jsonStart)) - checkDigits
-	if at < 0 {
-		return u, false, errLine
+	at := 0 // where the search would end, for whatever is not torn
+	if !isIntact(line) {
+		at = bytes.LastIndex(line, []byte(" "+jsonStart)) - checkDigits
+		if at <= 0 || !isIntact(line[at:]) {
+			return u, false, errLine
+		}
 	}
-	sum, text := line[at:at+checkDigits], line[at+checkDigits+1:]
-	var room [checkDigits]byte
-	if !bytes.Equal(sum, appendSum(room[:0], text)) {
-		return u, false, errLine
-	}
+	text := line[at+checkDigits+1:]
 	e, ok := readEntry(text)
 	if !ok {
 		if err := json.Unmarshal(text, &e); err != nil {
@@ -92,4 +91,13 @@ func decodeLine(line []byte) (u store.Usage, whole bool, err error) {
 		}
 	}
 	return e.usage(), at == 0, nil
+}
+
+// isIntact reports whether a line is a record's, with its sum.
+func isIntact(line []byte) bool {
+	if len(line) <= checkDigits || !bytes.HasPrefix(line[checkDigits:], []byte(" "+jsonStart)) {
+		return false
+	}
+	var room [checkDigits]byte
+	return bytes.Equal(line[:checkDigits], appendSum(room[:0], line[checkDigits+1:]))
 }

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"runtime/pprof"
 	"slices"
 	"strings"
 	"testing"
@@ -33,7 +34,9 @@ const (
 	seconds = "2"
 	rounds  = 3
 
-	parts = "APIBUILDER_BENCH_EGRESS" // variable: what is measured, of to, from, latency, idle, starts; empty: all
+	// Variables: what is measured, of to, from, latency, idle, starts (empty: all); where a CPU profile of the network's process goes.
+	parts   = "APIBUILDER_BENCH_EGRESS"
+	profile = "APIBUILDER_BENCH_EGRESS_PROFILE"
 )
 
 // place is a network namespace and a thread in it.
@@ -80,6 +83,9 @@ func BenchmarkEgress(b *testing.B) {
 	w.Start(perf)
 	w.Start(echo(b, w.Listen(server+":7")))
 	ours, veth := openOurs(b), openVeth(b)
+	if path := os.Getenv(profile); path != "" {
+		defer startProfile(b, path)()
+	}
 	for b.Loop() {
 		for _, part := range []struct {
 			name    string
@@ -98,6 +104,24 @@ func BenchmarkEgress(b *testing.B) {
 	}
 	load, _ := os.ReadFile("/proc/loadavg")
 	fmt.Printf("%d cores, load %s", runtime.NumCPU(), load)
+}
+
+// startProfile writes a profile until what it returns is called.
+func startProfile(b *testing.B, path string) (stop func()) {
+	b.Helper()
+	f, err := os.Create(path)
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := pprof.StartCPUProfile(f); err != nil {
+		b.Fatal(err)
+	}
+	return func() {
+		pprof.StopCPUProfile()
+		if err := f.Close(); err != nil {
+			b.Error(err)
+		}
+	}
 }
 
 func gate(b *testing.B) *egress.Gate {
