@@ -69,7 +69,7 @@ func (w *http1Response) WriteHeader(status int) {
 		w.appendStatus(status)
 		w.appendFields(w.header)
 		w.out = append(w.out, "\r\n"...)
-		w.sendLocked()
+		w.sendEarlyLocked()
 	default:
 		w.writeHeadLocked(status)
 	}
@@ -203,6 +203,13 @@ func (w *http1Response) sendLocked() {
 	w.out = w.out[:0]
 }
 
+// sendEarlyLocked sends what comes before the answer. Nobody else watches over that, and the consumer may not read.
+func (w *http1Response) sendEarlyLocked() {
+	_ = w.c.conn.SetWriteDeadline(time.Now().Add(writeGrace))
+	w.sendLocked()
+	_ = w.c.conn.SetWriteDeadline(time.Time{})
+}
+
 // FlushError sends what was written.
 func (w *http1Response) FlushError() error {
 	w.mu.Lock()
@@ -220,7 +227,7 @@ func (w *http1Response) goOn() {
 	defer w.mu.Unlock()
 	if w.status == 0 {
 		w.out = append(w.out, "HTTP/1.1 100 Continue\r\n\r\n"...)
-		w.sendLocked()
+		w.sendEarlyLocked()
 	}
 }
 
