@@ -44,6 +44,8 @@ func TestHostsOfAPIs(t *testing.T) {
 		{"public.apps.example.com", "/run/private/", "GET /run/private/ HTTP/1.1", "/"},
 		{"public.apps.example.com", "http://public.apps.example.com/abs", "GET /abs HTTP/1.1", "/"},
 		{"wrong.example", "http://public.apps.example.com/abs", "GET /abs HTTP/1.1", "/"},
+		{"wrong.example", "http://public.apps.example.com", "GET / HTTP/1.1", "/"},
+		{"wrong.example", "http://public.apps.example.com?q=/x", "GET /?q=/x HTTP/1.1", "/"},
 		{"api.customer.com", "/healthz", "GET /healthz HTTP/1.1", "/"},
 		{"api.example.com", "/run/public/a", "GET /a HTTP/1.1", "/run/public"},
 		{"api.example.com", "/run/api_public/a", "GET /a HTTP/1.1", "/run/api_public"},

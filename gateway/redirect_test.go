@@ -37,6 +37,8 @@ func TestRedirect(t *testing.T) {
 		{443, "GET /", "[::1]:80", "", 308, "https://[::1]/"},
 		{8443, "GET /", "[::1]", "", 308, "https://[::1]:8443/"},
 		{443, "GET http://b.example/x", "a.example", "", 308, "https://b.example/x"},
+		{443, "GET http://b.example", "a.example", "", 308, "https://b.example/"},
+		{443, "GET http://b.example?q", "a.example", "", 308, "https://b.example/?q"},
 		{443, "GET //evil.example/", "a.example", "", 308, "https://a.example//evil.example/"},
 		{443, "GET /", "user@a.example", "", 400, ""},
 		{443, "GET /", "", "", 400, ""},

@@ -29,7 +29,8 @@ func splitTarget(target string) (id, rest string, ok bool) {
 	return id, rest, true
 }
 
-// originForm takes the scheme and authority off an absolute-form target. RFC 9112, 3.2.2: servers must accept it.
+// originForm takes the scheme and authority off an absolute-form target. RFC 9112, 3.2.2: servers must accept it, and its path may be
+// empty, which is a slash (RFC 9110, 4.2.3).
 func originForm(target string) string {
 	if strings.HasPrefix(target, "/") {
 		return target
@@ -38,11 +39,15 @@ func originForm(target string) string {
 	if !found {
 		return ""
 	}
-	slash := strings.IndexAny(after, "/?#")
-	if slash < 0 || after[slash] != '/' {
-		return ""
+	switch end := strings.IndexAny(after, "/?#"); {
+	case end < 0 && after != "":
+		return "/"
+	case end >= 0 && after[end] == '/':
+		return after[end:]
+	case end > 0 && after[end] == '?':
+		return "/" + after[end:]
 	}
-	return after[slash:]
+	return ""
 }
 
 // possibleAPIRef reports whether s can be the id or the name of an API, so that nothing else ever reaches the store.
