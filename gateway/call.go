@@ -33,7 +33,7 @@ func prefixOf(target, ref string) string {
 // serveAPI serves a request to an API, wherever its address is; rest is the target that the program gets.
 func (g *Gateway) serveAPI(a *answer, r *http.Request, ref, rest string) {
 	switch {
-	case len(rest) > g.config.Limits.URLBytes: // by HTTP/2: in HTTP/1 the guard sees it first
+	case len(r.RequestURI) > g.config.Limits.URLBytes: // by HTTP/2: in HTTP/1 the guard sees it first
 		a.problem(wordURLTooLong)
 		return
 	case !isTarget(rest):

@@ -30,6 +30,19 @@ func TestWhatCannotBeCountedIsNoLimit(t *testing.T) {
 	}
 }
 
+// TestAddressesOverHTTP2 has the limit of HTTP/1 count there: of the whole target.
+func TestAddressesOverHTTP2(t *testing.T) {
+	d := newDoor(t, Config{Limits: Limits{URLBytes: 1000}}, func(http.ResponseWriter, *http.Request) {})
+	d.client = overHTTP2(d.addr, nil)
+	defer d.client.CloseIdleConnections()
+	target := "/run/public/"
+	target += strings.Repeat("x", 1000-len(target))
+	if got := d.get(target); got.StatusCode != 200 || got.ProtoMajor != 2 {
+		t.Errorf("at the limit: HTTP/%d, %d", got.ProtoMajor, got.StatusCode)
+	}
+	d.get(target+"x").wantProblem(t, http.StatusRequestURITooLong, wordURLTooLong)
+}
+
 // TestHeadsOfAnAPI has an API with tighter limits than the server's, which hold for who may call it, and one whose are wider.
 func TestHeadsOfAnAPI(t *testing.T) {
 	d := newDoor(t, Config{Limits: Limits{URLBytes: 1000, HeaderBytes: 2000}}, func(http.ResponseWriter, *http.Request) {})
