@@ -15,6 +15,7 @@ type http1Body struct {
 	expects bool          // the consumer waits to be asked
 	sent    *http.Request // to which net/http's reader adds the trailer
 	seen    *http.Request // which the handler has
+	reads   atomic.Uint32 // that have ended
 	over    atomic.Bool
 	broken  atomic.Bool
 }
@@ -29,6 +30,7 @@ func (b *http1Body) Read(p []byte) (int, error) {
 		b.w.goOn()
 	}
 	n, err := b.r.Read(p)
+	b.reads.Add(1)
 	switch {
 	case errors.Is(err, io.EOF):
 		b.seen.Trailer = b.sent.Trailer

@@ -9,6 +9,9 @@ import (
 // request is answered before, and costs no goroutine and no read.
 const lookAfter = 20 * time.Millisecond
 
+// lookRarely is how often is looked at most rarely at a consumer whose body nobody reads.
+const lookRarely = 250 * time.Millisecond
+
 // leaving cancels a request whose consumer leaves.
 type leaving struct {
 	conn *http1
@@ -18,13 +21,15 @@ type leaving struct {
 	timer   *time.Timer
 	w       *http1Response // nil: no request is under way
 	looking bool
-	looked  bool // for this request: there is nothing more to be seen, and no buffer
+	looked  bool          // for this request: there is nothing more to be seen, and no buffer
+	reads   uint32        // of the body, at the last look
+	pause   time.Duration // before the next look
 }
 
 func (l *leaving) begin(w *http1Response) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.w, l.looked = w, false
+	l.w, l.looked, l.reads, l.pause = w, false, 0, lookAfter
 	if l.timer == nil {
 		l.ended.L = &l.mu
 		l.timer = time.AfterFunc(lookAfter, l.look)
@@ -33,8 +38,9 @@ func (l *leaving) begin(w *http1Response) {
 	l.timer.Reset(lookAfter)
 }
 
-// look waits for the next byte of the connection, or its end. While a body comes, whoever reads that sees the end. It may be called more
-// than once for a request: a timer that fired for the one before cannot be stopped any more.
+// look waits for the next byte of the connection, or its end. While a body is read, whoever reads it sees the end; while nobody reads it,
+// because the request waits or the program does, the socket is asked. It may be called more than once for a request: a timer that fired
+// for the one before cannot be stopped any more.
 func (l *leaving) look() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -43,7 +49,7 @@ func (l *leaving) look() {
 	case w == nil || l.looking || l.looked:
 		return
 	case !w.body.ended():
-		l.timer.Reset(lookAfter)
+		l.lookAtUnreadLocked(w)
 		return
 	}
 	l.looking = true
@@ -55,6 +61,21 @@ func (l *leaving) look() {
 		w.cancel()
 	}
 	l.ended.Broadcast()
+}
+
+// lookAtUnreadLocked looks at a connection whose body has not come to its end, without reading.
+func (l *leaving) lookAtUnreadLocked(w *http1Response) {
+	reads := w.body.reads.Load()
+	switch {
+	case reads != l.reads:
+		l.reads, l.pause = reads, lookAfter
+	case l.conn.conn.hungUp():
+		w.cancel()
+		return
+	default:
+		l.pause = min(2*l.pause, lookRarely)
+	}
+	l.timer.Reset(l.pause)
 }
 
 // cancel cancels the request that is under way, if there is one.

@@ -14,6 +14,8 @@ import (
 	"testing/iotest"
 	"testing/synctest"
 	"time"
+
+	"apibuilder/store"
 )
 
 // 64 MiB go up and come down while both ends see them move; the heap does not grow by a fraction of that.
@@ -342,4 +344,51 @@ type slowReader struct{ pause time.Duration }
 func (r slowReader) Read(p []byte) (int, error) {
 	time.Sleep(r.pause)
 	return len(p), nil
+}
+
+// A consumer that leaves is noticed although nobody reads its body: in the queue, before a start, and at a program that does not read.
+func TestConsumerGoneBeforeItsBodyIsRead(t *testing.T) {
+	for name, length := range map[string]int{"the body has come": 5, "the body goes on": 1 << 20, "more than the way holds": 64 << 20} {
+		for _, where := range []string{"queue", "start", "program"} {
+			t.Run(name+", "+where, func(t *testing.T) {
+				arrived := make(chan struct{}, 2)
+				d := newRawDoor(t, Config{}, func(_ net.Conn, r *bufio.Reader) {
+					if _, err := readHead(r); err == nil {
+						arrived <- struct{}{}
+						<-t.Context().Done()
+					}
+				})
+				d.sandboxes.block = where == "start"
+				if where == "queue" {
+					full := mustEnter(t, &d.gateway.admission, "api_private", "", Limits{APIRequests: 1})
+					defer full.leave()
+					d.store.updateAPI("api_private", func(a *store.API) { a.Options = store.Options{MaxRequests: 1, QueueTimeout: time.Hour} })
+				}
+				c := d.dial()
+				c.send("POST /run/private/ HTTP/1.1\r\nHost: h\r\nX-API-Key: %s\r\nContent-Length: %d\r\n\r\nhello", testKey, length)
+				switch where {
+				case "start":
+					within(t, "Acquire", d.sandboxes.waiting)
+				case "program":
+					within(t, "arrival", arrived)
+				default:
+					for d.gateway.admission.count("api_private") < 2 { // nothing tells that it waits
+						time.Sleep(time.Millisecond)
+					}
+				}
+				if length > 1<<20 {
+					_ = c.SetWriteDeadline(time.Now().Add(time.Second / 4))
+					_, _ = io.CopyN(c, &pattern{left: length}, int64(length-5))
+					_ = c.Conn.(*net.TCPConn).SetLinger(0) // an orderly end would wait behind the bytes for which there is no room
+				}
+				_ = c.Close()
+				if u := d.record(); u.Status != 499 || u.Error != wordClientGone {
+					t.Errorf("record %+v", u)
+				}
+				if where == "queue" && len(arrived) > 0 {
+					t.Error("the program was called")
+				}
+			})
+		}
+	}
 }

@@ -1,0 +1,41 @@
+package gateway
+
+import (
+	"crypto/tls"
+	"net"
+	"syscall"
+
+	"github.com/pires/go-proxyproto"
+	"golang.org/x/sys/unix"
+)
+
+// hungUp reports whether the consumer has ended its side of the connection, although bytes that it sent before may not have been read.
+// It reads nothing, and may be called concurrently with everything; false where there is no socket to ask.
+func (c *consumerConn) hungUp() bool {
+	socket, ok := socketOf(c.Conn).(syscall.Conn)
+	if !ok {
+		return false
+	}
+	raw, err := socket.SyscallConn()
+	if err != nil {
+		return false
+	}
+	var ended bool
+	err = raw.Control(func(fd uintptr) {
+		ask := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}} // poll(2): a descriptor is an int
+		n, err := unix.Poll(ask, 0)
+		ended = n > 0 && err == nil
+	})
+	return err == nil && ended
+}
+
+// socketOf is what is below TLS and the PROXY protocol.
+func socketOf(conn net.Conn) net.Conn {
+	if secure, ok := conn.(*tls.Conn); ok {
+		conn = secure.NetConn()
+	}
+	if proxied, ok := conn.(*proxyproto.Conn); ok {
+		conn = proxied.Raw()
+	}
+	return conn
+}
