@@ -130,9 +130,11 @@ func (m *Manager) applyLocked(s *slot, p Plan, fresh ...*Instance) {
 		f := s.fleetLocked(i.Version())
 		f.backoff = backoff{}
 		m.serveLocked(f, i)
+		f.settleLocked(nil) // whoever waits for another start need not
 	}
 	for _, f := range s.fleets {
 		m.keepLocked(f)
+		m.serveLineLocked(f) // there may be more of them now
 	}
 }
 
