@@ -120,7 +120,7 @@ func (m *Manager) keepHealthyLocked(f *fleet, i *Instance) {
 			return
 		}
 		i.endWith(why)
-		if err := m.succeed(f, i); err != nil {
+		if err := m.succeed(f, i); err != nil && m.serves(f, i) { // one that was taken out finishes its requests
 			i.kill(why)
 		}
 	})
@@ -134,7 +134,7 @@ func (m *Manager) succeed(f *fleet, i *Instance) error {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if f.retired {
+	if !slices.Contains(f.instances, i) { // put to sleep, say; one that has ended is followed by the next request's
 		m.abandonLocked([]*Instance{next})
 		return nil
 	}
