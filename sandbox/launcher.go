@@ -202,7 +202,9 @@ func (l *launcher) bring(ctx context.Context, i *Instance) error {
 		err = &Exit{Reason: e.Reason, Detail: e.Detail}
 	case err == nil && e.Event == "started" && i.spec.task != nil:
 	case err == nil && e.Event == "started":
-		i.routes = e.Routes
+		if i.spec.Describe {
+			i.routes = e.Routes
+		}
 		i.startup.Imported = time.Now()
 		if learn {
 			l.learned.learn(i.spec, e)
@@ -224,10 +226,12 @@ func (i *Instance) hand(o order) (e event, err error) {
 	i.hearing <- struct{}{}
 	defer func() { <-i.hearing }()
 	err = writeOrder(i.control, o)
-	for err == nil && (e.Event == "" || e.Event == "taken") {
-		if e, err = readEvent(i.control); e.Event == "taken" {
-			i.begin()
-		}
+	if err == nil {
+		e, err = readEvent(i.control)
+	}
+	if err == nil && e.Event == "taken" { // once: a program that says it for ever would have the host read for ever
+		i.begin()
+		e, err = readEvent(i.control)
 	}
 	if err == nil && e.Event == "failed" {
 		i.endWith(&Exit{Reason: e.Reason, Detail: e.Detail})
