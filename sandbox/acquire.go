@@ -172,7 +172,9 @@ func (m *Manager) startLocked(f *fleet, optional bool) {
 	if optional {
 		f.optional++
 	}
+	f.making.Add(1)
 	m.work.Go(func() {
+		defer f.making.Done() // after the lock is given back
 		i, err := m.make(f, optional)
 		m.mu.Lock()
 		defer m.mu.Unlock()
@@ -223,7 +225,7 @@ func (m *Manager) launch(ctx context.Context, spec Spec, optional bool) (*Instan
 // startedLocked puts what a start made into service, and tells those who wait.
 func (m *Manager) startedLocked(f *fleet, i *Instance, err error) {
 	switch {
-	case err == nil && f.retired:
+	case err == nil && (f.retired || f.slot.asleep && f.waiters+len(f.line) == 0): // put to sleep meanwhile
 		f.instances = append(f.instances, i)
 		m.drainLocked(f, i)
 	case err == nil:

@@ -3,6 +3,7 @@ package sandbox
 import (
 	"context"
 	"slices"
+	"sync"
 	"time"
 )
 
@@ -30,14 +31,15 @@ type fleet struct {
 	end     context.CancelFunc
 	retired bool
 
-	instances []*Instance // that serve; of an isolated API those that nobody has used yet
-	used      []*Instance // of an isolated API: each has its one request
-	leaving   int         // are ending
-	starts    int         // are under way
-	optional  int         // of them, those that nobody asked for
-	waiting   *outcome    // of the next start; nil: nobody waits
-	waiters   int         // requests that wait for it, or have not been back since
-	line      []*ticket   // requests for a sandbox of their own, in their order
+	instances []*Instance    // that serve; of an isolated API those that nobody has used yet
+	used      []*Instance    // of an isolated API: each has its one request
+	leaving   int            // are ending
+	starts    int            // are under way
+	making    sync.WaitGroup // for them
+	optional  int            // of them, those that nobody asked for
+	waiting   *outcome       // of the next start; nil: nobody waits
+	waiters   int            // requests that wait for it, or have not been back since
+	line      []*ticket      // requests for a sandbox of their own, in their order
 	backoff   backoff
 	demand    demand
 }

@@ -1,0 +1,69 @@
+package sandbox
+
+import (
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// After Remove nothing of the API is left that could print: its log is deleted then.
+func TestRemoveWaitsForStarts(t *testing.T) {
+	var printed atomic.Int64
+	p := &plans{plan: one(1)}
+	managed(t, func(_ order, s *fakeSandbox) {
+		for {
+			select {
+			case <-s.ended:
+				time.Sleep(time.Millisecond) // what is still in the pipe
+				s.output(Line{Stream: "stdout", Text: "last words"})
+				return
+			case <-time.After(time.Second):
+				s.output(Line{Stream: "stdout", Text: "still starting"})
+			}
+		}
+	}, func(t *testing.T, m *Manager, d *fakeDriver) {
+		go func() { _, _ = m.Acquire(t.Context(), "api_a") }()
+		time.Sleep(5500 * time.Millisecond)
+		if printed.Load() == 0 {
+			t.Fatal("it printed nothing")
+		}
+		p.mu.Lock()
+		p.err = ErrUnknownAPI
+		p.mu.Unlock()
+		if err := m.Remove(t.Context(), "api_a"); err != nil {
+			t.Fatal(err)
+		}
+		if n := d.count(); n != 0 {
+			t.Errorf("%d sandboxes run after the removal", n)
+		}
+		time.Sleep(time.Second)
+	}, p.use, func(c *ManagerConfig) {
+		c.OnOutput = func(string, int, Line) { printed.Add(1) }
+	})
+}
+
+// A program of which one instance always runs is put to sleep while that starts, and stays asleep.
+func TestSleepWhileAnInstanceStarts(t *testing.T) {
+	p := &plans{plan: Plan{Shares: one(1).Shares, Scale: Scale{Min: 1}}}
+	managed(t, func(o order, s *fakeSandbox) {
+		time.Sleep(5 * time.Second)
+		s.serve(o, ok)
+	}, func(t *testing.T, m *Manager, d *fakeDriver) {
+		m.Changed("api_a")
+		time.Sleep(time.Second)
+		if d.count() != 1 {
+			t.Fatalf("%d start", d.count())
+		}
+		m.Sleep("api_a")
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if m.Running("api_a") || d.count() != 0 {
+			t.Errorf("%d run of an API that was put to sleep", d.count())
+		}
+		acquire(t, m, "api_a").Release()
+		if !m.Running("api_a") {
+			t.Error("a request did not wake it")
+		}
+	}, p.use)
+}
