@@ -172,12 +172,15 @@ func (m *Manager) startLocked(f *fleet, optional bool) {
 	if optional {
 		f.optional++
 	}
-	f.making.Add(1)
+	f.slot.making++
+	f.slot.made.Add(1)
 	m.work.Go(func() {
-		defer f.making.Done() // after the lock is given back
+		defer f.slot.made.Done() // after the lock is given back
 		i, err := m.make(f, optional)
 		m.mu.Lock()
 		defer m.mu.Unlock()
+		f.slot.making--
+		defer m.dropGoneLocked(f.slot)
 		f.starts--
 		if optional {
 			f.optional--

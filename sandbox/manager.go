@@ -177,14 +177,11 @@ func (m *Manager) Remove(_ context.Context, api string) error {
 	m.forgetEgress(api)
 	var ending []*Instance
 	if s != nil {
-		fleets := s.fleets
-		for _, f := range fleets {
+		for _, f := range s.fleets {
 			m.retireLocked(f)
 		}
 		m.mu.Unlock()
-		for _, f := range fleets {
-			f.making.Wait() // their starts are given up, and may print until they are
-		}
+		s.made.Wait() // starts are given up, and may print until they are
 		m.mu.Lock()
 		for i := range s.leaving {
 			i.endWith(&Exit{Reason: Draining, Detail: "the API was deleted"})

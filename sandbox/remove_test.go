@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"context"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -40,6 +41,35 @@ func TestRemoveWaitsForStarts(t *testing.T) {
 		time.Sleep(time.Second)
 	}, p.use, func(c *ManagerConfig) {
 		c.OnOutput = func(string, int, Line) { printed.Add(1) }
+	})
+}
+
+// The manager may have learnt of the deletion before, and forgotten what served.
+func TestRemoveWaitsForStartsThatWereForgotten(t *testing.T) {
+	p := &plans{plan: one(1)}
+	var read atomic.Bool
+	managed(t, serveOK, func(t *testing.T, m *Manager, _ *fakeDriver) {
+		go func() { _, _ = m.Acquire(t.Context(), "api_a") }()
+		time.Sleep(time.Second)
+		p.mu.Lock()
+		p.err = ErrUnknownAPI
+		p.mu.Unlock()
+		m.Changed("api_a")
+		synctest.Wait()
+		if err := m.Remove(t.Context(), "api_a"); err != nil || !read.Load() {
+			t.Errorf("error %v, before the start had ended", err)
+		}
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		if len(m.apis) != 0 {
+			t.Errorf("%d APIs are remembered", len(m.apis))
+		}
+	}, p.use, func(c *ManagerConfig) {
+		c.Source = func(_ context.Context, api string, version int) (Spec, error) {
+			time.Sleep(3 * time.Second)
+			read.Store(true)
+			return Spec{API: api, Version: version}, nil
+		}
 	})
 }
 

@@ -20,6 +20,8 @@ type slot struct {
 	gone    bool      // there is no such API any more
 	asleep  bool      // by hand: nothing is kept running until somebody asks
 	leaving map[*Instance]*leave
+	making  int            // starts under way, of fleets that were retired too
+	made    sync.WaitGroup // for those
 }
 
 // fleet is the instances of one version of an API.
@@ -31,15 +33,14 @@ type fleet struct {
 	end     context.CancelFunc
 	retired bool
 
-	instances []*Instance    // that serve; of an isolated API those that nobody has used yet
-	used      []*Instance    // of an isolated API: each has its one request
-	leaving   int            // are ending
-	starts    int            // are under way
-	making    sync.WaitGroup // for them
-	optional  int            // of them, those that nobody asked for
-	waiting   *outcome       // of the next start; nil: nobody waits
-	waiters   int            // requests that wait for it, or have not been back since
-	line      []*ticket      // requests for a sandbox of their own, in their order
+	instances []*Instance // that serve; of an isolated API those that nobody has used yet
+	used      []*Instance // of an isolated API: each has its one request
+	leaving   int         // are ending
+	starts    int         // are under way
+	optional  int         // of them, those that nobody asked for
+	waiting   *outcome    // of the next start; nil: nobody waits
+	waiters   int         // requests that wait for it, or have not been back since
+	line      []*ticket   // requests for a sandbox of their own, in their order
 	backoff   backoff
 	demand    demand
 }
