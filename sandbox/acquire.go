@@ -172,15 +172,12 @@ func (m *Manager) startLocked(f *fleet, optional bool) {
 	if optional {
 		f.optional++
 	}
-	f.slot.making++
-	f.slot.made.Add(1)
+	f.slot.beginMakingLocked()
 	m.work.Go(func() {
-		defer f.slot.made.Done() // after the lock is given back
 		i, err := m.make(f, optional)
 		m.mu.Lock()
 		defer m.mu.Unlock()
-		f.slot.making--
-		defer m.dropGoneLocked(f.slot)
+		defer m.endMakingLocked(f.slot)
 		f.starts--
 		if optional {
 			f.optional--

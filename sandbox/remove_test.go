@@ -73,6 +73,32 @@ func TestRemoveWaitsForStartsThatWereForgotten(t *testing.T) {
 	})
 }
 
+// An API that is deleted because it is sick may have a successor that starts.
+func TestRemoveWaitsForSuccessors(t *testing.T) {
+	var born, ended atomic.Int64
+	managed(t, sickFirst(&born), func(t *testing.T, m *Manager, d *fakeDriver) {
+		acquire(t, m, "api_a").Release()
+		time.Sleep(10 * time.Second)
+		if d.launches() != 2 {
+			t.Fatalf("%d launches", d.launches())
+		}
+		if err := m.Remove(t.Context(), "api_a"); err != nil {
+			t.Fatal(err)
+		}
+		if n := ended.Load(); n != 2 || d.count() != 0 {
+			t.Errorf("%d had ended, %d run", n, d.count())
+		}
+		time.Sleep(time.Minute) // the start that was given up ends
+	}, asked, func(c *ManagerConfig) {
+		c.OnExit = func(e Exit) {
+			if e.Detail == "the start was given up" { // it ends a moment after what it was to replace
+				time.Sleep(time.Second)
+			}
+			ended.Add(1)
+		}
+	})
+}
+
 // A program of which one instance always runs is put to sleep while that starts, and stays asleep.
 func TestSleepWhileAnInstanceStarts(t *testing.T) {
 	p := &plans{plan: Plan{Shares: one(1).Shares, Scale: Scale{Min: 1}}}

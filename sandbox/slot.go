@@ -77,6 +77,18 @@ func (m *Manager) slotLocked(api string) *slot {
 // told of changes.
 const planKept = time.Second
 
+// beginMakingLocked notes that a start is under way, until endMakingLocked.
+func (s *slot) beginMakingLocked() {
+	s.making++
+	s.made.Add(1)
+}
+
+func (m *Manager) endMakingLocked(s *slot) {
+	s.making--
+	s.made.Done()
+	m.dropGoneLocked(s)
+}
+
 // knownLocked reports whether the slot's plan can be relied on.
 func (s *slot) knownLocked(now time.Time) bool {
 	return s.livesLocked() || len(s.fleets) > 0 && now.Sub(s.planned) < planKept
