@@ -57,7 +57,7 @@ func timeIn(r *http.Request, name string) (time.Time, error) {
 	if text == "" {
 		return time.Time{}, nil
 	}
-	at, err := time.Parse(time.RFC3339Nano, text)
+	at, err := parseTime(text)
 	if err != nil {
 		return at, badRequest(fmt.Sprintf("%s=%q is no time", name, text), "give one like 2024-05-01T12:00:00Z")
 	}
