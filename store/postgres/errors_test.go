@@ -34,11 +34,14 @@ func TestADatabaseThatOnlyReadsIsAway(t *testing.T) {
 		t.Errorf("read: %v", err)
 	}
 	for name, write := range map[string]func() error{
-		"plan":   func() error { return s.PutPlan(t.Context(), store.Plan{Name: "gold"}) },
-		"usage":  func() error { return s.AddUsage(t.Context(), []store.Usage{{ID: "x"}}) },
-		"beat":   func() error { return s.BeatNode(t.Context(), store.Node{ID: "node_1", Name: "a", Version: "1"}) },
-		"quota":  func() error { _, err := s.LeaseQuota(t.Context(), store.QuotaAsk{Policy: "key", Key: "k"}); return err },
-		"permit": func() error { _, err := s.LeasePermits(t.Context(), []store.PermitAsk{{Name: "n", Step: 1, Burst: 1, Want: 1}}); return err },
+		"plan":  func() error { return s.PutPlan(t.Context(), store.Plan{Name: "gold"}) },
+		"usage": func() error { return s.AddUsage(t.Context(), []store.Usage{{ID: "x"}}) },
+		"beat":  func() error { return s.BeatNode(t.Context(), store.Node{ID: "node_1", Name: "a", Version: "1"}) },
+		"quota": func() error { _, err := s.LeaseQuota(t.Context(), store.QuotaAsk{Policy: "key", Key: "k"}); return err },
+		"permit": func() error {
+			_, err := s.LeasePermits(t.Context(), []store.PermitAsk{{Name: "n", Step: 1, Burst: 1, Want: 1}})
+			return err
+		},
 	} {
 		if err := write(); !errors.Is(err, store.ErrUnavailable) {
 			t.Errorf("%s: %v", name, err)
