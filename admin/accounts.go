@@ -47,6 +47,7 @@ func (s *Server) createUser(w http.ResponseWriter, r *http.Request) (any, error)
 	if err := store.ValidName(body.Name); err != nil {
 		return nil, badRequest(err.Error(), "choose another name")
 	}
+	subjectOf(r.Context()).called(body.Name)
 	if body.Plan == "" {
 		body.Plan = store.DefaultPlan
 	}

@@ -90,6 +90,7 @@ func (s *Server) createKey(w http.ResponseWriter, r *http.Request) (any, error) 
 	if key, err = s.store.CreateKey(r.Context(), key); err != nil {
 		return nil, err
 	}
+	subjectOf(r.Context()).called(key.ID)
 	out := keyOut(key)
 	out.Secret = secret
 	return out, nil

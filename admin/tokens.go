@@ -50,6 +50,7 @@ func (s *Server) createToken(w http.ResponseWriter, r *http.Request) (any, error
 	if err != nil {
 		return nil, err
 	}
+	subjectOf(r.Context()).called(token.ID)
 	out := tokenOut(token)
 	out.Secret = secret
 	return out, nil
