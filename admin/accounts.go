@@ -67,6 +67,12 @@ func (s *Server) patchUser(w http.ResponseWriter, r *http.Request) (any, error) 
 	if err != nil {
 		return nil, err
 	}
+	switch {
+	case body.ID != "" && body.ID != user.ID, body.Name != "" && body.Name != user.Name:
+		return nil, badRequest("a user keeps its id and its name", "leave them out, or create another user")
+	case body.Plan == "":
+		return nil, badRequest("the plan is missing", `give one like {"plan": "default"}`)
+	}
 	if err := s.checkPlan(r.Context(), body.Plan); err != nil {
 		return nil, err
 	}
