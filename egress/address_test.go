@@ -50,3 +50,10 @@ func FuzzClassify(f *testing.F) {
 		}
 	})
 }
+
+func BenchmarkClassify(b *testing.B) {
+	var c Ceiling
+	for b.Loop() {
+		c.classify(netip.MustParseAddr("93.184.216.34"))
+	}
+}

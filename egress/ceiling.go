@@ -2,12 +2,9 @@ package egress
 
 import (
 	"fmt"
-	"net"
 	"net/netip"
 	"slices"
 	"strings"
-	"sync"
-	"time"
 )
 
 // Ceiling is the most that an operator lets APIs reach. Its methods may be called concurrently. The zero value is nothing.
@@ -69,17 +66,24 @@ func (c *Ceiling) resolves(name string) bool {
 	return c.Most.resolves(name) || slices.ContainsFunc(c.Private, func(r Rule) bool { return r.names(name) })
 }
 
-// address decides about the address that is about to be dialled for a destination; nil when it may be.
-func (c *Ceiling) address(d Destination, a netip.Addr) *Refusal {
+// address decides about the address that is about to be dialled for a destination that a policy allows; nil when it may be. What is
+// not public needs the operator's exception, and a policy that names it, which is reported.
+func (c *Ceiling) address(p Policy, d Destination, a netip.Addr) (excepted bool, r *Refusal) {
 	class := c.classify(a)
-	if class == Public || exempts(c.Private, d, a.Unmap(), class) {
-		return nil
+	if class == Public {
+		return false, nil
 	}
-	r := &Refusal{Reason: Never, What: d.String(), Class: class}
+	r = &Refusal{Reason: Never, What: d.String(), Class: class}
+	if exempts(c.Private, d, a.Unmap(), class) {
+		if p.excepts(d, a.Unmap()) {
+			return true, nil
+		}
+		r.Reason = NotListed
+	}
 	if d.Name != "" {
 		r.Dialed = a.String()
 	}
-	return r
+	return false, r
 }
 
 // classify is Classify on this host.
@@ -89,32 +93,4 @@ func (c *Ceiling) classify(a netip.Addr) Class {
 		return OwnHost
 	}
 	return class
-}
-
-// ownAddresses are those of this host's interfaces, read again when they are older than ownAge.
-type ownAddresses struct {
-	mu   sync.Mutex
-	all  map[netip.Addr]bool
-	read time.Time
-}
-
-const ownAge = 2 * time.Second
-
-// have reports whether an address is this host's. When that cannot be read, every address is.
-func (o *ownAddresses) have(a netip.Addr) bool {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.all == nil || time.Since(o.read) > ownAge {
-		list, err := net.InterfaceAddrs()
-		if err != nil {
-			return true
-		}
-		o.all, o.read = map[netip.Addr]bool{}, time.Now()
-		for _, entry := range list {
-			if p, err := netip.ParsePrefix(entry.String()); err == nil {
-				o.all[p.Addr().Unmap()] = true
-			}
-		}
-	}
-	return o.all[a]
 }

@@ -40,7 +40,7 @@ func (c *Conn) Read(b []byte) (int, error) {
 	n, err := c.conn.Read(b[:min(len(b), mostAtOnce)])
 	if n > 0 {
 		c.account.moved(c.tally, 0, n)
-		wait(c.guard.incoming, n)
+		_ = wait(c.flow.life, c.guard.incoming, n) // the next read tells
 	}
 	return n, err
 }
@@ -49,7 +49,9 @@ func (c *Conn) Read(b []byte) (int, error) {
 func (c *Conn) Write(b []byte) (written int, err error) {
 	for len(b) > 0 && err == nil {
 		part := b[:min(len(b), mostAtOnce)]
-		wait(c.guard.sending, len(part))
+		if err = wait(c.flow.life, c.guard.sending, len(part)); err != nil {
+			return written, err
+		}
 		var n int
 		n, err = c.conn.Write(part)
 		c.account.moved(c.tally, n, 0)
@@ -75,7 +77,7 @@ func (c *Conn) WriteNow(b []byte) (n int, err error) {
 // Wrote counts n bytes that were written by WriteNow, at most 256 Ki, and waits as Write does before it writes them.
 func (c *Conn) Wrote(n int) {
 	c.account.moved(c.tally, n, 0)
-	wait(c.guard.sending, n)
+	_ = wait(c.flow.life, c.guard.sending, n) // the next write tells
 }
 
 // Writable waits until WriteNow may write something.
@@ -101,6 +103,25 @@ func ready(fd uintptr, events int16) bool {
 
 // CloseWrite tells the other side that nothing more comes.
 func (c *Conn) CloseWrite() error { return c.conn.CloseWrite() }
+
+// Taken returns how many bytes the other side's system has taken, and how many of those written it has not.
+func (c *Conn) Taken() (taken uint64, left int, err error) {
+	closed := c.raw.Control(func(fd uintptr) {
+		var info *unix.TCPInfo
+		if info, err = unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO); err == nil {
+			taken = info.Bytes_acked
+			left, err = unix.IoctlGetInt(int(fd), unix.TIOCOUTQ) // SIOCOUTQ, tcp(7)
+		}
+	})
+	return taken, left, errors.Join(closed, err)
+}
+
+// OnEnd calls f once in a goroutine of its own when the connection is ended, by Close, by its guard, or when it was before. Stop has f not
+// called any more, and reports whether it does so: false where f was called, or is called now.
+func (c *Conn) OnEnd(f func()) (stop func() bool) { return context.AfterFunc(c.flow.life, f) }
+
+// Ended is closed when the connection is ended, by Close or by its guard.
+func (c *Conn) Ended() <-chan struct{} { return c.flow.life.Done() }
 
 // LocalAddr implements net.Conn.
 func (c *Conn) LocalAddr() net.Addr { return c.conn.LocalAddr() }
@@ -133,9 +154,10 @@ func (c *Conn) Close() error {
 	return err
 }
 
-// wait holds a flow to its bandwidth; n is at most the limiter's burst, so that it is never refused.
-func wait(l *rate.Limiter, n int) {
-	if l.Limit() != rate.Inf {
-		_ = l.WaitN(context.Background(), n)
+// wait holds a flow to its bandwidth, and is net.ErrClosed when it is ended; n is at most the limiter's burst, so that it is never refused.
+func wait(life context.Context, l *rate.Limiter, n int) error {
+	if l.Limit() != rate.Inf && l.WaitN(life, n) != nil {
+		return net.ErrClosed
 	}
+	return nil
 }

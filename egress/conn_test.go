@@ -3,6 +3,7 @@ package egress
 import (
 	"fmt"
 	"io"
+	"sync"
 	"testing"
 	"time"
 )
@@ -44,6 +45,42 @@ func TestWritesThatDoNotWait(t *testing.T) {
 	_ = server.SetReadDeadline(time.Now().Add(10 * time.Second))
 	if _, err := io.Copy(io.Discard, server); err == nil {
 		t.Error("an aborted connection ends as a finished one")
+	}
+}
+
+// TestEndWhileBandwidthIsAwaited has many connections wait for their turn for most of a minute, and end at once when they are not allowed any more.
+func TestEndWhileBandwidthIsAwaited(t *testing.T) {
+	l, port, ceiling := listen(t)
+	gate := NewGate(Config{Ceiling: ceiling, Limits: Limits{Bandwidth: mostAtOnce}})
+	guard, _ := bind(t, gate, fmt.Sprintf("127.0.0.1:%d", port))
+	go func() {
+		for {
+			server, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() { _, _ = io.Copy(io.Discard, server); _ = server.Close() }()
+		}
+	}()
+	var all sync.WaitGroup
+	for range 40 {
+		conn, err := guard.Dial(t.Context(), Destination{Addr: loopback, Port: port})
+		if err != nil {
+			t.Fatal(err)
+		}
+		all.Go(func() {
+			defer conn.Close()
+			if _, err := conn.Write(make([]byte, 4*mostAtOnce)); err == nil {
+				t.Error("all is written at once")
+			}
+		})
+	}
+	time.Sleep(100 * time.Millisecond) // until they wait; where some do not yet, the others do
+	began := time.Now()
+	gate.Set("api", Policy{})
+	all.Wait()
+	if took := time.Since(began); took > 3*time.Second {
+		t.Errorf("they ended after %v", took)
 	}
 }
 

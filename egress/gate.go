@@ -80,7 +80,7 @@ func NewGate(cfg Config) *Gate {
 		cfg.Ceiling = &Ceiling{}
 	}
 	if cfg.Resolver == nil {
-		cfg.Resolver = &net.Resolver{PreferGo: true}
+		cfg.Resolver = newHostResolver()
 	}
 	return &Gate{cfg: cfg, dialer: net.Dialer{Timeout: dialTimeout, KeepAlive: time.Minute}, turn: 1, apis: map[string]*member{}}
 }

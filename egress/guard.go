@@ -6,8 +6,8 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
-	"syscall"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -39,11 +39,21 @@ type Guard struct {
 
 // flow is a connection, or one that is being made.
 type flow struct {
-	to   Destination
-	end  context.CancelFunc
-	conn *net.TCPConn // nil while it is being made
+	to     Destination
+	life   context.Context // until it is ended
+	end    context.CancelFunc
+	conn   *net.TCPConn // nil while it is being made
+	dialed netip.Addr   // of conn
+
+	excepted []netip.Addr // those dialled that an exception of the operator's allows
 
 	adopted bool // whether it is allowed is not for the policy to say
+}
+
+func newFlow(to Destination) *flow {
+	f := &flow{to: to}
+	f.life, f.end = context.WithCancel(context.Background())
+	return f
 }
 
 // Guard makes a guard for a sandbox that has no program yet. Close must be called.
@@ -102,19 +112,24 @@ func (g *Guard) set(p Policy) {
 	defer g.mu.Unlock()
 	g.policy = p
 	for f := range g.flows {
-		if !f.adopted && !p.Allows(f.to) {
+		if !f.adopted && !f.allowed(p) {
 			f.abort()
 		}
 	}
 }
 
+// allowed reports whether a policy allows the flow, as far as that is known of one that is being made.
+func (f *flow) allowed(p Policy) bool {
+	return p.Allows(f.to) && (f.conn == nil || !slices.Contains(f.excepted, f.dialed) || p.excepts(f.to, f.dialed))
+}
+
 // abort ends a flow with a reset.
 func (f *flow) abort() {
-	f.end()
 	if f.conn != nil {
 		_ = f.conn.SetLinger(0)
 		_ = f.conn.Close()
 	}
+	f.end() // after that, so that who waits writes nothing more
 }
 
 // Lookup reports whether a program may know that a name exists: nil, a *Refusal, or the resolver's error.
@@ -147,35 +162,20 @@ func (g *Guard) Lookup(ctx context.Context, name string) error {
 // wrong outside. Names are resolved now, and the decision is made again on each address that is tried.
 func (g *Guard) Dial(ctx context.Context, to Destination) (*Conn, error) {
 	to.Addr = to.Addr.Unmap()
-	ctx, cancel := context.WithTimeout(ctx, dialTimeout+turnTimeout)
-	f, refusal := g.admit(to, cancel)
-	if refusal != nil {
-		cancel()
+	c, err := g.dial(ctx, to)
+	if refusal, ok := errors.AsType[*Refusal](err); ok {
 		return nil, g.refused(refusal)
 	}
-	conn, err := g.connect(ctx, f)
-	if err != nil {
-		g.forget(f)
-		if refusal, ok := errors.AsType[*Refusal](err); ok {
-			return nil, g.refused(refusal)
-		}
+	if err != nil && !errors.Is(err, net.ErrClosed) {
 		g.teller().say(fmt.Sprintf("egress: connect to %s: %v", to, plain(err)))
-		return nil, err
 	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	f.conn = conn
-	if g.closed || !g.policy.Allows(to) { // while it was being made
-		g.forgetLocked(f)
-		f.abort()
-		return nil, net.ErrClosed
-	}
-	return g.connOf(f), nil
+	return c, err
 }
 
 // Adopt counts a connection that its caller made by a decision of its own, and ends it with the guard. It is the caller's no more.
 func (g *Guard) Adopt(conn *net.TCPConn, to Destination) *Conn {
-	f := &flow{to: to, end: func() {}, conn: conn, adopted: true}
+	f := newFlow(to)
+	f.conn, f.adopted = conn, true
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.closed {
@@ -184,66 +184,6 @@ func (g *Guard) Adopt(conn *net.TCPConn, to Destination) *Conn {
 		g.flows[f] = struct{}{}
 	}
 	return g.connOf(f)
-}
-
-// admit takes a place for a connection.
-func (g *Guard) admit(to Destination, end context.CancelFunc) (*flow, *Refusal) {
-	if to.Name == "" {
-		if refusal := g.gate.cfg.Ceiling.address(to, to.Addr); refusal != nil {
-			return nil, refusal
-		}
-	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	most := g.gate.cfg.Limits.Connections
-	switch {
-	case !g.policy.Allows(to):
-		return nil, &Refusal{Reason: NotListed, What: to.String()}
-	case !g.gate.cfg.Ceiling.permits(to):
-		return nil, &Refusal{Reason: AboveCeiling, What: to.String()}
-	case g.closed || most > 0 && len(g.flows) >= most:
-		return nil, &Refusal{Reason: TooMany, What: to.String(), Limit: fmt.Sprintf("more than %d connections at a time", most)}
-	}
-	f := &flow{to: to, end: end}
-	g.flows[f] = struct{}{}
-	return f, nil
-}
-
-// connect waits for the connection's turn and dials.
-func (g *Guard) connect(ctx context.Context, f *flow) (*net.TCPConn, error) {
-	wait, cancel := context.WithTimeout(ctx, turnTimeout)
-	err := g.fresh.Wait(wait)
-	cancel()
-	if err != nil {
-		return nil, &Refusal{Reason: TooFast, What: f.to.String(), Limit: fmt.Sprintf("more than %d new connections in a second", g.gate.cfg.Limits.PerSecond)}
-	}
-	dialer := g.gate.dialer
-	dialer.ControlContext = func(_ context.Context, _, address string, _ syscall.RawConn) error {
-		dialed, err := netip.ParseAddrPort(address)
-		if err != nil {
-			return fmt.Errorf("read the address to dial: %w", err)
-		}
-		if refusal := g.gate.cfg.Ceiling.address(f.to, dialed.Addr()); refusal != nil {
-			return refusal
-		}
-		return nil
-	}
-	if f.to.Name == "" {
-		return g.dialAddr(ctx, &dialer, netip.AddrPortFrom(f.to.Addr, f.to.Port))
-	}
-	found, err := g.gate.cfg.Resolver.LookupNetIP(ctx, "ip", f.to.Name+".")
-	if err != nil {
-		return nil, err
-	}
-	return g.race(ctx, &dialer, found, f.to.Port)
-}
-
-func (g *Guard) dialAddr(ctx context.Context, d *net.Dialer, to netip.AddrPort) (*net.TCPConn, error) {
-	conn, err := d.DialContext(ctx, "tcp", to.String())
-	if err != nil {
-		return nil, err
-	}
-	return conn.(*net.TCPConn), nil //nolint:forcetypeassert // that is what "tcp" is, see net.Dial
 }
 
 func (g *Guard) forget(f *flow) {

@@ -109,6 +109,37 @@ func TestGuardDials(t *testing.T) {
 	}
 }
 
+// TestInternetHasNoExceptions has a policy of internet reach nothing that the operator allows as an exception, until it names that, and
+// no more when it does not any more.
+func TestInternetHasNoExceptions(t *testing.T) {
+	_, port, ceiling := listen(t)
+	gate := NewGate(Config{Ceiling: ceiling, Resolver: book{"liar.example.": {loopback}}})
+	guard, lines := bind(t, gate, "internet")
+	to := Destination{Name: "liar.example", Port: port}
+	if _, err := guard.Dial(t.Context(), to); reasonOf(err) != NotListed {
+		t.Errorf("a name that has the address: %v", err)
+	}
+	if _, err := guard.Dial(t.Context(), Destination{Addr: loopback, Port: port}); reasonOf(err) != NotListed {
+		t.Errorf("the address: %v", err)
+	}
+	if len(*lines) != 2 || !strings.Contains((*lines)[0], "has the address 127.0.0.1 (loopback), which internet does not include") {
+		t.Errorf("the author reads %q", *lines)
+	}
+	for _, named := range []string{fmt.Sprintf("internet, liar.example:%d", port), fmt.Sprintf("internet, 127.0.0.1:%d", port)} {
+		gate.Set("api", mustParse(t, named))
+		conn, err := guard.Dial(t.Context(), to)
+		if err != nil {
+			t.Fatalf("%s: %v", named, err)
+		}
+		gate.Set("api", mustParse(t, "internet"))
+		_ = conn.SetDeadline(time.Now().Add(10 * time.Second))
+		if _, err := conn.Read(make([]byte, 1)); !errors.Is(err, net.ErrClosed) {
+			t.Errorf("%s, which is taken away: %v", named, err)
+		}
+		_ = conn.Close()
+	}
+}
+
 func TestGuardIsClosedBeforeItIsBound(t *testing.T) {
 	_, port, ceiling := listen(t)
 	guard := NewGate(Config{Ceiling: ceiling}).Guard()
@@ -164,6 +195,76 @@ func TestSetWhileRead(t *testing.T) {
 	fresh.Close()
 	if n := len(gate.apis["api"].guards); n != 0 {
 		t.Errorf("%d guards are remembered after all are closed", n)
+	}
+}
+
+// slow is a resolver that tells when it is asked, and answers when it is let.
+type slow struct {
+	asked  chan struct{}
+	answer chan []netip.Addr
+}
+
+func (s slow) LookupNetIP(ctx context.Context, _, _ string) ([]netip.Addr, error) {
+	s.asked <- struct{}{}
+	select {
+	case found := <-s.answer:
+		return found, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// TestEndWhileItIsMade has a policy change, and a sandbox end, while a connection waits for its turn or is being made. The first is a refusal
+// of what is not listed, and nobody is told of the second.
+func TestEndWhileItIsMade(t *testing.T) {
+	resolver := slow{asked: make(chan struct{}), answer: make(chan []netip.Addr)}
+	for _, c := range []struct {
+		name   string
+		queued bool
+		end    func(*Gate, *Guard)
+		reason Reason
+	}{
+		{"change while made", false, func(gate *Gate, _ *Guard) { gate.Set("api", Policy{}) }, NotListed},
+		{"end while made", false, func(_ *Gate, guard *Guard) { guard.Close() }, ""},
+		{"change while queued", true, func(gate *Gate, _ *Guard) { gate.Set("api", Policy{}) }, NotListed},
+		{"end while queued", true, func(_ *Gate, guard *Guard) { guard.Close() }, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			gate := NewGate(Config{Ceiling: &Ceiling{Most: mustParse(t, "internet")}, Resolver: resolver, Limits: Limits{PerSecond: 1}})
+			guard, lines := bind(t, gate, "a.example:443")
+			if c.queued {
+				guard.fresh.AllowN(time.Now(), 2)
+			}
+			made := make(chan error)
+			go func() {
+				_, err := guard.Dial(t.Context(), Destination{Name: "a.example", Port: 443})
+				made <- err
+			}()
+			if c.queued {
+				for made := 0; made == 0; time.Sleep(time.Millisecond) {
+					guard.mu.Lock()
+					made = len(guard.flows)
+					guard.mu.Unlock()
+				}
+			} else {
+				<-resolver.asked
+			}
+			c.end(gate, guard)
+			err := <-made
+			if err == nil || reasonOf(err) != c.reason {
+				t.Errorf("it ends with %v", err)
+			}
+			want := int64(0)
+			if c.reason != "" {
+				want = 1
+			}
+			if r := gate.Report("api"); r.Refused != want || int64(len(*lines)) != want {
+				t.Errorf("%d refusals are counted and the author reads %q", r.Refused, *lines)
+			}
+			if _, err := guard.Dial(t.Context(), Destination{Name: "a.example", Port: 443}); c.reason == "" && !errors.Is(err, net.ErrClosed) {
+				t.Errorf("after the end: %v", err)
+			}
+		})
 	}
 }
 

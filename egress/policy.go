@@ -82,6 +82,12 @@ func (p Policy) lists(d Destination) bool {
 	return slices.ContainsFunc(p.Rules, func(r Rule) bool { return r.allows(d) })
 }
 
+// excepts reports whether an entry names the destination or the address that is dialled for it, which internet does not where the
+// address is not public.
+func (p Policy) excepts(d Destination, a netip.Addr) bool {
+	return p.lists(d) || p.lists(Destination{Addr: a, Port: d.Port})
+}
+
 // resolves reports whether the policy has a use for a name at any port.
 func (p Policy) resolves(name string) bool {
 	return p.Internet || slices.ContainsFunc(p.Rules, func(r Rule) bool { return r.names(name) })

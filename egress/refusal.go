@@ -25,8 +25,8 @@ const guide = "docs/egress.md"
 type Refusal struct {
 	Reason Reason
 	What   string // the entry of a policy that would be about it: api.example.com:443
-	Class  Class  // of the address, for Never
-	Dialed string // the address that a name turned out to have, for Never
+	Class  Class  // of the address, for Never, and for NotListed where Dialed is
+	Dialed string // the address that a name turned out to have, for Never, and for NotListed where internet allows the name
 	Limit  string // what was hit, for TooMany and TooFast
 }
 
@@ -40,6 +40,10 @@ func (r *Refusal) Error() string {
 		}
 		return fmt.Sprintf("egress refused: %s is never allowed (%s); see %s", what, r.Class, guide)
 	case NotListed:
+		if r.Dialed != "" {
+			return fmt.Sprintf("egress refused: %s has the address %s (%s), which internet does not include: the API's option egress must name it; see %s",
+				r.What, r.Dialed, r.Class, guide)
+		}
 		return fmt.Sprintf("egress refused: %s is not in the API's option egress; see %s", r.What, guide)
 	case AboveCeiling:
 		return fmt.Sprintf("egress refused: %s is above what the operator lets APIs reach (--egress-ceiling); see %s", r.What, guide)

@@ -191,6 +191,22 @@ func (c *consumerConn) CloseWrite() error {
 	return errors.ErrUnsupported
 }
 
+// reset has Close break the connection off, so that nobody takes what was sent for all of an answer: a TCP connection by a reset, TLS
+// without its goodbye (RFC 9112, 8).
+func (c *consumerConn) reset() {
+	conn := c.Conn
+	if secure, ok := conn.(*tls.Conn); ok {
+		conn = secure.NetConn()
+		defer func() { _ = conn.Close() }()
+	}
+	if proxied, ok := conn.(*proxyproto.Conn); ok {
+		conn = proxied.Raw()
+	}
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		_ = tcp.SetLinger(0)
+	}
+}
+
 // security tells what TLS has agreed on; nil without TLS.
 func (c *consumerConn) security() *tls.ConnectionState {
 	conn, ok := c.Conn.(*tls.Conn)

@@ -43,6 +43,7 @@ type exchange struct {
 	url     url.URL
 
 	streaming atomic.Bool // the response's header has arrived
+	sending   atomic.Bool // something of it may have been sent
 	informed  int
 
 	counting  bool // the lease's CPU time since cpuAtHead
@@ -106,8 +107,8 @@ func (x *exchange) expire(idle time.Duration) (more time.Duration) {
 		return min(limit-idle, x.times.FirstByte, x.times.Upload)
 	}
 	x.life.end(cause)
-	if x.streaming.Load() {
-		_ = x.answer.control.SetWriteDeadline(time.Now()) // a consumer that does not read blocks a write
+	if x.sending.Load() {
+		_ = x.answer.control.SetWriteDeadline(time.Now()) // a consumer that does not read blocks a write; HTTP/2 ends the stream
 	}
 	upload.abort()
 	return 0
@@ -176,6 +177,12 @@ func (x *exchange) inform(status int, h http.Header) error {
 	}
 	header := x.answer.Header()
 	copyResponse(header, h)
+	delete(header, "Content-Length") // RFC 9110, 8.6
+	if x.in.ProtoMajor > 1 {
+		// A goroutine of net/http writes these fields, and may not have done so when WriteHeader returns because the stream has
+		// ended. Only where there is a field that must not be written it gets a copy of the map, which changes below.
+		header["Content-Length"] = []string{"0"}
+	}
 	x.answer.WriteHeader(status)
 	clear(header)
 	return nil
@@ -206,7 +213,7 @@ func (x *exchange) reason(err error) string {
 	case errors.Is(cause, errIdle):
 		return wordIdleTimeout
 	}
-	if word := connOf(x.in).stopped(); word != "" {
+	if word := connOf(x.in).stopped(); word != "" && !x.answer.upload.complete() { // else it was for what follows the request
 		x.answer.cause = errGuard
 		return word
 	}
@@ -238,9 +245,9 @@ func (x *exchange) reason(err error) string {
 	return wordBadResponse
 }
 
-// gone reports whether the consumer has left. A connection that the guard stopped looks so to net/http.
+// gone reports whether the consumer has left. A connection that the guard stopped within the request's body looks so too.
 func (x *exchange) gone() bool {
-	return connOf(x.in).stopped() == "" && x.answer.upload.gone(x.in.Context())
+	return (connOf(x.in).stopped() == "" || x.answer.upload.complete()) && x.answer.upload.gone(x.in.Context())
 }
 
 func (x *exchange) exit(wait time.Duration) *sandbox.Exit {
@@ -290,12 +297,22 @@ func (x *exchange) respond(res *http.Response) {
 
 var errConsumer = errors.New("write to the consumer")
 
+// begin is called before anything of the response is sent. An error says that the exchange has ended: expire, which has not seen
+// that something would be sent, has left the consumer to be told.
+func (x *exchange) begin() error {
+	x.sending.Store(true)
+	return x.life.why()
+}
+
 // stream sends the header and copies the body. Each piece is sent on at once, except for the last of a known length, which
 // net/http sends when the handler returns. The header of such a body goes with its first piece: a program that ends before that
 // leaves the consumer without an answer, and so it can still be told why.
 func (x *exchange) stream(res *http.Response) error {
 	a := x.answer
 	if res.Body == http.NoBody || res.ContentLength <= 0 {
+		if err := x.begin(); err != nil {
+			return err
+		}
 		a.WriteHeader(res.StatusCode)
 	}
 	if res.Body == http.NoBody {
@@ -315,10 +332,14 @@ func (x *exchange) stream(res *http.Response) error {
 		p := buffer.next()
 		n, err := res.Body.Read(p)
 		if a.status == 0 && (n > 0 || err == io.EOF) {
+			if err := x.begin(); err != nil {
+				return err
+			}
 			a.WriteHeader(res.StatusCode)
 		}
 		if n > 0 {
 			if err := x.pass(p[:n]); err != nil {
+				buffer.abandon() // a Write over HTTP/2 returns when its stream ends, and a goroutine of net/http may read on
 				return errors.Join(errConsumer, err)
 			}
 			buffer.filled(n)

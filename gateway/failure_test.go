@@ -126,10 +126,14 @@ func TestStallBeforeTheBodyIsTyped(t *testing.T) {
 		<-released
 	})
 	defer close(released)
-	got := d.get("/run/private/")
-	got.wantProblem(t, 504, wordIdleTimeout)
-	if u := d.record(); u.Status != 504 || u.Error != wordIdleTimeout {
-		t.Errorf("record %+v", u)
+	for _, client := range []*http.Client{d.client, overHTTP2(d.addr, nil)} {
+		d.client = client
+		defer client.CloseIdleConnections()
+		got := d.get("/run/private/")
+		got.wantProblem(t, 504, wordIdleTimeout)
+		if u := d.record(); u.Status != 504 || u.Error != wordIdleTimeout {
+			t.Errorf("%s: record %+v", got.Proto, u)
+		}
 	}
 }
 
@@ -149,6 +153,19 @@ func TestDeadSandboxesAreTyped(t *testing.T) {
 			t.Errorf("record %+v", u)
 		}
 	}
+}
+
+// What follows a request on its connection, and is malformed, is not what was wrong with the request.
+func TestWhatFollowsIsNotToBlame(t *testing.T) {
+	d := newRawDoor(t, Config{}, func(_ net.Conn, r *bufio.Reader) { _, _ = readHead(r) })
+	d.sandboxes.exit = &sandbox.Exit{Reason: sandbox.Crashed}
+	c := d.dial()
+	c.send("GET /run/public/ HTTP/1.1\r\nHost: h\r\n\r\nno request\r\n\r\n")
+	c.answer("GET").wantProblem(t, 502, string(sandbox.Crashed))
+	if u := d.record(); u.Status != 502 || u.Error != string(sandbox.Crashed) {
+		t.Errorf("record %+v", u)
+	}
+	c.answer("GET").wantProblem(t, 400, wordBadRequest)
 }
 
 func TestAcquireErrors(t *testing.T) {

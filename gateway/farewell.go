@@ -52,13 +52,17 @@ func (f *farewell) say(code uint16, reason string) {
 	f.said = err == nil
 }
 
+// closed reports whether a close frame was sent, the program's or the gateway's.
+func (f *farewell) closed() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.said || f.frames.closed && f.frames.between()
+}
+
 // settle waits a moment for the consumer's end after a close frame, because closing while it still sends would reset the
 // connection, and the frame with it.
 func (f *farewell) settle(consumer io.Reader) {
-	f.mu.Lock()
-	said := f.said
-	f.mu.Unlock()
-	if half, ok := f.conn.(interface{ CloseWrite() error }); said && ok {
+	if half, ok := f.conn.(interface{ CloseWrite() error }); ok && f.closed() {
 		_ = half.CloseWrite()
 		_ = f.conn.SetReadDeadline(time.Now().Add(linger))
 		_, _ = io.Copy(io.Discard, consumer)

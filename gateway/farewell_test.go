@@ -8,6 +8,8 @@ import (
 	"net"
 	"testing"
 	"time"
+
+	"apibuilder/sandbox"
 )
 
 // frameSwitch agrees to an upgrade, sends what it is given, and waits for the consumer's end.
@@ -69,6 +71,70 @@ func TestWebSocketOfAProgramThatEnds(t *testing.T) {
 	got, err := io.ReadAll(w.r)
 	if want := "\x81\x02hi\x88\x23\x03\xf3the program closed the connection"; err != nil || string(got) != want {
 		t.Errorf("the consumer read %q, %v, want %q", got, err, want)
+	}
+}
+
+// One that ends with its sandbox is in the record with the reason, also where there is no place for the consumer to be told.
+func TestWebSocketOfASandboxThatEnds(t *testing.T) {
+	for sent, want := range map[string]string{
+		"\x81\x02hi": "\x81\x02hi\x88\x0f\x03\xf3out_of_memory",
+		"\x81\x05hi": "\x81\x05hi",
+	} {
+		d := newRawDoor(t, Config{}, frameSwitch(sent, true))
+		d.sandboxes.exit = &sandbox.Exit{Reason: sandbox.OutOfMemory}
+		w := d.upgrade("")
+		w.head("GET")
+		if got, err := io.ReadAll(w.r); err != nil || string(got) != want {
+			t.Errorf("the consumer read %q, %v, want %q", got, err, want)
+		}
+		_ = w.Close()
+		if u := d.record(); u.Status != 101 || u.Error != string(sandbox.OutOfMemory) {
+			t.Errorf("record %+v", u)
+		}
+	}
+}
+
+// A WebSocket that the program has closed in order ends at once: nobody has to find out how the sandbox did.
+func TestAClosedWebSocketEndsAtOnce(t *testing.T) {
+	d := newRawDoor(t, Config{ExitWait: time.Minute}, frameSwitch("\x88\x02\x03\xe8", true))
+	w := d.upgrade("")
+	w.head("GET")
+	if got, err := io.ReadAll(w.r); err != nil || string(got) != "\x88\x02\x03\xe8" {
+		t.Errorf("the consumer read %q, %v", got, err)
+	}
+	_ = w.Close()
+	if u := d.record(); u.Status != 101 || u.Error != "" || u.BytesOut != 4 {
+		t.Errorf("record %+v", u)
+	}
+	d.sandboxes.mu.Lock()
+	defer d.sandboxes.mu.Unlock()
+	if d.sandboxes.asked != 0 {
+		t.Error("the sandbox's end was waited for")
+	}
+}
+
+// What a program says is passed on to its end, also when the program reads no more while the consumer still sends.
+func TestLastWordsOfAProgramThatReadsNoMore(t *testing.T) {
+	sent := make(chan struct{})
+	d := newRawDoor(t, Config{}, func(conn net.Conn, r *bufio.Reader) {
+		if _, err := readHead(r); err != nil {
+			return
+		}
+		_ = conn.(*net.UnixConn).CloseRead()
+		_, _ = io.WriteString(conn, switching)
+		<-sent
+		_, _ = io.WriteString(conn, "\x88\x02\x03\xe8")
+	})
+	w := d.upgrade("")
+	w.head("GET")
+	_, err := w.Write(make([]byte, 16<<20)) // more than fits anywhere: somebody has read it
+	close(sent)
+	if got, _ := io.ReadAll(w.r); err != nil || string(got) != "\x88\x02\x03\xe8" {
+		t.Errorf("wrote %v, the consumer read %q", err, got)
+	}
+	_ = w.Close()
+	if u := d.record(); u.Status != 101 || u.BytesIn != 0 || u.BytesOut != 4 {
+		t.Errorf("record %+v", u)
 	}
 }
 

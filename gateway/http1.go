@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"strings"
 	"sync"
@@ -200,6 +201,9 @@ func (c *http1) read() *http.Request {
 
 // isConnError reports whether a connection ended or stalled: there is nobody to be told.
 func isConnError(err error) bool {
+	if _, ok := errors.AsType[*url.Error](err); ok { // of the target, although it is a net.Error too
+		return false
+	}
 	var network net.Error
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.As(err, &network) || errors.Is(err, net.ErrClosed)
 }
@@ -259,6 +263,9 @@ func (c *http1) exchange(r *http.Request) bool {
 	case c.away:
 		return false
 	case !whole:
+		if w.endsWithConn() {
+			c.conn.reset()
+		}
 		return false
 	}
 	if err := w.finish(); err != nil {

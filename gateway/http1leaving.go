@@ -57,6 +57,15 @@ func (l *leaving) look() {
 	l.ended.Broadcast()
 }
 
+// cancel cancels the request that is under way, if there is one.
+func (l *leaving) cancel() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.w != nil {
+		l.w.cancel()
+	}
+}
+
 // stop ends looking. Nobody reads from the connection when it has returned, and it has a buffer.
 func (l *leaving) stop() {
 	l.mu.Lock()

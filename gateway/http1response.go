@@ -69,7 +69,7 @@ func (w *http1Response) WriteHeader(status int) {
 		w.appendStatus(status)
 		w.appendFields(w.header)
 		w.out = append(w.out, "\r\n"...)
-		w.sendLocked()
+		w.sendEarlyLocked()
 	default:
 		w.writeHeadLocked(status)
 	}
@@ -113,6 +113,13 @@ func (w *http1Response) writeHeadLocked(status int) {
 // hasBody reports whether bytes follow the header (RFC 9112, 6.3).
 func (w *http1Response) hasBody() bool {
 	return w.r.Method != http.MethodHead && allowsBody(w.status)
+}
+
+// endsWithConn reports whether what has begun is a body that ends where the connection does (RFC 9112, 6.3).
+func (w *http1Response) endsWithConn() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.status != 0 && w.hasBody() && w.length < 0 && !w.chunked
 }
 
 func allowsBody(status int) bool {
@@ -203,6 +210,13 @@ func (w *http1Response) sendLocked() {
 	w.out = w.out[:0]
 }
 
+// sendEarlyLocked sends what comes before the answer. Nobody else watches over that, and the consumer may not read.
+func (w *http1Response) sendEarlyLocked() {
+	_ = w.c.conn.SetWriteDeadline(time.Now().Add(writeGrace))
+	w.sendLocked()
+	_ = w.c.conn.SetWriteDeadline(time.Time{})
+}
+
 // FlushError sends what was written.
 func (w *http1Response) FlushError() error {
 	w.mu.Lock()
@@ -220,7 +234,7 @@ func (w *http1Response) goOn() {
 	defer w.mu.Unlock()
 	if w.status == 0 {
 		w.out = append(w.out, "HTTP/1.1 100 Continue\r\n\r\n"...)
-		w.sendLocked()
+		w.sendEarlyLocked()
 	}
 }
 

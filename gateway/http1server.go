@@ -110,12 +110,13 @@ func (s *consumerServer) Shutdown(ctx context.Context) error {
 	}
 }
 
-// Close closes all connections.
+// Close closes all connections, and cancels the requests on them: nobody may be reading from one, who would see its end.
 func (s *consumerServer) Close() error {
 	s.closing.Store(true)
 	s.mu.Lock()
 	for c := range s.conns {
 		_ = c.conn.Close()
+		c.watch.cancel()
 	}
 	s.mu.Unlock()
 	return s.second.Close()

@@ -22,6 +22,10 @@ func (x *exchange) tunnel(res *http.Response) {
 		a.problem(wordBadResponse)
 		return
 	}
+	if err := x.begin(); err != nil {
+		x.broken(err)
+		return
+	}
 	if c := connOf(x.in); c != nil {
 		c.free.Store(true)
 	}
@@ -77,13 +81,17 @@ func (x *exchange) join(bye *farewell, consumer io.Reader, program io.ReadWriter
 	up := make(chan struct{})
 	go func() {
 		defer close(up)
-		err := pump(program, consumer, &in, watch)
-		left.Store(!errors.Is(err, errSink))
+		if err := pump(program, consumer, &in, watch); errors.Is(err, errSink) {
+			_, _ = io.Copy(io.Discard, consumer) // the program reads no more, but what it has said is still to come
+		}
+		left.Store(true)
 		end()
 	}()
 	err := pump(bye, program, &out, watch)
-	if !left.Load() && !errors.Is(err, errSink) {
-		bye.say(x.programLeft())
+	if !left.Load() && !errors.Is(err, errSink) && !bye.closed() { // after a close frame there is nothing to ask, and nobody to wait
+		code, reason, word := x.programLeft()
+		bye.say(code, reason)
+		a.word = word
 	}
 	end()
 	<-up
@@ -104,15 +112,17 @@ func (x *exchange) join(bye *farewell, consumer io.Reader, program io.ReadWriter
 	}
 }
 
-// programLeft says why the program's side of a WebSocket ended, for a consumer whom the program did not tell.
-func (x *exchange) programLeft() (code uint16, reason string) {
+// programLeft says why the program's side of a WebSocket ended, for a consumer whom the program did not tell, and the word for the
+// record; none when the sandbox lives.
+func (x *exchange) programLeft() (code uint16, reason, word string) {
 	switch exit := x.exit(x.gateway.config.ExitWait); {
 	case exit == nil:
-		return closeInternalError, "the program closed the connection"
+		return closeInternalError, "the program closed the connection", ""
 	case exit.Reason == sandbox.Draining:
-		return closeServiceRestart, string(exit.Reason)
+		return closeServiceRestart, string(exit.Reason), string(exit.Reason)
 	default:
-		return closeInternalError, wordOf(exit)
+		word = wordOf(exit)
+		return closeInternalError, word, word
 	}
 }
 

@@ -21,7 +21,7 @@ func echoSwitch(conn net.Conn, r *bufio.Reader) {
 		return
 	}
 	if len(fieldsOf(head, "Upgrade")) == 0 {
-		_, _ = io.WriteString(conn, "HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n\r\nno")
+		_, _ = io.WriteString(conn, "HTTP/1.1 403 Forbidden\r\nConnection: close\r\nContent-Length: 2\r\n\r\nno")
 		return
 	}
 	_, _ = io.WriteString(conn, switching)

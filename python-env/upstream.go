@@ -209,9 +209,9 @@ func destination(address string) (to egress.Destination, err error) {
 
 // newGate is what decides about addresses that no operator named, and counts all of them.
 func newGate() (*egress.Gate, *egress.Guard) {
-	everything := egress.Policy{Internet: true}
+	everything := egress.Policy{Internet: true, Rules: documentation()} // exceptions are to be named
 	gate := egress.NewGate(egress.Config{
-		Ceiling: &egress.Ceiling{Most: everything, Private: documentation()}, Limits: egress.Limits{Connections: -1, PerSecond: -1, Bandwidth: -1},
+		Ceiling: &egress.Ceiling{Most: everything, Private: everything.Rules}, Limits: egress.Limits{Connections: -1, PerSecond: -1, Bandwidth: -1},
 	})
 	guard := gate.Guard()
 	guard.Bind(Egress, everything, gate.Turn(), nil)

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Runs the tests under the race detector, which finds races in this process alone: scripts/race.sh [arguments of go test].
 # What only waits for other programs, or runs the same code again for their sake, is left out; scripts/test.sh has it all.
+# So is vet, which tests and lint have.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
@@ -29,4 +30,4 @@ repeated=(
 waiting='^TestScripts$/^(python|imports|env|environments|exec|files|watch|selftest|sandbox|limits|install|accounts|apis|doctor|example|keyrules|keys|metrics|nodes|open|tokens|usage)$|^TestServerScripts$/^(settings|secrets|egress)$'
 pattern=$(IFS='|'; echo "${left_out[*]}")
 mapfile -t packages < <(go list -f '{{if or .TestGoFiles .XTestGoFiles}}{{.ImportPath}}{{end}}' ./... | grep -Ev "^apibuilder/($pattern)" | grep .)
-exec scripts/test.sh -race -skip "^($(IFS='|'; echo "${repeated[*]}"))\$|$waiting" "$@" "${packages[@]}"
+exec scripts/test.sh -race -vet=off -skip "^($(IFS='|'; echo "${repeated[*]}"))\$|$waiting" "$@" "${packages[@]}"

@@ -1,8 +1,6 @@
 package netstack
 
 import (
-	"sync"
-
 	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
 	"gvisor.dev/gvisor/pkg/waiter"
@@ -60,25 +58,6 @@ func (n *Network) share(endpoint tcpip.Endpoint) func() {
 // those that are open never have more than the first so many.
 func bufferOf(open int) int64 {
 	return int64(max(leastBuffer, min(mostBuffer, mostBuffers/(open*max(1, open/16)))))
-}
-
-// pass moves bytes both ways until both sides have said that nothing more comes, or one breaks.
-func pass(endpoint tcpip.Endpoint, events *waiter.Queue, outside *egress.Conn) {
-	broken := func() {
-		endpoint.Abort()
-		outside.Abort()
-	}
-	var sending sync.WaitGroup
-	sending.Go(func() {
-		if copyOut(outside, endpoint, events) != nil || outside.CloseWrite() != nil {
-			broken()
-		}
-	})
-	if copyIn(endpoint, events, outside) != nil || endpoint.Shutdown(tcpip.ShutdownWrite) != nil {
-		broken()
-	}
-	sending.Wait()
-	endpoint.Close()
 }
 
 const (

@@ -285,12 +285,18 @@ func TestNetwork(t *testing.T) {
 
 func open(t *testing.T, in *inside, host string) net.Conn {
 	t.Helper()
+	conn := mustConnect(t, in, host)
+	ping(t, conn)
+	return conn
+}
+
+func mustConnect(t *testing.T, in *inside, host string) net.Conn {
+	t.Helper()
 	conn, err := in.connect(host, 443)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close() })
-	ping(t, conn)
 	return conn
 }
 

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/net/dns/dnsmessage"
 )
@@ -18,6 +19,7 @@ type Names struct {
 	records map[string][]netip.Addr
 	asked   map[string]int
 	each    func(name string, times int) []netip.Addr
+	delay   time.Duration
 }
 
 // NewNames starts a server with records of IPv4 and IPv6 addresses; names have no dot at their end.
@@ -40,6 +42,13 @@ func (n *Names) Change(f func(name string, times int) []netip.Addr) {
 	n.each = f
 }
 
+// Delay has every answer wait so long.
+func (n *Names) Delay(d time.Duration) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.delay = d
+}
+
 // Resolver asks this server, as the host's would.
 func (n *Names) Resolver() *net.Resolver {
 	return &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
@@ -59,7 +68,7 @@ func (n *Names) serve(conn net.PacketConn) {
 		if m.Unpack(b[:size]) != nil || len(m.Questions) != 1 {
 			continue
 		}
-		m.Response, m.Additionals = true, nil
+		m.Response, m.RecursionAvailable, m.Additionals = true, true, nil
 		q := m.Questions[0]
 		found, known := n.find(strings.ToLower(strings.TrimSuffix(q.Name.String(), ".")), q.Type)
 		if !known {
@@ -75,7 +84,9 @@ func (n *Names) serve(conn net.PacketConn) {
 			}
 		}
 		if out, err := m.Pack(); err == nil {
-			_, _ = conn.WriteTo(out, from)
+			n.mu.Lock()
+			time.AfterFunc(n.delay, func() { _, _ = conn.WriteTo(out, from) })
+			n.mu.Unlock()
 		}
 	}
 }
