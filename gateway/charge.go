@@ -38,7 +38,7 @@ func (g *Gateway) charge(a *answer, r *http.Request, e *entry, p *pass) string {
 	}
 	checks := append(a.space.checks[:0], p.checks...)
 	if p.keyID == "" && !e.address.Unlimited() {
-		checks = append(checks, ratelimit.Check{Key: e.id + " " + network(r), Policy: "address", Limit: e.address, Transient: true})
+		checks = append(checks, ratelimit.Check{Key: e.id + " " + network(a.from.client), Policy: "address", Limit: e.address, Transient: true})
 	}
 	checks = append(checks, e.checks...)
 	if len(checks) == 0 {
@@ -72,24 +72,13 @@ func (a *answer) uncharge() {
 	}
 }
 
-// network is the client's address as limits count it: an IPv6 address by its first 64 bits, because a single client has all that
-// follow them (RFC 4291, 2.5.4).
-func network(r *http.Request) string {
-	addr := clientAddress(r)
-	if addr.Is6() {
-		return netip.PrefixFrom(addr, 64).Masked().Addr().String()
+// network is a client's address as limits count it: an IPv6 address by its first 64 bits, because a single client has all that
+// follow them (RFC 4291, 2.5.4). An unknown one, as on a Unix socket, is an address like any other.
+func network(client netip.Addr) string {
+	if client.Is6() {
+		return netip.PrefixFrom(client, 64).Masked().Addr().String()
 	}
-	return addr.String()
-}
-
-// clientAddress is the address at the other end of the connection; the zero one where there is none, as on a Unix socket. Fields of
-// the header say nothing here, because anybody can write them.
-func clientAddress(r *http.Request) netip.Addr {
-	at, err := netip.ParseAddrPort(r.RemoteAddr)
-	if err != nil {
-		return netip.Addr{}
-	}
-	return at.Addr().Unmap().WithZone("")
+	return client.String()
 }
 
 // addressLimit is what an API allows each address that calls it without a key.

@@ -106,6 +106,20 @@ func TestRatePerAddress(t *testing.T) {
 	}
 }
 
+func TestRatePerAddressBehindAProxy(t *testing.T) {
+	d := newDoor(t, Config{TrustedProxies: loopback}, func(http.ResponseWriter, *http.Request) {})
+	d.store.updateAPI("api_public", func(a *store.API) { a.Options.RatePerAddress = store.Rate{Requests: 1, Per: time.Hour} })
+	public, _ := http.NewRequest("GET", d.url+"/run/public/", nil)
+	for _, client := range []string{"192.0.2.7", "192.0.2.8", "2001:db8::1"} {
+		public.Header.Set("X-Forwarded-For", client)
+		if got := d.do(public); got.StatusCode != 200 {
+			t.Errorf("the first of %s: status %d", client, got.StatusCode)
+		}
+	}
+	public.Header.Set("X-Forwarded-For", "192.0.2.9, 192.0.2.8") // the first is the consumer's own
+	d.do(public).wantProblem(t, 429, wordRateLimited)
+}
+
 func TestNetworks(t *testing.T) {
 	for addr, want := range map[string]string{
 		"192.0.2.7:80":              "192.0.2.7",
@@ -117,7 +131,7 @@ func TestNetworks(t *testing.T) {
 		"@":                         "invalid IP",
 		"":                          "invalid IP",
 	} {
-		if got := network(&http.Request{RemoteAddr: addr}); got != want {
+		if got := network(addrOf(addr)); got != want {
 			t.Errorf("%q is %q, want %q", addr, got, want)
 		}
 	}
