@@ -249,6 +249,7 @@ func (m *Manager) serveLocked(f *fleet, i *Instance) {
 	f.instances = append(f.instances, i)
 	m.keepHealthyLocked(f, i)
 	m.work.Go(func() { m.watch(f, i) })
+	m.connectNewLocked(f, i)
 }
 
 // watch notices that an instance ends by itself.
