@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"apibuilder/store"
@@ -138,14 +139,63 @@ func (s *Server) checkToken(r *http.Request) (caller, error) {
 	if !strings.EqualFold(scheme, "Bearer") || !strings.HasPrefix(secret, store.TokenSecretPrefix) {
 		return caller{}, denied
 	}
-	token, err := s.store.TokenByHash(r.Context(), store.HashSecret(secret))
+	c, err := s.holder(r.Context(), secret)
 	switch {
 	case errors.Is(err, store.ErrNotFound):
 		return caller{}, denied
 	case err != nil:
 		return caller{}, fmt.Errorf("look up a token: %w", err)
-	case !token.RevokedAt.IsZero(), !token.ExpiresAt.IsZero() && !time.Now().Before(token.ExpiresAt):
-		return caller{}, denied
+	}
+	return c, nil
+}
+
+// holder is who holds a token; an ErrNotFound when it is not good, or not any more.
+func (s *Server) holder(ctx context.Context, secret string) (caller, error) {
+	token, err := s.store.TokenByHash(ctx, store.HashSecret(secret))
+	if err != nil {
+		return caller{}, err
+	}
+	if !token.RevokedAt.IsZero() || !token.ExpiresAt.IsZero() && !time.Now().Before(token.ExpiresAt) {
+		return caller{}, store.ErrNotFound
 	}
 	return caller{role: token.Role, userID: token.UserID, token: token.ID, secret: secret}, nil
+}
+
+// recheckEvery is how often a stream that may last for ever asks whether its caller may still read it.
+const recheckEvery = 2 * time.Second
+
+// whileSeen returns a context that ends when the caller's token does, or the API goes to somebody whose APIs the caller does not see.
+// While the store is away nothing ends. stop waits for what watches.
+func (s *Server) whileSeen(outer context.Context, apiID string) (ctx context.Context, stop func()) {
+	c := callerOf(outer)
+	ctx, cancel := context.WithCancel(outer)
+	if c.secret == "" { // root
+		return ctx, cancel
+	}
+	var work sync.WaitGroup
+	work.Go(func() {
+		ticker := time.NewTicker(recheckEvery)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-ticker.C:
+			}
+			_, err := s.holder(ctx, c.secret)
+			if err == nil {
+				var api store.API
+				if api, err = s.store.API(ctx, apiID); err == nil && !c.sees(api) {
+					err = store.ErrNotFound
+				}
+			}
+			if errors.Is(err, store.ErrNotFound) {
+				cancel()
+			}
+		}
+	})
+	return ctx, func() {
+		cancel()
+		work.Wait()
+	}
 }

@@ -409,3 +409,24 @@ func shape(w *httptest.ResponseRecorder, id string) string {
 	body := strings.ReplaceAll(w.Body.String(), id, "ID")
 	return fmt.Sprint(w.Code, header, strings.ReplaceAll(body, request, "REQUEST"))
 }
+
+// TestTheAuditLogNamesWhatWasMade: where a path ends in a list, the log told that a token was made and not which one.
+func TestTheAuditLogNamesWhatWasMade(t *testing.T) {
+	f := newFixture(t)
+	f.api(t, "resize")
+	newest := func(want string) {
+		t.Helper()
+		entries := decode[admin.Page[admin.AuditEntry]](t, f.local(t, "GET", "/api/v1/audit?limit=1", "")).Items
+		if len(entries) != 1 || entries[0].Path != want || entries[0].Status != http.StatusOK {
+			t.Errorf("%+v, want %q", entries, want)
+		}
+	}
+	token := decode[admin.Token](t, f.local(t, "POST", "/api/v1/tokens", `{"name":"laptop"}`))
+	newest("/api/v1/tokens " + token.ID)
+	key := decode[admin.Key](t, f.local(t, "POST", "/api/v1/apis/resize/keys", `{}`))
+	newest("/api/v1/apis/resize/keys " + key.ID)
+	f.local(t, "POST", "/api/v1/users", `{"name":"anna"}`)
+	newest("/api/v1/users anna")
+	key = decode[admin.Key](t, f.local(t, "POST", "/api/v1/users/anna/keys", `{}`))
+	newest("/api/v1/users/anna/keys " + key.ID)
+}

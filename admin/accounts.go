@@ -47,6 +47,7 @@ func (s *Server) createUser(w http.ResponseWriter, r *http.Request) (any, error)
 	if err := store.ValidName(body.Name); err != nil {
 		return nil, badRequest(err.Error(), "choose another name")
 	}
+	subjectOf(r.Context()).called(body.Name)
 	if body.Plan == "" {
 		body.Plan = store.DefaultPlan
 	}
@@ -65,6 +66,12 @@ func (s *Server) patchUser(w http.ResponseWriter, r *http.Request) (any, error) 
 	user, err := s.user(r.Context(), r.PathValue("user"))
 	if err != nil {
 		return nil, err
+	}
+	switch {
+	case body.ID != "" && body.ID != user.ID, body.Name != "" && body.Name != user.Name:
+		return nil, badRequest("a user keeps its id and its name", "leave them out, or create another user")
+	case body.Plan == "":
+		return nil, badRequest("the plan is missing", `give one like {"plan": "default"}`)
 	}
 	if err := s.checkPlan(r.Context(), body.Plan); err != nil {
 		return nil, err

@@ -90,6 +90,7 @@ func (s *Server) createKey(w http.ResponseWriter, r *http.Request) (any, error) 
 	if key, err = s.store.CreateKey(r.Context(), key); err != nil {
 		return nil, err
 	}
+	subjectOf(r.Context()).called(key.ID)
 	out := keyOut(key)
 	out.Secret = secret
 	return out, nil
@@ -116,13 +117,8 @@ func keyIn(body KeyRequest, now time.Time) (store.Key, error) {
 		}
 	}
 	key := store.Key{Name: body.Name, Rate: rate, Quota: body.Quota, Allow: body.Allow}
-	if body.ExpiresAt != nil {
-		if key.ExpiresAt = *body.ExpiresAt; !key.ExpiresAt.After(now) {
-			return store.Key{}, badRequest(fmt.Sprintf("the key would have expired at %s", key.ExpiresAt.Format(time.RFC3339)),
-				"give a time to come")
-		}
-	}
-	return key, nil
+	key.ExpiresAt, err = expiryIn("key", body.ExpiresAt, now)
+	return key, err
 }
 
 func checkQuota(n int64) error {

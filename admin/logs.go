@@ -88,7 +88,8 @@ func (s *Server) readLogs(w http.ResponseWriter, r *http.Request) (any, error) {
 }
 
 func (s *Server) followLogs(w http.ResponseWriter, r *http.Request, apiID string, filter logs.Filter, n int) (any, error) {
-	ctx := r.Context()
+	ctx, stop := s.whileSeen(r.Context(), apiID)
+	defer stop()
 	if !filter.Until.IsZero() {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithDeadline(ctx, filter.Until)

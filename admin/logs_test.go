@@ -12,6 +12,7 @@ import (
 
 	"apibuilder/admin"
 	"apibuilder/logs"
+	"apibuilder/store"
 )
 
 func (f *fixture) print(t *testing.T, apiID string, lines ...logs.Line) {
@@ -177,5 +178,61 @@ func TestLogsAreTheOwners(t *testing.T) {
 				t.Errorf("%s: %q", query, got)
 			}
 		}
+	}
+}
+
+// TestWhoFollowsMustStillBeAllowedTo: a stream went on for as long as its client stayed, whatever became of its token.
+func TestWhoFollowsMustStillBeAllowedTo(t *testing.T) {
+	for name, end := range map[string]func(f two, token store.Token, api store.API) error{
+		"revoked": func(f two, token store.Token, _ store.API) error {
+			_, err := f.store.RevokeToken(t.Context(), token.ID)
+			return err
+		},
+		"another's": func(f two, _ store.Token, api store.API) error {
+			_, err := f.store.ChangeAPI(t.Context(), api.ID, func(a store.API) (store.API, error) {
+				a.UserID = store.OperatorID
+				return a, nil
+			})
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := newTwo(t)
+			ended := make(chan struct{})
+			go func() {
+				defer close(ended)
+				f.anna("GET", "/api/v1/apis/of-anna/logs?follow=true", "")
+			}()
+			api, err := f.store.API(t.Context(), "of-anna")
+			if err != nil {
+				t.Fatal(err)
+			}
+			tokens, err := f.store.Tokens(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			anna, err := f.store.User(t.Context(), "anna")
+			if err != nil {
+				t.Fatal(err)
+			}
+			select {
+			case <-ended:
+				t.Fatal("it ended by itself")
+			case <-time.After(3 * time.Second): // it has been asked once
+			}
+			for _, token := range tokens {
+				if token.UserID == anna.ID && token.Role == store.RoleAuthor {
+					if err := end(f, token, api); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+			select {
+			case <-ended:
+			case <-time.After(30 * time.Second):
+				t.Fatal("it goes on")
+			}
+		})
 	}
 }

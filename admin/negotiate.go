@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 )
 
 // pattern is the route of a request, empty when there is none. ServeMux would redirect a path that is not in its plain form.
@@ -148,7 +147,7 @@ func (p parameter) check(text string) error {
 			return badRequest(fmt.Sprintf("%s=%q is neither true nor false", p.name, text), "give one of them")
 		}
 	case "date-time":
-		if _, err := time.Parse(time.RFC3339Nano, text); err != nil {
+		if _, err := parseTime(text); err != nil {
 			return badRequest(fmt.Sprintf("%s=%q is no time", p.name, text), "give one like 2024-05-01T12:00:00Z")
 		}
 	}

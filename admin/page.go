@@ -1,12 +1,15 @@
 package admin
 
 import (
+	"crypto/sha256"
 	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"apibuilder/store"
@@ -22,8 +25,11 @@ type Page[T any] struct {
 	Next  string `json:"next,omitempty"`
 }
 
-// maxCursor bounds a cursor: names and ids are shorter.
-const maxCursor = 1024
+// maxCursor bounds a cursor. The longest is of sums by route: four texts that are at most 256 bytes, each of which JSON may write as six.
+const maxCursor = 16 << 10
+
+// longestKey is how many bytes of a text that programs choose are in a cursor.
+const longestKey = 200
 
 // cursor is what Next says to this server: after which item of which list.
 type cursor struct {
@@ -148,3 +154,13 @@ func partOfAll[A any](w http.ResponseWriter, r *http.Request, list string, all [
 
 // padded writes a number so that texts are in the order of numbers.
 func padded(n int64) string { return fmt.Sprintf("%020d", n) }
+
+// shortened is text that may be long, as a part of a cursor: the same for the same text, another for another one, and up to the bytes
+// that are left out in the same order.
+func shortened(text string) string {
+	if len(text) <= longestKey {
+		return text
+	}
+	sum := sha256.Sum256([]byte(text))
+	return strings.ToValidUTF8(text[:longestKey], "") + " " + hex.EncodeToString(sum[:16])
+}

@@ -225,3 +225,41 @@ func TestTheClientFollowsPages(t *testing.T) {
 		t.Error("a negative limit is good")
 	}
 }
+
+// TestLongRoutesComeInPages has routes as long as a program may make them, with what takes the most room in a cursor.
+func TestLongRoutesComeInPages(t *testing.T) {
+	f := newFixture(t)
+	long := "/" + strings.Repeat("\u00e9<\x01&", 400)
+	var records []store.Usage
+	want := []string{}
+	for i := range 7 {
+		route := fmt.Sprintf("%s%d", long, i)
+		want = append(want, route)
+		records = append(records, store.Usage{ID: fmt.Sprint(i), APIID: strings.Repeat("<", 256), Time: time.Now(), Method: "GET", Route: route, Status: 200})
+	}
+	if err := f.store.AddUsage(t.Context(), records); err != nil {
+		t.Fatal(err)
+	}
+	got, next := []string{}, ""
+	for range want {
+		query := url.Values{"by": {"route"}, "limit": {"2"}}
+		if next != "" {
+			query.Set("cursor", next)
+		}
+		w := f.local(t, "GET", "/api/v1/usage/sums?"+query.Encode(), "")
+		if w.Code != http.StatusOK {
+			t.Fatalf("status %d: %s", w.Code, w.Body)
+		}
+		page := decode[admin.UsageSums](t, w)
+		for _, s := range page.Sums {
+			got = append(got, s.Route)
+		}
+		if next = page.Next; next == "" {
+			break
+		}
+	}
+	slices.Sort(got)
+	if !slices.Equal(got, want) {
+		t.Errorf("%d routes of %d came in pages", len(got), len(want))
+	}
+}

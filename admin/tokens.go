@@ -50,6 +50,7 @@ func (s *Server) createToken(w http.ResponseWriter, r *http.Request) (any, error
 	if err != nil {
 		return nil, err
 	}
+	subjectOf(r.Context()).called(token.ID)
 	out := tokenOut(token)
 	out.Secret = secret
 	return out, nil
@@ -63,10 +64,9 @@ func (s *Server) tokenIn(ctx context.Context, b TokenRequest) (store.Token, erro
 	default:
 		return t, badRequest(fmt.Sprintf("there is no role %q", b.Role), "give operator, author or reader")
 	}
-	if b.ExpiresAt != nil {
-		if t.ExpiresAt = *b.ExpiresAt; !t.ExpiresAt.After(time.Now()) {
-			return t, badRequest("the token would have expired already", "give a time to come")
-		}
+	var err error
+	if t.ExpiresAt, err = expiryIn("token", b.ExpiresAt, time.Now()); err != nil {
+		return t, err
 	}
 	switch {
 	case t.Role == store.RoleAuthor && b.User == "":

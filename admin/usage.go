@@ -57,7 +57,7 @@ func timeIn(r *http.Request, name string) (time.Time, error) {
 	if text == "" {
 		return time.Time{}, nil
 	}
-	at, err := time.Parse(time.RFC3339Nano, text)
+	at, err := parseTime(text)
 	if err != nil {
 		return at, badRequest(fmt.Sprintf("%s=%q is no time", name, text), "give one like 2024-05-01T12:00:00Z")
 	}
@@ -93,7 +93,7 @@ func (s *Server) sumUsage(w http.ResponseWriter, r *http.Request) (any, error) {
 		return nil, err
 	}
 	sums, next, err := partOfAll(w, r, "sums by "+string(filter.By), sums, func(s store.Sum) []string {
-		return []string{padded(max(s.Start.UnixMicro(), 0)), s.APIID, s.KeyID, s.UserID, s.Route}
+		return []string{padded(max(s.Start.UnixMicro(), 0)), s.APIID, s.KeyID, s.UserID, shortened(s.Route)}
 	})
 	since, _ := filter.Spans()
 	return UsageSums{By: string(filter.By), Since: timeOut(since), Sums: each(sums, sumOut), Next: next}, err
@@ -137,7 +137,7 @@ func (s *Server) sumEgress(w http.ResponseWriter, r *http.Request) (any, error) 
 		return nil, err
 	}
 	sums, next, err := partOfAll(w, r, "egress by "+string(filter.By), sums, func(s store.EgressSum) []string {
-		return []string{padded(max(s.Start.UnixMicro(), 0)), s.APIID, s.UserID, s.To}
+		return []string{padded(max(s.Start.UnixMicro(), 0)), s.APIID, s.UserID, shortened(s.To)}
 	})
 	since, _ := filter.Spans()
 	return EgressSums{By: string(filter.By), Since: timeOut(since), Sums: each(sums, egressSumOut), Next: next}, err

@@ -50,7 +50,9 @@ func Open(cert, key string, log *zap.Logger) (*Files, error) {
 // Certificate is a Source.
 func (f *Files) Certificate(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	now := time.Now().UnixNano()
-	if last := f.looked.Load(); now-last >= int64(lookEvery) && f.looked.CompareAndSwap(last, now) {
+	last := f.looked.Load()
+	due := now-last >= int64(lookEvery) || now < last // the clock was set back
+	if due && f.looked.CompareAndSwap(last, now) {
 		f.refresh()
 	}
 	return f.current.Load(), nil

@@ -98,6 +98,27 @@ func TestFilesAreReadAgain(t *testing.T) {
 	})
 }
 
+// TestAClockThatIsSetBackHidesNoCertificate: the files were looked at last in what is the future now.
+func TestAClockThatIsSetBackHidesNoCertificate(t *testing.T) {
+	dir := t.TempDir()
+	certPath, keyPath := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+	put := func(name string) {
+		cert, key := newPair(t, name, time.Now())
+		write(t, certPath, cert)
+		write(t, keyPath, key)
+	}
+	put("first")
+	f, err := Open(certPath, keyPath, zap.NewNop())
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.looked.Store(time.Now().Add(2 * time.Hour).UnixNano())
+	put("the second")
+	if name := nameOf(t, f); name != "the second" {
+		t.Errorf("certificate of %s", name)
+	}
+}
+
 func TestOpenSaysWhatIsWrong(t *testing.T) {
 	dir := t.TempDir()
 	path := func(name string, text []byte) string {

@@ -13,6 +13,7 @@ import (
 	"github.com/urfave/cli/v3"
 
 	"apibuilder/backup"
+	"apibuilder/node"
 	"apibuilder/store"
 	"apibuilder/store/postgres"
 	"apibuilder/store/sealed"
@@ -206,11 +207,20 @@ func (a *app) restore(ctx context.Context, cmd *cli.Command) error {
 		return err
 	}
 	defer func() { _ = data.close() }()
+	restoreKey, err := secretsKeyToRestore(secretsPath(settings, data), key)
+	if err != nil {
+		return fmt.Errorf("restore the key file: %w", err)
+	}
 	st, err := openKeeper(ctx, settings, data)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = st.Close() }()
+	if shared, ok := st.(*postgres.Store); ok {
+		if err := noOtherNode(ctx, shared, data); err != nil {
+			return err
+		}
+	}
 	rows, err := content.Load(ctx, st, cmd.Bool("force"))
 	if errors.Is(err, store.ErrConflict) && !cmd.Bool("force") {
 		return fmt.Errorf("%w: name another, or replace what it holds with --force", err)
@@ -221,15 +231,35 @@ func (a *app) restore(ctx context.Context, cmd *cli.Command) error {
 	if err := writeJournal(data, journal); err != nil {
 		return fmt.Errorf("restore the usage journal: %w", err)
 	}
-	if key != nil {
-		if err := restoreSecretsKey(secretsPath(settings, data), *key); err != nil {
-			return fmt.Errorf("restore the key file: %w", err)
-		}
+	if err := restoreKey(); err != nil {
+		return fmt.Errorf("restore the key file: %w", err)
 	}
 	a.warnOfSecrets(ctx, st, secretsPath(settings, data))
 	return a.show(cmd, backupResult{File: args[0], Rows: rows}, func(w io.Writer) {
 		fmt.Fprintf(w, "%d rows are restored, as they were at %s\n", rows, timeText(content.Made))
 	})
+}
+
+// noOtherNode refuses to restore under servers that run, which the lock of the data directory does not tell of where they share a
+// database. The one of this data directory does not run.
+func noOtherNode(ctx context.Context, st interface {
+	Nodes(ctx context.Context) ([]store.Node, error)
+}, data *dataDir,
+) error {
+	own, err := node.Identity(data.join("node"))
+	if err != nil {
+		return err
+	}
+	all, err := st.Nodes(ctx)
+	if err != nil {
+		return err
+	}
+	for _, n := range all {
+		if n.ID != own && n.Silent < store.NodeSilence {
+			return fmt.Errorf("the server %s uses the database: stop it; one that was killed counts no more %s after its last word", n.Name, store.NodeSilence)
+		}
+	}
+	return nil
 }
 
 // sortFiles tells the files of a backup apart. Others are an error, because their names would say where they go.

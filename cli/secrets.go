@@ -137,20 +137,24 @@ func readSecretsKey(path string) (backup.File, error) {
 	return backup.File{Name: keyInBackup, Data: raw}, err
 }
 
-// restoreSecretsKey adds the keys of a backup to the key file, or makes that.
-func restoreSecretsKey(path string, file backup.File) error {
+// secretsKeyToRestore returns what adds the keys of a backup to the key file, or makes that; nothing where the backup has none. It
+// reads both first, so that what can be wrong with them is told before anything is changed.
+func secretsKeyToRestore(path string, file *backup.File) (restore func() error, err error) {
+	if file == nil {
+		return func() error { return nil }, nil
+	}
 	keys, err := sealed.ParseKeys(bytes.NewReader(file.Data))
 	if err != nil {
-		return fmt.Errorf("read the key in the backup: %w", err)
+		return nil, fmt.Errorf("read the key in the backup: %w", err)
 	}
 	there, err := sealed.ReadKeyFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return os.WriteFile(path, file.Data, 0o600)
+		return func() error { return os.WriteFile(path, file.Data, 0o600) }, nil
 	}
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return there.Merge(keys)
+	return func() error { return there.Merge(keys) }, nil
 }
 
 // warnOfSecrets tells when a restored store needs another key file.

@@ -38,8 +38,8 @@ func (d *Deployer) follow(ctx context.Context, apiID string, o Own) error {
 	exit, inactive := errors.AsType[*sandbox.Exit](err)
 	switch {
 	case errors.Is(err, sandbox.ErrUnknownAPI):
-		if len(serving) > 0 {
-			o.Look(apiID)
+		if err := o.End(ctx, apiID); err != nil { // what drains would print into a log that is gone
+			return err
 		}
 		return o.Forget(ctx, apiID)
 	case inactive && exit.Reason == NotDeployed && len(serving) > 0:

@@ -124,6 +124,16 @@ func (g *Gate) Policy(api string) Policy {
 	return Policy{}
 }
 
+// Since returns what Set said last of an API, and whether that was after a Turn.
+func (g *Gate) Since(api string, turn uint64) (p Policy, newer bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if m := g.apis[api]; m != nil && m.turn > turn {
+		return m.policy, true
+	}
+	return Policy{}, false
+}
+
 // Forget drops what is counted of an API that is gone. Its guards go on counting for nobody.
 func (g *Gate) Forget(api string) {
 	g.mu.Lock()

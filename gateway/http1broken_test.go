@@ -13,9 +13,9 @@ import (
 // What HTTP/1.0 gets ends where its connection does, so the end of one that broke off must not look like any other.
 func TestABrokenAnswerOfHTTP10IsReset(t *testing.T) {
 	d := newRawDoor(t, Config{}, func(c net.Conn, r *bufio.Reader) {
-		for line, err := "", error(nil); line != "\r\n"; {
-			if line, err = r.ReadString('\n'); err != nil {
-				return
+		for {
+			if line, err := r.ReadString('\n'); err != nil || line == "\r\n" {
+				break
 			}
 		}
 		_, _ = io.WriteString(c, "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n")

@@ -42,7 +42,11 @@ func (p *page) followLocked(f Filter) (*Follower, error) {
 		return nil, fmt.Errorf("%w: at most %d at a time", ErrBusy, mostFollowers)
 	}
 	follower := &Follower{page: p, filter: f, wake: make(chan struct{}, 1)}
-	p.followers[follower] = struct{}{}
+	if p.removed {
+		follower.end()
+	} else {
+		p.followers[follower] = struct{}{}
+	}
 	return follower, nil
 }
 

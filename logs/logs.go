@@ -68,6 +68,7 @@ type page struct {
 	size      int64
 	began     time.Time // when its first line was written
 	followers map[*Follower]struct{}
+	removed   bool // nothing is written any more: whoever found it before has come too late
 }
 
 // Append adds a line. Text beyond 16 KiB is cut.
@@ -100,6 +101,7 @@ func (b *Book) Remove(api string) error {
 	b.notices.forget(api)
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.removed = true
 	errs := []error{p.closeLocked()}
 	p.dismissLocked()
 	for _, path := range []string{p.path, p.path + older} {
@@ -150,6 +152,9 @@ func (b *Book) page(api string) (*page, error) {
 func (p *page) append(raw []byte, l Line) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.removed {
+		return nil
+	}
 	err := p.writeLocked(raw)
 	for f := range p.followers {
 		f.send(l)

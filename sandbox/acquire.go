@@ -172,10 +172,12 @@ func (m *Manager) startLocked(f *fleet, optional bool) {
 	if optional {
 		f.optional++
 	}
+	f.slot.beginMakingLocked()
 	m.work.Go(func() {
 		i, err := m.make(f, optional)
 		m.mu.Lock()
 		defer m.mu.Unlock()
+		defer m.endMakingLocked(f.slot)
 		f.starts--
 		if optional {
 			f.optional--
@@ -223,7 +225,7 @@ func (m *Manager) launch(ctx context.Context, spec Spec, optional bool) (*Instan
 // startedLocked puts what a start made into service, and tells those who wait.
 func (m *Manager) startedLocked(f *fleet, i *Instance, err error) {
 	switch {
-	case err == nil && f.retired:
+	case err == nil && (f.retired || f.slot.asleep && f.waiters+len(f.line) == 0): // put to sleep meanwhile
 		f.instances = append(f.instances, i)
 		m.drainLocked(f, i)
 	case err == nil:
@@ -247,6 +249,7 @@ func (m *Manager) serveLocked(f *fleet, i *Instance) {
 	f.instances = append(f.instances, i)
 	m.keepHealthyLocked(f, i)
 	m.work.Go(func() { m.watch(f, i) })
+	m.connectNewLocked(f, i)
 }
 
 // watch notices that an instance ends by itself.

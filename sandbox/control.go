@@ -6,10 +6,13 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 )
 
-// maxFrame bounds what a sandbox may say in one frame.
-const maxFrame = 1 << 20
+const (
+	maxFrame  = 1 << 20  // bytes of what a sandbox may say in one frame
+	maxDetail = 32 << 10 // of them, bytes of why a program failed: the runner says no more; their end is kept
+)
 
 // order is what the host sends to a waiting runner, once.
 type order struct {
@@ -80,6 +83,9 @@ func readEvent(r io.Reader) (event, error) {
 	case "failed":
 		if !slices.Contains(reasonsFromInside, e.Reason) {
 			return event{}, fmt.Errorf("the runner gives the unknown reason %.64q", string(e.Reason))
+		}
+		if cut := len(e.Detail) - maxDetail; cut > 0 {
+			e.Detail = strings.ToValidUTF8(strings.Clone(e.Detail[cut:]), "\uFFFD")
 		}
 		return e, nil
 	}

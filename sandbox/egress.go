@@ -92,6 +92,17 @@ func (m *Manager) connectLocked(f *fleet) {
 	})
 }
 
+// connectNewLocked takes an instance out of service that comes into it without a network, because the policy that wants one was set while
+// it was started by somebody whom connectLocked does not know.
+func (m *Manager) connectNewLocked(f *fleet, i *Instance) {
+	if i.guard != nil || m.cfg.Egress == nil {
+		return
+	}
+	if p, newer := m.cfg.Egress.Since(f.slot.api, i.spec.turn); newer && !p.None() {
+		m.drainLocked(f, i)
+	}
+}
+
 // Egress tells what an API's sandboxes reached since the server started.
 func (m *Manager) Egress(api string) egress.Report {
 	if m.cfg.Egress == nil {

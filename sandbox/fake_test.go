@@ -20,6 +20,7 @@ type fakeDriver struct {
 	launched int
 	running  int
 	imports  []string    // that every program tells of
+	routes   []Route     // and these
 	hung     atomic.Bool // every program has stopped answering
 	refuses  error       // what every launch fails with; nil: none does
 	// beforeWaiting plays the time that a sandbox takes until its runner waits; nil: none.
@@ -120,7 +121,7 @@ func (s *fakeSandbox) serve(o order, h http.HandlerFunc) {
 		mux.ServeHTTP(w, r)
 	})
 	go func() { _ = s.server.Serve(s) }()
-	s.say(event{Event: "started", Imports: s.driver.imports, ImportSeconds: 1})
+	s.say(event{Event: "started", Imports: s.driver.imports, Routes: s.driver.routes, ImportSeconds: 1})
 }
 
 // Accept, Close and Addr make it a net.Listener for its own server.

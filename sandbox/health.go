@@ -116,11 +116,12 @@ func (m *Manager) keepHealthyLocked(f *fleet, i *Instance) {
 	}
 	m.work.Go(func() {
 		why := i.watchHealth(m.life, h)
-		if why == nil || !m.serves(f, i) {
+		if why == nil || !m.beginSuccession(f, i) {
 			return
 		}
+		defer m.endSuccession(f)
 		i.endWith(why)
-		if err := m.succeed(f, i); err != nil {
+		if err := m.succeed(f, i); err != nil && m.serves(f, i) { // one that was taken out finishes its requests
 			i.kill(why)
 		}
 	})
@@ -133,16 +134,34 @@ func (m *Manager) succeed(f *fleet, i *Instance) error {
 		return err
 	}
 	m.mu.Lock()
-	defer m.mu.Unlock()
-	if f.retired {
-		m.abandonLocked([]*Instance{next})
+	if !slices.Contains(f.instances, i) { // put to sleep, say; one that has ended is followed by the next request's
+		m.mu.Unlock()
+		m.abandon([]*Instance{next})
 		return nil
 	}
+	defer m.mu.Unlock()
 	m.serveLocked(f, next)
 	m.drainLocked(f, i)
 	f.settleLocked(nil)
 	m.serveLineLocked(f)
 	return nil
+}
+
+// beginSuccession reports whether an instance that is not well serves, and notes that a start is under way if so.
+func (m *Manager) beginSuccession(f *fleet, i *Instance) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if !slices.Contains(f.instances, i) {
+		return false
+	}
+	f.slot.beginMakingLocked()
+	return true
+}
+
+func (m *Manager) endSuccession(f *fleet) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.endMakingLocked(f.slot)
 }
 
 // serves reports whether an instance gets requests.

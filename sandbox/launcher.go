@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"golang.org/x/sync/semaphore"
+	"golang.org/x/sys/unix"
 
 	"apibuilder/egress"
 )
@@ -32,6 +33,7 @@ type launcher struct {
 // place is everything about a sandbox that is decided before its program is known.
 type place struct {
 	environment, python string
+	inode               uint64 // of the environment: one that was removed and built again is another
 	mounts              string // apart by NUL bytes
 	network             bool   // it has one besides loopback
 	limits              Limits
@@ -41,9 +43,22 @@ type place struct {
 func placeOf(spec Spec, imports string) place {
 	return place{
 		environment: spec.Environment, python: spec.Python, mounts: strings.Join(spec.Mounts, "\x00"), limits: spec.Limits, imports: imports,
-		network: !spec.Egress.None(),
+		network: !spec.Egress.None(), inode: inodeOf(spec.Environment),
 	}
 }
+
+// inodeOf tells a directory from one that takes its place later. While a sandbox has it mounted, its number is given to no other.
+// It is 0 when there is none.
+func inodeOf(dir string) uint64 {
+	var stat unix.Stat_t
+	if err := unix.Stat(dir, &stat); err != nil {
+		return 0
+	}
+	return stat.Ino
+}
+
+// gone reports whether the place's environment is not there any more.
+func (p place) gone() bool { return inodeOf(p.environment) != p.inode }
 
 func (p place) launch(output func(Line)) Launch {
 	var mounts []string
@@ -202,7 +217,9 @@ func (l *launcher) bring(ctx context.Context, i *Instance) error {
 		err = &Exit{Reason: e.Reason, Detail: e.Detail}
 	case err == nil && e.Event == "started" && i.spec.task != nil:
 	case err == nil && e.Event == "started":
-		i.routes = e.Routes
+		if i.spec.Describe {
+			i.routes = e.Routes
+		}
 		i.startup.Imported = time.Now()
 		if learn {
 			l.learned.learn(i.spec, e)
@@ -224,10 +241,12 @@ func (i *Instance) hand(o order) (e event, err error) {
 	i.hearing <- struct{}{}
 	defer func() { <-i.hearing }()
 	err = writeOrder(i.control, o)
-	for err == nil && (e.Event == "" || e.Event == "taken") {
-		if e, err = readEvent(i.control); e.Event == "taken" {
-			i.begin()
-		}
+	if err == nil {
+		e, err = readEvent(i.control)
+	}
+	if err == nil && e.Event == "taken" { // once: a program that says it for ever would have the host read for ever
+		i.begin()
+		e, err = readEvent(i.control)
 	}
 	if err == nil && e.Event == "failed" {
 		i.endWith(&Exit{Reason: e.Reason, Detail: e.Detail})

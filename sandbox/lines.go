@@ -76,14 +76,17 @@ type tail struct {
 	bytes int
 }
 
-const tailBytes = 16 << 10
+const (
+	tailBytes = 16 << 10
+	lineBytes = 8 // that a line counts for besides its text: its line feed, and a part of what holds it
+)
 
 func (t *tail) add(text string) {
 	t.lines = append(t.lines, text)
-	t.bytes += len(text) + 1
+	t.bytes += len(text) + lineBytes
 	drop := 0
 	for t.bytes > tailBytes && drop < len(t.lines)-1 {
-		t.bytes -= len(t.lines[drop]) + 1
+		t.bytes -= len(t.lines[drop]) + lineBytes
 		drop++
 	}
 	t.lines = append(t.lines[:0], t.lines[drop:]...)

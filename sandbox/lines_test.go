@@ -81,3 +81,13 @@ func TestTailIsBounded(t *testing.T) {
 		t.Errorf("%d lines beside one that is too long", len(tl.lines))
 	}
 }
+
+func TestATailOfEmptyLinesIsSmall(t *testing.T) {
+	var tl tail
+	for range 10 * tailBytes {
+		tl.add("")
+	}
+	if n := cap(tl.lines); n > tailBytes/4 {
+		t.Errorf("room for %d lines", n)
+	}
+}

@@ -183,7 +183,7 @@ func (p *pool) fill(ctx context.Context) bool {
 }
 
 // next chooses the place that is most recently used of those that lack a sandbox, and makes room for it. Places that nobody
-// has used for long are dropped.
+// has used for long are dropped, and those whose environment was removed.
 func (p *pool) next() (place, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -191,7 +191,7 @@ func (p *pool) next() (place, bool) {
 	var at place
 	var chosen *shelf
 	for candidate, s := range p.shelves {
-		if now.Sub(s.last) > warmKeep {
+		if now.Sub(s.last) > warmKeep || candidate.gone() {
 			p.dropLocked(candidate)
 			continue
 		}

@@ -168,7 +168,7 @@ func (m *Manager) forget(s *slot) {
 
 // dropGoneLocked forgets the slot of an API that is gone once nothing of it is left.
 func (m *Manager) dropGoneLocked(s *slot) {
-	if s.gone && len(s.leaving) == 0 && m.apis[s.api] == s {
+	if s.gone && len(s.leaving)+s.making == 0 && m.apis[s.api] == s {
 		delete(m.apis, s.api)
 	}
 }

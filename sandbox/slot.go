@@ -3,6 +3,7 @@ package sandbox
 import (
 	"context"
 	"slices"
+	"sync"
 	"time"
 )
 
@@ -19,6 +20,8 @@ type slot struct {
 	gone    bool      // there is no such API any more
 	asleep  bool      // by hand: nothing is kept running until somebody asks
 	leaving map[*Instance]*leave
+	making  int            // starts under way, of fleets that were retired too
+	made    sync.WaitGroup // for those
 }
 
 // fleet is the instances of one version of an API.
@@ -73,6 +76,18 @@ func (m *Manager) slotLocked(api string) *slot {
 // planKept is for how long a plan is taken as it was read while nothing of the API runs. While something runs, the manager is
 // told of changes.
 const planKept = time.Second
+
+// beginMakingLocked notes that a start is under way, until endMakingLocked.
+func (s *slot) beginMakingLocked() {
+	s.making++
+	s.made.Add(1)
+}
+
+func (m *Manager) endMakingLocked(s *slot) {
+	s.making--
+	s.made.Done()
+	m.dropGoneLocked(s)
+}
 
 // knownLocked reports whether the slot's plan can be relied on.
 func (s *slot) knownLocked(now time.Time) bool {
@@ -130,9 +145,11 @@ func (m *Manager) applyLocked(s *slot, p Plan, fresh ...*Instance) {
 		f := s.fleetLocked(i.Version())
 		f.backoff = backoff{}
 		m.serveLocked(f, i)
+		f.settleLocked(nil) // whoever waits for another start need not
 	}
 	for _, f := range s.fleets {
 		m.keepLocked(f)
+		m.serveLineLocked(f) // there may be more of them now
 	}
 }
 

@@ -61,4 +61,8 @@ func TestABackupMovesAServer(t *testing.T) {
 	if _, err := s.command("backup", file+"2"); err != nil {
 		t.Error(err)
 	}
+	elsewhere := &server{t: t, dataDir: t.TempDir()}
+	if _, err := elsewhere.command("restore", file, "--force"); err == nil || !strings.Contains(err.Error(), "uses the database") {
+		t.Errorf("restored under a server of another data directory: %v", err)
+	}
 }

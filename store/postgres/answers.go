@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -38,17 +39,23 @@ func (s *Store) ClaimAnswer(ctx context.Context, a store.Answer) (there store.An
 		if _, err := u.Exec(ctx, store.Numbered(`DELETE FROM apibuilder_answers WHERE expires_at <= ?`), micros(a.CreatedAt)); err != nil {
 			return err
 		}
-		tag, err := u.Exec(ctx, store.Numbered(`INSERT INTO apibuilder_answers (`+answerColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING`),
-			a.ID[:], a.Owner, a.Fingerprint[:], micros(a.CreatedAt), micros(a.ExpiresAt), micros(a.WorkedUntil), []byte{})
-		if err != nil {
-			return err
-		}
-		if claimed = tag.RowsAffected() == 1; !claimed {
+		for !claimed {
+			tag, err := u.Exec(ctx, store.Numbered(`INSERT INTO apibuilder_answers (`+answerColumns+`) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING`),
+				a.ID[:], a.Owner, a.Fingerprint[:], micros(a.CreatedAt), micros(a.ExpiresAt), micros(a.WorkedUntil), []byte{})
+			if err != nil {
+				return err
+			}
+			if claimed = tag.RowsAffected() == 1; claimed {
+				break
+			}
 			there, err = first(ctx, u, scanAnswer, store.Numbered(`SELECT `+answerColumns+` FROM apibuilder_answers WHERE id = ?`), a.ID[:])
-			return err
+			if !errors.Is(err, pgx.ErrNoRows) {
+				return err
+			}
+			// It was dropped or has expired in between: each statement sees what is committed when it begins.
 		}
 		there = a
-		_, err = u.Exec(ctx, store.Numbered(`DELETE FROM apibuilder_answers WHERE id IN (SELECT id FROM apibuilder_answers WHERE owner = ? ORDER BY created_at DESC LIMIT ALL OFFSET ?)`), a.Owner, store.KeptAnswers)
+		_, err := u.Exec(ctx, store.Numbered(`DELETE FROM apibuilder_answers WHERE id IN (SELECT id FROM apibuilder_answers WHERE owner = ? ORDER BY created_at DESC LIMIT ALL OFFSET ?)`), a.Owner, store.KeptAnswers)
 		return err
 	})
 	if err != nil {

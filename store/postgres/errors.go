@@ -20,7 +20,7 @@ const (
 	foreignKeyViolation = "23503"
 	insufficientRights  = "42501"
 	lockNotAvailable    = "55P03"
-	tooManyConnections  = "53300"
+	readOnly            = "25006"
 	duplicateObject     = "42710"
 )
 
@@ -67,8 +67,9 @@ func isUnavailable(err error) bool {
 	var connect *pgconn.ConnectError
 	var network net.Error
 	if code := codeOf(err); code != "" {
-		// Connection exceptions and "operator intervention": the server stops, starts or crashed.
-		return strings.HasPrefix(code, "08") || strings.HasPrefix(code, "57P") || code == tooManyConnections
+		// Connection exceptions, "operator intervention": the server stops, starts or crashed, and "insufficient resources": it has no
+		// connection, memory or room on its disk left. A standby, and a primary that was made one, only reads.
+		return strings.HasPrefix(code, "08") || strings.HasPrefix(code, "57P") || strings.HasPrefix(code, "53") || code == readOnly
 	}
 	return errors.As(err, &connect) || errors.As(err, &network) || errors.Is(err, io.EOF) ||
 		errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) || pgconn.Timeout(err)

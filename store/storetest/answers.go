@@ -9,7 +9,7 @@ import (
 	"apibuilder/store"
 )
 
-var answerTests = map[string]func(*testing.T, store.Store){"one": answerOne, "one of many": answerRace, "expired": answerExpires}
+var answerTests = map[string]func(*testing.T, store.Store){"one": answerOne, "one of many": answerRace, "dropped meanwhile": answerDropRace, "expired": answerExpires}
 
 func newAnswer(id byte) store.Answer {
 	now := store.Stamp(time.Time{})
@@ -84,6 +84,27 @@ func answerRace(t *testing.T, s store.Store) {
 	}
 	group.Wait()
 	same(t, "claims", won.Load(), int32(1))
+}
+
+// answerDropRace has claims meet answers that are dropped at the same moment: each is claimed or there.
+func answerDropRace(t *testing.T, s store.Store) {
+	var group sync.WaitGroup
+	for range 8 {
+		group.Go(func() {
+			for range 100 {
+				a := newAnswer(1)
+				_, claimed, err := s.ClaimAnswer(t.Context(), a)
+				if err == nil && claimed {
+					err = s.DropAnswer(t.Context(), a.ID)
+				}
+				if err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	group.Wait()
 }
 
 func answerExpires(t *testing.T, s store.Store) {

@@ -1,0 +1,108 @@
+package cli
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"apibuilder/store"
+	"apibuilder/store/sealed"
+	"apibuilder/store/sqlite"
+)
+
+// seeded is a data directory whose store has a user of that name.
+func seeded(t *testing.T, user string) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.Chmod(dir, 0o711); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := sealed.NewKeyFile(filepath.Join(dir, "secrets.key")); err != nil {
+		t.Fatal(err)
+	}
+	st, err := sqlite.Open(t.Context(), filepath.Join(dir, "apibuilder.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer st.Close()
+	if _, err := st.CreateUser(t.Context(), store.User{ID: "user_" + user, Name: user, Plan: store.DefaultPlan}); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+// TestARestoreThatCannotBringTheKeyChangesNothing: the store was replaced already when the key file turned out to be unusable.
+func TestARestoreThatCannotBringTheKeyChangesNothing(t *testing.T) {
+	from, to := seeded(t, "theirs"), seeded(t, "ours")
+	run := func(args ...string) (int, string) {
+		var out, problems bytes.Buffer
+		code := Run(t.Context(), append([]string{"apibuilder"}, args...), strings.NewReader(""), &out, &problems)
+		return code, problems.String()
+	}
+	file := filepath.Join(t.TempDir(), "backup")
+	if code, text := run("backup", file, "--with-key", "--data-dir", from); code != exitOK {
+		t.Fatal(text)
+	}
+	if err := os.Chmod(filepath.Join(to, "secrets.key"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if code, text := run("restore", file, "--force", "--data-dir", to); code != exitFailure || !strings.Contains(text, "chmod 600") {
+		t.Fatalf("exit code %d: %s", code, text)
+	}
+	st, err := sqlite.Open(t.Context(), filepath.Join(to, "apibuilder.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = st.User(t.Context(), "ours")
+	st.Close()
+	if err != nil {
+		t.Errorf("what was there: %v", err)
+	}
+	if err := os.Chmod(filepath.Join(to, "secrets.key"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if code, text := run("restore", file, "--force", "--data-dir", to); code != exitOK {
+		t.Error(text)
+	}
+	if raw, err := os.ReadFile(filepath.Join(to, "secrets.key")); err != nil || strings.Count(string(raw), "AGE-SECRET-KEY") != 2 {
+		t.Errorf("%v: keys are missing", err)
+	}
+}
+
+func TestNoRestoreUnderOtherNodes(t *testing.T) {
+	data := &dataDir{path: seeded(t, "ours")}
+	st, err := sqlite.Open(t.Context(), data.join("apibuilder.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer st.Close()
+	check := func(want string) {
+		t.Helper()
+		err := noOtherNode(t.Context(), st, data)
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%v, want %q", err, want)
+		}
+	}
+	check("")
+	own, err := os.ReadFile(data.join("node"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	beat := func(id, name string) {
+		t.Helper()
+		if err := st.BeatNode(t.Context(), store.Node{ID: id, Name: name, Version: "1", StartedAt: time.Now()}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	beat(strings.TrimSpace(string(own)), "mine") // it was killed: the data directory is locked
+	check("")
+	beat("node_other", "second")
+	check("the server second uses the database")
+	if err := st.RemoveNode(t.Context(), "node_other"); err != nil {
+		t.Fatal(err)
+	}
+	check("")
+}
