@@ -60,6 +60,20 @@ func TestFolderLeavesOutWhatIsIgnored(t *testing.T) {
 	}
 }
 
+// TestIgnoreFilesWithAByteOrderMark has the mark that Windows' editors write, which git overlooks.
+func TestIgnoreFilesWithAByteOrderMark(t *testing.T) {
+	for _, name := range []string{".gitignore", ".apibuilderignore"} {
+		dir := folderOf(t, t.TempDir(), map[string]string{"main.py": makes, "key.pem": "secret", name: "\ufeff*.pem\r\n"})
+		f, err := ReadFolder(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := paths(f.Bundle); slices.Contains(got, "key.pem") {
+			t.Errorf("%s: files %q", name, got)
+		}
+	}
+}
+
 func TestFolderFollowsNoLinkOut(t *testing.T) {
 	for name, c := range map[string]struct {
 		make func(dir string) error

@@ -109,7 +109,8 @@ func (i *Ignored) readFile(root *os.Root, name string, domain []string) error {
 	if err != nil {
 		return err
 	}
-	for line := range strings.Lines(string(text)) {
+	// Git overlooks a byte order mark, too: else the first line would leave nothing out.
+	for line := range strings.Lines(strings.TrimPrefix(string(text), "\ufeff")) {
 		line = strings.TrimRight(line, "\r\n")
 		if strings.TrimSpace(line) != "" && !strings.HasPrefix(line, "#") {
 			i.files = append(i.files, gitignore.ParsePattern(line, slices.Clone(domain)))

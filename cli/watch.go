@@ -4,7 +4,9 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -104,7 +106,8 @@ func (w *watcher) look(ctx context.Context) error {
 // watchAll watches the directories of a folder, or those that files are in: editors put a new file in the place of the old.
 // Watching a directory again changes nothing, and one that is gone is watched no more.
 func (w *watcher) watchAll(dirs []string) error {
-	if len(dirs) == 0 {
+	ofFolder := len(dirs) > 0
+	if !ofFolder {
 		for _, path := range w.extra[:1] {
 			dirs = append(dirs, filepath.Dir(path))
 			if isDir(path) { // that could not be read
@@ -116,7 +119,11 @@ func (w *watcher) watchAll(dirs []string) error {
 		dirs = append(dirs, filepath.Dir(path))
 	}
 	for i, dir := range dirs {
-		if err := w.files.Add(dir); err != nil && i == 0 {
+		err := w.files.Add(dir)
+		if errors.Is(err, fs.ErrNotExist) && i == 0 && ofFolder { // it went since it was read, and may come again
+			return w.watchAll(nil)
+		}
+		if err != nil && i == 0 {
 			return fmt.Errorf("watch %s for changes: %w", dir, err)
 		}
 	}

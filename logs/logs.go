@@ -175,7 +175,7 @@ func (p *page) writeLocked(raw []byte) error {
 	}
 	n, err := p.file.Write(raw)
 	p.size += int64(n)
-	if p.open.Load() > openFiles {
+	if err != nil || p.open.Load() > openFiles { // after half a line the file is opened anew, which ends it
 		err = errors.Join(err, p.closeLocked())
 	}
 	return err
@@ -190,16 +190,34 @@ func (p *page) openLocked() error {
 		return err
 	}
 	info, err := file.Stat()
+	var size int64
+	if err == nil {
+		size, err = endLine(file, info.Size())
+	}
 	if err != nil {
 		file.Close()
 		return err
 	}
-	p.file, p.size = file, info.Size()
+	p.file, p.size = file, size
 	p.open.Add(1)
 	if p.began.IsZero() || p.size == 0 {
 		p.began = beginning(file, info)
 	}
 	return nil
+}
+
+// endLine ends the half of a line that a killed server or a full disk left, so that the next one is not lost with it. It returns
+// the file's size.
+func endLine(file *os.File, size int64) (int64, error) {
+	if size == 0 {
+		return 0, nil
+	}
+	last := make([]byte, 1)
+	if _, err := file.ReadAt(last, size-1); err != nil || last[0] == '\n' {
+		return size, err
+	}
+	n, err := file.Write([]byte("\n"))
+	return size + int64(n), err
 }
 
 // beginning is when the first line of a file was written, as far as it can be told.

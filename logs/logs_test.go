@@ -1,12 +1,15 @@
 package logs_test
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"apibuilder/logs"
 )
@@ -97,6 +100,53 @@ func TestStrangeTextAndTornLines(t *testing.T) {
 	lines, err := b.Read(t.Context(), api, logs.Filter{}, 10)
 	if err != nil || len(lines) != 2 || lines[0].Text != "a\x00\uFFFD\x1b[31m\n\"b" || lines[1].Text != "after" {
 		t.Fatalf("%+v, %v", lines, err)
+	}
+}
+
+// TestALineAfterHalfOfOne has what a server leaves that is killed, or whose disk is full, in the middle of a line.
+func TestALineAfterHalfOfOne(t *testing.T) {
+	dir := t.TempDir()
+	b := logs.New(logs.Config{Dir: dir})
+	appendAll(t, b, "before")
+	b.Close()
+	file, err := os.OpenFile(filepath.Join(dir, api+".jsonl"), os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = file.WriteString(`{"text":"torn`)
+	if err = errors.Join(err, file.Close()); err != nil {
+		t.Fatal(err)
+	}
+	b = logs.New(logs.Config{Dir: dir})
+	defer b.Close()
+	appendAll(t, b, "first", "second")
+	if lines, err := b.Read(t.Context(), api, logs.Filter{}, 10); err != nil || texts(lines) != "before first second" {
+		t.Fatalf("%q, %v", texts(lines), err)
+	}
+}
+
+// TestALineAfterTheDiskWasFull has a write end in its middle.
+func TestALineAfterTheDiskWasFull(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Fatal("this test mounts a small disk: run it as root")
+	}
+	dir := t.TempDir()
+	if err := unix.Mount("none", dir, "tmpfs", 0, "size=16k"); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = unix.Unmount(dir, unix.MNT_DETACH) }()
+	b := logs.New(logs.Config{Dir: dir})
+	defer b.Close()
+	appendAll(t, b, "before")
+	if err := b.Append(api, line(strings.Repeat("x", 16<<10))); err == nil {
+		t.Fatal("the disk was not full")
+	}
+	if err := unix.Mount("none", dir, "", unix.MS_REMOUNT, "size=1m"); err != nil {
+		t.Fatal(err)
+	}
+	appendAll(t, b, "first", "second")
+	if lines, err := b.Read(t.Context(), api, logs.Filter{}, 10); err != nil || texts(lines) != "before first second" {
+		t.Fatalf("%q, %v", texts(lines), err)
 	}
 }
 

@@ -6,6 +6,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
 
 	"golang.org/x/sys/unix"
 )
@@ -25,16 +29,66 @@ func (b *Builder) dedupe(ctx context.Context, s scratch, entries []entry) error 
 		return err
 	}
 	defer unlock()
+	large := slices.DeleteFunc(slices.Clone(entries), func(e entry) bool { return !e.Mode.IsRegular() || e.Size < sharedBytes })
 	aside := filepath.Join(s.top, "link")
-	for _, e := range entries {
-		if !e.Mode.IsRegular() || e.Size < sharedBytes {
-			continue
+	damaged := b.damagedFiles(large)
+	for _, e := range large {
+		path, shared := filepath.Join(s.env, e.Path), b.sharedPath(e)
+		if damaged[shared] {
+			err = replaceShared(path, shared, aside)
+			delete(damaged, shared)
+		} else {
+			err = b.shareFile(path, shared, aside)
 		}
-		if err := b.shareFile(filepath.Join(s.env, e.Path), b.sharedPath(e), aside); err != nil {
+		if err != nil {
 			return fmt.Errorf("share the files of environments: %w", err)
 		}
 	}
 	return nil
+}
+
+// damagedFiles finds the shared files for these entries that are not what their names say any more: the machine stopped before
+// they were on the disk, the disk is bad, or somebody changed one. What is built anew must not become a link to one.
+func (b *Builder) damagedFiles(entries []entry) map[string]bool {
+	damaged := map[string]bool{}
+	var mu sync.Mutex
+	var next atomic.Int64
+	var group sync.WaitGroup
+	for range runtime.NumCPU() {
+		group.Go(func() {
+			buffer := make([]byte, 128<<10)
+			for i := next.Add(1) - 1; i < int64(len(entries)); i = next.Add(1) - 1 {
+				if path := b.sharedPath(entries[i]); isDamaged(path, entries[i], buffer) {
+					mu.Lock()
+					damaged[path] = true
+					mu.Unlock()
+				}
+			}
+		})
+	}
+	group.Wait()
+	return damaged
+}
+
+func isDamaged(path string, e entry, buffer []byte) bool {
+	info, err := os.Lstat(path)
+	switch {
+	case errors.Is(err, os.ErrNotExist):
+		return false
+	case err != nil || info.Mode() != e.Mode || info.Size() != e.Size:
+		return true
+	}
+	sum, err := hashFile(path, buffer)
+	return err != nil || sum != e.SHA256
+}
+
+// replaceShared puts a sound file in the place of a shared one. Environments that have the damaged one keep it until they are
+// built again.
+func replaceShared(path, shared, aside string) error {
+	if err := os.Link(path, aside); err != nil {
+		return err
+	}
+	return os.Rename(aside, shared)
 }
 
 func (b *Builder) sharedPath(e entry) string {

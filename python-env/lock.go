@@ -222,7 +222,7 @@ func (b *Builder) ensureLocked(ctx context.Context, req Request) (Environment, e
 		return Environment{}, err
 	}
 	// A text that an environment is named after was read when that was built.
-	if env, ok := b.Lookup(keyOf(interp, req.Lock)); ok {
+	if env, ok := b.use(ctx, keyOf(interp, req.Lock)); ok {
 		env.Reused = true
 		return env, nil
 	}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // loggingUV gives cfg a uv that notes its subcommands in a file, and then runs a piece of shell.
@@ -74,6 +75,22 @@ func TestUpgradeResolvesAnew(t *testing.T) {
 		t.Errorf("%s %v", python, packages)
 	}
 	noneLeft(t, b)
+}
+
+// TestALockedEnvironmentThatWasAskedForStays cleans up between the answer and the start of a program.
+func TestALockedEnvironmentThatWasAskedForStays(t *testing.T) {
+	b, _ := folderBuilder(t, "one")
+	env := ensure(t, b, "one")
+	age(t, b, env.Key, 48*time.Hour)
+	if again, err := b.Ensure(t.Context(), Request{Lock: env.Lock}); err != nil || !again.Reused {
+		t.Fatalf("%+v, %v", again, err)
+	}
+	if gone, err := b.Prune(t.Context(), Policy{Keep: 24 * time.Hour}); err != nil || len(gone) > 0 {
+		t.Errorf("one that was just asked for went: %+v, %v", gone, err)
+	}
+	if _, ok := b.Lookup(env.Key); !ok {
+		t.Error("the environment is gone")
+	}
 }
 
 func TestALockOfAPythonThatIsNotHere(t *testing.T) {

@@ -64,8 +64,16 @@ func (m *mirror) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		m.page(w, response)
 		return
 	}
+	m.body(w, response)
+}
+
+// body passes an answer on. One that ends before its end must not look whole: uv would take half a file for the file, and half of a
+// package's metadata for all that it requires.
+func (m *mirror) body(w http.ResponseWriter, response *http.Response) {
 	m.head(w, response)
-	_, _ = io.Copy(w, m.counted(response.Body))
+	if _, err := io.Copy(w, m.counted(response.Body)); err != nil {
+		panic(http.ErrAbortHandler) // the connection ends, and nothing is logged
+	}
 }
 
 func (m *mirror) head(w http.ResponseWriter, response *http.Response) {

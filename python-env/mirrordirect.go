@@ -3,7 +3,6 @@ package pythonenv
 import (
 	"crypto/hmac"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"strings"
@@ -62,8 +61,7 @@ func (m *mirror) serveDirect(w http.ResponseWriter, r *http.Request) bool {
 		return true
 	}
 	defer response.Body.Close()
-	m.head(w, response)
-	_, _ = io.Copy(w, m.counted(response.Body))
+	m.body(w, response)
 	return true
 }
 

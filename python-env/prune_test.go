@@ -1,6 +1,7 @@
 package pythonenv
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -220,4 +221,59 @@ func TestAnEnvironmentThatMayHaveLostFiles(t *testing.T) {
 	if again := ensure(t, b, ""); again.Reused || again.Key != env.Key {
 		t.Errorf("%+v", again)
 	}
+}
+
+// TestADamagedSharedFileIsNotUsedAgain damages a file that environments share, as a power cut does before it is on the disk.
+func TestADamagedSharedFileIsNotUsedAgain(t *testing.T) {
+	for name, damage := range map[string]func(path string) error{
+		"emptied": func(path string) error { return os.Truncate(path, 0) },
+		"changed": func(path string) error {
+			f, err := os.OpenFile(path, os.O_WRONLY, 0)
+			if err != nil {
+				return err
+			}
+			_, err = f.WriteAt([]byte("#"), 20)
+			return errors.Join(err, f.Close())
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b, _ := folderBuilder(t, "one", "two")
+			env := ensure(t, b, "one")
+			entries, err := readContents(env.Path, mustManifest(t, b, env.Key).Contents)
+			if err != nil {
+				t.Fatal(err)
+			}
+			at := slices.IndexFunc(entries, func(e entry) bool { return e.Size >= sharedBytes })
+			if at < 0 {
+				t.Fatal("no file is large enough to be shared")
+			}
+			if err := damage(b.sharedPath(entries[at])); err != nil {
+				t.Fatal(err)
+			}
+			if found, err := b.Verify(t.Context(), env.Key); err != nil || len(found) == 0 {
+				t.Fatalf("the damage is not found: %v, %v", found, err)
+			}
+			two := ensure(t, b, "two")
+			if found, err := b.Verify(t.Context(), two.Key); err != nil || len(found) > 0 {
+				t.Errorf("another environment: %v, %v", found, err)
+			}
+			age(t, b, env.Key, 48*time.Hour)
+			if _, err := b.Prune(t.Context(), Policy{Keep: 24 * time.Hour}); err != nil {
+				t.Fatal(err)
+			}
+			again := ensure(t, b, "one")
+			if found, err := b.Verify(t.Context(), again.Key); err != nil || again.Reused || len(found) > 0 {
+				t.Errorf("built again (reused %t): %v, %v", again.Reused, found, err)
+			}
+		})
+	}
+}
+
+func mustManifest(t *testing.T, b *Builder, key string) manifest {
+	t.Helper()
+	m, err := readManifest(b.cfg.Dir, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
 }

@@ -2,8 +2,12 @@ package pythonenv
 
 import (
 	"errors"
+	"io"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"net/url"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -89,5 +93,35 @@ func TestConnectionsOfBuildsAreCounted(t *testing.T) {
 	_ = conn.Close()
 	if r := up.gate.Report(Egress); r.Open != 0 {
 		t.Errorf("%+v", r)
+	}
+}
+
+// TestABrokenAnswerDoesNotLookWhole has an index end an answer without a length in its middle.
+func TestABrokenAnswerDoesNotLookWhole(t *testing.T) {
+	index := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, "Metadata-Version: 2.1\nName: six\n")
+		_ = http.NewResponseController(w).Flush()
+		panic(http.ErrAbortHandler)
+	}))
+	defer index.Close()
+	up, err := newUpstream(Config{IndexURL: index.URL + "/simple"}, []byte("secret"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer up.close()
+	local := httptest.NewServer(&mirror{up: up, max: 1 << 20, exceed: func() {}, say: func(l string) { t.Log(l) }})
+	defer local.Close()
+	file, err := url.Parse(index.URL + "/six-1.0-py3-none-any.whl.metadata")
+	if err != nil {
+		t.Fatal(err)
+	}
+	response, err := http.Get(local.URL + strings.TrimPrefix(up.fileURL(file), mirrorURL))
+	if err != nil { // nothing of it was passed on yet
+		return
+	}
+	text, err := io.ReadAll(response.Body)
+	_ = response.Body.Close()
+	if err == nil {
+		t.Errorf("status %d, %q", response.StatusCode, text)
 	}
 }
