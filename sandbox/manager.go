@@ -180,9 +180,9 @@ func (m *Manager) Remove(_ context.Context, api string) error {
 		for _, f := range s.fleets {
 			m.retireLocked(f)
 		}
-		m.mu.Unlock()
-		s.made.Wait() // starts are given up, and may print until they are
-		m.mu.Lock()
+		for s.making > 0 { // those are given up, and may print until they are
+			s.made.Wait()
+		}
 		for i := range s.leaving {
 			i.endWith(&Exit{Reason: Draining, Detail: "the API was deleted"})
 			ending = append(ending, i)

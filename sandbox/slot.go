@@ -20,8 +20,8 @@ type slot struct {
 	gone    bool      // there is no such API any more
 	asleep  bool      // by hand: nothing is kept running until somebody asks
 	leaving map[*Instance]*leave
-	making  int            // starts under way, of fleets that were retired too
-	made    sync.WaitGroup // for those
+	making  int        // starts under way, of fleets that were retired too
+	made    *sync.Cond // of the manager's mutex: making has become 0
 }
 
 // fleet is the instances of one version of an API.
@@ -67,7 +67,7 @@ type leave struct {
 func (m *Manager) slotLocked(api string) *slot {
 	s := m.apis[api]
 	if s == nil {
-		s = &slot{api: api, change: make(chan struct{}, 1), leaving: map[*Instance]*leave{}}
+		s = &slot{api: api, change: make(chan struct{}, 1), leaving: map[*Instance]*leave{}, made: sync.NewCond(&m.mu)}
 		m.apis[api] = s
 	}
 	return s
@@ -78,14 +78,12 @@ func (m *Manager) slotLocked(api string) *slot {
 const planKept = time.Second
 
 // beginMakingLocked notes that a start is under way, until endMakingLocked.
-func (s *slot) beginMakingLocked() {
-	s.making++
-	s.made.Add(1)
-}
+func (s *slot) beginMakingLocked() { s.making++ }
 
 func (m *Manager) endMakingLocked(s *slot) {
-	s.making--
-	s.made.Done()
+	if s.making--; s.making == 0 {
+		s.made.Broadcast()
+	}
 	m.dropGoneLocked(s)
 }
 
