@@ -10,6 +10,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -58,7 +59,7 @@ func (b *Builder) damagedFiles(entries []entry) map[string]bool {
 		group.Go(func() {
 			buffer := make([]byte, 128<<10)
 			for i := next.Add(1) - 1; i < int64(len(entries)); i = next.Add(1) - 1 {
-				if path := b.sharedPath(entries[i]); isDamaged(path, entries[i], buffer) {
+				if path := b.sharedPath(entries[i]); b.isDamaged(path, entries[i], buffer) {
 					mu.Lock()
 					damaged[path] = true
 					mu.Unlock()
@@ -70,7 +71,15 @@ func (b *Builder) damagedFiles(entries []entry) map[string]bool {
 	return damaged
 }
 
-func isDamaged(path string, e entry, buffer []byte) bool {
+// fileState is what changes with a file.
+type fileState struct {
+	inode       uint64
+	size, mtime int64
+}
+
+// isDamaged reads a file the first time, and again when it was written to: to read all of them for every build takes as long as a build of
+// small packages.
+func (b *Builder) isDamaged(path string, e entry, buffer []byte) bool {
 	info, err := os.Lstat(path)
 	switch {
 	case errors.Is(err, os.ErrNotExist):
@@ -78,8 +87,18 @@ func isDamaged(path string, e entry, buffer []byte) bool {
 	case err != nil || info.Mode() != e.Mode || info.Size() != e.Size:
 		return true
 	}
+	stat := info.Sys().(*syscall.Stat_t) //nolint:forcetypeassert // that is what Linux gives
+	state := fileState{stat.Ino, stat.Size, stat.Mtim.Nano()}
+	if known, ok := b.sound.Load(path); ok && known == state {
+		return false
+	}
 	sum, err := hashFile(path, buffer)
-	return err != nil || sum != e.SHA256
+	if err != nil || sum != e.SHA256 {
+		b.sound.Delete(path)
+		return true
+	}
+	b.sound.Store(path, state)
+	return false
 }
 
 // replaceShared puts a sound file in the place of a shared one. Environments that have the damaged one keep it until they are

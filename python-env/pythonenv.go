@@ -77,7 +77,8 @@ type Builder struct {
 	scrub        scrubber
 	up           *upstream
 	syncing      sync.Mutex
-	reserve      uint64 // bytes that a build must leave free on the disk
+	sound        sync.Map // path of a shared file -> fileState: when it was last read and found whole
+	reserve      uint64   // bytes that a build must leave free on the disk
 }
 
 // Request asks for an environment.
