@@ -191,20 +191,14 @@ func (c *consumerConn) CloseWrite() error {
 	return errors.ErrUnsupported
 }
 
-// reset has Close break the connection off, so that nobody takes what was sent for all of an answer: a TCP connection by a reset, TLS
+// reset breaks the connection off, so that nobody takes what was sent for all of an answer: a TCP connection by a reset, TLS
 // without its goodbye (RFC 9112, 8).
 func (c *consumerConn) reset() {
-	conn := c.Conn
-	if secure, ok := conn.(*tls.Conn); ok {
-		conn = secure.NetConn()
-		defer func() { _ = conn.Close() }()
-	}
-	if proxied, ok := conn.(*proxyproto.Conn); ok {
-		conn = proxied.Raw()
-	}
-	if tcp, ok := conn.(*net.TCPConn); ok {
+	socket := socketOf(c.Conn)
+	if tcp, ok := socket.(*net.TCPConn); ok {
 		_ = tcp.SetLinger(0)
 	}
+	_ = socket.Close()
 }
 
 // security tells what TLS has agreed on; nil without TLS.
