@@ -114,16 +114,6 @@ func (g *Gate) APIs() []string {
 	return slices.Collect(maps.Keys(g.apis))
 }
 
-// Policy is what Set said last of an API; none when it never did.
-func (g *Gate) Policy(api string) Policy {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if m := g.apis[api]; m != nil {
-		return m.policy
-	}
-	return Policy{}
-}
-
 // Since returns what Set said last of an API, and whether that was after a Turn.
 func (g *Gate) Since(api string, turn uint64) (p Policy, newer bool) {
 	g.mu.Lock()

@@ -66,34 +66,18 @@ func (m *Manager) SetEgress(api string, p egress.Policy) {
 	}
 }
 
-// connectLocked takes out of service what of a fleet has no network though its API may reach something. A start that is under
-// way, which may have read an older policy, is looked at when it is over.
+// connectLocked takes out of service what of a fleet has no network though its API may reach something. What is being started is looked
+// at when it comes into service, see connectNewLocked.
 func (m *Manager) connectLocked(f *fleet) {
-	if f.retired || m.stopped || m.cfg.Egress.Policy(f.slot.api).None() {
-		return
-	}
 	for _, i := range slices.Clone(f.instances) {
 		if i.guard == nil {
 			m.drainLocked(f, i)
 		}
 	}
-	if f.starts == 0 {
-		return
-	}
-	start := f.waitLocked()
-	m.work.Go(func() {
-		select {
-		case <-start.done:
-		case <-f.life.Done():
-		}
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		m.connectLocked(f)
-	})
 }
 
 // connectNewLocked takes an instance out of service that comes into it without a network, because the policy that wants one was set while
-// it was started by somebody whom connectLocked does not know.
+// it was started.
 func (m *Manager) connectNewLocked(f *fleet, i *Instance) {
 	if i.guard != nil || m.cfg.Egress == nil {
 		return
