@@ -11,7 +11,6 @@ import (
 	"runtime"
 	"slices"
 	"strings"
-	"sync/atomic"
 
 	"golang.org/x/sync/errgroup"
 )
@@ -191,26 +190,18 @@ func sizeOf(modules []module) (sum int64) {
 
 // hashJobs names each compilation by everything that its result follows from.
 func hashJobs(env string, interp Interpreter, jobs []compilation) error {
-	var next atomic.Int64
-	var group errgroup.Group
-	for range runtime.NumCPU() {
-		group.Go(func() error {
-			buffer := make([]byte, 64<<10)
-			for i := int(next.Add(1)) - 1; i < len(jobs); i = int(next.Add(1)) - 1 {
-				parts := []string{layout, compiler, interp.Version, interp.Implementation, interp.Platform, interp.Path}
-				for _, m := range jobs[i].modules {
-					sum, err := hashFile(filepath.Join(env, m.path), buffer)
-					if err != nil {
-						return fmt.Errorf("hash the modules: %w", err)
-					}
-					parts = append(parts, m.path, sum)
-				}
-				jobs[i].key = hashOf(parts...)
+	return severally(len(jobs), func(i int, buffer []byte) error {
+		parts := []string{layout, compiler, interp.Version, interp.Implementation, interp.Platform, interp.Path}
+		for _, m := range jobs[i].modules {
+			sum, err := hashFile(filepath.Join(env, m.path), buffer)
+			if err != nil {
+				return fmt.Errorf("hash the modules: %w", err)
 			}
-			return nil
-		})
-	}
-	return group.Wait()
+			parts = append(parts, m.path, sum)
+		}
+		jobs[i].key = hashOf(parts...)
+		return nil
+	})
 }
 
 // share splits modules into parts of about equal size.

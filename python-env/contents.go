@@ -35,25 +35,33 @@ const contentsName = "environment.files"
 
 // hashAll fills in the hashes of all files, several at a time.
 func hashAll(env string, entries []entry) error {
+	return severally(len(entries), func(i int, buffer []byte) error {
+		if !entries[i].Mode.IsRegular() {
+			return nil
+		}
+		sum, err := hashFile(filepath.Join(env, entries[i].Path), buffer)
+		if err != nil {
+			return fmt.Errorf("hash the environment: %w", err)
+		}
+		entries[i].SHA256 = sum
+		return nil
+	})
+}
+
+// severally calls do for each number below n, several at a time, each with a buffer of its own for hashFile. A goroutine ends with its first
+// error, and the first of all is returned.
+func severally(n int, do func(i int, buffer []byte) error) error {
 	var next atomic.Int64
 	var group errgroup.Group
 	for range runtime.NumCPU() {
 		group.Go(func() error {
 			buffer := make([]byte, 128<<10)
-			for {
-				i := int(next.Add(1)) - 1
-				if i >= len(entries) {
-					return nil
+			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
+				if err := do(i, buffer); err != nil {
+					return err
 				}
-				if !entries[i].Mode.IsRegular() {
-					continue
-				}
-				sum, err := hashFile(filepath.Join(env, entries[i].Path), buffer)
-				if err != nil {
-					return fmt.Errorf("hash the environment: %w", err)
-				}
-				entries[i].SHA256 = sum
 			}
+			return nil
 		})
 	}
 	return group.Wait()

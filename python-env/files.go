@@ -6,10 +6,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -53,21 +51,14 @@ func (b *Builder) dedupe(ctx context.Context, s scratch, entries []entry) error 
 func (b *Builder) damagedFiles(entries []entry) map[string]bool {
 	damaged := map[string]bool{}
 	var mu sync.Mutex
-	var next atomic.Int64
-	var group sync.WaitGroup
-	for range runtime.NumCPU() {
-		group.Go(func() {
-			buffer := make([]byte, 128<<10)
-			for i := next.Add(1) - 1; i < int64(len(entries)); i = next.Add(1) - 1 {
-				if path := b.sharedPath(entries[i]); b.isDamaged(path, entries[i], buffer) {
-					mu.Lock()
-					damaged[path] = true
-					mu.Unlock()
-				}
-			}
-		})
-	}
-	group.Wait()
+	_ = severally(len(entries), func(i int, buffer []byte) error { // which returns none
+		if path := b.sharedPath(entries[i]); b.isDamaged(path, entries[i], buffer) {
+			mu.Lock()
+			defer mu.Unlock()
+			damaged[path] = true
+		}
+		return nil
+	})
 	return damaged
 }
 
