@@ -3,8 +3,11 @@ package gateway
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
+	"errors"
 	"io"
 	"net"
+	"net/http"
 	"testing"
 	"time"
 )
@@ -47,5 +50,47 @@ func TestDrainCutsWhatNobodyReads(t *testing.T) {
 				t.Errorf("record %+v", u)
 			}
 		})
+	}
+}
+
+// A handshake that waits for its certificate, which an authority may take minutes for, keeps no server from its end.
+func TestDrainEndsHandshakes(t *testing.T) {
+	d := newDoor(t, Config{}, echoProgram)
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked, released := make(chan struct{}), make(chan struct{})
+	defer close(released)
+	served := make(chan error, 1)
+	go func() {
+		served <- d.gateway.Serve(l, &tls.Config{GetCertificate: func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+			close(asked)
+			select {
+			case <-hello.Context().Done():
+			case <-released:
+			}
+			return nil, errors.New("no certificate")
+		}})
+	}()
+	conn, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	secure := tls.Client(conn, &tls.Config{ServerName: "hello.apps.test"})
+	go func() { _ = secure.Handshake() }()
+	within(t, "a handshake", asked)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	start := time.Now()
+	if err := d.gateway.Drain(ctx); err != nil {
+		t.Error(err)
+	}
+	if took := time.Since(start); took > patience/2 {
+		t.Errorf("it took %v", took)
+	}
+	if err := within(t, "the end of the server", served); !errors.Is(err, http.ErrServerClosed) {
+		t.Error(err)
 	}
 }
