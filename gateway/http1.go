@@ -83,10 +83,15 @@ func (c *http1) serve() {
 }
 
 // handshake is that of TLS, if there is to be one; false when it failed. It waits for the certificate, which may have to be obtained,
-// however long that takes, but not when the server closes.
+// however long that takes, so that the next one finds it, but not when the server closes. The consumer is not kept for so long.
 func (c *http1) handshake() bool {
 	secure, ok := c.conn.Conn.(*tls.Conn)
-	return !ok || secure.HandshakeContext(c.server.handshakes) == nil
+	if !ok {
+		return true
+	}
+	late := time.AfterFunc(headerTimeout, func() { _ = c.conn.Close() })
+	defer late.Stop()
+	return secure.HandshakeContext(c.server.handshakes) == nil
 }
 
 func (c *http1) end() {
