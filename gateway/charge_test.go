@@ -60,6 +60,31 @@ func TestQuotas(t *testing.T) {
 	d.get("/run/private/").wantProblem(t, 429, wordOverQuota)
 }
 
+// What is admitted while a quota is off counts when it is on again.
+func TestAQuotaThatIsOffForAWhile(t *testing.T) {
+	var d *door
+	quotas := ratelimit.NewMonthly(func(context.Context, ratelimit.Quota, time.Time) (int64, error) { return int64(d.journal.len()), nil })
+	d = newDoor(t, Config{Quotas: quotas}, func(http.ResponseWriter, *http.Request) {})
+	set := func(n int64) { d.store.updateAPI("api_private", func(a *store.API) { a.Options.Quota = n }) }
+	ask := func() {
+		if got := d.get("/run/private/"); got.StatusCode != 200 {
+			t.Errorf("status %d", got.StatusCode)
+		}
+		d.record()
+	}
+	set(5)
+	ask()
+	set(0)
+	for range 4 {
+		ask()
+	}
+	set(5)
+	d.get("/run/private/").wantProblem(t, 429, wordOverQuota)
+	d.record()
+	set(7) // the journal has a refusal, which this test counts as if it had been admitted
+	ask()
+}
+
 func TestAQuotaThatNobodyKnows(t *testing.T) {
 	away := errors.New("database: secret detail")
 	var err error

@@ -223,6 +223,20 @@ func (m *Monthly) Return(at time.Time, quotas ...ratelimit.Quota) {
 	}
 }
 
+// Found tells what a quota was found to be, zero for none. What was admitted while there was none is asked for when there is one again.
+func (m *Monthly) Found(q ratelimit.Quota) {
+	if q.Requests > 0 {
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, month := range []time.Time{m.newest, m.newest.AddDate(0, -1, 0)} { // the clock may go back
+		if a := m.accounts[accountOf{name{q.Policy, q.Key}, month.Unix()}]; a != nil {
+			a.giveBack()
+		}
+	}
+}
+
 // accountsLocked finds the account of each quota, nil where there is no limit.
 func (m *Monthly) accountsLocked(accounts []*account, quotas []ratelimit.Quota, month time.Time, now time.Duration) []*account {
 	for _, q := range quotas {

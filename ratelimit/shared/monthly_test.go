@@ -357,6 +357,19 @@ func TestMonthlyFollowsTheQuota(t *testing.T) {
 		time.Sleep(time.Minute)
 		take(500, false)
 		take(501, true)
+		// Also when there was none for less than a minute, and the same as before is found.
+		for range 20 {
+			take(10_000, true)
+		}
+		l.mu.Lock()
+		l.used["keyk05"] = 9_000
+		l.mu.Unlock()
+		m.Found(of(0))
+		m.Found(of(10_000))
+		for range 1_000 {
+			take(10_000, true)
+		}
+		take(10_000, false)
 	})
 }
 
