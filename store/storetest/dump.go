@@ -89,6 +89,10 @@ func RunDump(t *testing.T, from, to Opener) {
 		t.Errorf("error is %v", err)
 	}
 	same(t, "CountUsage after what failed", get(target.CountUsage(t.Context(), "", day))(t), int64(4))
+	claim(t, target, newAnswer(1))
 	check(t, target.Load(t.Context(), true, replay(all)))
+	if _, claimed := claim(t, target, newAnswer(1)); !claimed {
+		t.Error("an answer to a request of before the restore is left: what it tells of is gone")
+	}
 	same(t, "CountUsage", get(target.CountUsage(t.Context(), "", day))(t), int64(3))
 }
