@@ -105,7 +105,7 @@ func TestAProgramsOwn429UsesUpAQuota(t *testing.T) {
 // The store tells the gateway's refusals by their words.
 func TestRefusedIsWhatTheGatewayRefusesForALimit(t *testing.T) {
 	for word, kind := range problems {
-		if u := (store.Usage{Status: kind.status, Error: word}); u.Refused() != (kind.status == http.StatusTooManyRequests) {
+		if u := (store.Usage{Status: kind.status, Error: word}); u.Refused() != (kind.status == http.StatusTooManyRequests || word == wordStoreUnavailable) {
 			t.Errorf("%s: %d, refused: %v", word, kind.status, u.Refused())
 		}
 	}

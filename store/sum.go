@@ -96,15 +96,14 @@ func (f SumFilter) Spans() (hours, days time.Time) {
 	return hours, days
 }
 
-// Refused reports whether the gateway refused the request because of a limit. Such requests use up no quota. A program's own 429 is no
-// refusal, also where it broke off and the record has an error for that.
+// Refused reports whether the gateway refused the request because of a limit, or because nobody could count it. Such requests use up no
+// quota. A program's own 429 is no refusal, also where it broke off and the record has an error for that.
 func (u Usage) Refused() bool {
-	if u.Status != http.StatusTooManyRequests {
-		return false
-	}
 	switch u.Error {
 	case "rate_limited", "over_quota", "too_many_at_once":
-		return true
+		return u.Status == http.StatusTooManyRequests
+	case "store_unavailable":
+		return u.Status == http.StatusServiceUnavailable
 	}
 	return false
 }
