@@ -314,7 +314,7 @@ type Store interface {
 	// first, and returns how many of both that were; sums of egress go with them. Daily sums stay.
 	PruneUsage(ctx context.Context, records, hours time.Time, most int) (int64, error)
 
-	// AddExit keeps the newest 50 of an API.
+	// AddExit keeps the newest 50 of an API: those that were added last, whatever the clocks say.
 	AddExit(ctx context.Context, e Exit) error
 	// Exits lists newest first, at most limit.
 	Exits(ctx context.Context, apiID string, limit int) ([]Exit, error)
