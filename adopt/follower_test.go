@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"strings"
 	"sync"
@@ -231,6 +232,47 @@ func TestATableThatIsFilledAnew(t *testing.T) {
 	pgtest.Exec(t, url, "DELETE FROM apis")
 	n.wait(t, "deleted 1")
 	n.wait(t, "deleted 2")
+}
+
+// TestRowsAfterARestore has a backup that knows nothing of a row that was taken over since.
+func TestRowsAfterARestore(t *testing.T) {
+	url := pgtest.Database(t)
+	pgtest.Exec(t, url, "CREATE TABLE apis (id int, code_snapshot text, requirements text); INSERT INTO apis VALUES (1, 'a')")
+	n := start(t, url)
+	type row struct {
+		table string
+		cells store.Cells
+	}
+	var backup []row
+	err := n.Dump(t.Context(), func(table string, c store.Cells) error {
+		backup = append(backup, row{table, c})
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	pgtest.Exec(t, url, "INSERT INTO apis VALUES (2, 'b'); UPDATE apis SET code_snapshot = 'c' WHERE id = 1")
+	n.wait(t, "b")
+	n.wait(t, "c")
+	if err := n.Follower.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	err = n.Load(t.Context(), true, func() (string, store.Cells, error) {
+		if len(backup) == 0 {
+			return "", nil, io.EOF
+		}
+		one := backup[0]
+		backup = backup[1:]
+		return one.table, one.cells, nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n = start(t, url)
+	n.wait(t, "c") // it was older in the backup
+	if a := n.API(t, "2"); a.CodeSnapshot != "b" {
+		t.Errorf("%+v", a)
+	}
 }
 
 func TestFailures(t *testing.T) {
