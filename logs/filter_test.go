@@ -85,8 +85,11 @@ func TestLinesOfAWrongClock(t *testing.T) {
 	defer b.Close()
 	now := time.Now().UTC()
 	for _, l := range []logs.Line{
-		{Time: now.Add(-48 * time.Hour), Text: "days ago"}, {Time: now.Add(-time.Hour), Text: "before the reboot"},
-		{Time: time.Unix(30, 0), Text: "booting"}, {Time: time.Unix(31, 0), Text: "booted"}, {Time: now.Add(-time.Minute), Text: "after it"},
+		{Time: now.Add(-48 * time.Hour), Text: "days ago"},
+		{Time: now.Add(-time.Hour), Text: "before the reboot"},
+		{Time: time.Unix(30, 0), Text: "booting"},
+		{Time: time.Unix(31, 0), Text: "booted"},
+		{Time: now.Add(-time.Minute), Text: "after it"},
 	} {
 		l.Stream = "stdout"
 		if err := b.Append(api, l); err != nil {
