@@ -100,7 +100,8 @@ func TestLinesOfAWrongClock(t *testing.T) {
 		since time.Time
 		want  string
 	}{
-		{time.Time{}, "days ago before the reboot after it"}, {now.Add(-24 * time.Hour), "before the reboot after it"},
+		{time.Time{}, "days ago before the reboot after it"},
+		{now.Add(-24 * time.Hour), "before the reboot after it"},
 		{now.Add(-10 * time.Minute), "after it"},
 	} {
 		lines, err := b.Read(t.Context(), api, logs.Filter{Since: c.since}, 100)
