@@ -60,6 +60,9 @@ func ReadRows(ctx context.Context, url string) (rows []store.Row, err error) {
 		rows, err = list(ctx, tx, scanRow, "SELECT "+l.columns()+" FROM "+rowsTable+" ORDER BY id::text")
 		return err
 	})
+	if codeOf(err) == insufficientRights {
+		return nil, fmt.Errorf("read table %s: %w: connect as a user that may read all of its rows, its owner or one with BYPASSRLS", rowsTable, oneLine{err})
+	}
 	if err != nil {
 		return nil, fmt.Errorf("read table %s: %w", rowsTable, unavailable(ctx, err))
 	}
