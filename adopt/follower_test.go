@@ -234,6 +234,28 @@ func TestATableThatIsFilledAnew(t *testing.T) {
 	n.wait(t, "deleted 2")
 }
 
+// TestRowsThatAreOdd are no hindrance for the others: one without an id, two with the same, and one whose text is empty or long.
+func TestRowsThatAreOdd(t *testing.T) {
+	url := pgtest.Database(t)
+	pgtest.Exec(t, url, `CREATE TABLE apis (id text, name text, code_snapshot text, requirements text, is_active bool);
+		INSERT INTO apis VALUES (NULL, NULL, 'a', NULL, NULL), ('', '', 'a', '', true), ('twice', 'n', 'a', '', true), ('twice', 'n', 'b', '', true),
+			('long', repeat('n', 5000), repeat('x', 3000000), '', true), (E'new\nline', E'\x01', 'a', '', true), ('good', 'good', 'a', '', NULL)`)
+	rows, err := postgres.ReadRows(t.Context(), url)
+	if err != nil || len(rows) != 7 {
+		t.Fatalf("%d rows, %v", len(rows), err)
+	}
+	for _, r := range check(t, rows...) {
+		if len(r.Findings) == 0 || r.ID != "good" && r.Findings[0].Kind != adopt.BadID && r.Findings[0].Kind != adopt.BadRow {
+			t.Errorf("%.20q: %+v", r.ID, r.Findings)
+		}
+	}
+	n := start(t, url)
+	n.API(t, "good")
+	n.API(t, "twice")
+	pgtest.Exec(t, url, "UPDATE apis SET code_snapshot = 'c' WHERE id = 'good'")
+	n.wait(t, "c")
+}
+
 // TestRowsAfterARestore has a backup that knows nothing of a row that was taken over since.
 func TestRowsAfterARestore(t *testing.T) {
 	url := pgtest.Database(t)

@@ -101,7 +101,7 @@ func (l layout) columns() string {
 	if l.active {
 		active = "is_active IS NOT FALSE"
 	}
-	return strings.Join([]string{"id::text", name, "coalesce(code_snapshot::text, '')", requirements, active, l.stamp()}, ", ")
+	return strings.Join([]string{"coalesce(id::text, '')", name, "coalesce(code_snapshot::text, '')", requirements, active, l.stamp()}, ", ")
 }
 
 // stamp is the expression for a row's stamp.
@@ -190,7 +190,7 @@ func (s *Store) alter(ctx context.Context, ddl string) error {
 // Changed receives when rows may have changed, and where notifications do not arrive every so often.
 func (r *Rows) Changed() <-chan struct{} { return r.store.feed.rows }
 
-// Marks returns a mark of each row by id. A row whose mark is the same was not written to. all is false where row-level security may hide
+// Marks returns a mark of each row that has an id, by that. A row whose mark is the same was not written to. all is false where row-level security may hide
 // rows from us, so that one that is not there may be there (PostgreSQL's manual, 5.9).
 func (r *Rows) Marks(ctx context.Context) (marks map[string]string, all bool, err error) {
 	type mark struct {
@@ -201,7 +201,7 @@ func (r *Rows) Marks(ctx context.Context) (marks map[string]string, all bool, er
 	err = r.store.read(ctx, func() error {
 		// One statement, because the policies may change between two.
 		found, err := list(ctx, r.store.pool, func(rows pgx.Rows) (m mark, err error) { return m, rows.Scan(&m.id, &m.mark, &m.hides) },
-			"SELECT id::text, xmin::text || ctid::text, false FROM "+rowsTable+" UNION ALL SELECT '', '', row_security_active('"+rowsTable+"')")
+			"SELECT id::text, xmin::text || ctid::text, false FROM "+rowsTable+" WHERE id IS NOT NULL UNION ALL SELECT '', '', row_security_active('"+rowsTable+"')")
 		for _, m := range found {
 			if m.mark == "" {
 				all = !m.hides
