@@ -50,7 +50,7 @@ type count struct {
 	used  int64
 	err   error
 	gap   bool // there was no quota since used was read, and what was admitted is not in it
-	again bool // there is one again: used is to be read before it counts
+	again bool // used is to be read again before it counts
 }
 
 // NewMonthly returns counters that ask read how many requests a quota has used since the beginning of a month, before the first
@@ -116,6 +116,15 @@ func (m *Monthly) Found(q Quota) {
 		case c.gap:
 			c.gap, c.again = false, true
 		}
+	}
+}
+
+// Recount has what was used asked for again, of each quota with its next request: somebody else has counted too.
+func (m *Monthly) Recount() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, c := range m.counts {
+		c.again = true
 	}
 }
 
