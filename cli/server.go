@@ -15,6 +15,7 @@ import (
 	"apibuilder/gateway"
 	"apibuilder/logs"
 	"apibuilder/metrics"
+	"apibuilder/node"
 	"apibuilder/sandbox"
 	"apibuilder/store"
 	"apibuilder/store/sealed"
@@ -35,6 +36,7 @@ type server struct {
 	secrets         *sealed.Store
 	store           store.Store
 	node            store.Node // this server
+	beat            *node.Heartbeat
 	book            *logs.Book
 	host            *host
 	manager         *sandbox.Manager

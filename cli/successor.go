@@ -60,6 +60,7 @@ func (h holder) Freeze(ctx context.Context) error {
 // Thaw takes changes again.
 func (h holder) Thaw() {
 	h.log.Warn("the server that was to take over has failed; this one goes on")
+	h.refresh() // it may have let operators in already
 	if err := h.openControl(context.Background()); err != nil {
 		h.failed <- err
 	}
@@ -68,6 +69,7 @@ func (h holder) Thaw() {
 // Leave has the server stop as it does on SIGTERM, but that its sockets live on.
 func (h holder) Leave() {
 	h.log.Info("another server has taken over; draining", zap.Int("pid", os.Getpid()))
+	h.beat.Halt() // what the node says of itself is the successor's to say
 	h.local.Keep()
 	h.door.Keep() // the successor makes its own in its place
 	close(h.succeeded)

@@ -1,0 +1,115 @@
+package cli
+
+import (
+	"context"
+	"net"
+	"path/filepath"
+	"testing"
+
+	"go.uber.org/zap"
+
+	"apibuilder/handover"
+	"apibuilder/store"
+	"apibuilder/store/sqlite"
+)
+
+// serving is a server that hands on. frozen is called by Freeze.
+type serving struct{ frozen func() }
+
+func (serving) Offer(context.Context) (handover.Offer, error) { return handover.Offer{}, nil }
+
+func (s serving) Freeze(context.Context) error {
+	if s.frozen != nil {
+		s.frozen()
+	}
+	return nil
+}
+func (serving) Thaw()  {}
+func (serving) Leave() {}
+
+// successor returns a server that is about to take over from h, with a store of its own on the same file as the one that it returns.
+func successor(t *testing.T, h handover.Holder) (*server, store.Store) {
+	t.Helper()
+	data := &dataDir{path: t.TempDir()}
+	var stores [2]*sqlite.Store
+	for i := range stores {
+		var err error
+		if stores[i], err = sqlite.Open(t.Context(), data.join("apibuilder.db")); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = stores[i].Close() })
+	}
+	s := &server{data: data, log: zap.NewNop(), succeeded: make(chan struct{}), database: stores[1]}
+	s.options.nodeName = "here"
+	if err := s.sealStore(t.Context(), stores[1]); err != nil {
+		t.Fatal(err)
+	}
+	var err error
+	if s.listener, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.listener.Close() })
+	address := &net.UnixAddr{Name: filepath.Join(t.TempDir(), "s"), Net: "unix"}
+	door, err := net.ListenUnix("unix", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	giver := handover.Give(door, h)
+	t.Cleanup(func() { _ = giver.Close() })
+	conn, err := net.DialUnix("unix", nil, address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.predecessor.claim, _, err = handover.Ask(t.Context(), conn); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.predecessor.claim.Close() })
+	return s, stores[0]
+}
+
+// TestAFailedTakeOverLeavesTheNode: the server that goes on is the same node, which others would take for gone.
+func TestAFailedTakeOverLeavesTheNode(t *testing.T) {
+	s, st := successor(t, serving{})
+	if err := s.openNode(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.stop(); err != nil {
+		t.Fatal(err)
+	}
+	if nodes, err := st.Nodes(t.Context()); err != nil || len(nodes) != 1 {
+		t.Errorf("nodes after the successor failed: %v, %v", nodes, err)
+	}
+	s, st = successor(t, serving{})
+	if err := s.openNode(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	s.predecessor.left = true
+	if err := s.stop(); err != nil {
+		t.Fatal(err)
+	}
+	if nodes, err := st.Nodes(t.Context()); err != nil || len(nodes) != 0 {
+		t.Errorf("nodes after the successor stopped in order: %v, %v", nodes, err)
+	}
+}
+
+// TestATakeOverSeesWhatChangedMeanwhile: the successor starts what always runs while the server before it still takes changes.
+func TestATakeOverSeesWhatChangedMeanwhile(t *testing.T) {
+	var before store.Store
+	id := store.NewID("api")
+	s, before := successor(t, serving{frozen: func() {
+		if _, err := before.CreateAPI(context.Background(), store.API{ID: id, Name: "late", UserID: store.OperatorID}); err != nil {
+			t.Error(err)
+		}
+	}})
+	told := false
+	defer s.store.Subscribe(func(c store.Change) { told = told || c.APIID == "" || c.APIID == id })()
+	if err := s.freezePredecessor(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if !told {
+		t.Error("who keeps something of the store was not told that it may be old")
+	}
+	if err := s.stop(); err != nil {
+		t.Fatal(err)
+	}
+}
