@@ -16,9 +16,13 @@ type holder struct {
 	door *admin.RootListener // where successors come
 }
 
-// openSuccessor lets a successor come.
+// openSuccessor lets a successor come. A server that has taken over goes on without: nobody else serves by now.
 func (s *server) openSuccessor(context.Context) error {
 	listener, err := admin.ListenRoot(s.data.path, handoverSocket)
+	if err != nil && s.predecessor.left {
+		s.log.Error("nobody can take over from this server: stop it and start it, to replace it", zap.Error(err))
+		return nil
+	}
 	if err != nil {
 		return err
 	}

@@ -3,11 +3,13 @@ package cli
 import (
 	"context"
 	"net"
+	"os"
 	"path/filepath"
 	"testing"
 
 	"go.uber.org/zap"
 
+	"apibuilder/admin"
 	"apibuilder/handover"
 	"apibuilder/store"
 	"apibuilder/store/sqlite"
@@ -108,6 +110,62 @@ func TestATakeOverSeesWhatChangedMeanwhile(t *testing.T) {
 	}
 	if !told {
 		t.Error("who keeps something of the store was not told that it may be old")
+	}
+	if err := s.stop(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestASuccessorGoesOnWithoutItsSockets: once the server before it ends, nobody else serves.
+func TestASuccessorGoesOnWithoutItsSockets(t *testing.T) {
+	s, _ := successor(t, serving{})
+	gone := filepath.Join(t.TempDir(), "gone")
+	if err := os.Mkdir(gone, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	s.data.path = gone
+	if err := s.openLocal(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(gone); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.freezePredecessor(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, step := range []func(context.Context) error{s.leavePredecessor, s.openSuccessor} {
+		if err := step(t.Context()); err != nil {
+			t.Error(err)
+		}
+	}
+	if err := s.stop(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestAManagementSocketThatWasRemovedIsMadeAnew: the one that is handed on is one that nobody reaches.
+func TestAManagementSocketThatWasRemovedIsMadeAnew(t *testing.T) {
+	dir := t.TempDir()
+	old, err := admin.ListenUnix(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer old.Close()
+	file, err := old.File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, admin.SocketName)
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	s := &server{data: &dataDir{path: dir}, log: zap.NewNop()}
+	s.predecessor.offer.Sockets = []handover.Socket{{Name: admin.SocketName, File: file}}
+	if err := s.openLocal(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Lstat(path); err != nil {
+		t.Error(err)
 	}
 	if err := s.stop(); err != nil {
 		t.Fatal(err)
