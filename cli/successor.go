@@ -58,7 +58,7 @@ func (h holder) Offer(ctx context.Context) (handover.Offer, error) {
 // Freeze ends the management API, deploys under way with it, and the following of a database's rows.
 func (h holder) Freeze(ctx context.Context) error {
 	h.log.Info("another server takes over: no more changes here")
-	return h.closeControl(ctx)
+	return h.closeControl(context.WithoutCancel(ctx)) // it takes no longer than stopTimeout, and what is half closed cannot be waited for again
 }
 
 // Thaw takes changes again.
