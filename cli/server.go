@@ -40,6 +40,7 @@ type server struct {
 	book            *logs.Book
 	host            *host
 	manager         *sandbox.Manager
+	exits           exits
 	deployer        *deploy.Deployer
 	journal         *usage.Journal
 	egressSums      *usage.Egress
