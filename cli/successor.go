@@ -2,7 +2,9 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"os"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -14,7 +16,11 @@ import (
 type holder struct {
 	*server
 	door *admin.RootListener // where successors come
+	life context.Context     // ends when the server stops
 }
+
+// thawPause is between attempts to take changes again.
+const thawPause = time.Second
 
 // openSuccessor lets a successor come. A server that has taken over goes on without: nobody else serves by now.
 func (s *server) openSuccessor(context.Context) error {
@@ -26,8 +32,12 @@ func (s *server) openSuccessor(context.Context) error {
 	if err != nil {
 		return err
 	}
-	giver := handover.Give(listener, holder{s, listener})
-	s.onStop("handing on", func(context.Context) error { return giver.Close() })
+	life, end := context.WithCancel(context.Background())
+	giver := handover.Give(listener, holder{s, listener, life})
+	s.onStop("handing on", func(context.Context) error {
+		end()
+		return giver.Close()
+	})
 	return nil
 }
 
@@ -61,12 +71,22 @@ func (h holder) Freeze(ctx context.Context) error {
 	return h.closeControl(context.WithoutCancel(ctx)) // it takes no longer than stopTimeout, and what is half closed cannot be waited for again
 }
 
-// Thaw takes changes again.
+// Thaw takes changes again. It tries until it can, because consumers are served meanwhile: the other server may have failed for what
+// this one lacks as well, a database for instance.
 func (h holder) Thaw() {
 	h.log.Warn("the server that was to take over has failed; this one goes on")
 	h.refresh() // it may have let operators in already
-	if err := h.openControl(context.Background()); err != nil {
-		h.failed <- err
+	for {
+		err := h.openControl(h.life)
+		if err == nil || h.life.Err() != nil {
+			return
+		}
+		h.log.Error("no changes are taken yet after a take-over that failed", zap.Error(errors.Join(err, h.closeControl(context.WithoutCancel(h.life)))))
+		select {
+		case <-h.life.Done():
+			return
+		case <-time.After(thawPause):
+		}
 	}
 }
 

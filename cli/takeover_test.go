@@ -6,11 +6,13 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"go.uber.org/zap"
 
 	"apibuilder/admin"
 	"apibuilder/handover"
+	"apibuilder/metrics"
 	"apibuilder/store"
 	"apibuilder/store/sqlite"
 )
@@ -169,5 +171,32 @@ func TestAManagementSocketThatWasRemovedIsMadeAnew(t *testing.T) {
 	}
 	if err := s.stop(); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// TestAServerThatCannotTakeChangesAgainGoesOn: consumers are served although what a take-over closed cannot be opened yet.
+func TestAServerThatCannotTakeChangesAgainGoesOn(t *testing.T) {
+	dir := t.TempDir()
+	local, err := admin.ListenUnix(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := local.Close(); err != nil { // it cannot be duplicated
+		t.Fatal(err)
+	}
+	s := &server{data: &dataDir{path: dir}, log: zap.NewNop(), failed: make(chan error, 1), local: local, host: &host{}, metrics: metrics.New("", ""), listener: local}
+	life, end := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		holder{server: s, life: life}.Thaw()
+	}()
+	time.Sleep(50 * time.Millisecond)
+	end()
+	<-done
+	select {
+	case err := <-s.failed:
+		t.Errorf("the server ends: %v", err)
+	default:
 	}
 }
