@@ -132,6 +132,9 @@ func (d *Deployer) shift(
 		}
 		return d.setTraffic(ctx, api.ID, store.Traffic{Active: api.ActiveVersion, Shares: shares})
 	})
+	if errors.Is(err, store.ErrNotFound) {
+		err = errors.Join(err, d.forgetGone(ctx, api.ID))
+	}
 	if err != nil && !errors.Is(err, sandbox.ErrStopped) {
 		return store.API{}, d.explain(ctx, fmt.Errorf("move the traffic of %s: %w", api.Name, err), store.Limits{})
 	}
