@@ -38,6 +38,7 @@ type server struct {
 	node            store.Node // this server
 	beat            *node.Heartbeat
 	book            *logs.Book
+	lost            lostLines
 	host            *host
 	manager         *sandbox.Manager
 	exits           exits
