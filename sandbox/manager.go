@@ -85,6 +85,7 @@ type Manager struct {
 	live    int // instances that exist or are being made, draining ones too
 	room    room
 	stopped bool
+	leaving bool // another process serves: what is idle ends
 
 	queued atomic.Int64 // starts that wait for room
 }
