@@ -23,8 +23,11 @@ func main() {
 	go func() {
 		<-signals
 		cancel()
-		<-signals // whoever asks twice does not want to wait
-		os.Exit(exitInterrupted)
+		for s := range signals {
+			if s != syscall.SIGHUP { // which the shell and the kernel send, both
+				os.Exit(exitInterrupted) // whoever asks twice does not want to wait
+			}
+		}
 	}()
 	os.Exit(cli.Run(ctx, os.Args, os.Stdin, os.Stdout, os.Stderr))
 }

@@ -98,13 +98,14 @@ func TestAFailedTakeOverLeavesTheNode(t *testing.T) {
 
 // TestATakeOverSeesWhatChangedMeanwhile: the successor starts what always runs while the server before it still takes changes.
 func TestATakeOverSeesWhatChangedMeanwhile(t *testing.T) {
-	var before store.Store
+	stores := make(chan store.Store, 1) // that of the server before
 	id := store.NewID("api")
 	s, before := successor(t, serving{frozen: func() {
-		if _, err := before.CreateAPI(context.Background(), store.API{ID: id, Name: "late", UserID: store.OperatorID}); err != nil {
+		if _, err := (<-stores).CreateAPI(context.Background(), store.API{ID: id, Name: "late", UserID: store.OperatorID}); err != nil {
 			t.Error(err)
 		}
 	}})
+	stores <- before
 	told := false
 	defer s.store.Subscribe(func(c store.Change) { told = told || c.APIID == "" || c.APIID == id })()
 	if err := s.freezePredecessor(t.Context()); err != nil {

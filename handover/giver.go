@@ -20,7 +20,7 @@ type Holder interface {
 	Offer(ctx context.Context) (Offer, error)
 	// Freeze stops everything that changes something, and goes on serving. Its error ends the handing over.
 	Freeze(ctx context.Context) error
-	// Thaw undoes Freeze: the successor failed.
+	// Thaw undoes Freeze: the successor failed. It may last; whoever closes the Giver ends it before that.
 	Thaw()
 	// Leave says that the successor serves. It must not wait for the end of the server. Close has not closed the listener yet.
 	Leave()
