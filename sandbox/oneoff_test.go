@@ -105,8 +105,11 @@ func TestTasksOfADeletedAPIEnd(t *testing.T) {
 			synctest.Wait()
 			remove(m)
 			synctest.Wait()
-			if d.count() != 1 || len(m.tasks) != 1 {
-				t.Errorf("%s: %d sandboxes run, %d tasks", name, d.count(), len(m.tasks))
+			m.mu.Lock()
+			tasks := len(m.tasks)
+			m.mu.Unlock()
+			if d.count() != 1 || tasks != 1 {
+				t.Errorf("%s: %d sandboxes run, %d tasks", name, d.count(), tasks)
 			}
 			wg.Wait()
 			if err := m.Stop(t.Context()); err != nil {
