@@ -28,6 +28,9 @@ func TestWhatCannotBeCountedIsNoLimit(t *testing.T) {
 	if got.Header.Get("Retry-After") != "1" || got.Header.Get("RateLimit") != "" {
 		t.Errorf("%v", got.Header)
 	}
+	if u := d.record(); u.Error != wordStoreUnavailable || !u.Refused() {
+		t.Errorf("it uses up quotas: %+v", u)
+	}
 }
 
 // TestAddressesOverHTTP2 has the limit of HTTP/1 count there: of the whole target.
