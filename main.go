@@ -16,12 +16,18 @@ const exitInterrupted = 130
 func main() {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	if !signal.Ignored(syscall.SIGHUP) { // as nohup(1) has it
+		signal.Notify(signals, syscall.SIGHUP)
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	go func() {
 		<-signals
 		cancel()
-		<-signals // whoever asks twice does not want to wait
-		os.Exit(exitInterrupted)
+		for s := range signals {
+			if s != syscall.SIGHUP { // which the shell and the kernel send, both
+				os.Exit(exitInterrupted) // whoever asks twice does not want to wait
+			}
+		}
 	}()
 	os.Exit(cli.Run(ctx, os.Args, os.Stdin, os.Stdout, os.Stderr))
 }

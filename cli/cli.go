@@ -1,5 +1,5 @@
 // Package cli is the command line, and the only package that knows all others: serve.go wires the parts of the server
-// together, every other file is a command. It knows neither signals nor os.Exit; main does.
+// together, every other file is a command. It knows neither os.Exit nor signals, but for SIGPIPE in serve; main does.
 package cli
 
 import (

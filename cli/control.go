@@ -1,12 +1,14 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -21,7 +23,11 @@ import (
 type control struct {
 	mu    sync.Mutex
 	stops []stop
+	grace time.Duration // that answers under way have when it is closed; 0: answerGrace
 }
+
+// answerGrace is a part of stopTimeout. After it connections are cut: whoever does not read what he asked for would be waited for in vain.
+const answerGrace = 10 * time.Second
 
 func (c *control) onStop(name string, run func(context.Context) error) {
 	c.stops = append(c.stops, stop{name, stopTimeout, run})
@@ -61,8 +67,13 @@ func (s *server) openControl(ctx context.Context) error {
 // serveAdmin ends deploys and log followers as soon as the server stops: they may last as long as they like otherwise.
 func (s *server) serveAdmin(name string, l net.Listener, h http.Handler) {
 	life, end := context.WithCancelCause(context.Background())
+	var running atomic.Int64
 	server := &http.Server{
-		Handler:           h,
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			running.Add(1)
+			defer running.Add(-1)
+			h.ServeHTTP(w, r)
+		}),
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		BaseContext:       func(net.Listener) context.Context { return life },
@@ -71,10 +82,31 @@ func (s *server) serveAdmin(name string, l net.Listener, h http.Handler) {
 	done := s.run(name, func() error { return server.Serve(l) })
 	s.control.onStop(name, func(ctx context.Context) error {
 		end(errors.New("the server is stopping"))
-		err := server.Shutdown(ctx)
+		err := endAnswers(ctx, server, cmp.Or(s.control.grace, answerGrace), &running)
 		<-done
 		return err
 	})
+}
+
+// endAnswers returns when no handler of a server runs any more: what they do has ended too. Connections are cut after a grace.
+func endAnswers(ctx context.Context, server *http.Server, grace time.Duration, running *atomic.Int64) error {
+	polite, cancel := context.WithTimeout(ctx, grace)
+	defer cancel()
+	err := server.Shutdown(polite)
+	if err == nil || ctx.Err() != nil {
+		return err
+	}
+	_ = server.Close() // what is left of its listeners
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for running.Load() > 0 {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
 }
 
 // closeControl ends it; its sockets stay, and who connects to them waits. It may be called again.

@@ -49,6 +49,7 @@ func (s *server) serveGateway(g *gateway.Gateway) {
 	s.stops = append(s.stops, stop{"gateway", s.options.drainTimeout, func(ctx context.Context) error {
 		if s.hasSuccessor() {
 			g.Retire(ctx)
+			s.manager.Leave()
 		}
 		err := g.Drain(ctx)
 		for _, done := range append(edge, done) {

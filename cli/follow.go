@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -18,13 +19,24 @@ func (s *server) followPlans() {
 	s.background("start of what always runs", s.wakeKept)
 }
 
-// wakeKept starts the APIs that have instances although nobody calls.
+// wakePause is between attempts to find what always runs.
+const wakePause = 5 * time.Second
+
+// wakeKept starts the APIs that have instances although nobody calls, once the store tells them.
 func (s *server) wakeKept(ctx context.Context) {
-	ids, err := s.store.AlwaysRunning(ctx)
-	if err != nil && ctx.Err() == nil {
-		s.log.Warn("find the APIs that always run: they start when they are called", zap.Error(err))
-	}
-	for _, id := range ids {
-		s.manager.Changed(id)
+	for {
+		ids, err := s.store.AlwaysRunning(ctx)
+		for _, id := range ids {
+			s.manager.Changed(id)
+		}
+		if err == nil || ctx.Err() != nil {
+			return
+		}
+		s.log.Warn("find the APIs that always run: another attempt is made", zap.Error(err))
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(wakePause):
+		}
 	}
 }

@@ -123,11 +123,15 @@ func (s *server) closeSpare(context.Context) error {
 	return nil
 }
 
-// openLocal makes the management socket, or takes the predecessor's over.
+// openLocal makes the management socket, or takes the predecessor's over, unless its file was removed and nobody reaches it.
 func (s *server) openLocal(context.Context) (err error) {
-	if socket := s.predecessor.take(admin.SocketName, ""); socket.File != nil {
+	socket := s.predecessor.take(admin.SocketName, "")
+	if _, missing := os.Lstat(s.data.join(admin.SocketName)); socket.File != nil && missing == nil {
 		s.local, err = admin.AdoptRoot(socket.File, s.data.path, admin.SocketName)
 	} else {
+		if socket.File != nil {
+			_ = socket.File.Close()
+		}
 		s.local, err = admin.ListenUnix(s.data.path)
 	}
 	if err != nil {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -66,7 +68,33 @@ func (s *server) followBook(context.Context) error {
 
 // lostLine is told to the operator, because the author cannot read it.
 func (s *server) lostLine(apiID string, err error) {
-	if err != nil {
-		s.log.Error("a line of a log is lost", zap.String("api", apiID), zap.Error(fmt.Errorf("keep a line: %w", err)))
+	if err == nil {
+		return
 	}
+	if lines := s.lost.count(time.Now()); lines > 0 {
+		s.log.Error("lines of logs are lost", zap.Int("lines", lines), zap.String("api", apiID), zap.Error(fmt.Errorf("keep a line: %w", err)))
+	}
+}
+
+// lostLines counts lines that could not be kept, because a program may print thousands in a second while the disk is full. The zero
+// value is ready to use.
+type lostLines struct {
+	mu    sync.Mutex
+	lines int // that were not told of
+	told  time.Time
+}
+
+// lostPause is between two times that the operator is told.
+const lostPause = 10 * time.Second
+
+// count counts one. It returns how many are to be told of now, mostly none.
+func (l *lostLines) count(now time.Time) (lines int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.lines++
+	if !l.told.IsZero() && now.Sub(l.told) < lostPause {
+		return 0
+	}
+	lines, l.lines, l.told = l.lines, 0, now
+	return lines
 }

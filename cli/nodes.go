@@ -57,15 +57,15 @@ func (s *server) openNode(ctx context.Context) error {
 		return err
 	}
 	s.node = store.Node{ID: id, Name: s.options.nodeName, Version: version().Version, Address: s.listener.Addr().String()}
-	beat := node.NewHeartbeat(s.node, s.keyNames, s.store, s.log.Named("node"))
-	if err := beat.Start(ctx); err != nil {
+	s.beat = node.NewHeartbeat(s.node, s.keyNames, s.store, s.log.Named("node"))
+	if err := s.beat.Start(ctx); err != nil {
 		return err
 	}
 	s.onStop("heartbeat", func(ctx context.Context) error {
-		if s.hasSuccessor() { // which is the same node
-			beat.Halt()
+		if s.hasSuccessor() || s.hasPredecessor() { // which goes on as the same node
+			s.beat.Halt()
 		}
-		return beat.Stop(ctx)
+		return s.beat.Stop(ctx)
 	})
 	return nil
 }

@@ -52,6 +52,8 @@ func (s *server) openSandboxes(ctx context.Context) error {
 	s.deployer.KeepProgress(s.keepProgress)
 	s.deployer.SetNode(s.node.ID)
 	s.deployer.Trace(s.tracer("deploy"))
+	s.exits = exits{store: s.store, log: s.log.Named("sandbox")}
+	s.onStop("records of how sandboxes ended", s.exits.stop)
 	s.openEgressSums() // it stops after the sandboxes
 	if err := s.manager.Start(ctx); err != nil {
 		return err
@@ -93,12 +95,7 @@ func (s *server) keepExit(e sandbox.Exit) {
 		return
 	}
 	s.tellExit(e)
-	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
-	defer cancel()
-	err := s.store.AddExit(ctx, store.Exit{
+	s.exits.keep(store.Exit{
 		APIID: e.API, Version: e.Version, Reason: string(e.Reason), Detail: e.Detail, Output: e.Output, Time: e.At,
 	})
-	if err != nil {
-		s.log.Warn("record how a sandbox ended", zap.String("api", e.API), zap.Error(err))
-	}
 }

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/url"
 	"os"
+	"os/signal"
 	"runtime"
 	"strings"
 	"time"
@@ -74,6 +75,8 @@ func (a *app) serve(ctx context.Context, cmd *cli.Command) error {
 		return err
 	}
 	options.takeOver = cmd.Bool("take-over")
+	// Whoever reads its output may go without it. Not ignored, because programs inherit that.
+	signal.Notify(make(chan os.Signal, 1), unix.SIGPIPE)
 	defer runtime.KeepAlive(tuneCollector())
 	s := &server{options: options, log: newLogger(a.stderr, options.logLevel)}
 	// net/http's transport complains there of what programs send out of turn.
@@ -95,15 +98,13 @@ func (a *app) serve(ctx context.Context, cmd *cli.Command) error {
 		}
 	}
 	if ctx.Err() == nil {
-		err = a.announce(cmd, s, hello)
-	} else {
-		err = nil
+		if err := a.announce(cmd, s, hello); err != nil {
+			s.log.Warn("nobody was told that the server is ready", zap.Error(err))
+		}
 	}
-	if err == nil {
-		s.notifyReady()
-		err = s.wait(ctx)
-		s.notifyStopping()
-	}
+	s.notifyReady()
+	err = s.wait(ctx)
+	s.notifyStopping()
 	return errors.Join(err, s.stop())
 }
 

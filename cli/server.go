@@ -15,6 +15,7 @@ import (
 	"apibuilder/gateway"
 	"apibuilder/logs"
 	"apibuilder/metrics"
+	"apibuilder/node"
 	"apibuilder/sandbox"
 	"apibuilder/store"
 	"apibuilder/store/sealed"
@@ -35,9 +36,12 @@ type server struct {
 	secrets         *sealed.Store
 	store           store.Store
 	node            store.Node // this server
+	beat            *node.Heartbeat
 	book            *logs.Book
+	lost            lostLines
 	host            *host
 	manager         *sandbox.Manager
+	exits           exits
 	deployer        *deploy.Deployer
 	journal         *usage.Journal
 	egressSums      *usage.Egress

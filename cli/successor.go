@@ -2,7 +2,9 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"os"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -14,16 +16,28 @@ import (
 type holder struct {
 	*server
 	door *admin.RootListener // where successors come
+	life context.Context     // ends when the server stops
 }
 
-// openSuccessor lets a successor come.
+// thawPause is between attempts to take changes again.
+const thawPause = time.Second
+
+// openSuccessor lets a successor come. A server that has taken over goes on without: nobody else serves by now.
 func (s *server) openSuccessor(context.Context) error {
 	listener, err := admin.ListenRoot(s.data.path, handoverSocket)
+	if err != nil && s.predecessor.left {
+		s.log.Error("nobody can take over from this server: stop it and start it, to replace it", zap.Error(err))
+		return nil
+	}
 	if err != nil {
 		return err
 	}
-	giver := handover.Give(listener, holder{s, listener})
-	s.onStop("handing on", func(context.Context) error { return giver.Close() })
+	life, end := context.WithCancel(context.Background())
+	giver := handover.Give(listener, holder{s, listener, life})
+	s.onStop("handing on", func(context.Context) error {
+		end()
+		return giver.Close()
+	})
 	return nil
 }
 
@@ -54,20 +68,32 @@ func (h holder) Offer(ctx context.Context) (handover.Offer, error) {
 // Freeze ends the management API, deploys under way with it, and the following of a database's rows.
 func (h holder) Freeze(ctx context.Context) error {
 	h.log.Info("another server takes over: no more changes here")
-	return h.closeControl(ctx)
+	return h.closeControl(context.WithoutCancel(ctx)) // it takes no longer than stopTimeout, and what is half closed cannot be waited for again
 }
 
-// Thaw takes changes again.
+// Thaw takes changes again. It tries until it can, because consumers are served meanwhile: the other server may have failed for what
+// this one lacks as well, a database for instance.
 func (h holder) Thaw() {
 	h.log.Warn("the server that was to take over has failed; this one goes on")
-	if err := h.openControl(context.Background()); err != nil {
-		h.failed <- err
+	h.refresh() // it may have let operators in already
+	for {
+		err := h.openControl(h.life)
+		if err == nil || h.life.Err() != nil {
+			return
+		}
+		h.log.Error("no changes are taken yet after a take-over that failed", zap.Error(errors.Join(err, h.closeControl(context.WithoutCancel(h.life)))))
+		select {
+		case <-h.life.Done():
+			return
+		case <-time.After(thawPause):
+		}
 	}
 }
 
 // Leave has the server stop as it does on SIGTERM, but that its sockets live on.
 func (h holder) Leave() {
 	h.log.Info("another server has taken over; draining", zap.Int("pid", os.Getpid()))
+	h.beat.Halt() // what the node says of itself is the successor's to say
 	h.local.Keep()
 	h.door.Keep() // the successor makes its own in its place
 	close(h.succeeded)

@@ -14,6 +14,7 @@ import (
 
 	"apibuilder/admin"
 	"apibuilder/handover"
+	"apibuilder/store/sqlite"
 	"apibuilder/usage"
 )
 
@@ -24,6 +25,7 @@ const lockSocket = "data-dir"
 type predecessor struct {
 	claim *handover.Claim
 	offer handover.Offer
+	left  bool // it knows that this server serves, and ends
 }
 
 // take takes a socket out of what the predecessor handed on.
@@ -93,7 +95,20 @@ func (s *server) freezePredecessor(ctx context.Context) error {
 	if s.predecessor.claim == nil {
 		return nil
 	}
-	return s.predecessor.claim.Freeze(ctx)
+	if err := s.predecessor.claim.Freeze(ctx); err != nil {
+		return err
+	}
+	s.refresh()
+	s.background("start of what was told to run always meanwhile", s.wakeKept)
+	return nil
+}
+
+// refresh has everything that was read of the store read again after the other server of a taking over wrote to it. Of a PostgreSQL
+// it is told by that.
+func (s *server) refresh() {
+	if file, ok := s.database.(*sqlite.Store); ok {
+		file.Refresh()
+	}
 }
 
 // leavePredecessor tells the predecessor that consumers are served here.
@@ -104,8 +119,15 @@ func (s *server) leavePredecessor(ctx context.Context) error {
 	if err := s.predecessor.claim.Serving(ctx); err != nil {
 		return err
 	}
-	return s.local.Own()
+	s.predecessor.left = true
+	if err := s.local.Own(); err != nil { // nobody else serves by now: this is no reason to end
+		s.log.Error("the management socket is out of reach until the server is started again", zap.Error(err))
+	}
+	return nil
 }
+
+// hasPredecessor reports whether this server has yet to take the place of another one, which serves until then.
+func (s *server) hasPredecessor() bool { return s.predecessor.claim != nil && !s.predecessor.left }
 
 // openLeft cares for what the other seat's server left or will leave: groups, sockets, and usage records that the store does
 // not have. With a predecessor that happens when its process has ended.

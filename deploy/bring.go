@@ -166,5 +166,19 @@ func (d *Deployer) undo(ctx context.Context, api store.API, v store.Version, cre
 	if e, ok := errors.AsType[*Error](cause); ok {
 		v.Failure, v.Detail = e.Reason, e.text()
 	}
-	return d.store.UpdateVersion(ctx, v)
+	err := d.store.UpdateVersion(ctx, v)
+	if errors.Is(err, store.ErrNotFound) {
+		return d.forgetGone(ctx, api.ID)
+	}
+	return err
+}
+
+// forgetGone drops what is kept here of an API that another node deleted while this one started a version of it: what it printed since.
+func (d *Deployer) forgetGone(ctx context.Context, apiID string) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitTimeout)
+	defer cancel()
+	if _, err := d.store.API(ctx, apiID); !errors.Is(err, store.ErrNotFound) {
+		return err
+	}
+	return d.sandboxes.Remove(ctx, apiID)
 }

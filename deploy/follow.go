@@ -34,7 +34,7 @@ type Own struct {
 // differ. What does not serve here starts by the plan of then, and is left alone.
 func (d *Deployer) follow(ctx context.Context, apiID string, o Own) error {
 	serving := o.Serving(apiID)
-	plan, err := d.Plan(ctx, apiID)
+	plan, err := d.planNow(ctx, apiID) // one that is remembered would hide that what serves is old
 	exit, inactive := errors.AsType[*sandbox.Exit](err)
 	switch {
 	case errors.Is(err, sandbox.ErrUnknownAPI):

@@ -188,6 +188,9 @@ func TestWithoutTheStoreNothingChanges(t *testing.T) {
 		n := secondNode(t, &fixture{store: &brokenStore{Store: gate}}, "node_b")
 		api := f.mustDeploy(t, request("resize", "one")).API
 		n.wake(t, api.ID)
+		if _, err := n.Plan(t.Context(), api.ID); err != nil { // as its manager does at a start
+			t.Fatal(err)
+		}
 		gate.closed.Store(true) // for the second node alone, which sees the change and cannot read it
 		f.mustDeploy(t, request("resize", "two"))
 		time.Sleep(10 * time.Minute)

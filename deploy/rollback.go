@@ -36,6 +36,9 @@ func (d *Deployer) Rollback(ctx context.Context, idOrName string, number int, ch
 		defer cancel()
 		return d.activate(ctx, api, version.Number)
 	})
+	if errors.Is(err, store.ErrNotFound) {
+		err = errors.Join(err, d.forgetGone(ctx, api.ID))
+	}
 	if err != nil && !errors.Is(err, sandbox.ErrStopped) {
 		return store.API{}, d.explain(ctx, fmt.Errorf("start version %d: %w", version.Number, err), version.Limits)
 	}

@@ -16,7 +16,18 @@ const mostShares = 8
 // Plan says which versions of an API get its requests, and how many instances of them run. It is what a sandbox.Manager asks.
 // Errors: sandbox.ErrUnknownAPI with store.ErrNotFound, a *sandbox.Exit when no version is active, the store's. While the
 // store is away, the plan is as it was.
-func (d *Deployer) Plan(outer context.Context, apiID string) (sandbox.Plan, error) {
+func (d *Deployer) Plan(ctx context.Context, apiID string) (sandbox.Plan, error) {
+	plan, err := d.planNow(ctx, apiID)
+	if errors.Is(err, store.ErrUnavailable) && ctx.Err() == nil {
+		if last, ok := d.known.findPlan(apiID); ok {
+			return last, nil
+		}
+	}
+	return plan, err
+}
+
+// planNow is Plan without what is known for the time when the store is away.
+func (d *Deployer) planNow(outer context.Context, apiID string) (sandbox.Plan, error) {
 	ctx, cancel := context.WithTimeout(outer, readTimeout)
 	defer cancel()
 	api, err := d.deployed(ctx, apiID)
@@ -31,10 +42,6 @@ func (d *Deployer) Plan(outer context.Context, apiID string) (sandbox.Plan, erro
 	case errors.Is(err, store.ErrNotFound):
 		d.known.forget(apiID)
 		return sandbox.Plan{}, fmt.Errorf("%w: %w", sandbox.ErrUnknownAPI, err)
-	case errors.Is(err, store.ErrUnavailable) && outer.Err() == nil:
-		if last, ok := d.known.findPlan(apiID); ok {
-			return last, nil
-		}
 	}
 	return sandbox.Plan{}, err
 }
@@ -125,6 +132,9 @@ func (d *Deployer) shift(
 		}
 		return d.setTraffic(ctx, api.ID, store.Traffic{Active: api.ActiveVersion, Shares: shares})
 	})
+	if errors.Is(err, store.ErrNotFound) {
+		err = errors.Join(err, d.forgetGone(ctx, api.ID))
+	}
 	if err != nil && !errors.Is(err, sandbox.ErrStopped) {
 		return store.API{}, d.explain(ctx, fmt.Errorf("move the traffic of %s: %w", api.Name, err), store.Limits{})
 	}

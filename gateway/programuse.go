@@ -70,7 +70,8 @@ func (t *templates) known(apiID, template string, at time.Time) string {
 	day := at.Unix() / int64(24*time.Hour/time.Second)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if day > t.day || t.apis == nil {
+	// A request may be of the day before, and a clock that was ahead is set back.
+	if day > t.day || day < t.day-1 || t.apis == nil {
 		t.day, t.apis = day, map[string]map[string]string{}
 	}
 	of := t.apis[apiID]

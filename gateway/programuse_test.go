@@ -106,3 +106,14 @@ func TestRecordHasWhatTheProgramUsed(t *testing.T) {
 		}
 	}
 }
+
+// TestTemplatesAfterTheClockWasAhead: a clock that is set back begins a day too.
+func TestTemplatesAfterTheClockWasAhead(t *testing.T) {
+	var known templates
+	for n := range mostTemplates {
+		known.known("a", fmt.Sprint("/", n), templateTime.AddDate(1, 0, 0))
+	}
+	if got := known.known("a", "/new", templateTime); got != "/new" {
+		t.Errorf("after the clock was set back: %q", got)
+	}
+}

@@ -11,13 +11,16 @@ import (
 // servingTimeout is what a successor may take between Freeze and Serving.
 const servingTimeout = 2 * time.Minute
 
+// acceptPause is between attempts to accept a successor after one that failed.
+const acceptPause = 100 * time.Millisecond
+
 // Holder is a server that hands on. Its methods are called one after the other.
 type Holder interface {
 	// Offer returns what it hands on; Serve closes the descriptors. It may wait until it can, no longer than ctx.
 	Offer(ctx context.Context) (Offer, error)
 	// Freeze stops everything that changes something, and goes on serving. Its error ends the handing over.
 	Freeze(ctx context.Context) error
-	// Thaw undoes Freeze: the successor failed.
+	// Thaw undoes Freeze: the successor failed. It may last; whoever closes the Giver ends it before that.
 	Thaw()
 	// Leave says that the successor serves. It must not wait for the end of the server. Close has not closed the listener yet.
 	Leave()
@@ -47,8 +50,15 @@ func Give(l Listener, h Holder) *Giver {
 		defer close(g.done)
 		for {
 			conn, err := l.Accept()
-			if err != nil {
+			if errors.Is(err, net.ErrClosed) || g.life.Err() != nil {
+				if err == nil {
+					_ = conn.Close()
+				}
 				return
+			}
+			if err != nil { // no descriptor is left, perhaps
+				g.pause()
+				continue
 			}
 			if g.serve(conn.(*net.UnixConn)) {
 				return
@@ -56,6 +66,16 @@ func Give(l Listener, h Holder) *Giver {
 		}
 	}()
 	return g
+}
+
+// pause waits a moment, or for Close.
+func (g *Giver) pause() {
+	timer := time.NewTimer(acceptPause)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-g.life.Done():
+	}
 }
 
 // Close ends whoever is being served, and then the listener. The stream to a successor that serves stays open until the process

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -254,4 +256,45 @@ func TestAskEndsWithItsContext(t *testing.T) {
 	if _, _, err := handover.Ask(ctx, conn); err == nil {
 		t.Error("no error")
 	}
+}
+
+// exhausted fails to accept once.
+type exhausted struct {
+	*net.UnixListener
+	failed atomic.Bool
+}
+
+func (l *exhausted) Accept() (net.Conn, error) {
+	if !l.failed.Swap(true) {
+		return nil, &net.OpError{Op: "accept", Net: "unix", Err: syscall.EMFILE}
+	}
+	return l.UnixListener.Accept()
+}
+
+// TestAcceptsAgainAfterAFailure: descriptors may be short when a successor comes, and another one comes later.
+func TestAcceptsAgainAfterAFailure(t *testing.T) {
+	at := &net.UnixAddr{Name: filepath.Join(t.TempDir(), "s"), Net: "unix"}
+	l, err := net.ListenUnix("unix", at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tcp, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tcp.Close()
+	giver := handover.Give(&exhausted{UnixListener: l}, &fakeHolder{t: t, listener: tcp.(*net.TCPListener), steps: make(chan string, 10)})
+	defer giver.Close()
+	conn, err := net.DialUnix("unix", nil, at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	claim, offer, err := handover.Ask(ctx, conn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	offer.Close()
+	claim.Close()
 }

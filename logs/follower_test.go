@@ -204,3 +204,25 @@ func TestRemoveAndCloseEndFollowers(t *testing.T) {
 		t.Fatal("a line after the end")
 	}
 }
+
+// TestFollowGoesOnAfterTheClockWasSetBack: who comes again asks for what is newer than the last line, of before that.
+func TestFollowGoesOnAfterTheClockWasSetBack(t *testing.T) {
+	b := logs.New(logs.Config{Dir: t.TempDir()})
+	defer b.Close()
+	now := time.Now()
+	if err := b.Append(api, logs.Line{Time: now.Add(time.Hour), Stream: "stdout", Text: "ahead"}); err != nil {
+		t.Fatal(err)
+	}
+	tail, f := follow(t, b, logs.Filter{Since: now.Add(time.Hour)}, 10)
+	if texts(tail) != "ahead" {
+		t.Fatalf("%q", texts(tail))
+	}
+	if err := b.Append(api, logs.Line{Time: now, Stream: "stdout", Text: "now"}); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	if l, ok := f.Next(ctx); !ok || l.Text != "now" {
+		t.Errorf("%q, %v", l.Text, ok)
+	}
+}

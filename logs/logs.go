@@ -233,14 +233,28 @@ func beginning(file *os.File, info fs.FileInfo) time.Time {
 }
 
 func (p *page) turnLocked() error {
+	turned := p.turnedLocked()
 	if err := p.closeLocked(); err != nil {
 		return err
 	}
-	if err := os.Rename(p.path, p.path+older); err != nil {
-		return err
+	if !turned {
+		if err := os.Rename(p.path, p.path+older); err != nil {
+			return err
+		}
 	}
 	p.began = time.Time{}
 	return p.openLocked()
+}
+
+// turnedLocked reports whether another server, which this one takes over from or is taken over by, has turned the open file: once more
+// would throw away what is in it.
+func (p *page) turnedLocked() bool {
+	mine, err := p.file.Stat()
+	if err != nil {
+		return false
+	}
+	there, err := os.Stat(p.path)
+	return errors.Is(err, fs.ErrNotExist) || err == nil && !os.SameFile(mine, there)
 }
 
 func (p *page) closeLocked() error {

@@ -158,3 +158,27 @@ func TestPathsAreNoIDs(t *testing.T) {
 		}
 	}
 }
+
+// TestTwoServersTurnAFileOnce: while one takes over from the other, both write.
+func TestTwoServersTurnAFileOnce(t *testing.T) {
+	config := logs.Config{Dir: t.TempDir(), Limits: logs.Limits{Size: logs.LeastSize}}
+	text := strings.Repeat("a", 1000)
+	books := [2]*logs.Book{}
+	for i := range books {
+		books[i] = logs.New(config)
+		defer books[i].Close()
+	}
+	const each = 40 // so that each finds its file full, the first one some lines before the second
+	for n := range each {
+		for i, b := range books {
+			appendAll(t, b, fmt.Sprintf("%d-%d %s", i, n, text))
+		}
+	}
+	lines, err := books[0].Read(t.Context(), api, logs.Filter{}, 1000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(lines) < 2*each-20 {
+		t.Errorf("%d of %d lines are left", len(lines), 2*each)
+	}
+}

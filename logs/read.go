@@ -42,8 +42,8 @@ func (b *Book) Read(ctx context.Context, api string, f Filter, n int) ([]Line, e
 	return b.search(ctx, s, p.oldest(), f, n)
 }
 
-// Follow returns what Read does, and a Follower that gets every line appended after that. Close it. ErrBusy when an API has too
-// many of them.
+// Follow returns what Read does, and a Follower that gets every line appended after that which the filter chooses, whose Since is about
+// those that are there: a clock may have been set back since. Close it. ErrBusy when an API has too many of them.
 func (b *Book) Follow(ctx context.Context, api string, f Filter, n int) ([]Line, *Follower, error) {
 	p, err := b.page(api)
 	if err != nil {
@@ -53,7 +53,9 @@ func (b *Book) Follow(ctx context.Context, api string, f Filter, n int) ([]Line,
 	s, err := p.snapshotLocked()
 	var follower *Follower
 	if err == nil {
-		if follower, err = p.followLocked(f); err != nil {
+		coming := f
+		coming.Since = time.Time{}
+		if follower, err = p.followLocked(coming); err != nil {
 			s.close()
 		}
 	}

@@ -3,6 +3,7 @@ package sandbox
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -119,11 +120,41 @@ func (m *Manager) look(now time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.relieveLocked()
+	if m.leaving {
+		m.endIdleLocked()
+	}
 	for _, s := range m.apis {
 		for _, f := range s.fleets {
 			m.retireIdleLocked(f, now)
 			m.shrinkLocked(f, now)
 			m.keepLocked(f)
+		}
+	}
+}
+
+// Leave says that another process serves, and wants the room: what is idle ends as soon as it is, warm sandboxes too, and nothing is kept
+// running. A request that comes all the same is answered as before.
+func (m *Manager) Leave() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.leaving = true
+	m.endIdleLocked()
+	if m.launcher.pool != nil {
+		m.launcher.pool.close()
+	}
+}
+
+func (m *Manager) endIdleLocked() {
+	for _, s := range m.apis {
+		for _, f := range s.fleets {
+			if f.waiters > 0 {
+				continue
+			}
+			for _, i := range slices.Clone(f.instances) {
+				if i.inflight.Load() == 0 {
+					m.drainLocked(f, i)
+				}
+			}
 		}
 	}
 }

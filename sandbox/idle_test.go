@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"context"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -52,6 +53,35 @@ func TestSleepWaitsForRequestsUnderWay(t *testing.T) {
 		}
 		if d.launches() != 2 {
 			t.Errorf("%d launches", d.launches())
+		}
+	})
+}
+
+// TestAManagerThatLeavesGivesItsRoom: the process that serves in its place needs the memory, and what is under way its program.
+func TestAManagerThatLeavesGivesItsRoom(t *testing.T) {
+	managed(t, serveOK, func(t *testing.T, m *Manager, d *fakeDriver) {
+		busy := acquire(t, m, "api_busy")
+		acquire(t, m, "api_idle").Release()
+		time.Sleep(time.Minute)
+		if m.Warm() == 0 {
+			t.Error("nothing is warm")
+		}
+		m.Leave()
+		time.Sleep(time.Minute)
+		if d.count() != 1 || !m.Running("api_busy") || m.Warm() != 0 {
+			t.Errorf("%d sandboxes run, %d are warm", d.count(), m.Warm())
+		}
+		acquire(t, m, "api_idle").Release() // by a connection that is still there
+		busy.Release()
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		if d.count() != 0 {
+			t.Errorf("%d sandboxes run", d.count())
+		}
+	}, func(c *ManagerConfig) {
+		c.WarmMemory = 1 << 30
+		c.Plan = func(context.Context, string) (Plan, error) {
+			return Plan{Shares: []Share{{Version: 1, Weight: 1}}, Scale: Scale{Min: 1}}, nil
 		}
 	})
 }

@@ -81,9 +81,11 @@ type Manager struct {
 
 	mu      sync.Mutex
 	apis    map[string]*slot
+	tasks   map[*running]struct{}
 	live    int // instances that exist or are being made, draining ones too
 	room    room
 	stopped bool
+	leaving bool // another process serves: what is idle ends
 
 	queued atomic.Int64 // starts that wait for room
 }
@@ -91,7 +93,7 @@ type Manager struct {
 // NewManager does no I/O; Start does.
 func NewManager(cfg ManagerConfig) *Manager {
 	cfg.fill()
-	m := &Manager{cfg: cfg, apis: map[string]*slot{}, reads: make(chan struct{}, mostReads), pick: rand.IntN}
+	m := &Manager{cfg: cfg, apis: map[string]*slot{}, tasks: map[*running]struct{}{}, reads: make(chan struct{}, mostReads), pick: rand.IntN}
 	m.life, m.endLife = context.WithCancel(context.Background())
 	m.patience, m.hurry = context.WithCancel(context.Background())
 	m.launcher = launcher{
@@ -167,14 +169,15 @@ func (m *Manager) Launch(ctx context.Context, spec Spec) (*Instance, error) {
 	return m.launcher.launch(ctx, spec)
 }
 
-// Remove ends what runs of an API after its deletion and returns when it is gone. A program that has nothing to do runs its
-// shutdown code; requests in flight are broken off.
+// Remove ends what runs of an API after its deletion, tasks too, and returns when it is gone. A program that has nothing to do runs
+// its shutdown code; requests in flight are broken off.
 func (m *Manager) Remove(_ context.Context, api string) error {
 	m.mu.Lock()
 	s := m.apis[api]
 	delete(m.apis, api)
 	m.launcher.learned.forget(api)
 	m.forgetEgress(api)
+	tasks := m.endTasksLocked(api)
 	var ending []*Instance
 	if s != nil {
 		for _, f := range s.fleets {
@@ -196,6 +199,9 @@ func (m *Manager) Remove(_ context.Context, api string) error {
 	}
 	for _, i := range ending {
 		<-i.done // those that are idle have their grace already, see drainForLocked
+	}
+	for _, r := range tasks {
+		<-r.done
 	}
 	return nil
 }

@@ -15,21 +15,58 @@ type Task struct {
 	Output func(Line)    // gets what it prints, from several goroutines; the code's writes wait for it
 }
 
+// running is a task under way.
+type running struct {
+	api  string
+	end  context.CancelCauseFunc
+	done chan struct{}
+}
+
+// errDeleted is why the tasks of an API end that goes.
+var errDeleted = errors.New("the API was deleted, or taken out of service")
+
+// endTasksLocked begins to end the tasks of an API and returns them.
+func (m *Manager) endTasksLocked(api string) (tasks []*running) {
+	for r := range m.tasks {
+		if r.api == api {
+			r.end(errDeleted)
+			tasks = append(tasks, r)
+		}
+	}
+	return tasks
+}
+
 // Run runs a task beside the program of spec, which is there to be imported but is not started, and returns how it ended once
-// everything of it is gone: Reason Finished when it ended by itself, whatever its exit code. The error is ErrNoRoom, ErrStopped,
-// or that of ctx, whose end ends the task.
+// everything of it is gone: Reason Finished when it ended by itself, whatever its exit code, and Draining when the API goes. The
+// error is ErrNoRoom, ErrStopped, or that of ctx, whose end ends the task.
 func (m *Manager) Run(ctx context.Context, spec Spec, t Task) (*Exit, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
 	m.mu.Lock()
 	if m.stopped {
 		m.mu.Unlock()
 		return nil, ErrStopped
 	}
 	m.work.Add(1) // Stop waits for it
+	r := &running{api: spec.API, end: cancel, done: make(chan struct{})}
+	m.tasks[r] = struct{}{}
 	m.mu.Unlock()
 	defer m.work.Done()
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	defer context.AfterFunc(m.life, cancel)()
+	defer func() {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		delete(m.tasks, r)
+		close(r.done)
+	}()
+	defer context.AfterFunc(m.life, func() { cancel(nil) })()
+	end, err := m.runTask(ctx, spec, t)
+	if errors.Is(context.Cause(ctx), errDeleted) {
+		return &Exit{Reason: Draining, API: spec.API, Version: spec.Version, Detail: errDeleted.Error(), At: time.Now().UTC()}, nil
+	}
+	return end, err
+}
+
+func (m *Manager) runTask(ctx context.Context, spec Spec, t Task) (*Exit, error) {
 	spec.task = &t
 	i, err := m.launch(ctx, spec, false)
 	if m.life.Err() != nil && err != nil {

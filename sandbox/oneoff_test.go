@@ -74,3 +74,47 @@ func TestTasksEnd(t *testing.T) {
 		}
 	})
 }
+
+// TestTasksOfADeletedAPIEnd: its code runs on nowhere, whether the deletion was made here or on another node.
+func TestTasksOfADeletedAPIEnd(t *testing.T) {
+	for name, remove := range map[string]func(*Manager){
+		"here": func(m *Manager) {
+			if err := m.Remove(t.Context(), "a"); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"elsewhere": func(m *Manager) { m.Changed("a") },
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			d := &fakeDriver{program: taskPlayer}
+			m := NewManager(ManagerConfig{Driver: d, Plan: func(context.Context, string) (Plan, error) { return Plan{}, ErrUnknownAPI }})
+			var wg sync.WaitGroup
+			for _, api := range []string{"a", "b"} {
+				wg.Go(func() {
+					began := time.Now()
+					exit, err := m.Run(t.Context(), Spec{API: api}, Task{Code: "loop", Time: time.Hour, Output: func(Line) {}})
+					want, after := Draining, time.Duration(0)
+					if api == "b" {
+						want, after = TimeLimit, time.Hour
+					}
+					if err != nil || exit.Reason != want || time.Since(began) != after {
+						t.Errorf("%s: the task of %s: %+v, %v after %v", name, api, exit, err, time.Since(began))
+					}
+				})
+			}
+			synctest.Wait()
+			remove(m)
+			synctest.Wait()
+			m.mu.Lock()
+			tasks := len(m.tasks)
+			m.mu.Unlock()
+			if d.count() != 1 || tasks != 1 {
+				t.Errorf("%s: %d sandboxes run, %d tasks", name, d.count(), tasks)
+			}
+			wg.Wait()
+			if err := m.Stop(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}

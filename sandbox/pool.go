@@ -298,11 +298,16 @@ func (p *pool) count() (n int) {
 }
 
 func (p *pool) empty() {
+	p.close()
+	p.ending.Wait()
+}
+
+// close ends what waits, in the background, and nothing waits again.
+func (p *pool) close() {
 	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.closed = true
 	for at := range p.shelves {
 		p.dropLocked(at)
 	}
-	p.mu.Unlock()
-	p.ending.Wait()
 }

@@ -158,6 +158,7 @@ func (m *Manager) forget(s *slot) {
 	defer m.mu.Unlock()
 	m.launcher.learned.forget(s.api)
 	m.forgetEgress(s.api)
+	m.endTasksLocked(s.api)
 	fleets := s.fleets
 	s.fleets, s.gone = nil, true
 	for _, f := range fleets {

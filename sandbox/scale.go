@@ -56,7 +56,7 @@ func (m *Manager) shrinkLocked(f *fleet, now time.Time) {
 
 // keepLocked starts what is missing of the instances that always run, where there is room.
 func (m *Manager) keepLocked(f *fleet) {
-	if f.slot.asleep || f.retired || m.stopped {
+	if f.slot.asleep || f.retired || m.stopped || m.leaving {
 		return
 	}
 	least, most := f.boundsLocked()

@@ -58,6 +58,9 @@ func (s *Store) Ping(ctx context.Context) error {
 // has returned fn is not running and will not be called, so fn must not call cancel.
 func (s *Store) Subscribe(fn func(store.Change)) (cancel func()) { return s.subscribers.Subscribe(fn) }
 
+// Refresh tells subscribers that anything may have changed: another process, whose changes nobody tells of, wrote to the file.
+func (s *Store) Refresh() { s.subscribers.Publish([]change{{}}) }
+
 // read runs fn unless the store is closed.
 func (s *Store) read(fn func() error) error {
 	s.gate.RLock()

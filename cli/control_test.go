@@ -1,0 +1,57 @@
+package cli
+
+import (
+	"bufio"
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// TestWhoDoesNotReadHoldsUpNoTakeOver: a log that is followed in a pager, say, or a deploy that never arrives.
+func TestWhoDoesNotReadHoldsUpNoTakeOver(t *testing.T) {
+	s := &server{log: zap.NewNop(), failed: make(chan error, 1)}
+	s.control.grace = 50 * time.Millisecond
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	begun := make(chan struct{}, 2)
+	s.serveAdmin("management", l, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		begun <- struct{}{}
+		if _, err := io.Copy(io.Discard, r.Body); err != nil {
+			return
+		}
+		for r.Context().Err() == nil {
+			if _, err := w.Write(make([]byte, 1<<20)); err != nil {
+				return
+			}
+		}
+	}))
+	for _, head := range []string{"GET / HTTP/1.1\r\nHost: a\r\n\r\n", "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n"} {
+		conn, err := net.Dial("tcp", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		if _, err := io.Copy(conn, strings.NewReader(head)); err != nil {
+			t.Fatal(err)
+		}
+		<-begun
+		if strings.HasPrefix(head, "GET") {
+			if _, err := bufio.NewReader(conn).ReadByte(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	if err := s.closeControl(ctx); err != nil {
+		t.Errorf("close the management API: %v", err)
+	}
+}
