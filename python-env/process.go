@@ -22,6 +22,7 @@ type command struct {
 	stdin  string
 	onLine func(string) // gets each line of standard error, scrubbed; may be nil
 	at     *place       // in the jail; nil: beside it, for interpreters of this machine alone
+	reads  bool         // it writes nothing, and so may run where the disk is full
 }
 
 // output is what a program printed, standard error scrubbed and cut to its last part.
@@ -50,7 +51,9 @@ func (b *Builder) run(ctx context.Context, c command) (output, error) {
 	watched := make(chan struct{})
 	go func() {
 		defer close(watched)
-		b.watchDisk(ctx, c.at, cancel)
+		if !c.reads {
+			b.watchDisk(ctx, c.at, cancel)
+		}
 	}()
 	launch := b.runPlain
 	if c.at != nil {
