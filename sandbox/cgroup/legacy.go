@@ -63,6 +63,12 @@ func (legacy) create(path string, l Limits) (group, error) {
 	if fileExists(mountpoint + "/memory/memory.memsw.limit_in_bytes") { // absent without swap accounting
 		memory.Swap = &l.MemoryBytes
 	}
+	// What sockets of TCP and UDP hold counts apart, and only where it has a limit of its own: without one a sandbox could fill what
+	// the whole machine may have.
+	sockets := l.MemoryBytes / 4
+	if fileExists(mountpoint + "/memory/memory.kmem.tcp.limit_in_bytes") {
+		memory.KernelTCP = &sockets
+	}
 	noSwap := uint64(0)
 	memory.Swappiness = &noSwap
 	names := legacyNames
