@@ -96,7 +96,10 @@ func TestSealRefusesWhatDoesNotBelong(t *testing.T) {
 		"hard link": func(env string) error {
 			return errors.Join(os.WriteFile(env+"/lib/a", nil, 0o644), os.Link(env+"/lib/a", env+"/lib/x"))
 		},
-		"pipe": func(env string) error { return mkfifo(env + "/lib/x") },
+		"pipe":                     func(env string) error { return mkfifo(env + "/lib/x") },
+		"name that no list holds":  func(env string) error { return os.WriteFile(env+"/lib/\xff", nil, 0o644) },
+		"link that no list holds":  func(env string) error { return os.Symlink("\xff", env+"/lib/x") },
+		"directory of such a name": func(env string) error { return os.Mkdir(env+"/lib/\xff", 0o755) },
 	}
 	for name, change := range cases {
 		env := tempDir(t)
