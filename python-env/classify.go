@@ -23,6 +23,15 @@ var uvSentences = []struct {
 	remedy  string
 }{
 	{
+		regexp.MustCompile(`No space left on device|File too large|Disk quota exceeded`), ReasonTooLarge,
+		"the packages are larger than a build or this server's disk may hold", "ask for fewer or smaller packages",
+	},
+	{
+		regexp.MustCompile("Failed to download " + project +
+			`.* (?:Archive contains unacceptable filename|.* does not use UTF-8 encoding|.* File name too long)`), ReasonFailed,
+		"the file of $1 cannot be unpacked", "ask for another version of it",
+	},
+	{
 		regexp.MustCompile("Hash mismatch for `" + `([A-Za-z0-9][A-Za-z0-9._-]*) @ `), ReasonHashMismatch,
 		"the file that $1 is to be installed from is not the one that it was",
 		"deploy with --upgrade if it was meant to change",
@@ -89,10 +98,6 @@ var uvSentences = []struct {
 	{
 		regexp.MustCompile(`No interpreter found|Failed to inspect Python interpreter|Querying Python`), ReasonNoInterpreter,
 		"uv cannot use the interpreter", "the operator of this server has to reinstall it",
-	},
-	{
-		regexp.MustCompile(`No space left on device|File too large|Disk quota exceeded`), ReasonTooLarge,
-		"the packages are larger than a build or this server's disk may hold", "ask for fewer or smaller packages",
 	},
 }
 

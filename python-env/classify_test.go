@@ -41,7 +41,15 @@ hint: An index (http://127.0.0.1/simple) returned a 403 Forbidden error. Check t
   cause: Connection refused (os error 111)`
 	saidNonsense = "error: Missing `Content-Type` header for `http://127.0.0.1/simple/six/`"
 	saidMarker   = "error: Couldn't parse requirement in `-` at position 0\n  cause: Expected a valid marker operator"
-	saidPanic    = "thread 'main' panicked"
+	saidName     = "error: Failed to download `six==1.16.0`\n  cause: Failed to extract archive: six.whl\n  cause: Archive contains unacceptable filename: a"
+	saidEncoding = "error: Failed to download `six==1.16.0`\n  cause: Failed to extract archive: six.whl\n" +
+		"  cause: ZIP local header filename at offset 0 does not use UTF-8 encoding"
+	saidLong = "error: Failed to download `six==1.16.0`\n  cause: Failed to extract archive: six.whl\n" +
+		"  cause: I/O operation failed during extraction\n  cause: failed to open file `/x`: File name too long (os error 36)"
+	saidFull = "error: Failed to download `six==1.16.0`\n  cause: Failed to extract archive: six.whl\n" +
+		"  cause: I/O operation failed during extraction\n  cause: No space left on device (os error 28)"
+	saidQuota = "error: Failed to fetch: http://127.0.0.1/simple/six/\n  cause: Disk quota exceeded (os error 122)"
+	saidPanic = "thread 'main' panicked"
 )
 
 func TestUVsWordsAreUnderstood(t *testing.T) {
@@ -63,6 +71,11 @@ func TestUVsWordsAreUnderstood(t *testing.T) {
 		{saidRefused, ReasonUnreachable, 0},
 		{saidNonsense, ReasonUnreachable, 0},
 		{saidMarker, ReasonRefused, 0},
+		{saidName, ReasonFailed, 7},
+		{saidEncoding, ReasonFailed, 7},
+		{saidLong, ReasonFailed, 7},
+		{saidFull, ReasonTooLarge, 0},
+		{saidQuota, ReasonTooLarge, 0},
 		{saidPanic, ReasonFailed, 0},
 		{"", ReasonFailed, 0},
 	}
