@@ -121,8 +121,15 @@ func (b *Builder) watchDisk(ctx context.Context, at *place, cancel context.Cance
 		}
 		begin := time.Now()
 		size, err := measure(at.scratch.top)
-		if err != nil || size.bytes > b.cfg.MaxBytes || size.files > maxFiles {
+		switch {
+		case errors.Is(err, errTooDeep):
+			cancel(unwelcome("more than %d directories in each other", maxDepth))
+			return
+		case err != nil || size.bytes > b.cfg.MaxBytes:
 			cancel(tooLarge("filled", b.cfg.MaxBytes))
+			return
+		case size.files > maxFiles:
+			cancel(tooMany())
 			return
 		}
 		wait = max(100*time.Millisecond, 20*time.Since(begin)) // so that looking costs little, however much there is

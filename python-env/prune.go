@@ -65,7 +65,7 @@ func (b *Builder) DiskBytes() (environments, cache int64, err error) {
 		return 0, 0, err
 	}
 	own, err := measure(b.path(cacheDir))
-	if err != nil {
+	if err != nil && !errors.Is(err, errTooDeep) { // what a package made too deep is emptied with the cache, and not worth more
 		return 0, 0, err
 	}
 	code, err := measure(b.path(bytecodeDir))
