@@ -6,6 +6,8 @@ import (
 	"os/exec"
 	"regexp"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // uv reports everything by exit codes 1 and 2 and a text for people, so its text has to be matched. This is the only
@@ -147,7 +149,7 @@ func (b *Builder) explain(err error) error {
 			Reason: ReasonTimedOut, Message: "the build took longer than " + b.cfg.Timeout.String(),
 			Remedy: "try again, or ask for fewer or smaller packages",
 		}
-	case errors.Is(err, errDiskFull):
+	case errors.Is(err, errDiskFull), errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
 		return &BuildError{
 			Reason: ReasonTooLarge, Message: "the build was ended because this server's disk is nearly full",
 			Remedy: "ask for smaller packages; the operator of this server can make room in its data directory",

@@ -2,9 +2,13 @@ package pythonenv
 
 import (
 	"errors"
+	"fmt"
+	"os"
 	"os/exec"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // What uv 0.13.9 printed.
@@ -87,6 +91,17 @@ func TestUVsWordsAreUnderstood(t *testing.T) {
 		if e.Reason != c.reason || e.Line != c.line || e.Output != c.said || e.Message == "" || strings.Contains(e.Message, "$1") ||
 			strings.Contains(e.Message, "\n") {
 			t.Errorf("%.80q: %s at line %d: %s", c.said, e.Reason, e.Line, e.Message)
+		}
+	}
+}
+
+// TestADiskWithoutRoom has what this process writes itself find no room, in a disk or in a quota.
+func TestADiskWithoutRoom(t *testing.T) {
+	for _, cause := range []error{unix.ENOSPC, unix.EDQUOT} {
+		err := fmt.Errorf("write byte-code: %w", &os.PathError{Op: "write", Path: "x", Err: cause})
+		var e *BuildError
+		if got := New(Config{}).explain(err); !errors.As(got, &e) || e.Reason != ReasonTooLarge {
+			t.Errorf("%v", got)
 		}
 	}
 }
