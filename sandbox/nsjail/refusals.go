@@ -218,7 +218,7 @@ var syscallNames = map[int]string{
 	unix.SYS_KEYCTL: "keyctl", unix.SYS_ADD_KEY: "add_key", unix.SYS_REQUEST_KEY: "request_key",
 	unix.SYS_FANOTIFY_INIT: "fanotify_init", unix.SYS_FANOTIFY_MARK: "fanotify_mark", unix.SYS_VMSPLICE: "vmsplice",
 	unix.SYS_SOCKET: "socket", unix.SYS_SOCKETPAIR: "socketpair", unix.SYS_MMAP: "mmap", unix.SYS_MEMFD_CREATE: "memfd_create",
-	unix.SYS_SHMGET: "shmget", unix.SYS_IOCTL: "ioctl", unix.SYS_PERSONALITY: "personality", unix.SYS_REBOOT: "reboot",
+	unix.SYS_SHMGET: "shmget", unix.SYS_SETSOCKOPT: "setsockopt", unix.SYS_IOCTL: "ioctl", unix.SYS_PERSONALITY: "personality", unix.SYS_REBOOT: "reboot",
 	unix.SYS_KEXEC_LOAD: "kexec_load", unix.SYS_INIT_MODULE: "init_module", unix.SYS_FINIT_MODULE: "finit_module",
 	unix.SYS_DELETE_MODULE: "delete_module", unix.SYS_SYSLOG: "syslog", unix.SYS_ACCT: "acct",
 	unix.SYS_SETTIMEOFDAY: "settimeofday", unix.SYS_CLOCK_SETTIME: "clock_settime",

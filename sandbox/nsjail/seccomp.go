@@ -77,7 +77,9 @@ var allowed = []syscallGroup{
 			domain == 1 || (domain == 16 && protocol == 0) || ((domain == 2 || domain == 10) && (type & 0xf) <= 5 &&
 			(protocol == 0 || protocol == 1 || protocol == 6 || protocol == 17 || protocol == 58 || protocol == 262))
 		}, socketpair(domain) { domain == 1 }, bind, listen, accept, accept4, connect, getsockname, getpeername, sendto,
-		recvfrom, sendmsg, recvmsg, sendmmsg, recvmmsg, shutdown, setsockopt, getsockopt`, "",
+		recvfrom, sendmsg, recvmsg, sendmmsg, recvmmsg, shutdown, getsockopt,
+		setsockopt(fd, level, optname) { (level & 0xffffffff) != 1 || ((optname & 0xffffffff) != 26 &&
+			((optname & 0xffffffff) < 50 || (optname & 0xffffffff) > 52)) }`, "",
 	},
 	{
 		"System V and POSIX messages and semaphores of our own IPC namespace: multiprocessing",
@@ -122,6 +124,12 @@ var refused = []syscallGroup{
 			((type & 0xf) > 5 ||
 			(protocol != 0 && protocol != 1 && protocol != 6 && protocol != 17 && protocol != 58 && protocol != 262)))
 		}, socketpair(domain) { domain != 1 }`, "",
+	},
+	{
+		"filters of sockets (SO_ATTACH_FILTER, _BPF, _REUSEPORT_CBPF, _REUSEPORT_EBPF), which are compiled into memory that the whole " +
+			"machine has little of (bpf_jit_limit): without it no filter of system calls can be set up, and nothing started",
+		`setsockopt(fd, level, optname) { (level & 0xffffffff) == 1 && ((optname & 0xffffffff) == 26 ||
+			((optname & 0xffffffff) >= 50 && (optname & 0xffffffff) <= 52)) }`, "",
 	},
 	{
 		"huge pages of the host's pool",

@@ -21,7 +21,7 @@ PER_MACHINE = {
         "ptrace": 101, "perf_event_open": 298, "fanotify_init": 300, "fanotify_mark": 301, "name_to_handle_at": 303,
         "open_by_handle_at": 304, "clock_adjtime": 305, "setns": 308, "process_vm_readv": 310, "process_vm_writev": 311,
         "kcmp": 312, "finit_module": 313, "kexec_file_load": 320, "bpf": 321, "userfaultfd": 323, "seccomp": 317,
-        "socket": 41, "socketpair": 53, "mmap": 9, "memfd_create": 319,
+        "socket": 41, "socketpair": 53, "mmap": 9, "memfd_create": 319, "setsockopt": 54,
     },
     "aarch64": {
         "ioctl": 29, "shmget": 194, "shmat": 196, "clone": 220, "personality": 92, "mlock": 228, "vhangup": 58,
@@ -33,7 +33,7 @@ PER_MACHINE = {
         "ptrace": 117, "perf_event_open": 241, "fanotify_init": 262, "fanotify_mark": 263, "name_to_handle_at": 264,
         "open_by_handle_at": 265, "clock_adjtime": 266, "setns": 268, "process_vm_readv": 270, "process_vm_writev": 271,
         "kcmp": 272, "finit_module": 273, "kexec_file_load": 294, "bpf": 280, "userfaultfd": 282, "seccomp": 277,
-        "socket": 198, "socketpair": 199, "mmap": 222, "memfd_create": 279,
+        "socket": 198, "socketpair": 199, "mmap": 222, "memfd_create": 279, "setsockopt": 208,
     },
 }
 NUMBERS.update(PER_MACHINE.get(MACHINE, {}))
@@ -255,6 +255,27 @@ def socket_protocols():
         ):
             found["%s, %s" % (name, family.name)] = outcome(new_socket, family, kind, protocol)
     return found
+
+
+@probe("kernel.socket_filters")
+def socket_filters():
+    code = ctypes.create_string_buffer(struct.pack("HBBI", 6, 0, 0, 0xFFFF))  # take the whole packet
+    program = struct.pack("HP", 1, ctypes.addressof(code))
+
+    def attach(option, value):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            s.setsockopt(socket.SOL_SOCKET, option, value)
+
+    def with_high_bits(level, option):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+            call("setsockopt", s.fileno(), level, option, program, len(program))
+
+    return outcomes(
+        level_with_high_bits=lambda: with_high_bits(1 | 1 << 32, 26), option_with_high_bits=lambda: with_high_bits(1, 26 | 1 << 32),
+        classic=lambda: attach(26, program), extended=lambda: attach(50, -1),
+        reuseport_classic=lambda: attach(51, program), reuseport_extended=lambda: attach(52, -1),
+    )
 
 
 @probe("kernel.huge_pages")
