@@ -53,7 +53,7 @@ type ExecResult struct {
 	Detail   string `json:"detail,omitempty"` // untrusted text
 }
 
-// exec streams what the code prints. When the client goes away, the code is ended.
+// exec streams what the code prints. When the client goes away, or may not run it any more, the code is ended.
 func (s *Server) exec(w http.ResponseWriter, r *http.Request) (any, error) {
 	var body ExecRequest
 	if err := decode(w, r, maxExecBody, &body); err != nil {
@@ -77,7 +77,9 @@ func (s *Server) exec(w http.ResponseWriter, r *http.Request) (any, error) {
 	} else if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithCancel(r.Context())
+	seen, stop := s.whileSeen(r.Context(), api.ID)
+	defer stop()
+	ctx, cancel := context.WithCancel(seen)
 	defer cancel()
 	stream, control := newStream(w), http.NewResponseController(w)
 	defer func() { _ = control.SetWriteDeadline(time.Time{}) }()
@@ -95,6 +97,9 @@ func (s *Server) exec(w http.ResponseWriter, r *http.Request) (any, error) {
 		err = deploy.ExplainExit(failed, store.Limits{})
 	}
 	if err != nil {
+		if seen.Err() != nil {
+			err = &requestError{"unauthorized", "the token is not good any more, or not for " + api.Name + ", so the code was ended", "ask for another token"}
+		}
 		send(ExecEvent{Error: s.problem(r, err)})
 		return written, nil
 	}

@@ -146,3 +146,43 @@ func TestLargeArchivesArrive(t *testing.T) {
 func failing(text string) func(context.Context, deploy.Request) (deploy.Result, error) {
 	return func(context.Context, deploy.Request) (deploy.Result, error) { return deploy.Result{}, errors.New(text) }
 }
+
+// TestCodeEndsWithItsToken revokes the token of who runs code that never ends.
+func TestCodeEndsWithItsToken(t *testing.T) {
+	t.Parallel()
+	f := newTwo(t)
+	api := f.deployed(t, "tool", store.Version{Code: "x", State: store.VersionReady})
+	anna, err := f.store.User(t.Context(), "anna")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.store.ChangeAPI(t.Context(), api.ID, func(a store.API) (store.API, error) {
+		a.UserID = anna.ID
+		return a, nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	f.run = func(ctx context.Context, _ string, _ int, _ sandbox.Task) (*sandbox.Exit, error) {
+		tokens, err := f.store.Tokens(ctx)
+		if err != nil {
+			return nil, err
+		}
+		for _, token := range tokens {
+			if token.UserID == anna.ID {
+				if _, err := f.store.RevokeToken(ctx, token.ID); err != nil {
+					return nil, err
+				}
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(30 * time.Second):
+			return nil, errors.New("it goes on")
+		}
+	}
+	events := execEvents(t, f.anna("POST", "/api/v1/apis/tool/exec", `{"code":"while True: pass"}`).Body.String())
+	if len(events) != 1 || events[0].Error == nil || events[0].Error.Type != "unauthorized" {
+		t.Errorf("%+v", events)
+	}
+}

@@ -78,7 +78,7 @@ func problemOf(err error) *Problem {
 	case errors.Is(err, sandbox.ErrStopped):
 		return newProblem("draining", "the server is stopping", "try again when it is back", "")
 	case errors.Is(err, store.ErrUnavailable):
-		return newProblem("store_unavailable", "the database cannot be reached, so nothing can be deployed or changed now; "+
+		return newProblem("store_unavailable", "the database cannot be reached, or takes no changes, so nothing can be deployed or changed now; "+
 			"known APIs are served meanwhile", "try again when it is back", "")
 	case errors.Is(err, store.ErrNotFound):
 		return newProblem("not_found", err.Error(), "", "")

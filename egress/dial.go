@@ -109,10 +109,7 @@ func (g *Guard) address(f *flow, a netip.Addr) error {
 
 // connect waits for the connection's turn and dials.
 func (g *Guard) connect(ctx context.Context, f *flow) (*net.TCPConn, error) {
-	wait, cancel := context.WithTimeout(ctx, turnTimeout)
-	err := g.fresh.Wait(wait)
-	cancel()
-	if err != nil {
+	if !turn(ctx, g.fresh) {
 		return nil, &Refusal{Reason: TooFast, What: f.to.String(), Limit: fmt.Sprintf("more than %d new connections in a second", g.gate.cfg.Limits.PerSecond)}
 	}
 	dialer := g.gate.dialer

@@ -16,7 +16,7 @@ import (
 const (
 	dialTimeout   = 10 * time.Second
 	lookupTimeout = 5 * time.Second
-	turnTimeout   = 2 * time.Second // that a connection waits for its turn when they come too fast
+	turnTimeout   = 2 * time.Second // that a connection or a look-up waits for its turn when they come too fast
 )
 
 // Guard decides for one sandbox, and connects. It refuses everything until it is bound to an API. Its methods may be called
@@ -138,16 +138,14 @@ func (g *Guard) Lookup(ctx context.Context, name string) error {
 	if err != nil {
 		return &net.DNSError{Err: "no such host", Name: name, IsNotFound: true}
 	}
-	g.mu.Lock()
-	listed := g.policy.resolves(name)
-	g.mu.Unlock()
-	switch {
-	case !listed:
-		return g.refused(&Refusal{Reason: NotListed, What: name})
-	case !g.gate.cfg.Ceiling.resolves(name):
-		return g.refused(&Refusal{Reason: AboveCeiling, What: name})
-	case !g.lookups.Allow():
+	if r := g.resolves(name); r != nil {
+		return g.refused(r)
+	}
+	if !turn(ctx, g.lookups) {
 		return g.refused(&Refusal{Reason: TooFast, What: name, Limit: fmt.Sprintf("more than %d look-ups in a second", g.gate.cfg.Limits.PerSecond)})
+	}
+	if r := g.resolves(name); r != nil { // another policy may have come
+		return g.refused(r)
 	}
 	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
 	defer cancel()
@@ -156,6 +154,27 @@ func (g *Guard) Lookup(ctx context.Context, name string) error {
 		err = &net.DNSError{Err: "no such host", Name: name, IsNotFound: true}
 	}
 	return err
+}
+
+// resolves is why a name may not be looked up, nil when it may.
+func (g *Guard) resolves(name string) *Refusal {
+	g.mu.Lock()
+	listed := g.policy.resolves(name)
+	g.mu.Unlock()
+	switch {
+	case !listed:
+		return &Refusal{Reason: NotListed, What: name}
+	case !g.gate.cfg.Ceiling.resolves(name):
+		return &Refusal{Reason: AboveCeiling, What: name}
+	}
+	return nil
+}
+
+// turn waits until a limiter lets one more through, and reports whether it does soon enough.
+func turn(ctx context.Context, l *rate.Limiter) bool {
+	ctx, cancel := context.WithTimeout(ctx, turnTimeout)
+	defer cancel()
+	return l.Wait(ctx) == nil
 }
 
 // Dial connects to where a program wants to, or says why not: a *Refusal, which the author has been told of, or what went

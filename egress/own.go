@@ -1,7 +1,6 @@
 package egress
 
 import (
-	"errors"
 	"net"
 	"net/netip"
 	"slices"
@@ -9,7 +8,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -19,7 +17,7 @@ type ownAddresses struct {
 	mu     sync.Mutex
 	all    map[netip.Addr]bool
 	read   time.Time
-	routes *netlink.Handle
+	routes *routes
 }
 
 const ownAge = 2 * time.Second
@@ -52,23 +50,20 @@ var noRoute = []syscall.Errno{
 // leadsHereLocked asks the kernel where it would send a packet.
 func (o *ownAddresses) leadsHereLocked(a netip.Addr) bool {
 	if o.routes == nil {
-		h, err := netlink.NewHandle(unix.NETLINK_ROUTE)
+		r, err := openRoutes()
 		if err != nil {
 			return true
 		}
-		o.routes = h
+		o.routes = r
 	}
-	found, err := o.routes.RouteGet(a.AsSlice())
+	kind, err := o.routes.kind(a)
+	if errno, ok := err.(syscall.Errno); ok { //nolint:errorlint // another's is wrapped
+		return !slices.Contains(noRoute, errno)
+	}
 	if err != nil {
-		errno, ok := errors.AsType[syscall.Errno](err)
-		if ok && slices.Contains(noRoute, errno) {
-			return false
-		}
-		o.routes.Close() // what it would read next may be this answer
+		o.routes.close() // what it would read next may be this answer
 		o.routes = nil
 		return true
 	}
-	return len(found) == 0 || slices.ContainsFunc(found, func(r netlink.Route) bool {
-		return r.Type == unix.RTN_LOCAL || r.Type == unix.RTN_ANYCAST
-	})
+	return kind == unix.RTN_LOCAL || kind == unix.RTN_ANYCAST
 }

@@ -24,6 +24,9 @@ repeated=(
 	TestSchemathesis             # waits for Python; admin's own tests call every route
 	TestClients                  # likewise; TestHostile beside it has the network under load
 	TestTrialReachesOutside TestCounted # drive a binary
+	# One request after the other, or one goroutine that reads much; each of these took half a minute.
+	TestBadRequestsAreRefusedBeforeAnythingHappens TestTheClientFollowsPages TestListsAreWholeAndStable TestEveryRouteNegotiates
+	TestLargeArchivesArrive TestAZipBomb TestImportsAgreeWithPython TestExplainImport TestReuseNeedsNoUV TestEnsureForReal
 )
 # Scripts that wait for builds, jails and trials, or ask one thing after the other, as admin's own tests do: the others have a whole
 # server, with the detector, do all that it does at the same time.

@@ -15,7 +15,7 @@ var (
 	ErrNotFound = errors.New("not found")
 	// ErrConflict says that the id or name is taken.
 	ErrConflict = errors.New("already exists")
-	// ErrUnavailable says that the store cannot be reached now; the same call may work later. Whether a write that ended so
+	// ErrUnavailable says that the store cannot be reached now, or takes no changes; the same call may work later. Whether a write that ended so
 	// was carried out is not known.
 	ErrUnavailable = errors.New("the database cannot be reached")
 )

@@ -19,8 +19,8 @@ import (
 
 const (
 	dnsPort     = 53
-	mostQueries = 32 // at a time; what is more is lost, and asked again by the sandbox
-	answerTTL   = 60 // seconds
+	mostQueries = 128 // at a time; what is more is lost, and asked again by the sandbox
+	answerTTL   = 60  // seconds
 )
 
 // serveNames answers look-ups on the address that the sandbox's resolv.conf names.
@@ -104,7 +104,7 @@ func rcode(err error) dnsmessage.RCode {
 	if err == nil {
 		return dnsmessage.RCodeSuccess
 	}
-	if _, refused := errors.AsType[*egress.Refusal](err); refused {
+	if r, refused := errors.AsType[*egress.Refusal](err); refused && r.Reason != egress.TooFast { // a name that is there after a second exists
 		return dnsmessage.RCodeNameError
 	}
 	if dns, ok := errors.AsType[*net.DNSError](err); ok && dns.IsNotFound {

@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 	"gvisor.dev/gvisor/pkg/tcpip"
+	"gvisor.dev/gvisor/pkg/tcpip/header"
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
 )
 
@@ -24,9 +25,11 @@ func (l *link) WritePackets(packets stack.PacketBufferList) (int, tcpip.Error) {
 const leastQueued = 16 << 10
 
 // send writes a packet, or has writeQueued do it: when it is long, so that the stack, which holds its connection meanwhile, goes on, and
-// reads what comes next while this one is copied into the sandbox; and when others wait, so that none overtakes them.
+// reads what comes next while this one is copied into the sandbox; when it takes a connection, because the program's answer is there before
+// the system call returns, and the stack's processor spins until the connection is not held any more; and when others wait, so that none
+// overtakes them.
 func (l *link) send(p *stack.PacketBuffer) error {
-	if p.Size() < leastQueued && l.queued.Load() == 0 {
+	if p.Size() < leastQueued && l.queued.Load() == 0 && !opens(p) {
 		return l.write(p)
 	}
 	l.queued.Add(1)
@@ -37,6 +40,12 @@ func (l *link) send(p *stack.PacketBuffer) error {
 		p.DecRef()
 		return io.ErrClosedPipe
 	}
+}
+
+// opens reports whether a packet offers a connection, or takes one.
+func opens(p *stack.PacketBuffer) bool {
+	h := p.TransportHeader().Slice()
+	return p.TransportProtocolNumber == header.TCPProtocolNumber && len(h) >= header.TCPMinimumSize && header.TCP(h).Flags().Contains(header.TCPFlagSyn)
 }
 
 // writeQueued writes what waits, until the link is closed.

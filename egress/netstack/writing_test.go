@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 	"gvisor.dev/gvisor/pkg/buffer"
+	"gvisor.dev/gvisor/pkg/tcpip/header"
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
 )
 
@@ -77,6 +78,29 @@ func TestNoPacketOvertakes(t *testing.T) {
 		if now := written(); !slices.Equal(now, []int{42}) {
 			t.Errorf("written: %v, in place of one of 42", now)
 		}
+		l.Close()
+		l.Wait()
+	})
+}
+
+// TestAnAnswerToAConnectionIsWrittenByAnother has the device hold what takes a connection: the stack has the connection locked until send
+// returns, and its processor spins when the program's answer comes meanwhile.
+func TestAnAnswerToAConnectionIsWrittenByAnother(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := &heldDevice{may: make(chan struct{}), fd: -1}
+		l := makeLink(d, d, 1500)
+		l.work.Go(l.writeQueued)
+		p := stack.NewPacketBuffer(stack.PacketBufferOptions{ReserveHeaderBytes: header.TCPMinimumSize})
+		defer p.DecRef()
+		p.TransportProtocolNumber = header.TCPProtocolNumber
+		header.TCP(p.TransportHeader().Push(header.TCPMinimumSize)).Encode(&header.TCPFields{
+			DataOffset: header.TCPMinimumSize, Flags: header.TCPFlagSyn | header.TCPFlagAck,
+		})
+		if err := l.send(p); err != nil { // returns, although the device takes nothing
+			t.Fatal(err)
+		}
+		close(d.may)
+		synctest.Wait()
 		l.Close()
 		l.Wait()
 	})

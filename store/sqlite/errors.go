@@ -38,3 +38,17 @@ func about(kind, id string, err error) error {
 	}
 	return fmt.Errorf("%s %q: %w", kind, id, neutral(err))
 }
+
+// unwritable adds store.ErrUnavailable to an error of a write that the disk did not take, or that another process did not let through for
+// all of the busy timeout.
+func unwritable(err error) error {
+	var e *driver.Error
+	if !errors.As(err, &e) {
+		return err
+	}
+	switch e.Code() & 0xff { // https://www.sqlite.org/rescode.html: the rest says where
+	case codes.SQLITE_FULL, codes.SQLITE_READONLY, codes.SQLITE_IOERR, codes.SQLITE_CANTOPEN, codes.SQLITE_BUSY:
+		return fmt.Errorf("%w: %w", store.ErrUnavailable, err)
+	}
+	return err
+}

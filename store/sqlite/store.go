@@ -93,12 +93,13 @@ func (u *unit) run(ctx context.Context, text string, args ...any) (int64, error)
 func (u *unit) changed(apiID string) { u.changes = append(u.changes, change{APIID: apiID}) }
 
 // write runs fn in a transaction and tells the subscribers once it is committed.
-func (s *Store) write(ctx context.Context, fn func(*unit) error) error {
+func (s *Store) write(ctx context.Context, fn func(*unit) error) (err error) {
 	s.gate.RLock()
 	defer s.gate.RUnlock()
 	if s.closed {
 		return fmt.Errorf("write database: %w", os.ErrClosed)
 	}
+	defer func() { err = unwritable(err) }()
 	tx, err := s.writer.BeginTx(ctx, nil)
 	if err != nil {
 		return fmt.Errorf("begin transaction: %w", err)

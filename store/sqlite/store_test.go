@@ -121,6 +121,24 @@ func TestPragmas(t *testing.T) {
 	}
 }
 
+// TestADiskThatTakesNothing has the database full, and then read-only, and then neither.
+func TestADiskThatTakesNothing(t *testing.T) {
+	s := openAt(t, filepath.Join(t.TempDir(), "apibuilder.db"))
+	put := func(name string) error {
+		return s.PutPlan(t.Context(), store.Plan{Name: name + strings.Repeat("x", 50_000)})
+	}
+	for pragma, undo := range map[string]string{"max_page_count = 1": "max_page_count = 1000000", "query_only = 1": "query_only = 0"} {
+		for _, do := range []string{pragma, undo} {
+			if _, err := s.writer.Exec("PRAGMA " + do); err != nil {
+				t.Fatal(err)
+			}
+			if err := put(pragma); (do == pragma) != errors.Is(err, store.ErrUnavailable) {
+				t.Errorf("%s: %v", do, err)
+			}
+		}
+	}
+}
+
 func TestUsageQueriesUseAnIndex(t *testing.T) {
 	s := openAt(t, filepath.Join(t.TempDir(), "apibuilder.db"))
 	for query, index := range map[string]string{
