@@ -22,6 +22,20 @@ func (s *Server) api(ctx context.Context, idOrName string) (store.API, error) {
 	return api, err
 }
 
+// apiOrGone returns the id of an API of that id or name. The id of one that is gone is good too, for what is kept of it; who asks sees all.
+func (s *Server) apiOrGone(ctx context.Context, idOrName string) (string, error) {
+	api, err := s.store.API(ctx, idOrName)
+	switch {
+	case err == nil:
+		return api.ID, nil
+	case !errors.Is(err, store.ErrNotFound):
+		return "", err
+	case store.ValidName(idOrName) == nil:
+		return "", notFound(fmt.Sprintf("there is no API %q", idOrName), "see `apibuilder apis list`, or give the id of one that was deleted")
+	}
+	return idOrName, nil
+}
+
 func (s *Server) listAPIs(w http.ResponseWriter, r *http.Request) (any, error) {
 	query := r.URL.Query()
 	p, err := partOf(r, "apis", 1)

@@ -2,8 +2,6 @@ package admin
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"net/http"
 	"strings"
 	"time"
@@ -127,15 +125,8 @@ func (s *Server) readAudit(w http.ResponseWriter, r *http.Request) (any, error) 
 		return nil, err
 	}
 	if f.APIID = r.URL.Query().Get("api"); f.APIID != "" {
-		// The id of an API that is gone is good too: what was done to it is still to be read.
-		api, err := s.store.API(r.Context(), f.APIID)
-		switch {
-		case err == nil:
-			f.APIID = api.ID
-		case !errors.Is(err, store.ErrNotFound):
+		if f.APIID, err = s.apiOrGone(r.Context(), f.APIID); err != nil {
 			return nil, err
-		case store.ValidName(f.APIID) == nil:
-			return nil, notFound(fmt.Sprintf("there is no API %q", f.APIID), "give the id of one that was deleted")
 		}
 	}
 	entries, err := s.store.Audit(r.Context(), f)

@@ -92,5 +92,24 @@ func TestSumsAndQuotas(t *testing.T) {
 	if len(quotas) != 2 || quotas[0].Of != "plan" || quotas[0].Used != 2 || quotas[1].ID != key.ID || quotas[1].Used != 1 || quotas[1].ResetsAt.Day() != 1 {
 		t.Errorf("quotas %+v", quotas)
 	}
+	// The total is of what is asked for, as the records are.
+	at := func(d time.Duration) string { return now.Add(d).UTC().Format(time.RFC3339) }
+	for query, want := range map[string]int64{
+		"": 4, "api=resize": 4, "key=" + key.ID: 2, "key=none": 0, "id=1": 1, "id=none": 0, "limit=1": 4, "limit=1&key=" + key.ID: 2,
+		"since=" + at(-time.Hour): 3, "until=" + at(-time.Hour): 1, "until=" + at(time.Hour): 4, "until=" + at(-3*24*time.Hour) + "&since=" + at(-time.Hour): 0,
+	} {
+		if got := decode[admin.Usage](t, f.local(t, "GET", "/api/v1/usage?"+query, "")); got.Total != want {
+			t.Errorf("%q: a total of %d, want %d", query, got.Total, want)
+		}
+	}
 	wantProblem(t, f.local(t, "PATCH", "/api/v1/plans/default", `{"quota":-1}`), http.StatusBadRequest, "bad_request")
+	// What is kept of an API that is gone can be asked for by its id.
+	f.local(t, "DELETE", "/api/v1/apis/resize", "")
+	if got := decode[admin.Usage](t, f.local(t, "GET", "/api/v1/usage?api="+api.ID, "")); got.Total != 4 || len(got.Records) != 4 {
+		t.Errorf("of an API that is gone: %+v", got)
+	}
+	if got := decode[admin.UsageSums](t, f.local(t, "GET", "/api/v1/usage/sums?api="+api.ID, "")); len(got.Sums) != 1 || got.Sums[0].Requests != 4 {
+		t.Errorf("of an API that is gone: %+v", got)
+	}
+	wantProblem(t, f.local(t, "GET", "/api/v1/usage?api=resize", ""), http.StatusNotFound, "not_found")
 }

@@ -21,7 +21,7 @@ type parameter struct {
 }
 
 var (
-	apiParameter   = parameter{name: "api", usage: "name or id of an API"}
+	apiParameter   = parameter{name: "api", usage: "name or id of an API; the id of a deleted one is good too"}
 	sinceParameter = parameter{name: "since", usage: "from this time on", kind: "date-time"}
 	untilParameter = parameter{name: "until", usage: "before this time", kind: "date-time"}
 	nameParameter  = parameter{name: "name", usage: "with this text in the name"}
@@ -149,7 +149,7 @@ var operations = map[string]operation{
 	"GET /api/v1/audit": {
 		summary: "Read what was changed, by whom, and what came of it", answer: Page[AuditEntry]{}, pages: maxAudit,
 		query: []parameter{
-			{name: "api", usage: "name or id of an API; the id of a deleted one is good too"},
+			apiParameter,
 			{name: "user", usage: "by a token of this user, a name or id"},
 			{name: "token", usage: "by the token with this id"},
 			sinceParameter, untilParameter,

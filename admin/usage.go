@@ -31,9 +31,25 @@ func (s *Server) readUsage(w http.ResponseWriter, r *http.Request) (any, error) 
 	if err != nil {
 		return nil, err
 	}
-	total, err := s.store.CountUsage(r.Context(), filter.APIID, filter.Since)
+	total, err := s.countUsage(r.Context(), filter, len(records))
 	records, next := cut(w, r, p, records, func(u store.Usage) []string { return positionKey(u.Time, u.ID) })
 	return Usage{Total: total, Records: each(records, usageOut), Next: next}, err
+}
+
+// countUsage counts the requests that a filter selects; found is how many have its ID.
+func (s *Server) countUsage(ctx context.Context, f store.UsageFilter, found int) (int64, error) {
+	if f.ID != "" {
+		return int64(found), nil
+	}
+	total, err := s.store.CountUsage(ctx, f.APIID, f.KeyID, f.Since)
+	if err != nil || f.Until.IsZero() {
+		return total, err
+	}
+	if f.Until.Before(f.Since) {
+		return 0, nil
+	}
+	later, err := s.store.CountUsage(ctx, f.APIID, f.KeyID, f.Until)
+	return total - later, err
 }
 
 // usageOf reads what usage is asked for.
@@ -44,11 +60,16 @@ func (s *Server) usageOf(r *http.Request) (apiID string, since time.Time, err er
 	if r.URL.Query().Get("api") == "" && !callerOf(r.Context()).seesAll() {
 		return "", since, badRequest("this token sees the usage of its own APIs only", "name one with api=NAME")
 	}
-	if name := r.URL.Query().Get("api"); name != "" {
-		api, err := s.api(r.Context(), name)
-		return api.ID, since, err
+	name := r.URL.Query().Get("api")
+	if name == "" {
+		return "", since, nil
 	}
-	return "", since, nil
+	if callerOf(r.Context()).seesAll() {
+		apiID, err = s.apiOrGone(r.Context(), name) // its records and sums stay
+		return apiID, since, err
+	}
+	api, err := s.api(r.Context(), name)
+	return api.ID, since, err
 }
 
 // timeIn reads a parameter that bounds the time of what is asked for; zero: it does not.

@@ -53,9 +53,17 @@ func Check(ctx context.Context, python string, allow pythonenv.Allow, rows []sto
 	if err != nil {
 		return nil, fmt.Errorf("read the programs: %w", err)
 	}
+	with := map[string]int{} // rows with an id
+	for _, row := range rows {
+		with[row.ID]++
+	}
 	var reports []Report
 	for _, row := range rows {
 		r := Report{ID: row.ID, Name: row.Name, Findings: findings(row, found[row.Code], allow)}
+		if n := with[row.ID]; n > 1 && usableID(row.ID) == nil {
+			same := Finding{BadID, true, fmt.Sprintf("%d rows have the id %.40q, and one API can have it", n, row.ID), "give each row an id of its own"}
+			r.Findings = append([]Finding{same}, r.Findings...)
+		}
 		r.Works = !slices.ContainsFunc(r.Findings, func(f Finding) bool { return f.Blocking })
 		reports = append(reports, r)
 	}

@@ -25,6 +25,7 @@ import (
 
 const (
 	defaultEvery = 5 * time.Second
+	defaultGrace = time.Minute
 	mostDeploys  = 4  // at a time
 	readAtOnce   = 50 // rows
 	stepTimeout  = 30 * time.Second
@@ -33,7 +34,7 @@ const (
 // Rows is the table. store/postgres has one; the contracts are there.
 type Rows interface {
 	Changed() <-chan struct{}
-	Marks(ctx context.Context) (map[string]string, error)
+	Marks(ctx context.Context) (marks map[string]string, all bool, err error)
 	Read(ctx context.Context, ids []string) ([]store.Row, error)
 	Followed(ctx context.Context, ids ...string) (map[string]store.Followed, error)
 	Take(ctx context.Context, id string, f store.Followed) error
@@ -58,13 +59,14 @@ type Deployer interface {
 	Delete(ctx context.Context, idOrName string, checks ...store.Check[store.API]) (store.API, error)
 }
 
-// Config is what a Follower needs. All but Every and Log is required.
+// Config is what a Follower needs. All but Every, Grace and Log is required.
 type Config struct {
 	Rows     Rows
 	Store    Store
 	Deployer Deployer
 	End      func(ctx context.Context, apiID string) error // ends what runs of an API
 	Every    time.Duration                                 // between looks when nobody says that rows changed; default 5 s
+	Grace    time.Duration                                 // for which a table of several rows is empty before they count as gone; default 1 min
 	Log      *zap.Logger
 }
 
@@ -80,12 +82,18 @@ type Follower struct {
 	marks    map[string]string         // of the rows that were looked at; nil: none were, everything is to be compared
 	followed map[string]store.Followed // as in the table, while this node leads
 	busy     map[string]bool           // rows whose turn it is
+
+	hidden     bool      // rows may be hidden
+	emptySince time.Time // zero: there are rows
 }
 
 // New returns a Follower. It does no I/O.
 func New(c Config) *Follower {
 	if c.Every <= 0 {
 		c.Every = defaultEvery
+	}
+	if c.Grace <= 0 {
+		c.Grace = defaultGrace
 	}
 	if c.Log == nil {
 		c.Log = zap.NewNop()
@@ -151,7 +159,7 @@ func (f *Follower) look(ctx, life context.Context, first bool) error {
 		f.marks = nil
 		return nil
 	}
-	marks, err := f.Rows.Marks(ctx)
+	marks, all, err := f.Rows.Marks(ctx)
 	if err != nil {
 		return err
 	}
@@ -161,7 +169,9 @@ func (f *Follower) look(ctx, life context.Context, first bool) error {
 		}
 		f.marks = map[string]string{}
 	}
-	f.goneLocked(life, marks)
+	if f.allLocked(marks, all) {
+		f.goneLocked(life, marks)
+	}
 	var changed []string
 	for id, mark := range marks {
 		if f.marks[id] != mark && !f.busy[id] {
@@ -180,6 +190,25 @@ func (f *Follower) look(ctx, life context.Context, first bool) error {
 		}
 	}
 	return nil
+}
+
+// allLocked reports whether a row that is not among marks is gone. With it goes its API with all its keys, so it must not be
+// merely hidden by a policy, nor be missing because the table is being filled anew.
+func (f *Follower) allLocked(marks map[string]string, all bool) bool {
+	if !all && !f.hidden {
+		f.Log.Warn("row-level security may hide rows of table apis from the server's user: what is not there is not taken for deleted; " +
+			"give the user BYPASSRLS, or make it the table's owner")
+	}
+	f.hidden = !all
+	if len(marks) > 0 || len(f.followed) < 2 {
+		f.emptySince = time.Time{}
+		return all
+	}
+	if f.emptySince.IsZero() {
+		f.emptySince = time.Now()
+		f.Log.Warn("table apis is empty: its APIs are deleted if it stays so", zap.Int("apis", len(f.followed)), zap.Duration("in", f.Grace))
+	}
+	return all && time.Since(f.emptySince) >= f.Grace
 }
 
 func (f *Follower) goneLocked(life context.Context, marks map[string]string) {

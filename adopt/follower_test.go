@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"strings"
 	"sync"
@@ -86,7 +87,9 @@ type node struct {
 	*adopt.Follower
 }
 
-func start(t *testing.T, url string) *node {
+func start(t *testing.T, url string) *node { return startPatient(t, url, 0) }
+
+func startPatient(t *testing.T, url string, grace time.Duration) *node {
 	t.Helper()
 	st, err := postgres.Open(t.Context(), postgres.Options{URL: url, SweepEvery: time.Hour})
 	if err != nil {
@@ -94,7 +97,7 @@ func start(t *testing.T, url string) *node {
 	}
 	n := &node{deployer: &deployer{store: st, done: make(chan string, 1000)}, Store: st}
 	n.Follower = adopt.New(adopt.Config{
-		Rows: st.Rows(), Store: st, Deployer: n.deployer, Every: 200 * time.Millisecond,
+		Rows: st.Rows(), Store: st, Deployer: n.deployer, Every: 200 * time.Millisecond, Grace: grace,
 		End: func(context.Context, string) error { return nil },
 	})
 	t.Cleanup(func() {
@@ -184,6 +187,113 @@ func TestTheOldPlatformGoesOn(t *testing.T) {
 	n.wait(t, "deleted 1")
 	if got := fmt.Sprint(n.calls); got != "[2: b 2: c]" {
 		t.Errorf("deploys: %s", got)
+	}
+}
+
+// TestRowsThatAPolicyHides are not gone: their APIs and keys would go with them.
+func TestRowsThatAPolicyHides(t *testing.T) {
+	url := pgtest.Database(t)
+	pgtest.Exec(t, url, `CREATE TABLE apis (id int, code_snapshot text, requirements text); INSERT INTO apis VALUES (1, 'a'), (2, 'a'), (3, 'a');
+		DO $$ BEGIN CREATE ROLE tenant LOGIN; EXCEPTION WHEN duplicate_object THEN END $$; GRANT ALL ON apis TO tenant; GRANT ALL ON SCHEMA public TO tenant`)
+	own := strings.ReplaceAll(url, "user=postgres", "user=tenant")
+	n := start(t, own)
+	pgtest.Exec(t, url, "ALTER TABLE apis ENABLE ROW LEVEL SECURITY") // nobody sees any
+	pgtest.Exec(t, url, "CREATE POLICY part ON apis USING (id = 2)")
+	pgtest.Exec(t, url, "UPDATE apis SET code_snapshot = 'b' WHERE id = 2")
+	n.wait(t, "b")
+	if _, err := postgres.ReadRows(t.Context(), own); err == nil || !strings.Contains(err.Error(), "row-level security") || !strings.Contains(err.Error(), "BYPASSRLS") {
+		t.Errorf("a check of a part of the rows: %v", err)
+	}
+	n.API(t, "1")
+	n.API(t, "3")
+	pgtest.Exec(t, url, "ALTER TABLE apis DISABLE ROW LEVEL SECURITY; DELETE FROM apis WHERE id = 1")
+	n.wait(t, "deleted 1")
+	n.API(t, "3")
+}
+
+// TestATableThatIsFilledAnew is empty for a while.
+func TestATableThatIsFilledAnew(t *testing.T) {
+	url := pgtest.Database(t)
+	pgtest.Exec(t, url, "CREATE TABLE apis (id int, code_snapshot text, requirements text); INSERT INTO apis VALUES (1, 'a'), (2, 'a')")
+	n := start(t, url)
+	before := n.API(t, "1")
+	pgtest.Exec(t, url, "DROP TABLE apis")
+	pgtest.Exec(t, url, "CREATE TABLE apis (id int, code_snapshot text, requirements text)")
+	time.Sleep(500 * time.Millisecond) // looks are every 200 ms, and tell nobody
+	pgtest.Exec(t, url, "INSERT INTO apis VALUES (1, 'a'), (2, 'b')")
+	n.wait(t, "b")
+	if now := n.API(t, "1"); !now.CreatedAt.Equal(before.CreatedAt) {
+		t.Error("the API was deleted and made again, without its keys")
+	}
+	if err := n.Follower.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	n = startPatient(t, url, time.Millisecond)
+	pgtest.Exec(t, url, "DELETE FROM apis")
+	n.wait(t, "deleted 1")
+	n.wait(t, "deleted 2")
+}
+
+// TestRowsThatAreOdd are no hindrance for the others: one without an id, two with the same, and one whose text is empty or long.
+func TestRowsThatAreOdd(t *testing.T) {
+	url := pgtest.Database(t)
+	pgtest.Exec(t, url, `CREATE TABLE apis (id text, name text, code_snapshot text, requirements text, is_active bool);
+		INSERT INTO apis VALUES (NULL, NULL, 'a', NULL, NULL), ('', '', 'a', '', true), ('twice', 'n', 'a', '', true), ('twice', 'n', 'b', '', true),
+			('long', repeat('n', 5000), repeat('x', 3000000), '', true), (E'new\nline', E'\x01', 'a', '', true), ('good', 'good', 'a', '', NULL)`)
+	rows, err := postgres.ReadRows(t.Context(), url)
+	if err != nil || len(rows) != 7 {
+		t.Fatalf("%d rows, %v", len(rows), err)
+	}
+	for _, r := range check(t, rows...) {
+		if len(r.Findings) == 0 || r.ID != "good" && r.Findings[0].Kind != adopt.BadID && r.Findings[0].Kind != adopt.BadRow {
+			t.Errorf("%.20q: %+v", r.ID, r.Findings)
+		}
+	}
+	n := start(t, url)
+	n.API(t, "good")
+	n.API(t, "twice")
+	pgtest.Exec(t, url, "UPDATE apis SET code_snapshot = 'c' WHERE id = 'good'")
+	n.wait(t, "c")
+}
+
+// TestRowsAfterARestore has a backup that knows nothing of a row that was taken over since.
+func TestRowsAfterARestore(t *testing.T) {
+	url := pgtest.Database(t)
+	pgtest.Exec(t, url, "CREATE TABLE apis (id int, code_snapshot text, requirements text); INSERT INTO apis VALUES (1, 'a')")
+	n := start(t, url)
+	type row struct {
+		table string
+		cells store.Cells
+	}
+	var backup []row
+	err := n.Dump(t.Context(), func(table string, c store.Cells) error {
+		backup = append(backup, row{table, c})
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	pgtest.Exec(t, url, "INSERT INTO apis VALUES (2, 'b'); UPDATE apis SET code_snapshot = 'c' WHERE id = 1")
+	n.wait(t, "b")
+	n.wait(t, "c")
+	if err := n.Follower.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	err = n.Load(t.Context(), true, func() (string, store.Cells, error) {
+		if len(backup) == 0 {
+			return "", nil, io.EOF
+		}
+		one := backup[0]
+		backup = backup[1:]
+		return one.table, one.cells, nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n = start(t, url)
+	n.wait(t, "c") // it was older in the backup
+	if a := n.API(t, "2"); a.CodeSnapshot != "b" {
+		t.Errorf("%+v", a)
 	}
 }
 

@@ -4,11 +4,14 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
+	"sync"
 
 	"github.com/caddyserver/certmagic"
 	"go.uber.org/zap"
@@ -43,6 +46,8 @@ type ACME struct {
 	cache  *certmagic.Cache
 	config *certmagic.Config
 	issuer *certmagic.ACMEIssuer
+
+	waiting waiting
 }
 
 // NewACME returns an ACME; Stop ends it. It does no I/O.
@@ -89,9 +94,51 @@ func hostAndPort(addr net.Addr) (string, int) {
 	return tcp.IP.String(), tcp.Port
 }
 
-// Certificate is a Source. The first handshake for a name waits until there is a certificate.
+// Certificate is a Source. The first handshakes for a name wait until there is a certificate, for minutes where an authority does not
+// give one.
 func (a *ACME) Certificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+	if slices.Contains(hello.SupportedProtos, acmeProtocol) { // the authority's, for which the others wait
+		return a.config.GetCertificate(hello)
+	}
+	name := strings.ToLower(hello.ServerName)
+	if !a.waiting.enter(name) {
+		return nil, fmt.Errorf("certificate of %.100q: %w", name, errWaiting)
+	}
+	defer a.waiting.leave(name)
 	return a.config.GetCertificate(hello)
+}
+
+// mostWaiting is how many handshakes for one name may wait: strangers make as many as they like.
+const mostWaiting = 1000
+
+var errWaiting = errors.New("too many handshakes wait for it")
+
+// waiting counts handshakes by their names. The zero value is ready for use; its methods may be called concurrently.
+type waiting struct {
+	mu    sync.Mutex
+	names map[string]int
+}
+
+// enter counts one; false when there are too many.
+func (w *waiting) enter(name string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.names == nil {
+		w.names = make(map[string]int)
+	}
+	if w.names[name] >= mostWaiting {
+		return false
+	}
+	w.names[name]++
+	return true
+}
+
+func (w *waiting) leave(name string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.names[name]--; w.names[name] == 0 {
+		delete(w.names, name)
+	}
 }
 
 // Protocols are what a listener must offer besides its own.

@@ -162,3 +162,56 @@ func TestReadRoots(t *testing.T) {
 		t.Errorf("no PEM: %v", err)
 	}
 }
+
+// Handshakes that wait for a certificate are bounded for each name, and those by which an authority looks at a name are not among them.
+func TestHandshakesThatWait(t *testing.T) {
+	release := make(chan struct{})
+	a := NewACME(ACMEConfig{Storage: t.TempDir(), TLS: &net.TCPAddr{}, Log: zap.NewNop(), Known: func(_ context.Context, name string) error {
+		if name == "slow.apps.test" {
+			<-release
+		}
+		return errors.New("no API is there")
+	}})
+	defer a.Stop()
+	ours, theirs := net.Pipe()
+	defer ours.Close()
+	defer theirs.Close()
+	ask := func(name, protocol string) error {
+		_, err := a.Certificate(&tls.ClientHelloInfo{ServerName: name, SupportedProtos: []string{protocol}, Conn: ours})
+		return err
+	}
+	var waiting sync.WaitGroup
+	for range mostWaiting {
+		waiting.Go(func() { _ = ask("slow.apps.test", "h2") })
+	}
+	for a.waiting.count("slow.apps.test") < mostWaiting {
+		time.Sleep(time.Millisecond)
+	}
+	one := make(chan error, 1)
+	go func() { one <- ask("SLOW.apps.test", "h2") }()
+	select {
+	case err := <-one:
+		if !errors.Is(err, errWaiting) {
+			t.Errorf("one more: %v", err)
+		}
+	case <-time.After(5 * time.Second):
+		t.Error("one more waits too")
+	}
+	if err := ask("other.apps.test", "h2"); errors.Is(err, errWaiting) {
+		t.Errorf("another name: %v", err)
+	}
+	if err := ask("slow.apps.test", acmeProtocol); err == nil || errors.Is(err, errWaiting) {
+		t.Errorf("an authority's: %v", err)
+	}
+	close(release)
+	waiting.Wait()
+	if err := ask("slow.apps.test", "h2"); errors.Is(err, errWaiting) || len(a.waiting.names) > 0 {
+		t.Errorf("afterwards: %v, waiting %v", err, a.waiting.names)
+	}
+}
+
+func (w *waiting) count(name string) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.names[name]
+}

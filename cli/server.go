@@ -101,7 +101,7 @@ func (s *server) start(ctx context.Context) error {
 	s.startedAt, s.failed, s.succeeded = time.Now().UTC(), make(chan error, 8), make(chan struct{})
 	for _, step := range []func(context.Context) error{
 		s.openData, s.openActivated, s.openListeners, s.openMetrics, s.openTraces, s.closeSpare, s.openStore, s.followBook, s.openNode, s.openHost, s.openSandboxes,
-		s.openFollower, s.openUsage, s.freezePredecessor, s.recover, s.openCleaning, s.openLeft, s.openLimits, s.openDoors,
+		s.openFollower, s.openUsage, s.freezePredecessor, s.recover, s.openCleaning, s.openLeft, s.openRetention, s.openLimits, s.openDoors,
 		s.leavePredecessor, s.openSuccessor,
 	} {
 		if err := step(ctx); err != nil {
@@ -175,7 +175,21 @@ func (s *server) openUsage(ctx context.Context) (err error) {
 		return err
 	}
 	s.onStop("usage journal", s.journal.Stop)
-	pruner := usage.NewPruner(s.store, s.options.usageRetention, s.log.Named("usage"))
+	return nil
+}
+
+// openRetention removes usage records that are old, once no journal has any that the store has too: those of a server that was killed, or
+// of a backup, may be both.
+func (s *server) openRetention(context.Context) error {
+	settle := func(ctx context.Context) error {
+		select {
+		case <-s.alone:
+			return s.journal.Settle(ctx)
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	pruner := usage.NewPruner(s.store, s.options.usageRetention, settle, s.log.Named("usage"))
 	pruner.Start()
 	s.onStop("removal of old usage", pruner.Stop)
 	return nil

@@ -52,7 +52,15 @@ func (l ledger) UsedQuota(ctx context.Context, q ratelimit.Quota, month time.Tim
 func (s *server) openLimits(ctx context.Context) error {
 	database, ok := s.database.(*postgres.Store)
 	if !ok {
-		s.limiter, s.quotas = ratelimit.New(nil), ratelimit.NewMonthly(s.usedQuota)
+		quotas := ratelimit.NewMonthly(s.usedQuota)
+		s.limiter, s.quotas = ratelimit.New(nil), quotas
+		s.background("count of quotas", func(life context.Context) {
+			select {
+			case <-s.alone: // the store has what another server answered until its end
+				quotas.Recount()
+			case <-life.Done():
+			}
+		})
 		return nil
 	}
 	quotas := shared.NewMonthly(shared.MonthlyConfig{

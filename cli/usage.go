@@ -20,7 +20,7 @@ func (a *app) usageCommand() *cli.Command {
 		Description: "Without --by the newest records are printed, and how many there were in all. Sums begin with the whole hour of --since,\n" +
 			"by route with the whole day; hours and days are those of UTC. Records are removed after a time (--usage-retention of the server), daily sums never.",
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "api", Usage: "of the API with that `NAME` or id only"},
+			&cli.StringFlag{Name: "api", Usage: "of the API with that `NAME` or id only; the id of a deleted one is good too"},
 			&cli.StringFlag{Name: "request", Aliases: []string{"id"}, Usage: "the record of the request with that `ID`, as in X-Request-ID"},
 			&cli.StringFlag{Name: "since", Usage: "since a `TIME`, 2024-05-01T12:00:00Z, or for so long, 24h, 30d"},
 			&cli.IntFlag{Name: "limit", Value: 20, Usage: "at most so many records, a `NUMBER`"},
@@ -50,6 +50,11 @@ func (a *app) usage(ctx context.Context, cmd *cli.Command) error {
 	case cmd.Bool("egress"):
 		return a.usageEgress(ctx, cmd)
 	case cmd.Bool("quotas"):
+		for _, flag := range []string{"api", "request", "since", "limit", "by", "key", "user"} {
+			if cmd.IsSet(flag) {
+				return usagef("--quotas are all quotas of this month: leave --%s out", flag)
+			}
+		}
 		return a.usageQuotas(ctx, cmd)
 	case cmd.String("by") != "":
 		return a.usageSums(ctx, cmd, query)

@@ -8,7 +8,7 @@ import (
 
 var usageSettings = []setting{
 	{flag: "node-name", serve: true, usage: "`NAME` of this server among those that share a database, and in usage records; the host's if empty"},
-	{flag: "usage-retention", serve: true, value: "90d", usage: "`TIME` for which usage records are kept, or forever; sums by hour are kept for 400 days, by day always"},
+	{flag: "usage-retention", serve: true, value: "90d", usage: "`TIME` for which usage records are kept, or forever; sums by hour are kept for 400 days at least, by day always"},
 }
 
 // shortestRetention is far more than it takes to deliver what waits in a journal: a record that was removed would be new again.

@@ -36,7 +36,10 @@ func (g *Gateway) serveAPI(a *answer, r *http.Request, ref, rest string) {
 	case len(r.RequestURI) > g.config.Limits.URLBytes: // by HTTP/2: in HTTP/1 the guard sees it first
 		a.problem(wordURLTooLong)
 		return
-	case !isTarget(rest):
+	case r.ProtoMajor > 1 && g.config.Limits.exceeded(r.Header, headBytes(r)): // as above
+		a.problem(wordHeaderTooLarge)
+		return
+	case !isTarget(rest) || !isToken(r.Method):
 		a.problem(wordBadRequest)
 		return
 	}

@@ -19,6 +19,9 @@ type Quotas interface {
 	Take(ctx context.Context, at time.Time, quotas ...ratelimit.Quota) error
 	// Return takes back what Take charged at that time.
 	Return(at time.Time, quotas ...ratelimit.Quota)
+	// Found tells what a quota was found to be when it was read, none too: what is admitted without a quota is not charged, and counts
+	// when there is one again.
+	Found(q ratelimit.Quota)
 }
 
 // uncounted are the Quotas of a Gateway that is given none: they count from its start.

@@ -60,6 +60,57 @@ func TestQuotas(t *testing.T) {
 	d.get("/run/private/").wantProblem(t, 429, wordOverQuota)
 }
 
+// What is admitted while a quota is off counts when it is on again.
+func TestAQuotaThatIsOffForAWhile(t *testing.T) {
+	var d *door
+	quotas := ratelimit.NewMonthly(func(context.Context, ratelimit.Quota, time.Time) (int64, error) { return int64(d.journal.len()), nil })
+	d = newDoor(t, Config{Quotas: quotas}, func(http.ResponseWriter, *http.Request) {})
+	set := func(n int64) { d.store.updateAPI("api_private", func(a *store.API) { a.Options.Quota = n }) }
+	ask := func() {
+		if got := d.get("/run/private/"); got.StatusCode != 200 {
+			t.Errorf("status %d", got.StatusCode)
+		}
+		d.record()
+	}
+	set(5)
+	ask()
+	set(0)
+	for range 4 {
+		ask()
+	}
+	set(5)
+	d.get("/run/private/").wantProblem(t, 429, wordOverQuota)
+	d.record()
+	set(7) // the journal has a refusal, which this test counts as if it had been admitted
+	ask()
+}
+
+// A program's own 429 is no refusal of the gateway's, whatever becomes of its answer.
+func TestAProgramsOwn429UsesUpAQuota(t *testing.T) {
+	d := newDoor(t, Config{}, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Length", "100")
+		w.WriteHeader(http.StatusTooManyRequests)
+		_, _ = w.Write([]byte("half"))
+	})
+	d.store.updateAPI("api_private", func(a *store.API) { a.Options.Quota = 1 })
+	if res, err := d.client.Do(d.request("GET", "/run/private/", nil)); err == nil {
+		_ = res.Body.Close()
+	}
+	if u := d.record(); u.Status != http.StatusTooManyRequests || u.Error == "" || u.Refused() {
+		t.Errorf("record %+v", u)
+	}
+	d.get("/run/private/").wantProblem(t, 429, wordOverQuota)
+}
+
+// The store tells the gateway's refusals by their words.
+func TestRefusedIsWhatTheGatewayRefusesForALimit(t *testing.T) {
+	for word, kind := range problems {
+		if u := (store.Usage{Status: kind.status, Error: word}); u.Refused() != (kind.status == http.StatusTooManyRequests || word == wordStoreUnavailable) {
+			t.Errorf("%s: %d, refused: %v", word, kind.status, u.Refused())
+		}
+	}
+}
+
 func TestAQuotaThatNobodyKnows(t *testing.T) {
 	away := errors.New("database: secret detail")
 	var err error

@@ -71,6 +71,7 @@ type entry struct {
 // gone: the change may be the revocation of a key. Safe for concurrent use.
 type directory struct {
 	store  Store
+	quotas Quotas
 	loads  singleflight.Group
 	slots  chan struct{}
 	cancel func()
@@ -85,8 +86,8 @@ type directory struct {
 	strangers  map[[32]byte]*pass // secrets that are no keys, and keys that were presented to another API
 }
 
-func newDirectory(st Store) *directory {
-	d := &directory{store: st, slots: make(chan struct{}, mostLoads), stale: make(map[string]*entry)}
+func newDirectory(st Store, quotas Quotas) *directory {
+	d := &directory{store: st, quotas: quotas, slots: make(chan struct{}, mostLoads), stale: make(map[string]*entry)}
 	d.forgetLocked()
 	d.cancel = st.Subscribe(d.changed)
 	return d
@@ -269,8 +270,12 @@ func (d *directory) readAPI(ctx context.Context, ref string) (*entry, error) {
 	}
 	e.checks = appendCheck(e.checks, "plan", user.ID, plan.Rate)
 	e.checks = appendCheck(e.checks, "api", a.ID, a.Rate)
-	e.quotas = appendQuota(e.quotas, "plan", user.ID, plan.Quota)
-	e.quotas = appendQuota(e.quotas, "api", a.ID, a.Options.Quota)
+	for _, q := range []ratelimit.Quota{
+		{Policy: "plan", Key: user.ID, Requests: plan.Quota}, {Policy: "api", Key: a.ID, Requests: a.Options.Quota},
+	} {
+		d.quotas.Found(q)
+		e.quotas = appendQuota(e.quotas, q.Policy, q.Key, q.Requests)
+	}
 	return e, nil
 }
 

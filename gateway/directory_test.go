@@ -117,7 +117,7 @@ func TestRefusalDuringChangeIsNotRemembered(t *testing.T) {
 // Who asks after a change must not share a read that began before it.
 func TestLoadsAreNotSharedAcrossChanges(t *testing.T) {
 	st := newFakeStore()
-	d := newDirectory(st)
+	d := newDirectory(st, uncounted())
 	defer d.close()
 	e, err := d.api(context.Background(), "private")
 	if err != nil {
@@ -152,7 +152,7 @@ func TestLoadsAreNotSharedAcrossChanges(t *testing.T) {
 func TestOneReadForAllWhoWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		st := newFakeStore()
-		d := newDirectory(st)
+		d := newDirectory(st, uncounted())
 		defer d.close()
 		goOn := make(chan struct{})
 		st.before = func(string) { <-goOn }
@@ -185,7 +185,7 @@ func TestOneReadForAllWhoWait(t *testing.T) {
 func TestReadsAtOnceAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		st := newFakeStore()
-		d := newDirectory(st)
+		d := newDirectory(st, uncounted())
 		defer d.close()
 		goOn := make(chan struct{})
 		var at atomic.Int32
@@ -215,7 +215,7 @@ func TestReadsAtOnceAreBounded(t *testing.T) {
 
 func TestGuessingIsBounded(t *testing.T) {
 	st := newFakeStore()
-	d := newDirectory(st)
+	d := newDirectory(st, uncounted())
 	defer d.close()
 	ctx := context.Background()
 	e, _ := d.api(ctx, "private")
@@ -245,7 +245,7 @@ func TestGuessingIsBounded(t *testing.T) {
 
 func TestKnownThingsAreBounded(t *testing.T) {
 	st := newFakeStore()
-	d := newDirectory(st)
+	d := newDirectory(st, uncounted())
 	defer d.close()
 	ctx := context.Background()
 	e, _ := d.api(ctx, "private")
@@ -336,7 +336,7 @@ func TestAKeyIsNotGoodAgainWithoutTheStore(t *testing.T) {
 func TestAStoreThatHangsHoldsNobodyUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		st := newFakeStore()
-		d := newDirectory(st)
+		d := newDirectory(st, uncounted())
 		defer d.close()
 		if _, err := d.api(t.Context(), "public"); err != nil {
 			t.Fatal(err)

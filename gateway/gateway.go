@@ -127,7 +127,7 @@ func New(c Config, st Store, sandboxes Sandboxes, limiter Limiter, journal Journ
 		limiter:   limiter,
 		journal:   journal,
 		log:       c.Log,
-		directory: newDirectory(st),
+		directory: newDirectory(st, c.Quotas),
 	}
 	g.router = mux.NewRouter().SkipClean(true).UseEncodedPath()
 	g.router.PathPrefix("/run/").HandlerFunc(g.run)

@@ -3,6 +3,7 @@ package gateway
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -58,8 +59,11 @@ func newHTTP1(s *consumerServer, conn *consumerConn) *http1 {
 // serve owns the connection until its end.
 func (c *http1) serve() {
 	defer c.end()
-	c.takeBuffer()
 	_ = c.conn.SetReadDeadline(time.Now().Add(headerTimeout))
+	if !c.handshake() {
+		return
+	}
+	c.takeBuffer()
 	for first := true; ; first = false {
 		if !c.await(first) {
 			return
@@ -76,6 +80,18 @@ func (c *http1) serve() {
 			return
 		}
 	}
+}
+
+// handshake is that of TLS, if there is to be one; false when it failed. It waits for the certificate, which may have to be obtained,
+// however long that takes, so that the next one finds it, but not when the server closes. The consumer is not kept for so long.
+func (c *http1) handshake() bool {
+	secure, ok := c.conn.Conn.(*tls.Conn)
+	if !ok {
+		return true
+	}
+	late := time.AfterFunc(headerTimeout, func() { _ = c.conn.Close() })
+	defer late.Stop()
+	return secure.HandshakeContext(c.server.handshakes) == nil
 }
 
 func (c *http1) end() {

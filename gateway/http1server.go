@@ -20,17 +20,22 @@ type consumerServer struct {
 	second  *http.Server // for HTTP/2
 	handoff *handoff
 
-	closing atomic.Bool
-	mu      sync.Mutex
-	conns   map[*http1]struct{}
-	none    chan struct{} // closed when conns is empty; nil when nobody waits
+	handshakes context.Context // until the server closes
+	closing    atomic.Bool
+	close      context.CancelFunc
+
+	mu    sync.Mutex
+	conns map[*http1]struct{}
+	none  chan struct{} // closed when conns is empty; nil when nobody waits
 }
 
 func newConsumerServer(g *Gateway, second *http.Server) *consumerServer {
-	return &consumerServer{
+	s := &consumerServer{
 		gateway: g, handler: second.Handler, second: second,
 		handoff: newHandoff(), conns: make(map[*http1]struct{}),
 	}
+	s.handshakes, s.close = context.WithCancel(context.Background())
+	return s
 }
 
 // Serve takes connections from l until that is closed, and returns why it ended. What it has accepted is known to Shutdown
@@ -84,6 +89,7 @@ func (s *consumerServer) remove(c *http1) {
 // is whose it is.
 func (s *consumerServer) Shutdown(ctx context.Context) error {
 	s.closing.Store(true)
+	s.close()
 	s.mu.Lock()
 	var none chan struct{}
 	for c := range s.conns {
@@ -113,6 +119,7 @@ func (s *consumerServer) Shutdown(ctx context.Context) error {
 // Close closes all connections, and cancels the requests on them: nobody may be reading from one, who would see its end.
 func (s *consumerServer) Close() error {
 	s.closing.Store(true)
+	s.close()
 	s.mu.Lock()
 	for c := range s.conns {
 		_ = c.conn.Close()

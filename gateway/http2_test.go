@@ -88,3 +88,34 @@ func TestABufferWhoseWriteBrokeIsNotUsedAgain(t *testing.T) {
 		}
 	}
 }
+
+// net/http takes every method of HTTP/2. One that is no token is the consumer's mistake, and no program's.
+func TestAMethodThatIsNone(t *testing.T) {
+	d := newDoor(t, Config{}, func(http.ResponseWriter, *http.Request) {})
+	c := d.dial()
+	c.send(http2.ClientPreface)
+	framer := http2.NewFramer(c.Conn, c.r)
+	framer.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
+	var block bytes.Buffer
+	encoder := hpack.NewEncoder(&block)
+	for _, f := range [][2]string{{":method", "G(T"}, {":scheme", "http"}, {":authority", "h"}, {":path", "/run/public/"}} {
+		_ = encoder.WriteField(hpack.HeaderField{Name: f[0], Value: f[1]}) // to memory
+	}
+	err := framer.WriteSettings()
+	if err == nil {
+		err = framer.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: block.Bytes(), EndStream: true, EndHeaders: true})
+	}
+	for err == nil {
+		var frame http2.Frame
+		if frame, err = framer.ReadFrame(); err != nil {
+			break
+		}
+		if head, ok := frame.(*http2.MetaHeadersFrame); ok {
+			if status := head.PseudoValue("status"); status != "400" {
+				t.Errorf("it was answered %s", status)
+			}
+			return
+		}
+	}
+	t.Fatal(err)
+}

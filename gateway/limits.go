@@ -55,6 +55,15 @@ func (l Limits) refuses(r *http.Request, o *store.Options) string {
 	return ""
 }
 
+// exceeded reports whether a head with these fields and so many bytes is more than the server takes.
+func (l Limits) exceeded(h http.Header, bytes int) bool {
+	fields := 1 // Host
+	for _, values := range h {
+		fields += len(values)
+	}
+	return fields > mostRequestFields || bytes > l.HeaderBytes
+}
+
 // headBytes is how large the head of r is in HTTP/1.1, with one space after each colon.
 func headBytes(r *http.Request) int {
 	n := len(r.Method) + len(r.RequestURI) + len("  HTTP/1.1\r\n\r\n")

@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -28,6 +29,9 @@ func TestWhatCannotBeCountedIsNoLimit(t *testing.T) {
 	if got.Header.Get("Retry-After") != "1" || got.Header.Get("RateLimit") != "" {
 		t.Errorf("%v", got.Header)
 	}
+	if u := d.record(); u.Error != wordStoreUnavailable || !u.Refused() {
+		t.Errorf("it uses up quotas: %+v", u)
+	}
 }
 
 // TestAddressesOverHTTP2 has the limit of HTTP/1 count there: of the whole target.
@@ -41,6 +45,30 @@ func TestAddressesOverHTTP2(t *testing.T) {
 		t.Errorf("at the limit: HTTP/%d, %d", got.ProtoMajor, got.StatusCode)
 	}
 	d.get(target+"x").wantProblem(t, http.StatusRequestURITooLong, wordURLTooLong)
+}
+
+func TestHeadersOverHTTP2(t *testing.T) {
+	d := newDoor(t, Config{Limits: Limits{HeaderBytes: 40_000}}, func(http.ResponseWriter, *http.Request) {})
+	d.client = overHTTP2(d.addr, nil)
+	defer d.client.CloseIdleConnections()
+	ask := func(fields, size int) got {
+		r := d.request("GET", "/run/private/", nil)
+		for i := range fields {
+			r.Header["A"+strconv.Itoa(i)] = []string{""}
+		}
+		r.Header["User-Agent"], r.Header["Accept-Encoding"] = []string{""}, []string{strings.Repeat("x", size)}
+		return d.do(r)
+	}
+	most := mostRequestFields - len([]string{"Host", "X-Api-Key", "Accept-Encoding"})
+	if got := ask(most, 0); got.StatusCode != 200 || got.ProtoMajor != 2 {
+		t.Errorf("with the most fields: HTTP/%d, %d", got.ProtoMajor, got.StatusCode)
+	}
+	ask(most+1, 0).wantProblem(t, http.StatusRequestHeaderFieldsTooLarge, wordHeaderTooLarge)
+	rest := len("GET /run/private/ HTTP/1.1\r\nHost: " + d.addr + "\r\nX-Api-Key: " + testKey + "\r\nAccept-Encoding: \r\n\r\n")
+	if got := ask(0, 40_000-rest); got.StatusCode != 200 {
+		t.Errorf("with the most bytes: %d", got.StatusCode)
+	}
+	ask(0, 40_001-rest).wantProblem(t, http.StatusRequestHeaderFieldsTooLarge, wordHeaderTooLarge)
 }
 
 // TestHeadsOfAnAPI has an API with tighter limits than the server's, which hold for who may call it, and one whose are wider.

@@ -27,7 +27,7 @@ func originOf(r *http.Request, c *Config) origin {
 		o.proto = "https"
 	}
 	switch {
-	case !c.TrustedProxies.trust(o.client):
+	case !c.TrustedProxies.trust(o.client) || connOf(r).isNobodys():
 	case c.ReadForwarded:
 		o.readForwarded(r.Header["Forwarded"], c.TrustedProxies)
 	default:

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"crypto/tls"
 	"fmt"
 	"net"
 	"net/netip"
@@ -88,16 +89,31 @@ func proxyListener(l net.Listener, trusted Proxies) net.Listener {
 	}
 }
 
+// proxied is what a trusted proxy said in the PROXY protocol; nil when there is none that does.
+func (c *consumerConn) proxied() *proxyproto.Header {
+	if c == nil {
+		return nil
+	}
+	conn := c.Conn
+	if secure, ok := conn.(*tls.Conn); ok {
+		conn = secure.NetConn()
+	}
+	if conn, ok := conn.(*proxyproto.Conn); ok {
+		return conn.ProxyHeader()
+	}
+	return nil
+}
+
+// isNobodys reports whether a trusted proxy does not say whose the connection is (UNKNOWN, LOCAL). Its address is the proxy's then, and
+// what comes on it is not the proxy's word.
+func (c *consumerConn) isNobodys() bool {
+	header := c.proxied()
+	return header != nil && header.Command.IsLocal()
+}
+
 // cameByTLS reports whether a trusted proxy says, in version 2 of the PROXY protocol, that its consumer came by TLS.
 func (c *consumerConn) cameByTLS() bool {
-	if c == nil {
-		return false
-	}
-	conn, ok := c.Conn.(*proxyproto.Conn)
-	if !ok {
-		return false
-	}
-	header := conn.ProxyHeader()
+	header := c.proxied()
 	if header == nil {
 		return false
 	}

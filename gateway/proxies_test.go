@@ -4,6 +4,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 
@@ -141,6 +142,21 @@ func TestProxyProtocol(t *testing.T) {
 	conn.send("GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n")
 	if text, _ := io.ReadAll(conn.r); strings.Contains(string(text), "200 OK") {
 		t.Errorf("answered %q", text)
+	}
+}
+
+// What a proxy passes on without saying from whom is its consumer's own word, although the connection is the proxy's.
+func TestProxyProtocolWithoutAnAddress(t *testing.T) {
+	for field, forwarded := range map[string]bool{"X-Forwarded-For: 1.1.1.1\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: b": false, "Forwarded: for=1.1.1.1;proto=https;host=b": true} {
+		d := newRawDoor(t, Config{TrustedProxies: loopback, ProxyProtocol: true, ReadForwarded: forwarded}, echoHead)
+		for _, header := range []string{"PROXY UNKNOWN\r\n", "\r\n\r\n\x00\r\nQUIT\n\x20\x00\x00\x00"} {
+			conn := d.dial()
+			conn.send("%sGET /run/public/ HTTP/1.1\r\nHost: a\r\n%s\r\n\r\n", header, field)
+			want := []string{`for=127.0.0.1;host="a";proto=http`}
+			if got := fieldsOf(conn.answer("GET").text, "Forwarded"); !slices.Equal(got, want) {
+				t.Errorf("%q after %q: Forwarded %q", field, header, got)
+			}
+		}
 	}
 }
 

@@ -18,6 +18,7 @@ const (
 	keepAlive     = 2 * time.Minute
 	headerBytes   = 64 << 10
 	urlBytes      = 16 << 10
+	fieldOverhead = 32 // that HTTP/2 counts beside a field's bytes (RFC 9113, 6.5.2)
 
 	// cutGrace is for handlers to write their records once their connections are cut.
 	cutGrace = 5 * time.Second
@@ -70,8 +71,8 @@ func (g *Gateway) server() *http.Server {
 		Handler:                      g,
 		ReadHeaderTimeout:            headerTimeout,
 		IdleTimeout:                  keepAlive,
-		MaxHeaderBytes:               g.config.Limits.HeaderBytes,
-		DisableGeneralOptionsHandler: true, // its answer to OPTIONS * has no request id
+		MaxHeaderBytes:               g.config.Limits.HeaderBytes + mostRequestFields*fieldOverhead, // by HTTP/2: see serveAPI
+		DisableGeneralOptionsHandler: true,                                                          // its answer to OPTIONS * has no request id
 		ErrorLog:                     errorLog,
 		Protocols:                    protocols,
 		HTTP2: &http.HTTP2Config{

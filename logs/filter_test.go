@@ -79,6 +79,38 @@ func TestEveryCombinationOfFilters(t *testing.T) {
 	}
 }
 
+// TestLinesOfAWrongClock: a machine without a clock of its own begins long ago, until it has asked for the time.
+func TestLinesOfAWrongClock(t *testing.T) {
+	b := logs.New(logs.Config{Dir: t.TempDir()})
+	defer b.Close()
+	now := time.Now().UTC()
+	for _, l := range []logs.Line{
+		{Time: now.Add(-48 * time.Hour), Text: "days ago"},
+		{Time: now.Add(-time.Hour), Text: "before the reboot"},
+		{Time: time.Unix(30, 0), Text: "booting"},
+		{Time: time.Unix(31, 0), Text: "booted"},
+		{Time: now.Add(-time.Minute), Text: "after it"},
+	} {
+		l.Stream = "stdout"
+		if err := b.Append(api, l); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, c := range []struct {
+		since time.Time
+		want  string
+	}{
+		{time.Time{}, "days ago before the reboot after it"},
+		{now.Add(-24 * time.Hour), "before the reboot after it"},
+		{now.Add(-10 * time.Minute), "after it"},
+	} {
+		lines, err := b.Read(t.Context(), api, logs.Filter{Since: c.since}, 100)
+		if got := texts(lines); err != nil || got != c.want {
+			t.Errorf("since %v: %q, %v, want %q", c.since, got, err, c.want)
+		}
+	}
+}
+
 func TestPatternsAreBounded(t *testing.T) {
 	for text, good := range map[string]bool{
 		"": true, "a.*b": true, `(?i)error \d+`: true, "(": false, "[z-a]": false, `(a)\1`: false, "(?=a)": false,

@@ -16,6 +16,10 @@ const (
 	searches   = 4 // that go on at a time, over all APIs, and as many with a pattern, which may take longer
 	searchTime = 15 * time.Second
 	looseness  = time.Minute // by which lines may be out of their order
+
+	// So many lines in a row that are too old end a search. Fewer may be of a clock that was wrong, as that of a machine is until it has
+	// asked for the time, and have others before them that are not.
+	oldInARow = 1000
 )
 
 // ErrTooLong says that a search was given up.
@@ -83,7 +87,7 @@ func (b *Book) search(ctx context.Context, s *snapshot, oldest time.Time, f Filt
 	}
 	var lines []Line
 	var broken error
-	began, seen, request := time.Now(), 0, []byte(f.Request)
+	began, seen, old, request := time.Now(), 0, 0, []byte(f.Request)
 	err := s.eachBackward(func(raw []byte) bool {
 		if len(lines) >= n {
 			return false
@@ -106,7 +110,12 @@ func (b *Book) search(ctx context.Context, s *snapshot, oldest time.Time, f Filt
 		if f.Match(l) {
 			lines = append(lines, l)
 		}
-		return f.Since.IsZero() || !l.Time.Before(f.Since.Add(-looseness))
+		if f.Since.IsZero() || !l.Time.Before(f.Since.Add(-looseness)) {
+			old = 0
+			return true
+		}
+		old++
+		return old < oldInARow
 	})
 	slices.Reverse(lines)
 	return lines, errors.Join(err, broken)

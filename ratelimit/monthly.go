@@ -49,6 +49,8 @@ type count struct {
 	known chan struct{} // closed when used counts, or err says why it does not
 	used  int64
 	err   error
+	gap   bool // there was no quota since used was read, and what was admitted is not in it
+	again bool // used is to be read again before it counts
 }
 
 // NewMonthly returns counters that ask read how many requests a quota has used since the beginning of a month, before the first
@@ -101,6 +103,31 @@ func (m *Monthly) Return(at time.Time, quotas ...Quota) {
 	}
 }
 
+// Found tells what a quota was found to be, zero for none. What was admitted while there was none is asked for when there is one again.
+func (m *Monthly) Found(q Quota) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, month := range []time.Time{m.newest, m.newest.AddDate(0, -1, 0)} { // the clock may go back
+		c := m.counts[counted{name{q.Policy, q.Key}, month}]
+		switch {
+		case c == nil:
+		case q.Requests <= 0:
+			c.gap = true
+		case c.gap:
+			c.gap, c.again = false, true
+		}
+	}
+}
+
+// Recount has what was used asked for again, of each quota with its next request: somebody else has counted too.
+func (m *Monthly) Recount() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, c := range m.counts {
+		c.again = true
+	}
+}
+
 // count returns a counter that knows what was used before.
 func (m *Monthly) count(ctx context.Context, q Quota, month time.Time) (*count, error) {
 	key := counted{name{q.Policy, q.Key}, month}
@@ -111,17 +138,30 @@ func (m *Monthly) count(ctx context.Context, q Quota, month time.Time) (*count, 
 		c = &count{known: make(chan struct{})}
 		m.counts[key] = c
 	}
+	again := found && c.again
+	if again {
+		select {
+		case <-c.known:
+			c.again, c.known = false, make(chan struct{})
+		default: // it is being read
+			again = false
+		}
+	}
+	known := c.known
 	m.mu.Unlock()
-	if !found {
+	switch {
+	case !found:
 		m.load(ctx, q, key, c)
+	case again:
+		m.loadAgain(ctx, q, key, c)
 	}
 	select {
-	case <-c.known:
+	case <-known:
 		return c, c.err
 	default:
 	}
 	select {
-	case <-c.known:
+	case <-known:
 		return c, c.err
 	case <-ctx.Done():
 		return nil, ctx.Err()
@@ -144,6 +184,22 @@ func (m *Monthly) load(ctx context.Context, q Quota, key counted, c *count) {
 		delete(m.counts, key) // the next request asks again
 	}
 	c.used, c.err = used, err
+	close(c.known)
+}
+
+// loadAgain asks what was used where not all of it was counted here. When nobody can tell, what was counted goes on to count until
+// the quota is found again.
+func (m *Monthly) loadAgain(ctx context.Context, q Quota, key counted, c *count) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), loadTimeout)
+	defer cancel()
+	used, err := m.read(ctx, q, key.month)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if err == nil {
+		c.used = max(c.used, used)
+	} else {
+		c.gap = true
+	}
 	close(c.known)
 }
 

@@ -71,6 +71,61 @@ func TestMonthlyChargesAllOrNone(t *testing.T) {
 	}
 }
 
+// What was admitted while there was no quota is asked for when there is one again; when nobody can tell, what was counted counts on.
+func TestMonthlyAsksAgainAfterAGap(t *testing.T) {
+	b := &before{used: map[string]int64{}}
+	m := NewMonthly(b.read)
+	q, none := Quota{"plan", "k", 10}, Quota{"plan", "k", 0}
+	take := func(want int64) {
+		t.Helper()
+		n := int64(0)
+		for ; m.Take(t.Context(), may, q) == nil; n++ {
+		}
+		if n != want {
+			t.Errorf("%d of %d were admitted", n, want)
+		}
+		for range n {
+			m.Return(may, q)
+		}
+	}
+	m.Found(q)
+	if err := m.Take(t.Context(), may, q); err != nil {
+		t.Fatal(err)
+	}
+	m.Found(q)
+	take(9)
+	b.used["k 05"] = 7
+	take(9) // no gap, nothing to ask
+	m.Found(none)
+	m.Found(none)
+	m.Found(q)
+	b.err = errors.New("away")
+	take(9)
+	b.err = nil
+	m.Found(q)
+	take(3)
+	if b.asked != 3 {
+		t.Errorf("asked %d times", b.asked)
+	}
+	// Many at once ask once, and all wait for the answer.
+	m.Found(none)
+	b.used["k 05"] = 8
+	m.Found(q)
+	var group sync.WaitGroup
+	var admitted atomic.Int64
+	for range 20 {
+		group.Go(func() {
+			if m.Take(t.Context(), may, q) == nil {
+				admitted.Add(1)
+			}
+		})
+	}
+	group.Wait()
+	if n := admitted.Load(); n != 2 || b.asked != 4 {
+		t.Errorf("%d of 2 were admitted, asked %d times", n, b.asked)
+	}
+}
+
 func TestMonthlyBeginsAnew(t *testing.T) {
 	b := &before{used: map[string]int64{"k 07": 4}}
 	m := NewMonthly(b.read)

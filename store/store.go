@@ -301,8 +301,8 @@ type Store interface {
 	// changes nothing.
 	AddUsage(ctx context.Context, records []Usage) error
 	Usage(ctx context.Context, f UsageFilter) ([]Usage, error)
-	// CountUsage counts an API's requests since a time, those whose records were removed too; apiID empty: of all.
-	CountUsage(ctx context.Context, apiID string, since time.Time) (int64, error)
+	// CountUsage counts an API's requests with a key since a time, those whose records were removed too; apiID or keyID empty: of all.
+	CountUsage(ctx context.Context, apiID, keyID string, since time.Time) (int64, error)
 	// SumUsage returns sums by what the filter says, in the order of time, API, key and user.
 	SumUsage(ctx context.Context, f SumFilter) ([]Sum, error)
 	// AddEgress adds a batch to the sums of what programs reached outside, exactly once: a number of the source that is not greater
@@ -314,7 +314,7 @@ type Store interface {
 	// first, and returns how many of both that were; sums of egress go with them. Daily sums stay.
 	PruneUsage(ctx context.Context, records, hours time.Time, most int) (int64, error)
 
-	// AddExit keeps the newest 50 of an API.
+	// AddExit keeps the newest 50 of an API: those that were added last, whatever the clocks say.
 	AddExit(ctx context.Context, e Exit) error
 	// Exits lists newest first, at most limit.
 	Exits(ctx context.Context, apiID string, limit int) ([]Exit, error)

@@ -96,8 +96,17 @@ func (f SumFilter) Spans() (hours, days time.Time) {
 	return hours, days
 }
 
-// Refused reports whether the gateway refused the request because of a limit. Such requests use up no quota.
-func (u Usage) Refused() bool { return u.Status == http.StatusTooManyRequests && u.Error != "" }
+// Refused reports whether the gateway refused the request because of a limit, or because nobody could count it. Such requests use up no
+// quota. A program's own 429 is no refusal, also where it broke off and the record has an error for that.
+func (u Usage) Refused() bool {
+	switch u.Error {
+	case "rate_limited", "over_quota", "too_many_at_once":
+		return u.Status == http.StatusTooManyRequests
+	case "store_unavailable":
+		return u.Status == http.StatusServiceUnavailable
+	}
+	return false
+}
 
 // mostSummed bounds what one record adds to a sum, so that no record can make one overflow: 256 TiB, or 8 years.
 const mostSummed = 1 << 48

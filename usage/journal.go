@@ -155,13 +155,10 @@ func (j *Journal) Record(u store.Usage) error {
 func (j *Journal) appendLocked(line []byte) error {
 	s := j.segments[len(j.segments)-1]
 	if s.size.Load() >= j.opts.SegmentBytes {
-		next, err := createSegment(j.dir, s.number+1)
-		if err != nil {
+		if err := j.turnLocked(); err != nil {
 			return err
 		}
-		s.sealed.Store(true)
-		j.segments = append(j.segments, next)
-		s = next
+		s = j.segments[len(j.segments)-1]
 	}
 	if _, err := s.file.WriteAt(line, s.size.Load()); err != nil {
 		return err
@@ -171,6 +168,32 @@ func (j *Journal) appendLocked(line []byte) error {
 	s.dirty.Store(true)
 	j.bytes += int64(len(line))
 	return nil
+}
+
+// turnLocked begins a new segment.
+func (j *Journal) turnLocked() error {
+	last := j.segments[len(j.segments)-1]
+	next, err := createSegment(j.dir, last.number+1)
+	if err != nil {
+		return err
+	}
+	last.sealed.Store(true)
+	j.segments = append(j.segments, next)
+	return nil
+}
+
+// Settle is Flush after which no file has what was delivered: a process that is killed leaves nothing to be delivered again but
+// what is recorded from the call on.
+func (j *Journal) Settle(ctx context.Context) error {
+	j.mu.Lock()
+	if j.running && j.segments[len(j.segments)-1].size.Load() > 0 {
+		if err := j.turnLocked(); err != nil {
+			j.mu.Unlock()
+			return fmt.Errorf("begin a new file of the usage journal: %w", err)
+		}
+	}
+	j.mu.Unlock()
+	return j.Flush(ctx)
 }
 
 // Pending returns how many records the sink does not have yet.

@@ -25,14 +25,17 @@ type Prunable interface {
 type Pruner struct {
 	from   Prunable
 	keep   time.Duration
+	settle func(context.Context) error
 	log    *zap.Logger
 	cancel context.CancelFunc
 	work   sync.WaitGroup
 }
 
-// NewPruner returns one that keeps records for a time; 0: for ever. Hourly sums are kept for HoursKept, or as long as records.
-func NewPruner(from Prunable, keep time.Duration, log *zap.Logger) *Pruner {
-	return &Pruner{from: from, keep: keep, log: log}
+// NewPruner returns one that keeps records for a time; 0: for ever. Hourly sums are kept for HoursKept, or as long as records. Before
+// it removes anything it calls settle, after which no journal holds records that the store has: one that was removed would be new to the
+// store if it came again. While settle fails nothing is removed.
+func NewPruner(from Prunable, keep time.Duration, settle func(context.Context) error, log *zap.Logger) *Pruner {
+	return &Pruner{from: from, keep: keep, settle: settle, log: log}
 }
 
 // Start begins to remove; it waits for nothing. It is called once.
@@ -63,12 +66,17 @@ func (p *Pruner) Stop(context.Context) error {
 }
 
 func (p *Pruner) prune(ctx context.Context) {
-	now := time.Now()
-	var records time.Time
-	if p.keep > 0 {
-		records = now.Add(-p.keep)
+	if err := p.settle(ctx); err != nil {
+		if ctx.Err() == nil {
+			p.log.Warn("old usage records are not removed while others are not delivered", zap.Error(err), zap.Duration("next_attempt_in", pruneEvery))
+		}
+		return
 	}
-	hours := now.Add(-max(HoursKept, p.keep))
+	now := time.Now()
+	var records, hours time.Time // zero: nothing is old
+	if p.keep > 0 {
+		records, hours = now.Add(-p.keep), now.Add(-max(HoursKept, p.keep))
+	}
 	var removed int64
 	for {
 		n, err := p.from.PruneUsage(ctx, records, hours, pruneMost)

@@ -214,7 +214,7 @@ func TestReports(t *testing.T) {
 				}
 			}
 			begin := time.Now()
-			if n, err := f.CountUsage(t.Context(), "", time.Time{}); err != nil || n != int64(*rows) {
+			if n, err := f.CountUsage(t.Context(), "", "", time.Time{}); err != nil || n != int64(*rows) {
 				t.Errorf("CountUsage: %d, %v", n, err)
 			}
 			t.Logf("CountUsage in %v", time.Since(begin))

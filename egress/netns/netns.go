@@ -152,7 +152,12 @@ func configure() error {
 	if err := route(h, device, Inside, "0.0.0.0/0"); err != nil {
 		return err
 	}
-	if err := route(h, device, Inside6, "::/0"); err != nil && fileExists("/proc/sys/net/ipv6") {
+	err = route(h, device, Inside6, "::/0")
+	if errors.Is(err, unix.EACCES) { // IPv6 is there, and turned off in new namespaces
+		_ = os.WriteFile("/proc/sys/net/ipv6/conf/all/disable_ipv6", []byte("0"), 0)
+		err = route(h, device, Inside6, "::/0")
+	}
+	if err != nil && fileExists("/proc/sys/net/ipv6") {
 		return err
 	}
 	return nil

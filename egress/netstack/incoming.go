@@ -2,6 +2,7 @@ package netstack
 
 import (
 	"errors"
+	"time"
 
 	"golang.org/x/sys/unix"
 	"gvisor.dev/gvisor/pkg/buffer"
@@ -30,6 +31,7 @@ func (l *link) read() {
 		if n <= 0 {
 			continue
 		}
+		tokens := tokensOf(space.AsSlice()[:n])
 		if n < leastKept {
 			l.deliver(buffer.NewViewWithData(space.AsSlice()[:n]))
 		} else {
@@ -37,7 +39,7 @@ func (l *link) read() {
 			l.deliver(space)
 			space = buffer.NewViewSize(mostPacket)
 		}
-		l.pace()
+		l.pace(tokens)
 	}
 }
 
@@ -55,10 +57,31 @@ func (l *link) readPacket(head, packet []byte) (n int, err error) {
 }
 
 // pace holds a sandbox that floods back: the device's queue fills, and what does not fit is lost in the sandbox.
-func (l *link) pace() {
-	if r := l.packets.Reserve(); r.Delay() > 0 {
-		sleep(r.Delay())
+func (l *link) pace(tokens int) {
+	if delay := l.packets.ReserveN(time.Now(), tokens).Delay(); delay > 0 {
+		time.Sleep(delay)
 	}
+}
+
+// tokensOf is what a packet costs of packetRate: one where it is a connection's, and more where each is decided about, which takes
+// longer and comes rarely but in a flood: the beginning of a connection, a look-up, and all that goes nowhere. What the packet says is
+// not trusted.
+func tokensOf(packet []byte) int {
+	network := 0
+	switch {
+	case len(packet) < header.IPv4MinimumSize:
+	case header.IPVersion(packet) == header.IPv4Version && packet[9] == uint8(header.TCPProtocolNumber) && packet[6]&0x3f|packet[7] == 0: // no fragment
+		network = int(packet[0]&0xf) * 4
+	case header.IPVersion(packet) == header.IPv6Version && packet[6] == uint8(header.TCPProtocolNumber):
+		network = header.IPv6MinimumSize
+	}
+	if network < header.IPv4MinimumSize || len(packet) < network+header.TCPMinimumSize {
+		return decisionTokens
+	}
+	if flags := header.TCPFlags(packet[network+header.TCPFlagsOffset]); flags&(header.TCPFlagSyn|header.TCPFlagAck) != header.TCPFlagAck {
+		return decisionTokens
+	}
+	return 1
 }
 
 // deliver gives the stack a packet, and the memory that it is in.

@@ -81,6 +81,34 @@ func TestHeadersApart(t *testing.T) {
 	}
 }
 
+func TestTokens(t *testing.T) {
+	flags := func(packet, value string) string { return packet[:len(packet)-14] + value + packet[len(packet)-12:] }
+	for _, c := range []struct {
+		name, packet string
+		want         int
+	}{
+		{"an acknowledgement", flags(packet4, "10"), 1},
+		{"data", flags(packet4, "18") + "01", 1},
+		{"the end of a connection", flags(packet4, "11"), 1},
+		{"one that must not be cut", packet4[:12] + "4000" + flags(packet4, "10")[16:], 1},
+		{"IPv6", packet6[:106] + "10" + packet6[108:], 1},
+		{"the beginning of a connection", flags(packet4, "02"), decisionTokens},
+		{"the beginning of one of IPv6", packet6[:106] + "02" + packet6[108:], decisionTokens},
+		{"an answer to a beginning", flags(packet4, "12"), decisionTokens},
+		{"no flags", packet4, decisionTokens},
+		{"UDP", strings.Replace(flags(packet4, "10"), "4006", "4011", 1), decisionTokens},
+		{"IPv6 with more headers", packet6[:12] + "00" + packet6[14:106] + "10" + packet6[108:], decisionTokens},
+		{"a first fragment", packet4[:12] + "2000" + flags(packet4, "10")[16:], decisionTokens},
+		{"another fragment", packet4[:12] + "0001" + flags(packet4, "10")[16:], decisionTokens},
+		{"a beginning", packet4[:60], decisionTokens},
+		{"nothing", "", decisionTokens},
+	} {
+		if n := tokensOf(unhex(t, c.packet)); n != c.want {
+			t.Errorf("%s: %d tokens, not %d", c.name, n, c.want)
+		}
+	}
+}
+
 func FuzzDeliver(f *testing.F) {
 	for _, text := range []string{"", packet4, packet6, withOptions} {
 		f.Add(unhex(f, text))

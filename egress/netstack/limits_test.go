@@ -106,4 +106,24 @@ func TestLimits(t *testing.T) {
 			t.Errorf("%d bytes each way took %v, at least %v are wanted", each, took, least)
 		}
 	})
+	t.Run("datagrams that go nowhere", func(t *testing.T) {
+		in := enter(t, limited(egress.Limits{}), "internet")
+		const perSecond, atOnce = 5000, 500
+		began := time.Now()
+		in.do(func() {
+			conn, err := net.Dial("udp", "93.184.216.34:9")
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			defer conn.Close()
+			for time.Since(began) < 300*time.Millisecond {
+				_, _ = conn.Write([]byte("x")) // it is told of those that were refused
+			}
+		})
+		refused := in.gate.Report("api").Refused
+		if most := atOnce + int64(1.2*perSecond*time.Since(began).Seconds()); refused < 10 || refused > most {
+			t.Errorf("%d were looked at, at most %d are wanted", refused, most)
+		}
+	})
 }

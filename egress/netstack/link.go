@@ -46,7 +46,8 @@ const (
 	segmentsTCPv6  = 4  // VIRTIO_NET_HDR_GSO_TCPV6
 	mostPacket     = 1 << 16
 	mostSegments   = 1<<16 - 1 // bytes of a packet that the kernel cuts, its headers included: the most of an IP packet
-	packetRate     = 100_000   // in a second, and a tenth of it at once: what a sandbox may have this process look at
+	packetRate     = 100_000   // tokens in a second, and a tenth of them at once: what a sandbox may have this process look at
+	decisionTokens = 20        // of them, for a packet that is decided about: see tokensOf
 	framingAllowed = 16        // slices of a packet that is written
 	mostQueued     = 16        // packets that wait for writeQueued
 )

@@ -155,6 +155,3 @@ func (n *Network) refuseUDP(id stack.TransportEndpointID, _ *stack.PacketBuffer)
 }
 
 func toAddress(a netip.Addr) tcpip.Address { return tcpip.AddrFromSlice(a.AsSlice()) }
-
-// sleep is a place for a test to see the pace.
-func sleep(d time.Duration) { time.Sleep(d) }

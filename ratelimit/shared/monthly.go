@@ -123,8 +123,8 @@ func (m *Monthly) allBack() (all []QuotaAsk) {
 func (m *Monthly) Take(ctx context.Context, at time.Time, quotas ...ratelimit.Quota) error {
 	month := ratelimit.MonthOf(at)
 	var timer *time.Timer
-	for {
-		wait, err := m.try(at, month, quotas)
+	for patient := true; ; {
+		wait, err := m.try(at, month, quotas, patient)
 		if wait == nil {
 			return err
 		}
@@ -137,13 +137,13 @@ func (m *Monthly) Take(ctx context.Context, at time.Time, quotas ...ratelimit.Qu
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-timer.C:
-			return context.DeadlineExceeded
+			patient = false // decided as if the ledger had failed
 		}
 	}
 }
 
-// try decides, or returns what to wait for before the next try.
-func (m *Monthly) try(at, month time.Time, quotas []ratelimit.Quota) (wait chan struct{}, err error) {
+// try decides, or returns what a patient request waits for before the next try.
+func (m *Monthly) try(at, month time.Time, quotas []ratelimit.Quota, patient bool) (wait chan struct{}, err error) {
 	var inline [4]*account
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -154,7 +154,7 @@ func (m *Monthly) try(at, month time.Time, quotas []ratelimit.Quota) (wait chan 
 		case a == nil || a.held > 0:
 		case a.deniedUntil > now:
 			return nil, &ratelimit.OverQuota{Quota: quotas[i], RetryAfter: month.AddDate(0, 1, 0).Sub(at)}
-		case m.waitsLocked(a, now):
+		case patient && m.waitsLocked(a, now):
 			a.waiting++
 			m.askLocked(a)
 			wait = a.answered
@@ -192,10 +192,13 @@ func (m *Monthly) waitsLocked(a *account, now time.Duration) bool {
 // without decides what the ledger cannot be asked about now: nil admits it.
 func (m *Monthly) without(a *account, at time.Time) error {
 	if m.refuse || !a.known {
-		if a.err == nil {
+		switch {
+		case a.err != nil:
+			return a.err
+		case m.stopped:
 			return errStopped
 		}
-		return a.err
+		return context.DeadlineExceeded
 	}
 	if a.given+a.extra >= a.of.Requests {
 		return &ratelimit.OverQuota{Quota: a.of, RetryAfter: a.month.AddDate(0, 1, 0).Sub(at)}
@@ -216,6 +219,20 @@ func (m *Monthly) Return(at time.Time, quotas ...ratelimit.Quota) {
 			a.extra--
 		default:
 			a.held++
+		}
+	}
+}
+
+// Found tells what a quota was found to be, zero for none. What was admitted while there was none is asked for when there is one again.
+func (m *Monthly) Found(q ratelimit.Quota) {
+	if q.Requests > 0 {
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, month := range []time.Time{m.newest, m.newest.AddDate(0, -1, 0)} { // the clock may go back
+		if a := m.accounts[accountOf{name{q.Policy, q.Key}, month.Unix()}]; a != nil {
+			a.giveBack()
 		}
 	}
 }

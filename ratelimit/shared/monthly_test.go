@@ -278,6 +278,46 @@ func TestMonthlyWithoutTheLedger(t *testing.T) {
 	})
 }
 
+// late is a ledger that notices a moment late that its context has ended, as one behind a network does.
+type late struct{ *ledger }
+
+func (l late) LeaseQuota(ctx context.Context, a shared.QuotaAsk) (shared.QuotaGrant, error) {
+	g, err := l.ledger.LeaseQuota(ctx, a)
+	if err != nil {
+		time.Sleep(10 * time.Millisecond)
+	}
+	return g, err
+}
+
+// A ledger that hangs fails nobody whose quota was known to have something left, not even who waited for it first.
+func TestMonthlyWithALedgerThatHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, q := newLedger(), ratelimit.Quota{Policy: "key", Key: "k", Requests: 1000}
+		m := shared.NewMonthly(shared.MonthlyConfig{Ledger: late{l}})
+		strict := shared.NewMonthly(shared.MonthlyConfig{Ledger: late{l}, Refuse: true})
+		for _, m := range []*shared.Monthly{m, strict} {
+			if err := m.Take(t.Context(), may, q); err != nil {
+				t.Fatal(err)
+			}
+		}
+		l.setFaults(func() (before, after time.Duration, lost, down bool) { return time.Hour, 0, false, false })
+		for i := range 40 {
+			if err := m.Take(t.Context(), may, q); err != nil {
+				t.Errorf("request %d: %v", i, err)
+			}
+		}
+		err := error(nil)
+		for range 40 {
+			err = errors.Join(err, strict.Take(t.Context(), may, q))
+		}
+		if err == nil || isOver(err) {
+			t.Errorf("one that refuses what it cannot count: %v", err)
+		}
+		l.setFaults(nil)
+		_ = errors.Join(m.Stop(t.Context()), strict.Stop(t.Context()))
+	})
+}
+
 func TestMonthlyFollowsTheQuota(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newLedger()
@@ -317,6 +357,19 @@ func TestMonthlyFollowsTheQuota(t *testing.T) {
 		time.Sleep(time.Minute)
 		take(500, false)
 		take(501, true)
+		// Also when there was none for less than a minute, and the same as before is found.
+		for range 20 {
+			take(10_000, true)
+		}
+		l.mu.Lock()
+		l.used["keyk05"] = 9_000
+		l.mu.Unlock()
+		m.Found(of(0))
+		m.Found(of(10_000))
+		for range 1_000 {
+			take(10_000, true)
+		}
+		take(10_000, false)
 	})
 }
 

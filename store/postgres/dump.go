@@ -94,7 +94,9 @@ func empty(ctx context.Context, u *unit, force bool) error {
 	if held > 0 && !force {
 		return fmt.Errorf("the database: %w: it holds APIs, users, plans, tokens or usage", store.ErrConflict)
 	}
-	for _, table := range slices.Backward(store.Tables) {
+	// Answers are about what is removed here, what a backup holds says how much of quotas is used, and the rows of a table that is followed
+	// are to be compared with it.
+	for _, table := range slices.Backward(append([]string{"answers", "quotas", "followed"}, store.Tables...)) {
 		if _, err := u.Exec(ctx, "DELETE FROM "+tablePrefix+table); err != nil {
 			return err
 		}

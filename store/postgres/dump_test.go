@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"io"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -28,6 +29,24 @@ func TestDumpsMoveBetweenDrivers(t *testing.T) {
 			t.Run(from+" to "+to, func(t *testing.T) { storetest.RunDump(t, source, target) })
 		}
 	}
+}
+
+// TestARestoredStoreCountsQuotasAnew: what is used of a quota is what the usage of the backup says.
+func TestARestoredStoreCountsQuotasAnew(t *testing.T) {
+	s := openAt(t, pgtest.Database(t))
+	ask := store.QuotaAsk{Policy: "api", Key: "api_1", Month: quotaMonth, Quota: 10, Want: 10}
+	lease := func(want int64) {
+		t.Helper()
+		if g, err := s.LeaseQuota(t.Context(), ask); err != nil || g.Granted != want {
+			t.Errorf("%d of %d were given, %v", g.Granted, want, err)
+		}
+	}
+	lease(10)
+	lease(0)
+	if err := s.Load(t.Context(), true, func() (string, store.Cells, error) { return "", nil, io.EOF }); err != nil {
+		t.Fatal(err)
+	}
+	lease(10)
 }
 
 // TestEveryTableIsInABackup names those that need not be.

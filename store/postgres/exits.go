@@ -9,7 +9,8 @@ import (
 	"apibuilder/store"
 )
 
-const keptExits = 50 // of each API
+// keptExits are of each API, in the order in which they came, because clocks may be set; "+ 0" keeps to the index by API.
+const keptExits = 50
 
 func scanExit(rows pgx.Rows) (store.Exit, error) {
 	var e store.Exit
@@ -29,7 +30,7 @@ func (s *Store) AddExit(ctx context.Context, e store.Exit) error {
 			return about("api", e.APIID, err)
 		}
 		_, err = u.Exec(ctx, `DELETE FROM apibuilder_exits WHERE seq IN (
-			SELECT seq FROM apibuilder_exits WHERE api_id = $1 ORDER BY time DESC, seq DESC OFFSET $2)`, e.APIID, keptExits)
+			SELECT seq FROM apibuilder_exits WHERE api_id = $1 ORDER BY seq + 0 DESC OFFSET $2)`, e.APIID, keptExits)
 		return err
 	})
 	if err != nil {
@@ -48,7 +49,7 @@ func (s *Store) Exits(ctx context.Context, apiID string, limit int) (all []store
 	}
 	err = s.read(ctx, func() error {
 		all, err = list(ctx, s.pool, scanExit, `SELECT api_id, version, reason, detail, output, time FROM apibuilder_exits
-			WHERE api_id = $1 ORDER BY time DESC, seq DESC LIMIT $2`, apiID, limit)
+			WHERE api_id = $1 ORDER BY seq + 0 DESC LIMIT $2`, apiID, limit)
 		return err
 	})
 	return all, err

@@ -36,7 +36,8 @@ const leaseTime = 15 * time.Second
 // Rows returns the table that is followed, nil where the database has none.
 func (s *Store) Rows() *Rows { return s.rows }
 
-// ReadRows reads such a table and changes nothing, not even a table of ours. It returns nil where there is none.
+// ReadRows reads such a table and changes nothing, not even a table of ours. It returns nil where there is none. Where row-level security
+// applies to the user that is an error.
 func ReadRows(ctx context.Context, url string) (rows []store.Row, err error) {
 	cfg, err := config(url)
 	if err != nil {
@@ -52,9 +53,16 @@ func ReadRows(ctx context.Context, url string) (rows []store.Row, err error) {
 		if err != nil || !there {
 			return err
 		}
+		// A report without the rows that a policy hides would look whole: they are an error.
+		if _, err = tx.Exec(ctx, "SET LOCAL row_security = off"); err != nil {
+			return err
+		}
 		rows, err = list(ctx, tx, scanRow, "SELECT "+l.columns()+" FROM "+rowsTable+" ORDER BY id::text")
 		return err
 	})
+	if codeOf(err) == insufficientRights {
+		return nil, fmt.Errorf("read table %s: %w: connect as a user that may read all of its rows, its owner or one with BYPASSRLS", rowsTable, oneLine{err})
+	}
 	if err != nil {
 		return nil, fmt.Errorf("read table %s: %w", rowsTable, unavailable(ctx, err))
 	}
@@ -93,7 +101,7 @@ func (l layout) columns() string {
 	if l.active {
 		active = "is_active IS NOT FALSE"
 	}
-	return strings.Join([]string{"id::text", name, "coalesce(code_snapshot::text, '')", requirements, active, l.stamp()}, ", ")
+	return strings.Join([]string{"coalesce(id::text, '')", name, "coalesce(code_snapshot::text, '')", requirements, active, l.stamp()}, ", ")
 }
 
 // stamp is the expression for a row's stamp.
@@ -182,19 +190,28 @@ func (s *Store) alter(ctx context.Context, ddl string) error {
 // Changed receives when rows may have changed, and where notifications do not arrive every so often.
 func (r *Rows) Changed() <-chan struct{} { return r.store.feed.rows }
 
-// Marks returns a mark of each row by id. A row whose mark is the same was not written to.
-func (r *Rows) Marks(ctx context.Context) (map[string]string, error) {
-	type mark struct{ id, mark string }
-	marks := map[string]string{}
-	err := r.store.read(ctx, func() error {
-		all, err := list(ctx, r.store.pool, func(rows pgx.Rows) (m mark, err error) { return m, rows.Scan(&m.id, &m.mark) },
-			"SELECT id::text, xmin::text || ctid::text FROM "+rowsTable)
-		for _, m := range all {
+// Marks returns a mark of each row that has an id, by that. A row whose mark is the same was not written to. all is false where row-level security may hide
+// rows from us, so that one that is not there may be there (PostgreSQL's manual, 5.9).
+func (r *Rows) Marks(ctx context.Context) (marks map[string]string, all bool, err error) {
+	type mark struct {
+		id, mark string
+		hides    bool
+	}
+	marks = map[string]string{}
+	err = r.store.read(ctx, func() error {
+		// One statement, because the policies may change between two.
+		found, err := list(ctx, r.store.pool, func(rows pgx.Rows) (m mark, err error) { return m, rows.Scan(&m.id, &m.mark, &m.hides) },
+			"SELECT id::text, xmin::text || ctid::text, false FROM "+rowsTable+" WHERE id IS NOT NULL UNION ALL SELECT '', '', row_security_active('"+rowsTable+"')")
+		for _, m := range found {
+			if m.mark == "" {
+				all = !m.hides
+				continue
+			}
 			marks[m.id] = m.mark
 		}
 		return err
 	})
-	return marks, err
+	return marks, all, err
 }
 
 // Read returns the rows with these ids, without those that are gone.

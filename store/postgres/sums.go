@@ -206,16 +206,16 @@ func scanSum(rows pgx.Rows, by store.SumBy) (store.Sum, error) {
 }
 
 // CountUsage is as in store.Store. What is older than the first whole hour is counted by its records.
-func (s *Store) CountUsage(ctx context.Context, apiID string, since time.Time) (n int64, err error) {
-	f := store.SumFilter{APIID: apiID}
+func (s *Store) CountUsage(ctx context.Context, apiID, keyID string, since time.Time) (n int64, err error) {
+	f := store.SumFilter{APIID: apiID, KeyID: keyID}
 	if !since.IsZero() {
 		f.Since = since.UTC().Add(time.Hour - 1).Truncate(time.Hour)
 	}
 	sums, err := s.SumUsage(ctx, f)
-	if err != nil || since.IsZero() || !storable(apiID) {
+	if err != nil || since.IsZero() || !storable(apiID) || !storable(keyID) {
 		return store.Requests(sums), err
 	}
-	where, args := usageWhere(apiID, "", since)
+	where, args := usageWhere(apiID, keyID, since)
 	args = append(args, f.Since.UnixMicro())
 	err = s.read(ctx, func() error {
 		return s.pool.QueryRow(ctx, `SELECT count(*) FROM apibuilder_usage`+where+` AND time < $`+strconv.Itoa(len(args)), args...).Scan(&n)

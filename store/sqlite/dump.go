@@ -100,7 +100,7 @@ func empty(ctx context.Context, u *unit, force bool) error {
 	if held > 0 && !force {
 		return fmt.Errorf("the database: %w: it holds APIs, users, plans, tokens or usage", store.ErrConflict)
 	}
-	for _, table := range slices.Backward(store.Tables) {
+	for _, table := range slices.Backward(append([]string{"answers"}, store.Tables...)) { // they are about what is removed here
 		if _, err := u.ExecContext(ctx, "DELETE FROM "+table); err != nil {
 			return err
 		}

@@ -8,7 +8,8 @@ import (
 	"apibuilder/store"
 )
 
-const keptExits = 50 // of each API
+// keptExits are of each API, in the order in which they came, because clocks may be set; "+ 0" keeps to the index by API.
+const keptExits = 50
 
 func scanExit(rows *sql.Rows) (store.Exit, error) {
 	var e store.Exit
@@ -28,7 +29,7 @@ func (s *Store) AddExit(ctx context.Context, e store.Exit) error {
 			return about("api", e.APIID, err)
 		}
 		_, err = u.ExecContext(ctx, `DELETE FROM exits WHERE seq IN (
-			SELECT seq FROM exits WHERE api_id = ? ORDER BY time DESC, seq DESC LIMIT -1 OFFSET ?)`, e.APIID, keptExits)
+			SELECT seq FROM exits WHERE api_id = ? ORDER BY seq + 0 DESC LIMIT -1 OFFSET ?)`, e.APIID, keptExits)
 		return err
 	})
 	if err != nil {
@@ -44,7 +45,7 @@ func (s *Store) Exits(ctx context.Context, apiID string, limit int) (all []store
 	}
 	err = s.read(func() error {
 		all, err = list(ctx, s.reader, scanExit, `SELECT api_id, version, reason, detail, output, time FROM exits
-			WHERE api_id = ? ORDER BY time DESC, seq DESC LIMIT ?`, apiID, limit)
+			WHERE api_id = ? ORDER BY seq + 0 DESC LIMIT ?`, apiID, limit)
 		return err
 	})
 	return all, err

@@ -148,7 +148,7 @@ func TestUsageQueriesUseAnIndex(t *testing.T) {
 		`SELECT count(*) FROM usage WHERE api_id = 'a' AND time >= 1`:                                          "usage_by_api",
 		`SELECT * FROM usage WHERE id = 'a'`:                                                                   "autoindex",
 		`SELECT * FROM keys WHERE hash = x'00'`:                                                                "autoindex",
-		`SELECT * FROM exits WHERE api_id = 'a' ORDER BY time DESC, seq DESC LIMIT 9`:                          "exits_by_api",
+		`SELECT * FROM exits WHERE api_id = 'a' ORDER BY seq + 0 DESC LIMIT 9`:                                 "exits_by_api",
 	} {
 		rows, err := s.reader.Query("EXPLAIN QUERY PLAN " + query)
 		if err != nil {
@@ -165,6 +165,9 @@ func TestUsageQueriesUseAnIndex(t *testing.T) {
 		}
 		rows.Close()
 		plan = strings.ReplaceAll(plan, "TEMP B-TREE FOR LAST TERM", "") // among those of one microsecond
+		if index == "exits_by_api" {                                     // of which there are 50
+			plan = strings.ReplaceAll(plan, "TEMP B-TREE", "")
+		}
 		if !strings.Contains(plan, index) || strings.Contains(plan, "TEMP B-TREE") {
 			t.Errorf("%s:\n%s", query, plan)
 		}

@@ -165,8 +165,8 @@ func scanSum(rows *sql.Rows, by store.SumBy) (store.Sum, error) {
 }
 
 // CountUsage is as in store.Store. What is older than the first whole hour is counted by its records.
-func (s *Store) CountUsage(ctx context.Context, apiID string, since time.Time) (n int64, err error) {
-	f := store.SumFilter{APIID: apiID}
+func (s *Store) CountUsage(ctx context.Context, apiID, keyID string, since time.Time) (n int64, err error) {
+	f := store.SumFilter{APIID: apiID, KeyID: keyID}
 	if !since.IsZero() {
 		f.Since = since.UTC().Add(time.Hour - 1).Truncate(time.Hour)
 	}
@@ -174,7 +174,7 @@ func (s *Store) CountUsage(ctx context.Context, apiID string, since time.Time) (
 	if err != nil || since.IsZero() {
 		return store.Requests(sums), err
 	}
-	where, args := usageWhere(apiID, "", since)
+	where, args := usageWhere(apiID, keyID, since)
 	err = s.read(func() error {
 		return s.reader.QueryRowContext(ctx, `SELECT count(*) FROM usage`+where+` AND time < ?`, append(args, f.Since.UnixMicro())...).Scan(&n)
 	})

@@ -162,15 +162,15 @@ func (s *Store) Usage(ctx context.Context, f store.UsageFilter) (all []store.Usa
 	return all, err
 }
 
-func usageWhere(apiID, id string, since time.Time) (string, []any) {
+func usageWhere(apiID, keyID string, since time.Time) (string, []any) {
 	var terms []string
 	var args []any
 	add := func(term string, arg any) { terms, args = append(terms, term), append(args, arg) }
 	if apiID != "" {
 		add("api_id = ?", apiID)
 	}
-	if id != "" {
-		add("id = ?", id)
+	if keyID != "" {
+		add("key_id = ?", keyID)
 	}
 	if !since.IsZero() {
 		add("time >= ?", since.UnixMicro())

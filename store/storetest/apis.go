@@ -132,7 +132,7 @@ func apiDelete(t *testing.T, s store.Store) {
 
 	late := usageRecord("req_2", a.ID)
 	check(t, s.AddUsage(t.Context(), []store.Usage{late}))
-	same(t, "CountUsage", get(s.CountUsage(t.Context(), a.ID, day))(t), int64(2))
+	same(t, "CountUsage", get(s.CountUsage(t.Context(), a.ID, "", day))(t), int64(2))
 	refused(t, s.AddExit(t.Context(), store.Exit{APIID: a.ID}), store.ErrNotFound, a.ID)
 	makeAPI(t, s, "resize") // the name is free again
 }

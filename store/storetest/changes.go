@@ -164,7 +164,7 @@ func callContext(t *testing.T, s store.Store) {
 		}
 	}
 	same(t, "APIs", get(s.APIs(t.Context()))(t), []store.API{a})
-	same(t, "CountUsage", get(s.CountUsage(t.Context(), "", day))(t), int64(0))
+	same(t, "CountUsage", get(s.CountUsage(t.Context(), "", "", day))(t), int64(0))
 }
 
 // callConcurrent lets readers see whole changes only while writers move an API back and forth.

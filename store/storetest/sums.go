@@ -221,7 +221,7 @@ func sumPrune(t *testing.T, s store.Store) {
 	same(t, "no more", get(s.PruneUsage(t.Context(), at(24), time.Time{}, 100))(t), int64(0))
 	same(t, "records", len(get(s.Usage(t.Context(), store.UsageFilter{}))(t)), 4)
 	same(t, "sums", sums(t, s, store.SumFilter{}), []string{"// 7 6 2 1"})
-	same(t, "CountUsage", get(s.CountUsage(t.Context(), "", time.Time{}))(t), int64(7))
+	same(t, "CountUsage", get(s.CountUsage(t.Context(), "", "", time.Time{}))(t), int64(7))
 	get(s.PruneUsage(t.Context(), time.Time{}, at(1), 100))(t)
 	same(t, "hours", sums(t, s, store.SumFilter{By: store.ByHour}), []string{"3T01 // 1 1 0 0", "4T01 // 2 1 1 0", "5T01 // 2 2 1 1"})
 	same(t, "days", sums(t, s, store.SumFilter{By: store.ByDay}), []string{"3T00 // 3 3 0 0", "4T00 // 2 1 1 0", "5T00 // 2 2 1 1"})

@@ -62,13 +62,13 @@ func usageConcurrent(t *testing.T, s store.Store) {
 		})
 	}
 	wg.Wait()
-	same(t, "CountUsage", get(s.CountUsage(t.Context(), "", time.Time{}))(t), int64(len(batch)))
+	same(t, "CountUsage", get(s.CountUsage(t.Context(), "", "", time.Time{}))(t), int64(len(batch)))
 }
 
 func usageAtomic(t *testing.T, s store.Store) {
 	err := s.AddUsage(t.Context(), []store.Usage{usageRecord("a", "api_1"), usageRecord("", "api_1")})
 	refused(t, err, store.ErrInvalid, "id")
-	same(t, "CountUsage", get(s.CountUsage(t.Context(), "", time.Time{}))(t), int64(0))
+	same(t, "CountUsage", get(s.CountUsage(t.Context(), "", "", time.Time{}))(t), int64(0))
 }
 
 func usageFilter(t *testing.T, s store.Store) {
@@ -100,20 +100,25 @@ func usageFilter(t *testing.T, s store.Store) {
 func usageCount(t *testing.T, s store.Store) {
 	old, fresh, other := usageRecord("a", "api_1"), usageRecord("b", "api_1"), usageRecord("c", "api_2")
 	fresh.Time = day.Add(time.Hour)
+	old.KeyID, fresh.KeyID, other.KeyID = "key_1", "", "key_2"
 	check(t, s.AddUsage(t.Context(), []store.Usage{old, fresh, other}))
 	for _, c := range []struct {
-		api   string
-		since time.Time
-		want  int64
+		api, key string
+		since    time.Time
+		want     int64
 	}{
-		{"", time.Time{}, 3},
-		{"api_1", time.Time{}, 2},
-		{"api_1", day, 2},
-		{"api_1", day.Add(time.Microsecond), 1},
-		{"", day.Add(time.Hour), 1},
-		{"api_3", time.Time{}, 0},
+		{"", "", time.Time{}, 3},
+		{"api_1", "", time.Time{}, 2},
+		{"api_1", "", day, 2},
+		{"api_1", "", day.Add(time.Microsecond), 1},
+		{"", "", day.Add(time.Hour), 1},
+		{"api_3", "", time.Time{}, 0},
+		{"", "key_1", time.Time{}, 1},
+		{"", "key_1", day, 1},
+		{"", "key_1", day.Add(time.Microsecond), 0},
+		{"api_1", "key_2", time.Time{}, 0},
 	} {
-		same(t, "CountUsage", get(s.CountUsage(t.Context(), c.api, c.since))(t), c.want)
+		same(t, "CountUsage", get(s.CountUsage(t.Context(), c.api, c.key, c.since))(t), c.want)
 	}
 }
 
@@ -141,6 +146,9 @@ func exitKeeps(t *testing.T, s store.Store) {
 		same(t, "version", e.Version, 59-i)
 	}
 	same(t, "limited", len(get(s.Exits(t.Context(), a.ID, 7))(t)), 7)
+	// The clock was set back, or another node's is behind: the newest is what came last.
+	check(t, s.AddExit(t.Context(), store.Exit{APIID: a.ID, Version: 60, Time: day.Add(-time.Hour)}))
+	same(t, "the newest version", get(s.Exits(t.Context(), a.ID, 1))(t)[0].Version, 60)
 }
 
 func exitOrphan(t *testing.T, s store.Store) {
