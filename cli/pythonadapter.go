@@ -54,7 +54,7 @@ func (p pythons) Remove(ctx context.Context, which string) (admin.Python, error)
 	if err != nil {
 		return admin.Python{}, pythonError(err)
 	}
-	users, err := p.deployer.UsersOfPython(ctx, found.Path)
+	users, err := p.deployer.UsersOfPython(ctx, found.Path, found.Version)
 	if err != nil {
 		return admin.Python{}, err
 	}
@@ -62,7 +62,7 @@ func (p pythons) Remove(ctx context.Context, which string) (admin.Python, error)
 		return admin.Python{}, &deploy.Error{
 			Reason:  deploy.InvalidRequest,
 			Message: fmt.Sprintf("Python %s is what %s run with", found.Version, strings.Join(users, ", ")),
-			Remedy:  "deploy them for another Python, or delete them, before",
+			Remedy:  "deploy them for another Python, or delete them, before; wait for those that are being deployed",
 		}
 	}
 	return pythonOut(found), p.builder.RemovePython(ctx, found)

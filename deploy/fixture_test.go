@@ -1,6 +1,7 @@
 package deploy_test
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,6 +21,7 @@ type builder struct {
 	mu    sync.Mutex
 	err   error
 	known map[string]bool
+	paths map[string]string // of interpreters, by environment
 	last  pythonenv.Request
 	calls int
 	enter func() // called by Ensure, to hold it or to look around
@@ -56,7 +58,9 @@ func (b *builder) Lock(_ context.Context, r pythonenv.Request) (string, error) {
 func (b *builder) Lookup(key string) (pythonenv.Environment, bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return environment(key), b.known[key]
+	e := environment(key)
+	e.Interpreter.Path = cmp.Or(b.paths[key], e.Interpreter.Path)
+	return e, b.known[key]
 }
 
 func environment(key string) pythonenv.Environment {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"apibuilder/python-env"
@@ -100,24 +101,45 @@ func (d *Deployer) Packages(ctx context.Context, idOrName string, number int) (P
 	return p, nil
 }
 
-// UsersOfPython names the APIs whose serving version runs with the interpreter at this path.
-func (d *Deployer) UsersOfPython(ctx context.Context, path string) ([]string, error) {
+// UsersOfPython names the APIs that need the interpreter of this version at this path: a version that gets requests runs with it, or
+// would be built again with such a one, or one is being deployed at this node that may.
+func (d *Deployer) UsersOfPython(ctx context.Context, path, version string) ([]string, error) {
+	// Those first: what is deployed meanwhile is active before it is no longer being built.
+	building, err := d.store.Building(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("list what is being deployed: %w", err)
+	}
 	apis, err := d.store.APIs(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("list the APIs: %w", err)
 	}
 	var names []string
 	for _, api := range apis {
-		if api.ActiveVersion == 0 {
-			continue
+		uses := slices.ContainsFunc(building, func(v store.Version) bool {
+			return v.APIID == api.ID && v.Node == d.node && v.Python != "" && pythonenv.Admits(v.Python, version)
+		})
+		for _, share := range api.Shares() {
+			if uses {
+				break
+			}
+			v, err := d.store.Version(ctx, api.ID, share.Version)
+			if err != nil {
+				return nil, fmt.Errorf("read version %d of %s: %w", share.Version, api.Name, err)
+			}
+			uses = d.runsWith(v, path, version)
 		}
-		v, err := d.store.Version(ctx, api.ID, api.ActiveVersion)
-		if err != nil {
-			return nil, fmt.Errorf("read the version of %s that serves: %w", api.Name, err)
-		}
-		if e, ok := d.builder.Lookup(v.Environment); ok && e.Interpreter.Path == path {
+		if uses {
 			names = append(names, api.Name)
 		}
 	}
 	return names, nil
+}
+
+// runsWith reports whether a version has, or would be built for, the interpreter of this version at this path.
+func (d *Deployer) runsWith(v store.Version, path, version string) bool {
+	if e, ok := d.builder.Lookup(v.Environment); ok {
+		return e.Interpreter.Path == path
+	}
+	python, _ := pythonenv.LockedPackages(v.Lock)
+	return python == version
 }

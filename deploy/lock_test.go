@@ -148,12 +148,48 @@ func TestLockBuildsNothing(t *testing.T) {
 
 func TestUsersOfPython(t *testing.T) {
 	f := newFixture(t)
-	f.mustDeploy(t, request("resize", "one"))
-	names, err := f.UsersOfPython(t.Context(), "/usr/bin/python3")
-	if err != nil || len(names) != 1 || names[0] != "resize" {
-		t.Errorf("%v, %v", names, err)
+	uses := func(path, version string, want ...string) {
+		t.Helper()
+		if names, err := f.UsersOfPython(t.Context(), path, version); err != nil || !slices.Equal(names, want) {
+			t.Errorf("%s (%s) is what %v run with, want %v; %v", path, version, names, want, err)
+		}
 	}
-	if names, err := f.UsersOfPython(t.Context(), "/opt/python"); err != nil || len(names) > 0 {
-		t.Errorf("%v, %v", names, err)
+	first := f.mustDeploy(t, request("resize", "one"))
+	uses("/usr/bin/python3", "3.11.2", "resize")
+	uses("/opt/python", "3.11.2")
+
+	// A version of a split runs with it, and the active one does not.
+	f.builder.paths = map[string]string{"env-two": "/opt/python"}
+	second := request("resize", "two")
+	second.Requirements = "two"
+	f.mustDeploy(t, second)
+	if _, err := f.Traffic(t.Context(), first.API.ID, []store.Share{{Version: 1, Weight: 1}, {Version: 2, Weight: 1}}); err != nil {
+		t.Fatal(err)
+	}
+	uses("/usr/bin/python3", "3.11.2", "resize")
+	uses("/opt/python", "3.11.2", "resize")
+
+	// An environment that has gone is built again with the Python that its packages are locked for.
+	f.builder.known = map[string]bool{}
+	uses("/opt/python", "3.11.2", "resize")
+	uses("/opt/python", "3.12.1")
+}
+
+// TestUsersOfPythonThatAreBeingDeployed asks while an environment is built.
+func TestUsersOfPythonThatAreBeingDeployed(t *testing.T) {
+	f := newFixture(t)
+	asked := false
+	f.builder.enter = func() {
+		asked = true
+		for version, want := range map[string][]string{"3.12.1": {"resize"}, "3.11.2": nil} {
+			if names, err := f.UsersOfPython(t.Context(), "/opt/python", version); err != nil || !slices.Equal(names, want) {
+				t.Errorf("Python %s is what %v run with, want %v; %v", version, names, want, err)
+			}
+		}
+	}
+	r := request("resize", "one")
+	r.Python = "3.12"
+	if f.mustDeploy(t, r); !asked {
+		t.Error("nothing was built")
 	}
 }

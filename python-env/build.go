@@ -60,7 +60,7 @@ func (b *Builder) build(ctx context.Context, p plan, say func(string)) (Environm
 	env, err := b.buildInScratch(ctx, p, say)
 	if errors.Is(err, errDiskFull) {
 		// What filled it lies in uv's cache. A build that runs beside this one is about to fail for the same reason.
-		_ = os.RemoveAll(b.path(cacheDir, "uv"))
+		_ = removeTree(b.path(cacheDir, "uv"))
 	}
 	return env, b.explain(err)
 }
@@ -75,7 +75,7 @@ func (b *Builder) openScratch(ctx context.Context, from sources) (s scratch, rem
 		unlock()
 		return s, nil, err
 	}
-	return s, func() { _ = os.RemoveAll(s.top); unlock() }, nil
+	return s, func() { _ = removeTree(s.top); unlock() }, nil
 }
 
 func (b *Builder) buildInScratch(ctx context.Context, p plan, say func(string)) (Environment, error) {
@@ -173,7 +173,7 @@ func (b *Builder) publish(ctx context.Context, s scratch, m manifest, say func(s
 		return fmt.Errorf("prepare the environment's place: %w", err)
 	}
 	// What is there has no valid manifest, or it would have been used.
-	if err := os.RemoveAll(final); err != nil {
+	if err := removeTree(final); err != nil {
 		return fmt.Errorf("remove a damaged environment: %w", err)
 	}
 	if err := os.Rename(s.env, final); err != nil {

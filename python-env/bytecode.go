@@ -81,11 +81,14 @@ func writeBytecode(env *os.Root, all []bytecode) error {
 			if err := env.Mkdir(dir, 0o755); err != nil && !errors.Is(err, os.ErrExist) {
 				return fmt.Errorf("write byte-code: %w", err)
 			}
+			if info, err := env.Lstat(dir); err == nil && !info.IsDir() {
+				return unwelcome("%s is no directory", dir)
+			}
 			made[dir] = true
 		}
 		f, err := env.OpenFile(c.Path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 		if errors.Is(err, os.ErrExist) { // a package's own
-			if err = env.Remove(c.Path); err == nil {
+			if err = env.RemoveAll(c.Path); err == nil {
 				f, err = env.OpenFile(c.Path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 			}
 		}

@@ -6,6 +6,8 @@ import (
 	"os/exec"
 	"regexp"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // uv reports everything by exit codes 1 and 2 and a text for people, so its text has to be matched. This is the only
@@ -22,6 +24,15 @@ var uvSentences = []struct {
 	message string // $1 is the project
 	remedy  string
 }{
+	{
+		regexp.MustCompile(`No space left on device|File too large|Disk quota exceeded`), ReasonTooLarge,
+		"the packages are larger than a build or this server's disk may hold", "ask for fewer or smaller packages",
+	},
+	{
+		regexp.MustCompile("Failed to download " + project +
+			`.* (?:Archive contains unacceptable filename|.* does not use UTF-8 encoding|.* File name too long)`), ReasonFailed,
+		"the file of $1 cannot be unpacked", "ask for another version of it",
+	},
 	{
 		regexp.MustCompile("Hash mismatch for `" + `([A-Za-z0-9][A-Za-z0-9._-]*) @ `), ReasonHashMismatch,
 		"the file that $1 is to be installed from is not the one that it was",
@@ -90,10 +101,6 @@ var uvSentences = []struct {
 		regexp.MustCompile(`No interpreter found|Failed to inspect Python interpreter|Querying Python`), ReasonNoInterpreter,
 		"uv cannot use the interpreter", "the operator of this server has to reinstall it",
 	},
-	{
-		regexp.MustCompile(`No space left on device|File too large|Disk quota exceeded`), ReasonTooLarge,
-		"the packages are larger than a build or this server's disk may hold", "ask for fewer or smaller packages",
-	},
 }
 
 // uvError turns the failure of a run of uv into a BuildError. Ends of the context stay what they are.
@@ -142,7 +149,7 @@ func (b *Builder) explain(err error) error {
 			Reason: ReasonTimedOut, Message: "the build took longer than " + b.cfg.Timeout.String(),
 			Remedy: "try again, or ask for fewer or smaller packages",
 		}
-	case errors.Is(err, errDiskFull):
+	case errors.Is(err, errDiskFull), errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
 		return &BuildError{
 			Reason: ReasonTooLarge, Message: "the build was ended because this server's disk is nearly full",
 			Remedy: "ask for smaller packages; the operator of this server can make room in its data directory",

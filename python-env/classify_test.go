@@ -2,9 +2,13 @@ package pythonenv
 
 import (
 	"errors"
+	"fmt"
+	"os"
 	"os/exec"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // What uv 0.13.9 printed.
@@ -41,7 +45,15 @@ hint: An index (http://127.0.0.1/simple) returned a 403 Forbidden error. Check t
   cause: Connection refused (os error 111)`
 	saidNonsense = "error: Missing `Content-Type` header for `http://127.0.0.1/simple/six/`"
 	saidMarker   = "error: Couldn't parse requirement in `-` at position 0\n  cause: Expected a valid marker operator"
-	saidPanic    = "thread 'main' panicked"
+	saidName     = "error: Failed to download `six==1.16.0`\n  cause: Failed to extract archive: six.whl\n  cause: Archive contains unacceptable filename: a"
+	saidEncoding = "error: Failed to download `six==1.16.0`\n  cause: Failed to extract archive: six.whl\n" +
+		"  cause: ZIP local header filename at offset 0 does not use UTF-8 encoding"
+	saidLong = "error: Failed to download `six==1.16.0`\n  cause: Failed to extract archive: six.whl\n" +
+		"  cause: I/O operation failed during extraction\n  cause: failed to open file `/x`: File name too long (os error 36)"
+	saidFull = "error: Failed to download `six==1.16.0`\n  cause: Failed to extract archive: six.whl\n" +
+		"  cause: I/O operation failed during extraction\n  cause: No space left on device (os error 28)"
+	saidQuota = "error: Failed to fetch: http://127.0.0.1/simple/six/\n  cause: Disk quota exceeded (os error 122)"
+	saidPanic = "thread 'main' panicked"
 )
 
 func TestUVsWordsAreUnderstood(t *testing.T) {
@@ -63,6 +75,11 @@ func TestUVsWordsAreUnderstood(t *testing.T) {
 		{saidRefused, ReasonUnreachable, 0},
 		{saidNonsense, ReasonUnreachable, 0},
 		{saidMarker, ReasonRefused, 0},
+		{saidName, ReasonFailed, 7},
+		{saidEncoding, ReasonFailed, 7},
+		{saidLong, ReasonFailed, 7},
+		{saidFull, ReasonTooLarge, 0},
+		{saidQuota, ReasonTooLarge, 0},
 		{saidPanic, ReasonFailed, 0},
 		{"", ReasonFailed, 0},
 	}
@@ -74,6 +91,17 @@ func TestUVsWordsAreUnderstood(t *testing.T) {
 		if e.Reason != c.reason || e.Line != c.line || e.Output != c.said || e.Message == "" || strings.Contains(e.Message, "$1") ||
 			strings.Contains(e.Message, "\n") {
 			t.Errorf("%.80q: %s at line %d: %s", c.said, e.Reason, e.Line, e.Message)
+		}
+	}
+}
+
+// TestADiskWithoutRoom has what this process writes itself find no room, in a disk or in a quota.
+func TestADiskWithoutRoom(t *testing.T) {
+	for _, cause := range []error{unix.ENOSPC, unix.EDQUOT} {
+		err := fmt.Errorf("write byte-code: %w", &os.PathError{Op: "write", Path: "x", Err: cause})
+		var e *BuildError
+		if got := New(Config{}).explain(err); !errors.As(got, &e) || e.Reason != ReasonTooLarge {
+			t.Errorf("%v", got)
 		}
 	}
 }

@@ -96,7 +96,10 @@ func TestSealRefusesWhatDoesNotBelong(t *testing.T) {
 		"hard link": func(env string) error {
 			return errors.Join(os.WriteFile(env+"/lib/a", nil, 0o644), os.Link(env+"/lib/a", env+"/lib/x"))
 		},
-		"pipe": func(env string) error { return mkfifo(env + "/lib/x") },
+		"pipe":                     func(env string) error { return mkfifo(env + "/lib/x") },
+		"name that no list holds":  func(env string) error { return os.WriteFile(env+"/lib/\xff", nil, 0o644) },
+		"link that no list holds":  func(env string) error { return os.Symlink("\xff", env+"/lib/x") },
+		"directory of such a name": func(env string) error { return os.Mkdir(env+"/lib/\xff", 0o755) },
 	}
 	for name, change := range cases {
 		env := tempDir(t)
@@ -116,5 +119,36 @@ func TestSealRefusesWhatDoesNotBelong(t *testing.T) {
 		if _, _, err := seal(env, "/usr/bin/python3", 1<<30); !errors.As(err, &e) {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+// TestWheelsOfOddShapes has each told to its author, or installed, and the caches looked after as before.
+func TestWheelsOfOddShapes(t *testing.T) {
+	dir := tempDir(t)
+	writeWheel(t, dir, "apibuilder_deep", map[string]string{strings.Repeat("a/", maxDepth+50) + "x.py": "x = 1\n"})
+	writeWheel(t, dir, "apibuilder_file", map[string]string{"apibuilder_file/x.py": "x = 1\n", "apibuilder_file/__pycache__": "no directory"})
+	b0 := sharedBuilder(t)
+	interp, err := b0.choose(t.Context(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	writeWheel(t, dir, "apibuilder_folder", map[string]string{
+		"apibuilder_folder/x.py": "x = 1\n", compiledPath("apibuilder_folder/x.py", interp) + "/inner": "no byte-code",
+	})
+	cfg := smallConfig(t, filepath.Join(tempDir(t), "envs"))
+	cfg.FindLinks = append(cfg.FindLinks, dir)
+	b := started(t, cfg)
+	for name, want := range map[string]string{
+		"apibuilder-deep": "directories in each other", "apibuilder-file": "__pycache__ is no directory", "apibuilder-folder": "",
+	} {
+		_, err := b.Ensure(t.Context(), Request{Requirements: name})
+		var e *BuildError
+		if want == "" && err != nil || want != "" && (!errors.As(err, &e) || e.Reason != ReasonFailed || !strings.Contains(e.Message, want)) {
+			t.Errorf("%s: %v", name, err)
+		}
+		noneLeft(t, b)
+	}
+	if _, cache, err := b.DiskBytes(); err != nil || cache == 0 {
+		t.Errorf("the cache has %d bytes, %v", cache, err)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -144,8 +145,8 @@ func (b *Builder) describe(ctx context.Context, path string) Interpreter {
 	if err != nil {
 		interp = Interpreter{Path: path, Unusable: fmt.Sprintf("%s: %v", path, err)}
 	}
-	if errors.Is(err, context.DeadlineExceeded) {
-		return interp // a busy machine: ask again next time
+	if !saidItself(err) {
+		return interp // a busy machine, or one without memory: ask again next time
 	}
 	if c.known == nil {
 		c.known = map[string]Interpreter{}
@@ -154,12 +155,20 @@ func (b *Builder) describe(ctx context.Context, path string) Interpreter {
 	return interp
 }
 
+var errNonsense = errors.New("understand what it says it is")
+
+// saidItself reports whether what came of asking an interpreter is its own doing, and so would come of it again.
+func saidItself(err error) bool {
+	exit, ok := errors.AsType[*exec.ExitError](err)
+	return err == nil || errors.Is(err, errNonsense) || ok && exit.Exited()
+}
+
 // ask runs an interpreter, as the build user and without any site packages, to have it describe itself.
 func (b *Builder) ask(ctx context.Context, path string) (Interpreter, error) {
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
 	out, err := b.run(ctx, command{
-		argv: []string{path, "-I", "-S", "-c", describeScript}, dir: "/", env: []string{"PATH=/usr/bin:/bin", "LANG=C.UTF-8"},
+		argv: []string{path, "-I", "-S", "-c", describeScript}, dir: "/", env: []string{"PATH=/usr/bin:/bin", "LANG=C.UTF-8"}, reads: true,
 	})
 	if err != nil {
 		return Interpreter{}, fmt.Errorf("ask it what it is: %w: %s", err, firstLine(out.stderr))
@@ -171,7 +180,7 @@ func (b *Builder) ask(ctx context.Context, path string) (Interpreter, error) {
 		Lacks      []string `json:"lacks"`
 	}{}
 	if err := json.Unmarshal(out.stdout, &said); err != nil {
-		return Interpreter{}, fmt.Errorf("understand what it says it is: %w", err)
+		return Interpreter{}, fmt.Errorf("%w: %w", errNonsense, err)
 	}
 	interp := said.Interpreter
 	if minor, _ := strconv.Atoi(strings.TrimPrefix(interp.Minor, "3.")); minor < lowestMinor {

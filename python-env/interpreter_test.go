@@ -75,3 +75,38 @@ func TestMountsOfAnInterpreterWithItsOwnPrefix(t *testing.T) {
 		t.Errorf("%v", got)
 	}
 }
+
+// TestInterpretersOfAFullDisk starts a server while its disk is full.
+func TestInterpretersOfAFullDisk(t *testing.T) {
+	b := New(smallConfig(t, filepath.Join(tempDir(t), "envs")))
+	b.reserve = 1 << 62
+	if err := b.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.choose(t.Context(), ""); err != nil {
+		t.Errorf("while the disk is full: %v", err)
+	}
+}
+
+func TestAnInterpreterThatWasKilledIsAskedAgain(t *testing.T) {
+	dir := tempDir(t)
+	python, marker := filepath.Join(dir, "python3"), filepath.Join(dir, "killed")
+	real, err := filepath.EvalSymlinks("/usr/bin/python3")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := "#!/bin/sh\n[ -e " + marker + " ] || kill -9 $$\nexec " + real + " \"$@\"\n"
+	if err := os.WriteFile(python, []byte(text), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	b := started(t, smallConfig(t, filepath.Join(dir, "envs")))
+	if i := b.describe(t.Context(), python); !strings.Contains(i.Unusable, "killed") {
+		t.Errorf("while it is killed: %+v", i)
+	}
+	if err := os.WriteFile(marker, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if i := b.describe(t.Context(), python); i.Unusable != "" {
+		t.Errorf("afterwards: %s", i.Unusable)
+	}
+}

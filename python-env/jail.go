@@ -66,3 +66,9 @@ func tooLarge(what string, limit int64) error {
 		Remedy: remedySmaller,
 	}
 }
+
+func tooMany() error {
+	return &BuildError{
+		Reason: ReasonTooLarge, Message: fmt.Sprintf("the build was ended: it made more than %d files", maxFiles), Remedy: remedySmaller,
+	}
+}

@@ -21,6 +21,8 @@ func measure(dir string) (extent, error) {
 	return size, nil
 }
 
+var errTooDeep = errors.New("too many directories in each other")
+
 // maxDepth of directories in each other holds one descriptor for each.
 const maxDepth = 200
 
@@ -28,7 +30,7 @@ const maxDepth = 200
 func measureInto(size *extent, fd, depth int) error {
 	defer unix.Close(fd)
 	if depth > maxDepth {
-		return errors.New("too many directories in each other")
+		return errTooDeep
 	}
 	buffer := make([]byte, 32<<10)
 	for {

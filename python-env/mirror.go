@@ -9,8 +9,11 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
+
+	"golang.org/x/net/netutil"
 )
 
 // mirror is the package index as one build sees it. Its counts bound what the build may download.
@@ -20,17 +23,40 @@ type mirror struct {
 	took   atomic.Int64
 	say    func(string)
 	exceed func() // called when max is exceeded
+
+	large sync.Mutex // held by the request whose page has more than smallPage
 }
+
+// What one build may have of this process. uv asks for 50 things at a time at most, and code that a build runs for as many as it likes.
+const (
+	maxConnections = 512
+	maxRequests    = 64
+	smallPage      = 2 << 20 // bytes of a page beyond which only one is held at a time
+)
 
 // serve answers until the listener is closed.
 func (m *mirror) serve(l net.Listener) {
 	ctx, cancel := context.WithCancel(context.Background())
 	server := &http.Server{
-		Handler: m, ReadHeaderTimeout: 10 * time.Second, BaseContext: func(net.Listener) context.Context { return ctx },
+		Handler: severalAtATime(m, maxRequests), ReadHeaderTimeout: 10 * time.Second, BaseContext: func(net.Listener) context.Context { return ctx },
 	}
-	_ = server.Serve(l)
+	_ = server.Serve(netutil.LimitListener(l, maxConnections))
 	cancel()
 	_ = server.Close()
+}
+
+// severalAtATime has the others wait until they are answered or their client or the build has gone.
+func severalAtATime(h http.Handler, n int) http.Handler {
+	places := make(chan struct{}, n)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		select {
+		case places <- struct{}{}:
+		case <-r.Context().Done():
+			return
+		}
+		defer func() { <-places }()
+		h.ServeHTTP(w, r)
+	})
 }
 
 // passedOn are the headers that mean something to both sides.
@@ -123,7 +149,18 @@ const maxPage = 128 << 20
 
 // page answers with a page whose links lead through the mirror.
 func (m *mirror) page(w http.ResponseWriter, response *http.Response) {
-	text, err := io.ReadAll(m.counted(io.LimitReader(response.Body, maxPage+1)))
+	from := m.counted(response.Body)
+	text, err := io.ReadAll(io.LimitReader(from, smallPage))
+	if err == nil && len(text) == smallPage {
+		m.large.Lock()
+		defer m.large.Unlock()
+		if response.Request.Context().Err() != nil { // nobody waits any more
+			return
+		}
+		var rest []byte
+		rest, err = io.ReadAll(io.LimitReader(from, maxPage+1-smallPage))
+		text = append(text, rest...)
+	}
 	if err == nil && len(text) > maxPage {
 		err = errors.New("the page is too large")
 	}

@@ -22,6 +22,7 @@ type command struct {
 	stdin  string
 	onLine func(string) // gets each line of standard error, scrubbed; may be nil
 	at     *place       // in the jail; nil: beside it, for interpreters of this machine alone
+	reads  bool         // it writes nothing, and so may run where the disk is full
 }
 
 // output is what a program printed, standard error scrubbed and cut to its last part.
@@ -50,7 +51,9 @@ func (b *Builder) run(ctx context.Context, c command) (output, error) {
 	watched := make(chan struct{})
 	go func() {
 		defer close(watched)
-		b.watchDisk(ctx, c.at, cancel)
+		if !c.reads {
+			b.watchDisk(ctx, c.at, cancel)
+		}
 	}()
 	launch := b.runPlain
 	if c.at != nil {
@@ -118,8 +121,15 @@ func (b *Builder) watchDisk(ctx context.Context, at *place, cancel context.Cance
 		}
 		begin := time.Now()
 		size, err := measure(at.scratch.top)
-		if err != nil || size.bytes > b.cfg.MaxBytes || size.files > maxFiles {
+		switch {
+		case errors.Is(err, errTooDeep):
+			cancel(unwelcome("more than %d directories in each other", maxDepth))
+			return
+		case err != nil || size.bytes > b.cfg.MaxBytes:
 			cancel(tooLarge("filled", b.cfg.MaxBytes))
+			return
+		case size.files > maxFiles:
+			cancel(tooMany())
 			return
 		}
 		wait = max(100*time.Millisecond, 20*time.Since(begin)) // so that looking costs little, however much there is

@@ -65,7 +65,7 @@ func (b *Builder) DiskBytes() (environments, cache int64, err error) {
 		return 0, 0, err
 	}
 	own, err := measure(b.path(cacheDir))
-	if err != nil {
+	if err != nil && !errors.Is(err, errTooDeep) { // what a package made too deep is emptied with the cache, and not worth more
 		return 0, 0, err
 	}
 	code, err := measure(b.path(bytecodeDir))
@@ -195,7 +195,7 @@ func (b *Builder) remove(i Info) (bool, error) {
 	}
 	_ = os.Remove(b.path(usedDir, i.Key))
 	_ = os.Remove(b.path(durableDir, i.Key))
-	if err := os.RemoveAll(aside); err != nil {
+	if err := removeTree(aside); err != nil {
 		return true, fmt.Errorf("remove an environment: %w", err)
 	}
 	return true, nil
@@ -237,7 +237,7 @@ func (b *Builder) boundCache(limit int64) error {
 		return err
 	}
 	defer unlock()
-	if err := os.RemoveAll(b.path(cacheDir, "uv")); err != nil {
+	if err := removeTree(b.path(cacheDir, "uv")); err != nil {
 		return fmt.Errorf("empty uv's cache: %w", err)
 	}
 	return nil

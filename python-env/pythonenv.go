@@ -303,7 +303,7 @@ func (b *Builder) removeDeadScratch() error {
 func removeWithWriter(dir string) error {
 	const attempts, pause = 100, 50 * time.Millisecond
 	for n := 1; ; n++ {
-		err := os.RemoveAll(dir)
+		err := removeTree(dir)
 		if !errors.Is(err, unix.ENOTEMPTY) || n == attempts {
 			return err
 		}

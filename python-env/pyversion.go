@@ -27,6 +27,12 @@ func ValidPython(text string) error {
 	return err
 }
 
+// Admits reports whether a Python of this version, "3.11.2", will do where Request.Python is want.
+func Admits(want, version string) bool {
+	asked, err := parsePython(want)
+	return err == nil && asked.admits(version)
+}
+
 // parsePython reads "3.11", "3.11.2", or a specifier like ">=3.10,<3.13".
 func parsePython(text string) (pythonRange, error) {
 	var all pythonRange

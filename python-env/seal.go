@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+	"unicode/utf8"
 )
 
 // maxFiles is the most files that an environment may hold.
@@ -87,6 +88,9 @@ func check(env, path string, info fs.FileInfo, interpreter string) error {
 	if err != nil {
 		return err
 	}
+	if !utf8.ValidString(rel) { // the list of what is in the environment could not name it, and Verify would miss it
+		return unwelcome("the name %q is not UTF-8", rel)
+	}
 	switch mode := info.Mode(); {
 	case mode.IsDir():
 		return nil
@@ -104,7 +108,7 @@ func check(env, path string, info fs.FileInfo, interpreter string) error {
 		if target == interpreter && filepath.Dir(rel) == "bin" {
 			return nil
 		}
-		if filepath.IsAbs(target) || !filepath.IsLocal(filepath.Join(filepath.Dir(rel), target)) || strings.Contains(target, "/") {
+		if filepath.IsAbs(target) || !filepath.IsLocal(filepath.Join(filepath.Dir(rel), target)) || strings.Contains(target, "/") || !utf8.ValidString(target) {
 			return unwelcome("the link %s leads to %s", rel, target)
 		}
 		return nil

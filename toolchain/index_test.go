@@ -102,3 +102,14 @@ func FuzzParsePipConfig(f *testing.F) {
 		parsePipConfig(text, map[string]map[string]string{"global": {}, "install": {}})
 	})
 }
+
+// TestNoHome has the home of an account that has none, as daemons do.
+func TestNoHome(t *testing.T) {
+	cleanConfig(t)
+	for _, home := range []string{"", os.DevNull, "/nonexistent"} {
+		t.Setenv("HOME", home)
+		if index, err := ConfiguredIndex(); err != nil || index.URL != defaultIndex {
+			t.Errorf("home %q: %v, %v", home, index, err)
+		}
+	}
+}

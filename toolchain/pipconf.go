@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"syscall"
 )
 
 // maxPipConfig bounds one of pip's configuration files.
@@ -17,7 +18,7 @@ func readPipConfig() (map[string]string, error) {
 	sections := map[string]map[string]string{"global": {}, "install": {}, "download": {}}
 	for _, path := range pipConfigFiles() {
 		text, err := readBounded(path)
-		if errors.Is(err, os.ErrNotExist) || errors.Is(err, os.ErrPermission) {
+		if errors.Is(err, os.ErrNotExist) || errors.Is(err, os.ErrPermission) || errors.Is(err, syscall.ENOTDIR) {
 			continue
 		}
 		if err != nil {

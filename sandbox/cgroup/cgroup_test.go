@@ -91,6 +91,29 @@ func TestMemoryLimitKillsTheWholeGroup(t *testing.T) {
 	}
 }
 
+// TestMemoryOfSocketsIsBounded fills the buffers of connections that nobody reads from, which v1 counts apart.
+func TestMemoryOfSocketsIsBounded(t *testing.T) {
+	g := newGroup(t, openTree(t), ample)
+	out, err := run(t, g, `exec python3 -c "if 1:
+		import socket
+		listener, held, sent = socket.create_server(('127.0.0.1', 0)), [], 0
+		for n in range(100):
+			client = socket.create_connection(listener.getsockname())
+			held.append((client, listener.accept()))
+			client.setblocking(False)
+			try:
+				while True: sent += client.send(bytes(65536))
+			except BlockingIOError: pass
+		print(sent >> 20)"`)
+	var sent int64
+	if _, scanErr := fmt.Sscan(out, &sent); err == nil && (scanErr != nil || sent > ample.MemoryBytes>>20) {
+		t.Errorf("sockets in a group of %d MiB hold %s MiB", ample.MemoryBytes>>20, out)
+	} else if events, eventsErr := g.Events(); err != nil && (eventsErr != nil || events.OOMKills == 0) {
+		t.Errorf("%v, events %+v, %v: %s", err, events, eventsErr, out)
+	}
+	t.Logf("%s MiB, %v", strings.TrimSpace(out), err)
+}
+
 func TestPidsLimit(t *testing.T) {
 	g := newGroup(t, openTree(t), ample)
 	_, _ = run(t, g, "for i in $(seq 40); do sleep 60 >/dev/null 2>&1 & done")

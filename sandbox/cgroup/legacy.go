@@ -8,6 +8,8 @@ import (
 	"runtime"
 	"slices"
 	"strconv"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -52,6 +54,28 @@ func (legacy) prepare(path string) error {
 
 func legacyDir(name cgroup1.Name, path string) string { return mountpoint + "/" + string(name) + path }
 
+// legacyRoots are the groups that are mounted as the roots of the hierarchies, by the names of their controllers: in a container without a
+// namespace for control groups that is its own, while /proc names groups by the way from the host's (cgroup_namespaces(7)).
+var legacyRoots = sync.OnceValue(func() map[string]string {
+	mountinfo, _ := os.ReadFile("/proc/self/mountinfo")
+	return parseLegacyRoots(string(mountinfo))
+})
+
+// parseLegacyRoots leaves out those that are the hierarchy's root. Of several mounts at a place the last one is seen.
+func parseLegacyRoots(mountinfo string) map[string]string {
+	roots := map[string]string{}
+	for line := range strings.Lines(mountinfo) {
+		if fields := strings.Fields(line); len(fields) > 4 {
+			if name, ok := strings.CutPrefix(fields[4], mountpoint+"/"); ok {
+				for name := range strings.SplitSeq(name, ",") {
+					roots[name] = strings.TrimSuffix(fields[3], "/")
+				}
+			}
+		}
+	}
+	return roots
+}
+
 func (legacy) create(path string, l Limits) (group, error) {
 	if fileExists(legacyDir(cgroup1.Pids, path)) {
 		return nil, &os.PathError{Op: "mkdir", Path: path, Err: os.ErrExist}
@@ -62,6 +86,12 @@ func (legacy) create(path string, l Limits) (group, error) {
 	memory := &specs.LinuxMemory{Limit: &l.MemoryBytes}
 	if fileExists(mountpoint + "/memory/memory.memsw.limit_in_bytes") { // absent without swap accounting
 		memory.Swap = &l.MemoryBytes
+	}
+	// What sockets of TCP and UDP hold counts apart, and only where it has a limit of its own: without one a sandbox could fill what
+	// the whole machine may have.
+	sockets := l.MemoryBytes / 4
+	if fileExists(mountpoint + "/memory/memory.kmem.tcp.limit_in_bytes") {
+		memory.KernelTCP = &sockets
 	}
 	noSwap := uint64(0)
 	memory.Swappiness = &noSwap
@@ -178,6 +208,11 @@ func (g *legacyGroup) start(cmd *exec.Cmd) error {
 	if err != nil {
 		return fmt.Errorf("read the thread's control groups: %w", err)
 	}
+	for name, path := range home {
+		if root := legacyRoots()[name]; path == root || strings.HasPrefix(path, root+"/") {
+			home[name] = path[len(root):]
+		}
+	}
 	if cmd.SysProcAttr == nil {
 		cmd.SysProcAttr = &syscall.SysProcAttr{}
 	}
@@ -251,7 +286,7 @@ func (g *legacyGroup) killProcess(pid int) error {
 		return nil //nolint:nilerr // no such process any more
 	}
 	for _, name := range g.names {
-		if groups[string(name)] == g.path {
+		if groups[string(name)] == legacyRoots()[string(name)]+g.path {
 			return ignoreGone(unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0))
 		}
 	}

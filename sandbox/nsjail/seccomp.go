@@ -24,7 +24,7 @@ var allowed = []syscallGroup{
 		renameat, renameat2, linkat, symlinkat, truncate, ftruncate, fallocate, fsync, fdatasync, sync_file_range,
 		syncfs, utimensat, flock, fadvise64, readahead, copy_file_range, sendfile64, splice, tee, getxattr, lgetxattr,
 		fgetxattr, listxattr, llistxattr, flistxattr, setxattr, lsetxattr, fsetxattr, removexattr, lremovexattr,
-		fremovexattr, memfd_create, inotify_init1, inotify_add_watch, inotify_rm_watch`,
+		fremovexattr, memfd_create(name, flags) { (flags & 0x4) == 0 }, inotify_init1, inotify_add_watch, inotify_rm_watch`,
 		`open, creat, newstat, newlstat, access, readlink, getdents, chmod, chown, lchown, mkdir, mknod, rmdir, unlink,
 		rename, link, symlink, utime, utimes, futimesat, inotify_init`,
 	},
@@ -39,10 +39,10 @@ var allowed = []syscallGroup{
 		`ioctl(fd, cmd) { (cmd & 0xffffffff) != 0x5412 && (cmd & 0xffffffff) != 0x541c }`, "",
 	},
 	{
-		"memory",
-		`brk, mmap, munmap, mprotect, mremap, madvise, msync, mincore, mlock, mlock2, munlock, mlockall, munlockall,
-		pkey_mprotect, pkey_alloc, pkey_free, membarrier, get_mempolicy, set_mempolicy, mbind, shmget, shmat, shmdt,
-		shmctl`, "",
+		"memory, but for huge pages of the host's pool, which control groups for memory do not count",
+		`brk, mmap(addr, len, prot, flags) { (flags & 0x40000) == 0 }, munmap, mprotect, mremap, madvise, msync, mincore,
+		mlock, mlock2, munlock, mlockall, munlockall, pkey_mprotect, pkey_alloc, pkey_free, membarrier, get_mempolicy,
+		set_mempolicy, mbind, shmget(key, size, flags) { (flags & 0x800) == 0 }, shmat, shmdt, shmctl`, "",
 	},
 	{
 		"threads and processes of our own namespace, without new namespaces",
@@ -71,10 +71,15 @@ var allowed = []syscallGroup{
 		setresgid, setgroups, setfsuid, setfsgid`, "",
 	},
 	{
-		"sockets of the families Unix, IPv4 and IPv6, and netlink for routing (the resolver lists interfaces by it)",
-		`socket(domain, type, protocol) { domain == 1 || domain == 2 || domain == 10 || (domain == 16 && protocol == 0) }, socketpair, bind, listen, accept,
-		accept4, connect, getsockname, getpeername, sendto, recvfrom, sendmsg, recvmsg, sendmmsg, recvmmsg, shutdown,
-		setsockopt, getsockopt`, "",
+		"sockets of the families Unix, IPv4 and IPv6, of the internet's those of ICMP, TCP, UDP, ICMPv6 and MPTCP, and netlink " +
+			"for routing (the resolver lists interfaces by it)",
+		`socket(domain, type, protocol) {
+			domain == 1 || (domain == 16 && protocol == 0) || ((domain == 2 || domain == 10) && (type & 0xf) <= 5 &&
+			(protocol == 0 || protocol == 1 || protocol == 6 || protocol == 17 || protocol == 58 || protocol == 262))
+		}, socketpair(domain) { domain == 1 }, bind, listen, accept, accept4, connect, getsockname, getpeername, sendto,
+		recvfrom, sendmsg, recvmsg, sendmmsg, recvmmsg, shutdown, getsockopt,
+		setsockopt(fd, level, optname) { (level & 0xffffffff) != 1 || ((optname & 0xffffffff) != 26 &&
+			((optname & 0xffffffff) < 50 || (optname & 0xffffffff) > 52)) }`, "",
 	},
 	{
 		"System V and POSIX messages and semaphores of our own IPC namespace: multiprocessing",
@@ -112,8 +117,24 @@ var refused = []syscallGroup{
 		`modify_ldt, iopl, ioperm`,
 	},
 	{
-		"socket families that a web program has no use for: packet, vsock, AF_ALG, other kinds of netlink and the rest",
-		`socket(domain, type, protocol) { domain != 1 && domain != 2 && domain != 10 && (domain != 16 || protocol != 0) }`, "",
+		"socket families and protocols that a web program has no use for, and whose modules the kernel would load for it: packet, " +
+			"vsock, AF_ALG, other kinds of netlink and the rest; SCTP, DCCP, L2TP and the rest",
+		`socket(domain, type, protocol) {
+			(domain != 1 && domain != 2 && domain != 10 && (domain != 16 || protocol != 0)) || ((domain == 2 || domain == 10) &&
+			((type & 0xf) > 5 ||
+			(protocol != 0 && protocol != 1 && protocol != 6 && protocol != 17 && protocol != 58 && protocol != 262)))
+		}, socketpair(domain) { domain != 1 }`, "",
+	},
+	{
+		"filters of sockets (SO_ATTACH_FILTER, _BPF, _REUSEPORT_CBPF, _REUSEPORT_EBPF), which are compiled into memory that the whole " +
+			"machine has little of (bpf_jit_limit): without it no filter of system calls can be set up, and nothing started",
+		`setsockopt(fd, level, optname) { (level & 0xffffffff) == 1 && ((optname & 0xffffffff) == 26 ||
+			((optname & 0xffffffff) >= 50 && (optname & 0xffffffff) <= 52)) }`, "",
+	},
+	{
+		"huge pages of the host's pool",
+		`mmap(addr, len, prot, flags) { (flags & 0x40000) != 0 }, memfd_create(name, flags) { (flags & 0x4) != 0 },
+		shmget(key, size, flags) { (flags & 0x800) != 0 }`, "",
 	},
 	{
 		"the machine itself",

@@ -72,6 +72,10 @@ func kernelChecks() []check {
 		call("netlink", "open netlink sockets of kinds other than routing"),
 		probe("kernel.netlink_route", "change interfaces and addresses by netlink", byNoCaps, refused(eperm, enosys)),
 		call("socket_families", "open sockets of 22 rare families, whose modules the kernel would load"),
+		call("socket_pairs", "open pairs of sockets of families that it may have no single ones of"),
+		call("socket_protocols", "open sockets of rare protocols of the internet, whose modules the kernel would load: SCTP, DCCP, L2TP"),
+		call("socket_filters", "have filters of sockets compiled, for which the whole machine has little memory"),
+		call("huge_pages", "take huge pages of the host's, which no limit of memory counts"),
 	}
 }
 

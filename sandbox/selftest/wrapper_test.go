@@ -37,7 +37,8 @@ var walls = []wall{
 	{name: "seccomp", replace: map[string]string{"--seccomp_policy": ""}, fails: []string{
 		"kernel.seccomp", "kernel.unshare", "kernel.clone", "kernel.setns", "kernel.mount_api", "kernel.ptrace",
 		"kernel.process_memory", "kernel.process_handles", "kernel.page_moves", "kernel.keyrings", "kernel.splice_pages",
-		"kernel.old_calls", "kernel.tiocsti", "kernel.personality", "kernel.socket_families", "kernel.file_handles",
+		"kernel.old_calls", "kernel.tiocsti", "kernel.personality", "kernel.socket_families", "kernel.socket_pairs",
+		"kernel.socket_protocols", "kernel.socket_filters", "kernel.huge_pages", "kernel.file_handles",
 		"kernel.quota", "kernel.clock",
 	}},
 	{name: "both seccomp filters", replace: map[string]string{"--seccomp_policy": ""}, before: mildRunner, config: []string{useMildRunner}, fails: []string{

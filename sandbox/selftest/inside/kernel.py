@@ -21,7 +21,7 @@ PER_MACHINE = {
         "ptrace": 101, "perf_event_open": 298, "fanotify_init": 300, "fanotify_mark": 301, "name_to_handle_at": 303,
         "open_by_handle_at": 304, "clock_adjtime": 305, "setns": 308, "process_vm_readv": 310, "process_vm_writev": 311,
         "kcmp": 312, "finit_module": 313, "kexec_file_load": 320, "bpf": 321, "userfaultfd": 323, "seccomp": 317,
-        "socket": 41,
+        "socket": 41, "socketpair": 53, "mmap": 9, "memfd_create": 319, "setsockopt": 54,
     },
     "aarch64": {
         "ioctl": 29, "shmget": 194, "shmat": 196, "clone": 220, "personality": 92, "mlock": 228, "vhangup": 58,
@@ -33,7 +33,7 @@ PER_MACHINE = {
         "ptrace": 117, "perf_event_open": 241, "fanotify_init": 262, "fanotify_mark": 263, "name_to_handle_at": 264,
         "open_by_handle_at": 265, "clock_adjtime": 266, "setns": 268, "process_vm_readv": 270, "process_vm_writev": 271,
         "kcmp": 272, "finit_module": 273, "kexec_file_load": 294, "bpf": 280, "userfaultfd": 282, "seccomp": 277,
-        "socket": 198,
+        "socket": 198, "socketpair": 199, "mmap": 222, "memfd_create": 279, "setsockopt": 208,
     },
 }
 NUMBERS.update(PER_MACHINE.get(MACHINE, {}))
@@ -220,13 +220,70 @@ def netlink_route():
     )
 
 
+FAMILIES = {
+    "AX25": 3, "APPLETALK": 5, "X25": 9, "KEY": 15, "RDS": 21, "PPPOX": 24, "LLC": 26, "IB": 27, "CAN": 29, "TIPC": 30,
+    "BLUETOOTH": 31, "RXRPC": 33, "PHONET": 35, "IEEE802154": 36, "CAIF": 37, "ALG": 38, "NFC": 39, "KCM": 41,
+    "QIPCRTR": 42, "SMC": 43, "XDP": 44, "MCTP": 45,
+}
+
+
 @probe("kernel.socket_families")
 def socket_families():
-    families = {
-        "AX25": 3, "APPLETALK": 5, "X25": 9, "KEY": 15, "RDS": 21, "PPPOX": 24, "LLC": 26, "IB": 27, "CAN": 29, "TIPC": 30,
-        "BLUETOOTH": 31, "RXRPC": 33, "PHONET": 35, "IEEE802154": 36, "CAIF": 37, "ALG": 38, "NFC": 39, "KCM": 41,
-        "QIPCRTR": 42, "SMC": 43, "XDP": 44, "MCTP": 45,
-    }
-    found = {name: outcome(new_socket, family, socket.SOCK_DGRAM) for name, family in families.items()}
+    found = {name: outcome(new_socket, family, socket.SOCK_DGRAM) for name, family in FAMILIES.items()}
     found["ALG with high bits"] = outcome(call, "socket", 38 | 1 << 32, 5, 0)
     return found
+
+
+@probe("kernel.socket_pairs")
+def socket_pairs():
+    # The kernel makes both sockets, and loads their module, before it says that the family has no pairs. TIPC has some.
+    ends = (ctypes.c_int * 2)()
+    found = {name: outcome(call, "socketpair", family, socket.SOCK_STREAM, 0, ends) for name, family in FAMILIES.items()}
+    found["INET"] = outcome(call, "socketpair", 2, socket.SOCK_STREAM, 132, ends)
+    found["NETLINK"] = outcome(call, "socketpair", 16, socket.SOCK_RAW, 12, ends)
+    found["PACKET"] = outcome(call, "socketpair", 17, socket.SOCK_DGRAM, 0x0300, ends)
+    return found
+
+
+@probe("kernel.socket_protocols")
+def socket_protocols():
+    found = {}
+    for family in (socket.AF_INET, socket.AF_INET6):
+        for name, kind, protocol in (
+            ("SCTP", 1, 132), ("SCTP packets", 5, 132), ("DCCP", 6, 33), ("DCCP by its type", 6, 0), ("UDP-Lite", 2, 136),
+            ("L2TP", 2, 115), ("SMC", 1, 256), ("an unknown one", 1, 200),
+        ):
+            found["%s, %s" % (name, family.name)] = outcome(new_socket, family, kind, protocol)
+    return found
+
+
+@probe("kernel.socket_filters")
+def socket_filters():
+    code = ctypes.create_string_buffer(struct.pack("HBBI", 6, 0, 0, 0xFFFF))  # take the whole packet
+    program = struct.pack("HP", 1, ctypes.addressof(code))
+
+    def attach(option, value):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+            s.setsockopt(socket.SOL_SOCKET, option, value)
+
+    def with_high_bits(level, option):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+            call("setsockopt", s.fileno(), level, option, program, len(program))
+
+    return outcomes(
+        level_with_high_bits=lambda: with_high_bits(1 | 1 << 32, 26), option_with_high_bits=lambda: with_high_bits(1, 26 | 1 << 32),
+        classic=lambda: attach(26, program), extended=lambda: attach(50, -1),
+        reuseport_classic=lambda: attach(51, program), reuseport_extended=lambda: attach(52, -1),
+    )
+
+
+@probe("kernel.huge_pages")
+def huge_pages():
+    # No control group of ours counts them: they come from a pool that the host's administrator laid aside for others.
+    return outcomes(
+        mmap=lambda: call("mmap", 0, 2 << 20, 3, 0x40022, -1, 0),  # MAP_HUGETLB|MAP_ANONYMOUS|MAP_PRIVATE
+        mmap_shared=lambda: call("mmap", 0, 2 << 20, 3, 21 << 26 | 0x40021, -1, 0),
+        memfd_create=lambda: call("memfd_create", b"x", 4),  # MFD_HUGETLB
+        shmget=lambda: call("shmget", 0, 2 << 20, 0o5600),  # SHM_HUGETLB|IPC_CREAT
+    )
