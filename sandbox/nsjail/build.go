@@ -259,7 +259,7 @@ func (b *BuildJail) args(cmd *exec.Cmd, network bool) []string {
 		"--rlimit_as", "hard", "--rlimit_cpu", "hard", "--rlimit_nproc", "hard", "--rlimit_core", "0",
 		"--rlimit_fsize", strconv.FormatInt(b.cfg.FileBytes>>20, 10), "--rlimit_nofile", strconv.FormatUint(min(4096, fileLimit()), 10),
 		"--rlimit_stack", "8", "--rlimit_memlock", "64", "--rlimit_rtprio", "0", "--rlimit_msgqueue", "65536",
-		"--seccomp_policy", b.layout.policy(),
+		"--seccomp_policy", b.layout.policy(false),
 	}
 	if network {
 		a = append(a, "--disable_clone_newnet")

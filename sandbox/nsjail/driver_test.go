@@ -50,12 +50,14 @@ func TestStartFailsClosed(t *testing.T) {
 
 // TestPolicyIsAcceptedWhole feeds the policy to nsjail itself: a system call that Kafel does not know fails the start.
 func TestPolicyIsAcceptedWhole(t *testing.T) {
-	file := t.TempDir() + "/policy"
-	if err := os.WriteFile(file, []byte(nsjail.Policy()), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	out, err := exec.Command(testenv.Tools(t).Nsjail, "-Q", "-P", file, "--disable_clone_newuser", "--chroot", "/", "--", "/bin/true").CombinedOutput()
-	if err != nil {
-		t.Errorf("nsjail: %v: %s", err, out)
+	for _, network := range []bool{false, true} {
+		file := t.TempDir() + "/policy"
+		if err := os.WriteFile(file, []byte(nsjail.Policy(network)), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		out, err := exec.Command(testenv.Tools(t).Nsjail, "-Q", "-P", file, "--disable_clone_newuser", "--chroot", "/", "--", "/bin/true").CombinedOutput()
+		if err != nil {
+			t.Errorf("nsjail with network %t: %v: %s", network, err, out)
+		}
 	}
 }

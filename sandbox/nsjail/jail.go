@@ -54,7 +54,7 @@ func (j jail) args(passed []int, program ...string) []string {
 		"--rlimit_as", "hard", "--rlimit_cpu", "hard", "--rlimit_nproc", "hard", "--rlimit_core", "soft", "--rlimit_fsize", mib(j.limits.TmpBytes + 1<<20), // so that a full /tmp says that it is full
 		"--rlimit_nofile", strconv.FormatUint(fileLimit(), 10), "--rlimit_stack", "8",
 		"--rlimit_memlock", "64", "--rlimit_rtprio", "0", "--rlimit_msgqueue", "65536",
-		"--seccomp_policy", j.layout.policy(), "--seccomp_log",
+		"--seccomp_policy", j.layout.policy(j.network), "--seccomp_log",
 		"--env", "PATH=/env/bin:/usr/bin", "--env", "HOME=/tmp", "--env", "TMPDIR=/tmp", "--env", "LANG=C.UTF-8",
 		"--env", "MALLOC_ARENA_MAX=2", // glibc's one arena a thread would count against the memory limit
 	}

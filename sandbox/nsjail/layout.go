@@ -35,7 +35,16 @@ type layout struct{ dir string }
 
 func (l layout) runner() string { return filepath.Join(l.dir, "runner") }
 func (l layout) empty() string  { return filepath.Join(l.dir, "empty") }
-func (l layout) policy() string { return filepath.Join(l.dir, "seccomp.policy") }
+
+// policy is the seccomp policy of sandboxes with a network, or of those without.
+func (l layout) policy(network bool) string { return filepath.Join(l.dir, policyName(network)) }
+
+func policyName(network bool) string {
+	if network {
+		return "network-seccomp.policy"
+	}
+	return "seccomp.policy"
+}
 
 // etc is the host's path of a file in a sandbox's /etc.
 func (l layout) etc(name string, network bool) string {
@@ -47,7 +56,10 @@ func (l layout) etc(name string, network bool) string {
 
 // prepareLayout writes the files under a name made from their content, so that a sandbox of an older binary keeps its own.
 func prepareLayout(dataDir string) (layout, error) {
-	files := map[string]string{"seccomp.policy": Policy()}
+	files := map[string]string{}
+	for _, network := range []bool{false, true} {
+		files[policyName(network)] = Policy(network)
+	}
 	err := fs.WalkDir(runner.Files, ".", func(name string, entry fs.DirEntry, err error) error {
 		if err != nil || entry.IsDir() {
 			return err

@@ -71,10 +71,10 @@ var allowed = []syscallGroup{
 		setresgid, setgroups, setfsuid, setfsgid`, "",
 	},
 	{
-		"sockets of the families Unix, IPv4 and IPv6, of the internet's those of ICMP, TCP, UDP, ICMPv6 and MPTCP, and netlink " +
-			"for routing (the resolver lists interfaces by it)",
+		"sockets of the families Unix, IPv4 and IPv6, of the internet's those of ICMP, TCP, UDP, ICMPv6 and MPTCP, and netlink for routing " +
+			"with a network",
 		`socket(domain, type, protocol) {
-			domain == 1 || (domain == 16 && protocol == 0) || ((domain == 2 || domain == 10) && (type & 0xf) <= 5 &&
+			domain == 1 || ALLOWED_NETLINK((domain == 2 || domain == 10) && (type & 0xf) <= 5 &&
 			(protocol == 0 || protocol == 1 || protocol == 6 || protocol == 17 || protocol == 58 || protocol == 262))
 		}, socketpair(domain) { domain == 1 }, bind, listen, accept, accept4, connect, getsockname, getpeername, sendto,
 		recvfrom, sendmsg, recvmsg, sendmmsg, recvmmsg, shutdown, getsockopt,
@@ -118,9 +118,9 @@ var refused = []syscallGroup{
 	},
 	{
 		"socket families and protocols that a web program has no use for, and whose modules the kernel would load for it: packet, " +
-			"vsock, AF_ALG, other kinds of netlink and the rest; SCTP, DCCP, L2TP and the rest",
+			"vsock, AF_ALG, other netlink and the rest; SCTP, DCCP, L2TP and the rest",
 		`socket(domain, type, protocol) {
-			(domain != 1 && domain != 2 && domain != 10 && (domain != 16 || protocol != 0)) || ((domain == 2 || domain == 10) &&
+			(domain != 1 && domain != 2 && domain != 10REFUSED_NETLINK) || ((domain == 2 || domain == 10) &&
 			((type & 0xf) > 5 ||
 			(protocol != 0 && protocol != 1 && protocol != 6 && protocol != 17 && protocol != 58 && protocol != 262)))
 		}, socketpair(domain) { domain != 1 }`, "",
@@ -143,24 +143,42 @@ var refused = []syscallGroup{
 	},
 }
 
-// Policy is the seccomp policy of every sandbox, in the language of Kafel (github.com/google/kafel). Kafel's filter also
-// kills on a system call of another architecture's table, which refuses the 32-bit one.
-func Policy() string {
-	var b strings.Builder
-	b.WriteString("POLICY apibuilder {\n  ALLOW {\n")
-	writeGroups(&b, allowed)
-	b.WriteString("  },\n  ERRNO(1) {\n")
-	writeGroups(&b, refused)
-	b.WriteString("  }\n}\nUSE apibuilder DEFAULT ERRNO(38)\n")
-	return b.String()
+// netlink says of which netlink a program may have sockets. What the kernel answers there lies outside of every limit of memory until it is
+// read, 200 KiB and more for each socket, so that a program without a network has none. With one it has that for routing: the resolver
+// lists interfaces by it, with each look-up.
+var netlink = map[bool]struct{ allowed, refused string }{
+	false: {"", ""},
+	true:  {"(domain == 16 && protocol == 0) || ", " && (domain != 16 || protocol != 0)"},
 }
 
-func writeGroups(b *strings.Builder, groups []syscallGroup) {
+// Policy is the seccomp policy of every sandbox that has a network, or that has none, in the language of Kafel
+// (github.com/google/kafel). Kafel's filter also kills on a system call of another architecture's table, which refuses the 32-bit one.
+func Policy(network bool) string { return policy(runtime.GOARCH, network) }
+
+func policy(arch string, network bool) string {
+	var b strings.Builder
+	b.WriteString("POLICY apibuilder {\n  ALLOW {\n")
+	writeGroups(&b, arch, allowed)
+	b.WriteString("  },\n  ERRNO(1) {\n")
+	writeGroups(&b, arch, refused)
+	b.WriteString("  }\n}\nUSE apibuilder DEFAULT ERRNO(38)\n")
+	is := netlink[network]
+	return strings.NewReplacer("ALLOWED_NETLINK", is.allowed, "REFUSED_NETLINK", is.refused).Replace(b.String())
+}
+
+// arm64Names are the calls that Kafel knows there by another name, or by their number alone (asm-generic/unistd.h).
+var arm64Names = strings.NewReplacer("sendfile64", "sendfile", "sync_file_range", "SYSCALL[84]",
+	"pkey_mprotect", "SYSCALL[288]", "pkey_alloc", "SYSCALL[289]", "pkey_free", "SYSCALL[290]")
+
+func writeGroups(b *strings.Builder, arch string, groups []syscallGroup) {
 	var parts []string
 	for _, g := range groups {
 		names := g.names
-		if runtime.GOARCH == "amd64" && g.amd64 != "" {
+		if arch == "amd64" && g.amd64 != "" {
 			names += ", " + g.amd64
+		}
+		if arch == "arm64" {
+			names = arm64Names.Replace(names)
 		}
 		parts = append(parts, fmt.Sprintf("    // %s\n    %s", g.reason, strings.Join(strings.Fields(names), " ")))
 	}

@@ -46,7 +46,7 @@ var walls = []wall{
 	}},
 	{name: "capabilities", add: []string{"--keep_caps"}, fails: []string{"kernel.capabilities", "kernel.capability_sets"}},
 	{name: "seccomp and capabilities", replace: map[string]string{"--seccomp_policy": ""}, add: []string{"--keep_caps"}, fails: []string{
-		"kernel.mount", "kernel.pivot_root", "kernel.chroot", "kernel.hostname", "kernel.raw_sockets", "kernel.packet_sockets", "kernel.netlink_route",
+		"kernel.mount", "kernel.pivot_root", "kernel.chroot", "kernel.hostname", "kernel.raw_sockets", "kernel.packet_sockets",
 	}},
 	{name: "no_new_privs", replace: map[string]string{"--seccomp_policy": ""}, add: []string{"--disable_no_new_privs"}, fails: []string{"kernel.no_new_privs"}},
 	{name: "read-only mounts", add: []string{"--rw"}, config: []string{"s/rw: false/rw: true/"}, fails: []string{

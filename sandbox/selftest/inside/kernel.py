@@ -198,26 +198,8 @@ def vsock():
 
 @probe("kernel.netlink")
 def netlink():
-    names = {"SOCK_DIAG": 4, "NFLOG": 5, "XFRM": 6, "SELINUX": 7, "ISCSI": 8, "AUDIT": 9, "FIB_LOOKUP": 10, "CONNECTOR": 11, "NETFILTER": 12, "KOBJECT_UEVENT": 15, "GENERIC": 16, "SCSITRANSPORT": 18, "RDMA": 20, "CRYPTO": 21}
+    names = {"ROUTE": 0, "SOCK_DIAG": 4, "NFLOG": 5, "XFRM": 6, "SELINUX": 7, "ISCSI": 8, "AUDIT": 9, "FIB_LOOKUP": 10, "CONNECTOR": 11, "NETFILTER": 12, "KOBJECT_UEVENT": 15, "GENERIC": 16, "SCSITRANSPORT": 18, "RDMA": 20, "CRYPTO": 21}
     return {name: outcome(new_socket, 16, socket.SOCK_RAW, protocol) for name, protocol in names.items()}
-
-
-@probe("kernel.netlink_route")
-def netlink_route():
-    def ask(kind, body):
-        """Send one request to NETLINK_ROUTE and raise the error that it is answered with."""
-        with socket.socket(16, socket.SOCK_RAW, 0) as s:
-            s.settimeout(2)
-            s.send(struct.pack("IHHII", 16 + len(body), kind, 5, 1, 0) + body)  # NLM_F_REQUEST | NLM_F_ACK
-            code = struct.unpack_from("i", s.recv(4096), 16)[0]
-            if code:
-                raise OSError(-code, os.strerror(-code))
-
-    lo = socket.if_nametoindex("lo")
-    return outcomes(
-        link_down=lambda: ask(16, struct.pack("BxHiII", 0, 0, lo, 0, 1)),  # RTM_NEWLINK
-        address=lambda: ask(20, struct.pack("BBBBI", 2, 8, 0, 0, lo) + struct.pack("HH4s", 8, 2, bytes([10, 0, 0, 1]))),  # RTM_NEWADDR
-    )
 
 
 FAMILIES = {
