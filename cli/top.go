@@ -198,8 +198,14 @@ func (a *app) screen() (width, height int, is bool) {
 		return 0, 0, false
 	}
 	width, height, err := term.GetSize(int(file.Fd()))
-	if err != nil || width < 1 || height < 1 {
-		return 80, 24, true
+	if err != nil {
+		width, height = 0, 0
+	}
+	if width < 1 { // not known, as of a terminal that a program made
+		width = 80
+	}
+	if height < 1 {
+		height = 24
 	}
 	return width, height, true
 }
