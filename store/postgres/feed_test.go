@@ -157,6 +157,9 @@ func TestRestartOfTheDatabase(t *testing.T) {
 		} else if !isErr(err, store.ErrUnavailable) {
 			t.Fatalf("error is %v", err)
 		}
+		for len(changes) > 0 { // of what was before the end
+			<-changes
+		}
 		if err := s.PutPlan(t.Context(), store.Plan{Name: "gold"}); !isErr(err, store.ErrUnavailable) {
 			t.Fatalf("error is %v", err)
 		}
@@ -173,9 +176,6 @@ func TestRestartOfTheDatabase(t *testing.T) {
 		told(t, changes, store.Change{APIID: a.ID})
 		if _, err := s.APIs(t.Context()); err != nil {
 			t.Fatal(err)
-		}
-		for len(changes) > 0 {
-			<-changes
 		}
 	}
 }
