@@ -119,19 +119,27 @@ lay_guest() {
     "$root/etc/apt/apt.conf.d/99mmdebstrap"
 }
 
+mounted='' # by foreign
+
 # foreign has the kernel of this host run the guest's programs by QEMU, while its packages are set up, where it does not already; native
 # ends that.
 foreign() {
   local formats=/proc/sys/fs/binfmt_misc
   ! arch-test "$arch" >/dev/null 2>&1 || return 0
-  [[ -e $formats/register ]] || mount -t binfmt_misc binfmt_misc "$formats" 2>/dev/null ||
-    die "this host cannot run programs of $arch: its kernel has no binfmt_misc that root may mount"
+  if [[ ! -e $formats/register ]]; then
+    mount -t binfmt_misc binfmt_misc "$formats" 2>/dev/null ||
+      die "this host cannot run programs of $arch: its kernel has no binfmt_misc that root may mount"
+    mounted=$formats
+  fi
   # What marks an ELF file for AArch64 (binfmt-misc.rst). F has QEMU opened now: it is found in the guest's root too.
   printf '%s' ":$format:M::" '\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\xb7\x00:' \
     '\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\xff\xfe\xff\xff\xff:' "$(command -v qemu-aarch64-static):F" >"$formats/register"
 }
 
-native() { [[ ! -e /proc/sys/fs/binfmt_misc/$format ]] || echo -1 >"/proc/sys/fs/binfmt_misc/$format"; }
+native() {
+  [[ ! -e /proc/sys/fs/binfmt_misc/$format ]] || echo -1 >"/proc/sys/fs/binfmt_misc/$format"
+  [[ -z $mounted ]] || umount "$mounted"
+}
 
 build() {
   local target=$1 scratch=$2 root=$2/root size
