@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Serves, calls and attacks a program on a virtual machine of arm64, which is emulated: some twenty minutes where the host has little else to do.
+# Serves, calls and attacks a program on a virtual machine of arm64, which is emulated: a quarter of an hour where the host has little else to do, and as long again
+# for the image the first time.
 # The machine gets its packages from the index, because none of this host's run there. See testdata/vm.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
