@@ -33,10 +33,8 @@ func (s *server) wakeKept(ctx context.Context) {
 			return
 		}
 		s.log.Warn("find the APIs that always run: another attempt is made", zap.Error(err))
-		select {
-		case <-ctx.Done():
+		if pause(ctx, wakePause) != nil {
 			return
-		case <-time.After(wakePause):
 		}
 	}
 }

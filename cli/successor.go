@@ -82,10 +82,8 @@ func (h holder) Thaw() {
 			return
 		}
 		h.log.Error("no changes are taken yet after a take-over that failed", zap.Error(errors.Join(err, h.closeControl(context.WithoutCancel(h.life)))))
-		select {
-		case <-h.life.Done():
+		if pause(h.life, thawPause) != nil {
 			return
-		case <-time.After(thawPause):
 		}
 	}
 }
