@@ -67,15 +67,8 @@ func (l *link) pace(tokens int) {
 // longer and comes rarely but in a flood: the beginning of a connection, a look-up, and all that goes nowhere. What the packet says is
 // not trusted.
 func tokensOf(packet []byte) int {
-	network := 0
-	switch {
-	case len(packet) < header.IPv4MinimumSize:
-	case header.IPVersion(packet) == header.IPv4Version && packet[9] == uint8(header.TCPProtocolNumber) && packet[6]&0x3f|packet[7] == 0: // no fragment
-		network = int(packet[0]&0xf) * 4
-	case header.IPVersion(packet) == header.IPv6Version && packet[6] == uint8(header.TCPProtocolNumber):
-		network = header.IPv6MinimumSize
-	}
-	if network < header.IPv4MinimumSize || len(packet) < network+header.TCPMinimumSize {
+	network := networkHeader(packet)
+	if network == 0 || header.IPVersion(packet) == header.IPv4Version && packet[6]&0x3f|packet[7] != 0 { // the latter is a fragment
 		return decisionTokens
 	}
 	if flags := header.TCPFlags(packet[network+header.TCPFlagsOffset]); flags&(header.TCPFlagSyn|header.TCPFlagAck) != header.TCPFlagAck {
@@ -120,6 +113,19 @@ func split(packet *buffer.View) buffer.Buffer {
 // headers is the length of the headers of a TCP packet that has more than those, and 0 for everything else. What the packet says
 // is not trusted: the stack looks at it again.
 func headers(packet []byte) int {
+	network := networkHeader(packet)
+	if network == 0 {
+		return 0
+	}
+	transport := int(packet[network+header.TCPDataOffset]>>4) * 4
+	if transport < header.TCPMinimumSize || len(packet) <= network+transport {
+		return 0
+	}
+	return network + transport
+}
+
+// networkHeader is the length of the IP header of a packet that has a whole TCP header behind it, and 0 for everything else.
+func networkHeader(packet []byte) int {
 	network := 0
 	switch {
 	case len(packet) < header.IPv4MinimumSize:
@@ -131,9 +137,5 @@ func headers(packet []byte) int {
 	if network < header.IPv4MinimumSize || len(packet) < network+header.TCPMinimumSize {
 		return 0
 	}
-	transport := int(packet[network+header.TCPDataOffset]>>4) * 4
-	if transport < header.TCPMinimumSize || len(packet) <= network+transport {
-		return 0
-	}
-	return network + transport
+	return network
 }
