@@ -97,7 +97,7 @@ func (s *Server) exec(w http.ResponseWriter, r *http.Request) (any, error) {
 		err = deploy.ExplainExit(failed, store.Limits{})
 	}
 	if err != nil {
-		if seen.Err() != nil {
+		if seen.Err() != nil && r.Context().Err() == nil { // who went away is refused nothing
 			err = &requestError{"unauthorized", "the token is not good any more, or not for " + api.Name + ", so the code was ended", "ask for another token"}
 		}
 		send(ExecEvent{Error: s.problem(r, err)})
