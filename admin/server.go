@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"reflect"
 	"strings"
 	"time"
 
@@ -270,7 +271,30 @@ func decode(w http.ResponseWriter, r *http.Request, limit int64, into any) error
 	if tooLarge, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		return tooLarge
 	}
-	return badRequest("the body is not the JSON that is expected: "+err.Error(), "compare it with the documentation")
+	return badRequest("the body is not the JSON that is expected: "+whatDiffers(err), "compare it with GET /api/v1/openapi.json")
+}
+
+// whatDiffers says in JSON's words why a body could not be decoded.
+func whatDiffers(err error) string {
+	kind, ok := errors.AsType[*json.UnmarshalTypeError](err)
+	if !ok {
+		return strings.TrimPrefix(err.Error(), "json: ")
+	}
+	expected := "number"
+	switch kind.Type.Kind() {
+	case reflect.String:
+		expected = "string"
+	case reflect.Bool:
+		expected = "boolean"
+	case reflect.Slice, reflect.Array:
+		expected = "array"
+	case reflect.Struct, reflect.Map:
+		expected = "object"
+	}
+	if kind.Field == "" {
+		return fmt.Sprintf("it has the type %s in place of %s", kind.Value, expected)
+	}
+	return fmt.Sprintf("%q has the type %s in place of %s", kind.Field, kind.Value, expected)
 }
 
 func (s *Server) showServer(_ http.ResponseWriter, r *http.Request) (any, error) {

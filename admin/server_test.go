@@ -107,6 +107,21 @@ func TestErrorsAreProblems(t *testing.T) {
 	}
 }
 
+func TestAFieldOfAnotherTypeIsNamed(t *testing.T) {
+	f := newFixture(t)
+	for body, want := range map[string]string{
+		`{"name":"x","code":"y","requirements":["fastapi"]}`: `: "requirements" has the type array in place of string`,
+		`{"name":"x","code":"y","public":"yes"}`:             `: "public" has the type string in place of boolean`,
+		`[]`:                                                 ": it has the type array in place of object",
+		`{"name":"x","requirments":"fast"}`:                  `: unknown field "requirments"`,
+	} {
+		response := f.local(t, "POST", "/api/v1/deploys", body)
+		if p := wantProblem(t, response, 400, "bad_request"); !strings.HasSuffix(p.Detail, want) {
+			t.Errorf("%s: %s", body, p.Detail)
+		}
+	}
+}
+
 func TestAnUnknownErrorKeepsItsDetailToTheLog(t *testing.T) {
 	f := newFixture(t)
 	f.store.Close()
