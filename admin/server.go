@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+	"golang.org/x/text/encoding"
+	"golang.org/x/text/transform"
 
 	"apibuilder/deploy"
 	"apibuilder/sandbox"
@@ -259,7 +261,8 @@ func decode(w http.ResponseWriter, r *http.Request, limit int64, into any) error
 	control := http.NewResponseController(w)
 	_ = control.SetReadDeadline(time.Now().Add(timeFor(limit))) // a writer that cannot is a test's
 	defer func() { _ = control.SetReadDeadline(time.Time{}) }()
-	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, limit))
+	// What is no UTF-8 would be replaced without a word, in programs and in secrets.
+	d := json.NewDecoder(transform.NewReader(http.MaxBytesReader(w, r.Body, limit), encoding.UTF8Validator))
 	d.DisallowUnknownFields()
 	err := d.Decode(into)
 	if err == nil {
@@ -270,6 +273,9 @@ func decode(w http.ResponseWriter, r *http.Request, limit int64, into any) error
 	}
 	if tooLarge, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		return tooLarge
+	}
+	if errors.Is(err, encoding.ErrInvalidUTF8) {
+		return badRequest("the body is not UTF-8 text", "encode it as UTF-8, and binary values in it as base64")
 	}
 	return badRequest("the body is not the JSON that is expected: "+whatDiffers(err), "compare it with GET /api/v1/openapi.json")
 }

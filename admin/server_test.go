@@ -89,6 +89,8 @@ func TestErrorsAreProblems(t *testing.T) {
 		{"POST", "/api/v1/users", `{"name":"a"} {}`, 400, "bad_request"},
 		{"POST", "/api/v1/users", `{"name":`, 400, "bad_request"},
 		{"POST", "/api/v1/users", ``, 400, "bad_request"},
+		{"POST", "/api/v1/deploys", `{"name":"x","code":"print('` + "\xe4" + `')"}`, 400, "bad_request"},
+		{"POST", "/api/v1/users", "{\"name\":\"\xc3", 400, "bad_request"},
 		{"POST", "/api/v1/users", `{"name":"Not Valid"}`, 400, "bad_request"},
 		{"POST", "/api/v1/users", `{"name":"` + strings.Repeat("a", 70000) + `"}`, 413, "too_large"},
 		{"POST", "/api/v1/users", `{"name":"operator"}`, 409, "conflict"},
