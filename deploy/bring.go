@@ -95,6 +95,11 @@ func (d *Deployer) bring(
 func (d *Deployer) commit(ctx context.Context, before store.API, v store.Version, r Request, result *Result) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitTimeout)
 	defer cancel()
+	if r.Still != nil {
+		if err := r.Still(ctx); err != nil {
+			return err
+		}
+	}
 	after, undo, err := d.changeSettings(ctx, before, r)
 	if err != nil {
 		return err

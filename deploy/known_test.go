@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"apibuilder/store"
 )
@@ -66,8 +67,12 @@ func TestAStoreThatHangsIsAway(t *testing.T) {
 	id := f.mustDeploy(t, request("known", "code 1")).API.ID
 	f.store.Store = &awayStore{Store: f.store.Store, hang: true}
 	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
 		if spec, err := f.Source(t.Context(), id, 0); err != nil || spec.Code != "code 1" {
 			t.Errorf("%+v, %v", spec, err)
+		}
+		if took := time.Since(began); took > time.Second {
+			t.Errorf("consumers would wait for %v", took)
 		}
 	})
 }
