@@ -17,7 +17,7 @@ type known struct {
 
 type lastKnown struct {
 	plan    sandbox.Plan
-	changes uint64 // that were told of
+	changes uint64      // that were told of
 	specs   []knownSpec // of the versions that get requests, and the newest that was run last
 }
 
