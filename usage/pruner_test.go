@@ -21,6 +21,7 @@ type old struct {
 	mu             sync.Mutex
 	left           int64
 	records, hours time.Time
+	newest         time.Time // record
 	calls          int
 	err            error
 }
@@ -99,6 +100,10 @@ func (f *forgetting) AddUsage(_ context.Context, records []store.Usage) error {
 		}
 	}
 	return nil
+}
+
+func (f *forgetting) Usage(context.Context, store.UsageFilter) ([]store.Usage, error) {
+	return nil, nil
 }
 
 func (f *forgetting) PruneUsage(_ context.Context, before, _ time.Time, _ int) (n int64, err error) {
