@@ -186,6 +186,9 @@ func classify(ending *Exit, s Status, limits Limits) *Exit {
 	case s.OOMKilled:
 		e.Reason = OutOfMemory
 		e.Detail = fmt.Sprintf("the program needed more memory than its limit of %d MiB", limits.MemoryBytes>>20)
+	case s.NetlinkFull:
+		e.Reason = OutOfMemory
+		e.Detail = "more waited in the program's netlink sockets than may: what is asked there must be read, or the socket closed"
 	case ending != nil:
 		e.Reason, e.Detail = ending.Reason, ending.Detail
 	case s.Err != nil:
