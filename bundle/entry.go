@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"path"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -51,6 +52,10 @@ func (b *Bundle) Entry(named string) (Entry, error) {
 		module, _ := moduleOf(found[0])
 		return Entry{Module: module, Path: found[0]}, nil
 	case 0:
+		if folder := b.FolderOf("main", "app"); folder != "" {
+			return Entry{}, wrong("", fmt.Sprintf("there is no main.py or app.py at the root, but in %s", folder),
+				"deploy that folder itself, or an archive of what is in it, or "+remedy)
+		}
 		return Entry{}, wrong("", "there is no main.py or app.py, and no other module makes a FastAPI object", remedy)
 	}
 	const most = 5
@@ -59,6 +64,26 @@ func (b *Bundle) Entry(named string) (Entry, error) {
 		list += ", ..."
 	}
 	return Entry{}, wrong("", fmt.Sprintf("%d modules make a FastAPI object: %s", len(found), list), remedy)
+}
+
+// FolderOf returns the folder below the root, nearest to it, in which one of some modules or packages is; "" where there is none.
+func (b *Bundle) FolderOf(modules ...string) string {
+	best := ""
+	for _, f := range b.files {
+		stem, ok := strings.CutSuffix(f.Path, ".py")
+		if !ok || isTest(f.Path) {
+			continue
+		}
+		folder, name := path.Split(strings.TrimSuffix(stem, "/__init__"))
+		folder = strings.TrimSuffix(folder, "/")
+		if folder == "" || !slices.Contains(modules, name) {
+			continue
+		}
+		if best == "" || strings.Count(folder, "/") < strings.Count(best, "/") {
+			best = folder
+		}
+	}
+	return best
 }
 
 func (b *Bundle) namedEntry(named string) (Entry, error) {

@@ -37,6 +37,7 @@ func TestEntryIsFound(t *testing.T) {
 		"no identifier":      {files: map[string]string{"a.py": makes, "my-app.py": makes}, want: "a", path: "a.py"},
 		"two":                {files: map[string]string{"a.py": makes, "b.py": makes}, want: "!2 modules make a FastAPI object: a.py, b.py"},
 		"none":               {files: map[string]string{"a.py": "x = 1", "main.txt": makes}, want: "!no other module"},
+		"a folder in it":     {files: map[string]string{"x/shop/main.py": "", "shop/main.py": "from api import app", "shop/api.py": ""}, want: "!at the root, but in shop"},
 		"named":              {files: map[string]string{"main.py": makes, "pkg/web.py": ""}, named: "pkg.web:make.app", want: "pkg.web:make.app", path: "pkg/web.py"},
 		"named by its file":  {files: map[string]string{"pkg/web.py": ""}, named: "pkg/web.py", want: "pkg.web", path: "pkg/web.py"},
 		"named package":      {files: map[string]string{"pkg/__init__.py": ""}, named: "pkg:app", want: "pkg:app", path: "pkg/__init__.py"},

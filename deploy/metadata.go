@@ -81,8 +81,20 @@ func ExplainStart(environment pythonenv.Environment, r Request, exit *sandbox.Ex
 		if message, remedy := environment.ExplainImport(r.Code, exit.Detail, r.OwnModules()...); message != "" {
 			e.Message, e.Remedy = message, remedy
 		}
+		r.explainFolder(e, pythonenv.UnknownModule(exit.Detail))
 	}
 	return e
+}
+
+// explainFolder tells of a module that is among the request's files, but in a folder that Python does not look in.
+func (r Request) explainFolder(e *Error, module string) {
+	if module == "" || r.files == nil || r.files.Bundle.Modules()[module] {
+		return
+	}
+	if folder := r.files.Bundle.FolderOf(module); folder != "" {
+		e.Message = fmt.Sprintf("the program imports `%s`, which is in the folder %s of its files, where it is not found", module, folder)
+		e.Remedy = fmt.Sprintf("deploy the folder %s itself, with -r for requirements that are not in it", folder)
+	}
 }
 
 // noteLazyImports tells of imports that will fail when a function is called: the program starts without them.

@@ -106,6 +106,15 @@ func (e Environment) ExplainImport(code, traceback string, own ...string) (messa
 	return sentenceOf(missing)
 }
 
+// UnknownModule returns the module, by its first name, that a traceback says is not there, where no package is known to provide it; "" else.
+func UnknownModule(traceback string) string {
+	found := notFoundError.FindAllStringSubmatch(traceback, -1)
+	if found == nil || packageFor(found[len(found)-1][1]) != "" {
+		return ""
+	}
+	return topOf(found[len(found)-1][1])
+}
+
 // explainStandard tells of a module that other Pythons have.
 func (e Environment) explainStandard(module string) (message, remedy string) {
 	top := topOf(module)
