@@ -88,10 +88,10 @@ func ExplainStart(environment pythonenv.Environment, r Request, exit *sandbox.Ex
 
 // explainFolder tells of a module that is among the request's files, but in a folder that Python does not look in.
 func (r Request) explainFolder(e *Error, module string) {
-	if module == "" || r.files == nil || r.files.Bundle.Modules()[module] {
+	if module == "" || r.files == nil || r.files.Modules()[module] {
 		return
 	}
-	if folder := r.files.Bundle.FolderOf(module); folder != "" {
+	if folder := r.files.FolderOf(module); folder != "" {
 		e.Message = fmt.Sprintf("the program imports `%s`, which is in the folder %s of its files, where it is not found", module, folder)
 		e.Remedy = fmt.Sprintf("deploy the folder %s itself, with -r for requirements that are not in it", folder)
 	}
