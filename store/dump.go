@@ -33,3 +33,8 @@ func UnknownColumn(table, column string) error {
 	return fmt.Errorf("%w: the backup has %s.%s, which this version does not know: restore it with the version that made it", ErrInvalid,
 		table, column)
 }
+
+// EmptyRow is the error of a Loader for a row that has no column.
+func EmptyRow(table string) error {
+	return fmt.Errorf("%w: the backup has a row of %s with no column: it was changed", ErrInvalid, table)
+}

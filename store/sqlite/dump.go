@@ -77,7 +77,7 @@ func (s *Store) Load(ctx context.Context, force bool, next func() (string, store
 		for {
 			table, c, err := next()
 			if errors.Is(err, io.EOF) {
-				return nil
+				return fillSums(ctx, u)
 			}
 			if err == nil {
 				err = loadRow(ctx, u, table, c, known[table])
@@ -108,6 +108,16 @@ func empty(ctx context.Context, u *unit, force bool) error {
 	return nil
 }
 
+// fillSums makes the sums that the backup of an older schema does not have.
+func fillSums(ctx context.Context, u *unit) error {
+	for _, fill := range store.SumFills(store.Dialect{Least: "min", Most: "max", Sum: total}) {
+		if _, err := u.ExecContext(ctx, fill); err != nil {
+			return fmt.Errorf("sum up what was restored: %w", err)
+		}
+	}
+	return nil
+}
+
 func loadRow(ctx context.Context, u *unit, table string, c store.Cells, known []string) error {
 	var columns []string
 	var args []any
@@ -116,6 +126,9 @@ func loadRow(ctx context.Context, u *unit, table string, c store.Cells, known []
 			return store.UnknownColumn(table, column)
 		}
 		columns, args = append(columns, column), append(args, value)
+	}
+	if len(columns) == 0 {
+		return store.EmptyRow(table)
 	}
 	_, err := u.ExecContext(ctx, "INSERT INTO "+table+" ("+strings.Join(columns, ", ")+") VALUES (?"+
 		strings.Repeat(", ?", len(columns)-1)+")", args...)
