@@ -35,6 +35,10 @@ func (s *Store) Dump(ctx context.Context, row func(string, store.Cells) error) e
 }
 
 func dumpTable(ctx context.Context, tx pgx.Tx, table string, row func(string, store.Cells) error) error {
+	var there bool
+	if err := tx.QueryRow(ctx, "SELECT to_regclass($1) IS NOT NULL", tablePrefix+table).Scan(&there); err != nil || !there {
+		return err
+	}
 	rows, err := tx.Query(ctx, "SELECT * FROM "+tablePrefix+table)
 	if err != nil {
 		return err

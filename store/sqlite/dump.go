@@ -30,6 +30,9 @@ func (s *Store) Dump(ctx context.Context, row func(string, store.Cells) error) e
 }
 
 func dumpTable(ctx context.Context, tx *sql.Tx, table string, row func(string, store.Cells) error) error {
+	if there, err := hasTable(ctx, tx, table); err != nil || !there {
+		return err
+	}
 	rows, err := tx.QueryContext(ctx, "SELECT * FROM "+table)
 	if err != nil {
 		return err

@@ -22,7 +22,15 @@ type cells struct {
 	row   store.Cells
 }
 
-func dump(t *testing.T, s keeper) (all []cells) {
+// Copied is a new store that a backup of another one was restored into.
+func Copied(t *testing.T, from store.Dumper, open Opener) store.Store {
+	t.Helper()
+	to := open(t).(keeper)
+	check(t, to.Load(t.Context(), false, replay(dump(t, from))))
+	return to
+}
+
+func dump(t *testing.T, s store.Dumper) (all []cells) {
 	t.Helper()
 	check(t, s.Dump(t.Context(), func(table string, c store.Cells) error {
 		all = append(all, cells{table, c})
