@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -202,6 +203,21 @@ var lacks = map[string]struct {
 	},
 	"a clock that goes back": {
 		func(f *fake) { f.Steady = func() bool { return false } }, "clock", Warning, "goes back", "clocksource",
+	},
+	"a link into a directory that others cannot pass": {
+		func(f *fake) {
+			f.data(0o711)
+			for _, err := range []error{
+				os.MkdirAll(filepath.Join(f.Root, "private/disk"), 0o755), os.Chmod(filepath.Join(f.Root, "private"), 0o700),
+				os.Rename(filepath.Join(f.Root, f.DataDir), filepath.Join(f.Root, "private/disk/data")),
+				os.Symlink("../../private/disk/data", filepath.Join(f.Root, f.DataDir)),
+			} {
+				if err != nil {
+					f.t.Fatal(err)
+				}
+			}
+		},
+		"data directory", Missing, "/private is on the way to it", "chmod o+x /private",
 	},
 	"another program on the address": {
 		func(f *fake) { f.busy["127.0.0.1:8080"] = unix.EADDRINUSE }, "address", Missing, "used by another program", "--listen",
