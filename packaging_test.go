@@ -30,3 +30,26 @@ func TestPurgeOfADataDirectoryOnADiskOfItsOwn(t *testing.T) {
 		})
 	}
 }
+
+// TestThePackageBesideInstall is refused: the unit of `apibuilder install` would go before the package's.
+func TestThePackageBesideInstall(t *testing.T) {
+	const unit = "/etc/systemd/system/apibuilder.service"
+	for name, c := range map[string]struct {
+		make    string
+		refused bool
+	}{
+		"none":                     {"true", false},
+		"of install":               {"cp cli/install/apibuilder.service " + unit, true},
+		"of the administrator":     {"echo '[Service]' >" + unit, false},
+		"masked":                   {"ln -s /dev/null " + unit, false},
+		"a drop-in of systemctl's": {"mkdir " + unit + ".d", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			script := "set -e; mount -t tmpfs test /etc; mkdir -p /etc/systemd/system; " + c.make + "; sh packaging/preinst.sh abort-upgrade 1; sh packaging/preinst.sh install"
+			out, err := exec.CommandContext(t.Context(), "unshare", "--mount", "--propagation", "private", "sh", "-c", script).CombinedOutput()
+			if (err != nil) != c.refused || c.refused != strings.Contains(string(out), "Run 'apibuilder uninstall'") {
+				t.Errorf("%v\n%s", err, out)
+			}
+		})
+	}
+}
