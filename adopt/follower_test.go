@@ -49,6 +49,9 @@ func (d *deployer) Deploy(ctx context.Context, r deploy.Request) (deploy.Result,
 		return deploy.Result{}, err
 	}
 	v, err := d.store.AddVersion(ctx, store.Version{APIID: api.ID, Code: r.Code, Requirements: r.Requirements, Env: r.Env})
+	if err == nil && r.Still != nil {
+		err = r.Still(ctx)
+	}
 	if err != nil {
 		return deploy.Result{}, err
 	}
@@ -354,6 +357,41 @@ func TestOneNodeTakesOver(t *testing.T) {
 	}
 	pgtest.Exec(t, url, "UPDATE apis SET code_snapshot = 'e'")
 	other.wait(t, "e")
+}
+
+// TestALeaderThatWasCutOff comes back in the middle of a deploy, when another node has led and deployed what is newer.
+func TestALeaderThatWasCutOff(t *testing.T) {
+	url := pgtest.Database(t)
+	pgtest.Exec(t, url, "CREATE TABLE apis (id int, code_snapshot text); INSERT INTO apis VALUES (1, 'a')")
+	n := start(t, url)
+	middle, back := make(chan struct{}), make(chan struct{})
+	n.mu.Lock()
+	n.err = func(r deploy.Request) error {
+		if r.Code == "b" {
+			close(middle)
+			<-back
+		}
+		return nil
+	}
+	n.mu.Unlock()
+	pgtest.Exec(t, url, "UPDATE apis SET code_snapshot = 'b'")
+	<-middle
+	pgtest.Exec(t, url, "UPDATE apis SET code_snapshot = 'c'; UPDATE apibuilder_leases SET holder = 'another', until = now() + interval '1 hour' WHERE name = 'rows'")
+	v, err := n.AddVersion(t.Context(), store.Version{APIID: "1", Code: "c"})
+	if err == nil {
+		err = n.Activate(t.Context(), "1", v.Number)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	close(back)
+	n.wait(t, "b")
+	if err := n.Follower.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if a := n.API(t, "1"); a.CodeSnapshot != "c" {
+		t.Errorf("%q serves, which is older", a.CodeSnapshot)
+	}
 }
 
 func TestNamesThatAreTaken(t *testing.T) {

@@ -115,22 +115,43 @@ func (f *Follower) replace(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	problem, err := f.deploy(ctx, api, row)
+	problem, err := f.deploy(ctx, api, row, func(ctx context.Context) error { return f.still(ctx, id, notes[id]) })
 	if err != nil {
 		return err
 	}
 	return f.take(ctx, row, problem)
 }
 
+// still returns an error when another node has followed a row since it was noted as before, or is the one that does now: what this one
+// deploys may be older.
+func (f *Follower) still(ctx context.Context, id string, before store.Followed) error {
+	lead, err := f.Rows.Lead(ctx)
+	if err != nil {
+		return err
+	}
+	notes, err := f.Rows.Followed(ctx, id)
+	if err != nil {
+		return err
+	}
+	if !lead || notes[id] != before {
+		return &deploy.Error{Reason: deploy.Canceled, Message: "another server follows this row by now"}
+	}
+	return nil
+}
+
 // deploy returns what the row's author has to mend, or an error when it was not the author's fault.
-func (f *Follower) deploy(ctx context.Context, api store.API, row store.Row) (problem string, err error) {
+func (f *Follower) deploy(
+	ctx context.Context, api store.API, row store.Row, still func(context.Context) error,
+) (problem string, err error) {
 	var serving store.Version
 	if api.ActiveVersion > 0 {
 		if serving, err = f.Store.Version(ctx, api.ID, api.ActiveVersion); err != nil {
 			return "", err
 		}
 	}
-	result, err := f.Deployer.Deploy(ctx, request(row, serving, api.Name))
+	r := request(row, serving, api.Name)
+	r.Still = still
+	result, err := f.Deployer.Deploy(ctx, r)
 	if err == nil {
 		f.Log.Info("a row of table apis changed and serves", zap.String("api", api.ID), zap.Int("version", result.Version))
 		return "", nil

@@ -256,6 +256,11 @@ func (a *app) restore(ctx context.Context, cmd *cli.Command) error {
 	if err != nil {
 		return fmt.Errorf("restore %s: %w", args[0], err)
 	}
+	if cmd.Bool("force") {
+		if err := dropJournal(data); err != nil {
+			return fmt.Errorf("drop the usage journal of what was replaced: %w", err)
+		}
+	}
 	if err := writeJournal(data, journal); err != nil {
 		return fmt.Errorf("restore the usage journal: %w", err)
 	}
@@ -303,6 +308,15 @@ func sortFiles(files []backup.File) (journal []backup.File, key *backup.File, er
 		}
 	}
 	return journal, key, nil
+}
+
+// dropJournal removes what waits in the journal, of both seats: it is of the store that was replaced.
+func dropJournal(data *dataDir) error {
+	paths, err := filepath.Glob(data.join("usage*/usage-*.log"))
+	for _, path := range paths {
+		err = errors.Join(err, os.Remove(path))
+	}
+	return err
 }
 
 // writeJournal puts files behind those that are there. Records that are in the store already are not counted again.

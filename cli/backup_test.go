@@ -94,6 +94,39 @@ func TestARestoreThatCannotBringTheKeyChangesNothing(t *testing.T) {
 	}
 }
 
+// TestAForcedRestoreDropsTheJournal: usage that waits there is of the store that is replaced.
+func TestAForcedRestoreDropsTheJournal(t *testing.T) {
+	from, to := seeded(t, "theirs"), seeded(t, "ours")
+	write := func(path, text string) {
+		t.Helper()
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	data := &dataDir{path: to}
+	write(filepath.Join(from, "usage/usage-00000001.log"), "theirs\n")
+	for _, s := range []seat{0, 1} {
+		write(filepath.Join(data.join(s.journal()), "usage-00000007.log"), "ours\n")
+	}
+	run := func(args ...string) {
+		t.Helper()
+		var out, problems bytes.Buffer
+		if code := Run(t.Context(), append([]string{"apibuilder"}, args...), strings.NewReader(""), &out, &problems); code != exitOK {
+			t.Fatal(problems.String())
+		}
+	}
+	file := filepath.Join(t.TempDir(), "backup")
+	run("backup", file, "--data-dir", from)
+	run("restore", file, "--force", "--data-dir", to)
+	files, err := readJournal(data)
+	if err != nil || len(files) != 1 || string(files[0].Data) != "theirs\n" {
+		t.Errorf("what waits in the journal: %+v, %v", files, err)
+	}
+}
+
 func TestNoRestoreUnderOtherNodes(t *testing.T) {
 	data := &dataDir{path: seeded(t, "ours")}
 	st, err := sqlite.Open(t.Context(), data.join("apibuilder.db"))

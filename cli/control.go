@@ -69,11 +69,7 @@ func (s *server) serveAdmin(name string, l net.Listener, h http.Handler) {
 	life, end := context.WithCancelCause(context.Background())
 	var running atomic.Int64
 	server := &http.Server{
-		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			running.Add(1)
-			defer running.Add(-1)
-			h.ServeHTTP(w, r)
-		}),
+		Handler:           whileRunning(h, &running),
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		BaseContext:       func(net.Listener) context.Context { return life },
@@ -85,6 +81,15 @@ func (s *server) serveAdmin(name string, l net.Listener, h http.Handler) {
 		err := endAnswers(ctx, server, cmp.Or(s.control.grace, answerGrace), &running)
 		<-done
 		return err
+	})
+}
+
+// whileRunning counts how many requests run in a handler.
+func whileRunning(h http.Handler, running *atomic.Int64) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		running.Add(1)
+		defer running.Add(-1)
+		h.ServeHTTP(w, r)
 	})
 }
 

@@ -25,7 +25,8 @@ const lockSocket = "data-dir"
 type predecessor struct {
 	claim *handover.Claim
 	offer handover.Offer
-	left  bool // it knows that this server serves, and ends
+	left  bool     // it knows that this server serves, and ends; or has ended
+	life  *os.File // its process (pidfd_open(2)); nil where that is not known
 }
 
 // take takes a socket out of what the predecessor handed on.
@@ -58,12 +59,19 @@ func (s *server) openPredecessor(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("reach the running server: %w", err)
 	}
+	s.predecessor.life = processOf(conn)
 	s.predecessor.claim, s.predecessor.offer, err = handover.Ask(ctx, conn)
+	if err != nil && s.outlived(ctx, err) {
+		_ = s.predecessor.life.Close()
+		s.predecessor = predecessor{}
+		return nil
+	}
 	if err != nil {
 		return err
 	}
 	s.onStop("handing over", func(context.Context) error {
 		s.predecessor.drop()
+		_ = s.predecessor.life.Close() // of nil it is an error
 		return s.predecessor.claim.Close()
 	})
 	s.seat = seat(s.predecessor.offer.Seat).other()
@@ -96,7 +104,12 @@ func (s *server) freezePredecessor(ctx context.Context) error {
 		return nil
 	}
 	if err := s.predecessor.claim.Freeze(ctx); err != nil {
-		return err
+		if !s.outlived(ctx, err) {
+			return err
+		}
+		if err := s.regainLocal(); err != nil {
+			return err
+		}
 	}
 	s.refresh()
 	s.background("start of what was told to run always meanwhile", s.wakeKept)
@@ -116,10 +129,12 @@ func (s *server) leavePredecessor(ctx context.Context) error {
 	if s.predecessor.claim == nil {
 		return nil
 	}
-	if err := s.predecessor.claim.Serving(ctx); err != nil {
-		return err
+	if !s.predecessor.left {
+		if err := s.predecessor.claim.Serving(ctx); err != nil && !s.outlived(ctx, err) {
+			return err
+		}
+		s.predecessor.left = true
 	}
-	s.predecessor.left = true
 	if err := s.local.Own(); err != nil { // nobody else serves by now: this is no reason to end
 		s.log.Error("the management socket is out of reach until the server is started again", zap.Error(err))
 	}

@@ -56,6 +56,7 @@ func (d *Deployer) bring(
 	if err != nil {
 		return Result{}, err
 	}
+	changes := d.known.changes(api.ID)
 	spec, err := d.spec(ctx, settled, v, environment)
 	if err != nil {
 		return Result{}, err
@@ -65,7 +66,7 @@ func (d *Deployer) bring(
 	instance, err := d.sandboxes.Replace(starting, spec, func(ctx context.Context) error {
 		err := d.commit(ctx, api, v, r, &result)
 		if committed = err == nil; committed {
-			d.known.keep(spec)
+			d.known.keep(spec, changes)
 		}
 		return err
 	})
@@ -95,6 +96,11 @@ func (d *Deployer) bring(
 func (d *Deployer) commit(ctx context.Context, before store.API, v store.Version, r Request, result *Result) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitTimeout)
 	defer cancel()
+	if r.Still != nil {
+		if err := r.Still(ctx); err != nil {
+			return err
+		}
+	}
 	after, undo, err := d.changeSettings(ctx, before, r)
 	if err != nil {
 		return err

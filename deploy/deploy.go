@@ -53,6 +53,7 @@ type Deployer struct {
 	shelf     Shelf // nil: none
 	turns     turns
 	known     known
+	left      left
 	observe   func(Result, error)
 	tell      func(Event)
 	keep      func(apiID string, version int, line string)
@@ -168,7 +169,7 @@ func (d *Deployer) carryOut(ctx context.Context, r Request) (Result, error) {
 	}
 	err = d.explain(ctx, err, limits)
 	d.sayFailed(version, err)
-	return Result{}, errors.Join(err, d.undo(ctx, api, version, created, err))
+	return Result{}, errors.Join(err, d.fail(ctx, failed{api, version, created, err}))
 }
 
 // resolve returns the name to deploy under. An id stands for its API's name, and only an API that exists has one.
@@ -216,6 +217,9 @@ func (d *Deployer) claim(ctx context.Context, name string, r Request) (api store
 		}
 	}
 	if err != nil {
+		if isAway(err) { // it may be there all the same
+			d.left.add(failed{api: api, created: true, cause: err})
+		}
 		return store.API{}, false, fmt.Errorf("create API %s: %w", name, err)
 	}
 	return made, true, nil

@@ -234,3 +234,21 @@ func TestDelete(t *testing.T) {
 		t.Fatalf("error %v", err)
 	}
 }
+
+// TestADeployThatIsGivenUpLast is one that somebody else has overtaken, who finds out when it is to become active.
+func TestADeployThatIsGivenUpLast(t *testing.T) {
+	f := newFixture(t)
+	api := f.mustDeploy(t, request("one", "code 1")).API
+	r := request("one", "code 2")
+	r.Still = func(context.Context) error { return &deploy.Error{Reason: deploy.Canceled, Message: "overtaken"} }
+	if _, err := f.Deploy(t.Context(), r); reasonOf(err) != deploy.Canceled {
+		t.Errorf("error is %v", err)
+	}
+	now, err := f.store.API(t.Context(), api.ID)
+	if err != nil || now.ActiveVersion != 1 || now.CodeSnapshot != "code 1" {
+		t.Errorf("%+v, %v", now, err)
+	}
+	if v, err := f.store.Version(t.Context(), api.ID, 2); err != nil || v.State != store.VersionFailed || v.Failure != deploy.Canceled {
+		t.Errorf("%+v, %v", v, err)
+	}
+}

@@ -184,7 +184,7 @@ func (f *Follower) settle(id string, err error) (pause time.Duration, failed int
 	return pause, a.failed
 }
 
-// endGone ends what dead nodes left unfinished.
+// endGone ends what dead nodes left unfinished, and what this one could not undo.
 func (f *Follower) endGone(ctx context.Context) {
 	tick := time.NewTicker(goneEvery)
 	defer tick.Stop()
@@ -193,6 +193,9 @@ func (f *Follower) endGone(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
+		}
+		if err := f.deployer.undoLeft(ctx); err != nil && ctx.Err() == nil && !isAway(err) {
+			f.log.Warn("undo a deploy that failed while the store was away", zap.Error(err))
 		}
 		n, err := f.deployer.endUnfinished(ctx, func(store.Version) bool { return false })
 		switch {

@@ -1,6 +1,7 @@
 package deploy
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"regexp"
@@ -47,6 +48,8 @@ type Request struct {
 	PublicDocs *bool // nor do browsers for the documentation pages
 	Rate       *store.Rate
 	Options    map[string]string // see package options; an empty text takes one back
+
+	Still func(ctx context.Context) error // asked right before the version becomes active: its error gives the deploy up; nil: nobody
 
 	fromScript bool   // the requirements are the script metadata's
 	files      *files // of an archive, once it was opened

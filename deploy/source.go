@@ -12,18 +12,25 @@ import (
 	"apibuilder/store"
 )
 
-// readTimeout bounds the reading of what to run.
-const readTimeout = 10 * time.Second
+const (
+	// readTimeout bounds the reading of what to run, and knownWait that of what ran before and did not change: consumers wait for it.
+	readTimeout = 10 * time.Second
+	knownWait   = 500 * time.Millisecond
+)
 
 // Source says what to run for a version of an API, with the environment built again should it be missing; version 0 is the
 // active one. It is what a sandbox.Manager asks after a restart or a crash. It wraps store.ErrNotFound when there is no such
 // API or version, and returns a *sandbox.Exit when there is nothing of it to run. While the store is away, what ran before
 // is what to run.
 func (d *Deployer) Source(ctx context.Context, apiID string, version int) (sandbox.Spec, error) {
-	spec, err := d.source(ctx, apiID, version)
+	changes, patience := d.known.changes(apiID), readTimeout
+	if d.known.isNew(apiID, version) {
+		patience = knownWait
+	}
+	spec, err := d.source(ctx, apiID, version, patience)
 	switch {
 	case err == nil:
-		d.known.keep(spec)
+		d.known.keep(spec, changes)
 	case errors.Is(err, store.ErrNotFound):
 		d.known.forget(apiID)
 	case errors.Is(err, store.ErrUnavailable) && ctx.Err() == nil:
@@ -34,8 +41,12 @@ func (d *Deployer) Source(ctx context.Context, apiID string, version int) (sandb
 	return spec, err
 }
 
-func (d *Deployer) source(ctx context.Context, apiID string, number int) (sandbox.Spec, error) {
-	api, version, plan, err := d.read(ctx, apiID, number)
+// Changed says that an API, what runs of it or under what plan may have changed; an empty name says so of every API. What is known is not
+// used then before the store had time to tell. It returns at once, and may be called concurrently.
+func (d *Deployer) Changed(apiID string) { d.known.changed(apiID) }
+
+func (d *Deployer) source(ctx context.Context, apiID string, number int, patience time.Duration) (sandbox.Spec, error) {
+	api, version, plan, err := d.read(ctx, apiID, number, patience)
 	if err != nil {
 		return sandbox.Spec{}, err
 	}
@@ -48,9 +59,9 @@ func (d *Deployer) source(ctx context.Context, apiID string, number int) (sandbo
 
 // read reads what to run of an API, and the plan that it runs under.
 func (d *Deployer) read(
-	outer context.Context, apiID string, number int,
+	outer context.Context, apiID string, number int, patience time.Duration,
 ) (api store.API, v store.Version, plan store.Plan, err error) {
-	ctx, cancel := context.WithTimeout(outer, readTimeout)
+	ctx, cancel := context.WithTimeout(outer, patience)
 	defer cancel()
 	defer func() { err = late(ctx, outer, err) }()
 	api, err = d.deployed(ctx, apiID)

@@ -16,6 +16,9 @@ import (
 //
 // The zero value is ready. Safe for concurrent use.
 type admission struct {
+	// most says how many requests of an API are with its program at a time now, where that is known; nil: nobody does. It does not wait.
+	most func(api string) (most int, known bool)
+
 	mu     sync.Mutex
 	inside int
 	lines  map[string]*line // of the APIs that have requests
@@ -45,17 +48,39 @@ func (a *admission) enter(ctx context.Context, api, key string, l Limits, wait t
 	if turn == nil {
 		return p, word, nil
 	}
-	timer := time.NewTimer(wait)
+	timer, look := time.NewTimer(wait), time.NewTicker(boundLook)
 	defer timer.Stop()
-	select {
-	case <-turn:
-		return p, "", nil
-	case <-timer.C:
-		word = wordQueueTimeout
-	case <-ctx.Done():
+	defer look.Stop()
+	for {
+		select {
+		case <-turn:
+			return p, "", nil
+		case <-look.C:
+			a.lookAgain(api)
+			continue
+		case <-timer.C:
+			word = wordQueueTimeout
+		case <-ctx.Done():
+		}
+		p.giveUp(turn)
+		return place{}, word, ctx.Err()
 	}
-	p.giveUp(turn)
-	return place{}, word, ctx.Err()
+}
+
+// boundLook is how often those who wait look whether their API's bound was raised.
+const boundLook = time.Second
+
+func (a *admission) lookAgain(api string) {
+	if a.most == nil {
+		return
+	}
+	most, known := a.most(api)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if at := a.lines[api]; at != nil && known {
+		at.most = most
+		at.admitLocked()
+	}
 }
 
 // join counts a request in. turn is not nil when it has to wait until that is closed.

@@ -139,6 +139,43 @@ func TestARaisedBoundLetsThemGo(t *testing.T) {
 	})
 }
 
+// Nobody comes and nobody leaves when the owner of an API raises its bound.
+func TestARaisedBoundIsLookedFor(t *testing.T) {
+	release := make(chan struct{})
+	arrived := make(chan struct{}, 10)
+	d := newDoor(t, Config{}, func(http.ResponseWriter, *http.Request) {
+		arrived <- struct{}{}
+		<-release
+	})
+	bound := func(most int) {
+		d.store.updateAPI("api_private", func(a *store.API) {
+			a.Options = store.Options{MaxRequests: most, Queue: 10, QueueTimeout: time.Hour}
+		})
+	}
+	bound(1)
+	done := make(chan got, 10)
+	for range 3 {
+		go func() { done <- d.do(d.request("GET", "/run/private/", nil)) }()
+	}
+	within(t, "arrival", arrived)
+	for d.gateway.admission.count("api_private") < 3 { // nothing tells that they wait
+		time.Sleep(time.Millisecond)
+	}
+	bound(2)
+	within(t, "arrival of the second", arrived)
+	select {
+	case <-arrived:
+		t.Error("there are three with a bound of two")
+	default:
+	}
+	close(release)
+	for range 3 {
+		if answer := within(t, "answer", done); answer.StatusCode != 200 {
+			t.Errorf("status %d", answer.StatusCode)
+		}
+	}
+}
+
 // Whatever comes, waits, gives up and leaves: the bounds hold at every moment, and nothing is left in the end.
 func TestAdmissionUnderChange(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

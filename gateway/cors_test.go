@@ -64,6 +64,13 @@ func TestCORSOfAnyOrigin(t *testing.T) {
 	})
 }
 
+// Pages from files and sandboxed frames have no origin, and say so.
+func TestCORSOfPagesWithoutAnOrigin(t *testing.T) {
+	d := corsDoor(t, func(o *store.Options) { o.CORSOrigins = []string{friend, "null"} })
+	wantFields(t, d.at("a", "OPTIONS /run/private/x", "Origin: null\r\n"+asksPost), map[string]string{"Access-Control-Allow-Origin": "null"})
+	wantFields(t, d.at("a", "OPTIONS /run/private/x", "Origin: https://other.example\r\n"+asksPost), map[string]string{"Access-Control-Allow-Origin": ""})
+}
+
 func TestCORSReplacesTheProgramsOwn(t *testing.T) {
 	d := corsDoor(t, func(o *store.Options) { o.CORSOrigins, o.CORSCredentials = []string{friend}, true },
 		"Access-Control-Allow-Origin", "*", "Access-Control-Max-Age", "9", "Access-Control-Allow-Private-Network", "true", "Vary", "Accept", "X-Mine", "1")

@@ -172,6 +172,19 @@ func (d *directory) api(ctx context.Context, ref string) (*entry, error) {
 	return e, err
 }
 
+// peek returns what is known of an API, or nothing, and has that read then. It does not wait.
+func (d *directory) peek(id string) *entry {
+	d.mu.RLock()
+	e := d.apis[id]
+	d.mu.RUnlock()
+	if e == nil {
+		ctx, cancel := context.WithCancel(context.Background())
+		cancel()
+		_, _ = d.api(ctx, id)
+	}
+	return e
+}
+
 // fallBack returns what was known of an API before, unless that is gone by now, and leaves the store alone for a moment.
 func (d *directory) fallBack(ref string, err error) (*entry, error) {
 	d.mu.Lock()

@@ -129,6 +129,7 @@ func New(c Config, st Store, sandboxes Sandboxes, limiter Limiter, journal Journ
 		log:       c.Log,
 		directory: newDirectory(st, c.Quotas),
 	}
+	g.admission.most = g.mostRequests
 	g.router = mux.NewRouter().SkipClean(true).UseEncodedPath()
 	g.router.PathPrefix("/run/").HandlerFunc(g.run)
 	g.router.HandleFunc("/healthz", g.healthz)
@@ -141,6 +142,15 @@ func New(c Config, st Store, sandboxes Sandboxes, limiter Limiter, journal Journ
 	}
 	g.router.NotFoundHandler = http.HandlerFunc(notFound)
 	return g
+}
+
+// mostRequests says for admission how many requests of an API may be with its program now.
+func (g *Gateway) mostRequests(api string) (most int, known bool) {
+	e := g.directory.peek(api)
+	if e == nil {
+		return 0, false
+	}
+	return g.config.Limits.of(&e.options).APIRequests, true
 }
 
 // ServeHTTP answers one request. It panics with http.ErrAbortHandler, which net/http knows, when an answer broke off

@@ -33,11 +33,14 @@ func checkDurable(dir string, m manifest) error {
 	return nil
 }
 
+// flushAll writes out everything of the file system that a directory is on (syncfs(2)).
+func flushAll(dir string) error { return withDir(dir, unix.Syncfs) }
+
 // makeDurable writes out an environment, and then that it is. Failing costs a build after the machine's next start.
 func (b *Builder) makeDurable(key string) error {
 	b.syncing.Lock() // one after the other: together they would only wait for each other
 	defer b.syncing.Unlock()
-	if err := withDir(b.cfg.Dir, unix.Syncfs); err != nil {
+	if err := b.flush(b.cfg.Dir); err != nil {
 		return fmt.Errorf("write the environment to disk: %w", err)
 	}
 	f, err := os.OpenFile(b.path(durableDir, key), os.O_WRONLY|os.O_CREATE, 0o600)

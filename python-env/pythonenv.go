@@ -79,6 +79,7 @@ type Builder struct {
 	syncing      sync.Mutex
 	sound        sync.Map // path of a shared file -> fileState: when it was last read and found whole
 	reserve      uint64   // bytes that a build must leave free on the disk
+	flush        func(dir string) error
 }
 
 // Request asks for an environment.
@@ -111,6 +112,7 @@ func New(cfg Config) *Builder {
 		workers: make(chan struct{}, cfg.Workers),
 		scrub:   newScrubber(cfg),
 		reserve: 512 << 20,
+		flush:   flushAll,
 	}
 }
 

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Python is an interpreter that is offered, and how it came here.
@@ -63,14 +65,29 @@ func (b *Builder) writeAddedPythons(all []addedPython) error {
 		return fmt.Errorf("write the list of added interpreters: %w", err)
 	}
 	aside := b.pythonsDir(".list")
-	err = os.WriteFile(aside, append(text, '\n'), 0o600)
+	err = writeSynced(aside, append(text, '\n'))
 	if err == nil {
 		err = os.Rename(aside, b.pythonsDir(pythonsList))
+	}
+	if err == nil {
+		err = withDir(b.pythonsDir(), unix.Fsync)
 	}
 	if err != nil {
 		return fmt.Errorf("write the list of added interpreters: %w", err)
 	}
 	return nil
+}
+
+func writeSynced(path string, text []byte) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(text)
+	if err == nil {
+		err = f.Sync()
+	}
+	return errors.Join(err, f.Close())
 }
 
 // Pythons lists what Interpreters does, with how each came here.
@@ -149,6 +166,11 @@ func (b *Builder) keepPython(ctx context.Context, p addedPython) (Python, error)
 	all, err := b.addedPythons()
 	if err != nil {
 		return Python{}, err
+	}
+	if p.Copied { // it must be there whole whenever it is on the list
+		if err := b.flush(b.pythonsDir()); err != nil {
+			return Python{}, fmt.Errorf("write the interpreter to disk: %w", err)
+		}
 	}
 	p.Added = time.Now().UTC().Truncate(time.Second)
 	all = append(slices.DeleteFunc(all, func(other addedPython) bool { return other.Path == p.Path }), p)

@@ -23,6 +23,29 @@ func pythonsBuilder(t *testing.T) *Builder {
 	return started(t, cfg)
 }
 
+// TestAPythonIsOnTheDiskBeforeItIsOffered, or a loss of power would leave a broken one on the list.
+func TestAPythonIsOnTheDiskBeforeItIsOffered(t *testing.T) {
+	b := pythonsBuilder(t)
+	var offered []addedPython
+	var copies []string
+	b.flush = func(dir string) error {
+		offered, _ = b.addedPythons()
+		copies, _ = filepath.Glob(filepath.Join(dir, "*", "lib", "python3.10", "os.py"))
+		return errors.New("the disk is full")
+	}
+	path := otherPython(t)
+	if p, err := b.AddPython(t.Context(), path); err == nil {
+		t.Errorf("what is not on the disk is offered: %+v", p)
+	}
+	if len(offered) > 0 || len(copies) != 1 {
+		t.Errorf("when it was written out %v was offered, and there was %v", offered, copies)
+	}
+	b.flush = flushAll
+	if _, err := b.AddPython(t.Context(), path); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestTwoPythonsEachWithItsPillow(t *testing.T) {
 	b := pythonsBuilder(t)
 	p, err := b.AddPython(t.Context(), otherPython(t))

@@ -68,6 +68,7 @@ type Status struct {
 	Signal      string // name of the signal that ended it, "SIGSEGV"
 	Syscall     string // the call for which the kernel killed it, where that is known
 	OOMKilled   bool   // the kernel killed a process of it at the memory limit
+	NetlinkFull bool   // it was killed because more waited in its netlink sockets than may
 	DiskFull    bool   // /tmp had no byte or no file left when the program ended; the sandbox's own word
 	PidsRefused bool   // the kernel refused it a process at the process limit
 	// Err is set when the sandbox itself failed, not the program.

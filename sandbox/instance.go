@@ -43,6 +43,7 @@ type Instance struct {
 	claimed bool // it has a program; spec, which was empty but for the limits, does not change any more
 	begun   bool // its end is the program's: the runner has got it, or nobody else ever waited for it
 	output  tail
+	advised bool  // that it has no network
 	ending  *Exit // why we end it, when we do
 	exit    *Exit
 	done    chan struct{}
@@ -185,6 +186,9 @@ func classify(ending *Exit, s Status, limits Limits) *Exit {
 	case s.OOMKilled:
 		e.Reason = OutOfMemory
 		e.Detail = fmt.Sprintf("the program needed more memory than its limit of %d MiB", limits.MemoryBytes>>20)
+	case s.NetlinkFull:
+		e.Reason = OutOfMemory
+		e.Detail = "more waited in the program's netlink sockets than may: what is asked there must be read, or the socket closed"
 	case ending != nil:
 		e.Reason, e.Detail = ending.Reason, ending.Detail
 	case s.Err != nil:

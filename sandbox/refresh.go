@@ -11,16 +11,27 @@ import (
 // mostReads is how many plans are read again at a time.
 const mostReads = 4
 
-// readLocked returns the outcome of a reading of the slot's plan.
+// planWait is how long a start waits for the plan of an API that was known before: the store may be away without saying so.
+const planWait = 500 * time.Millisecond
+
+// readLocked returns the outcome of a reading of the slot's plan. What comes too late for those who wait is followed.
 func (m *Manager) readLocked(s *slot) *outcome {
 	if s.reading == nil {
 		o := newOutcome()
 		s.reading = o
 		before := s.planned
+		impatient := time.AfterFunc(planWait, func() { m.rely(s, o) })
 		m.work.Go(func() {
 			plan, err := m.cfg.Plan(m.life, s.api)
 			m.mu.Lock()
 			defer m.mu.Unlock()
+			impatient.Stop()
+			if s.reading != o {
+				if err == nil && m.apis[s.api] == s && !m.stopped {
+					m.followLocked(s)
+				}
+				return
+			}
 			s.reading = nil
 			// What was set or started meanwhile is newer.
 			if err == nil && m.apis[s.api] == s && s.planned.Equal(before) && !s.livesLocked() && !m.stopped {
@@ -30,6 +41,17 @@ func (m *Manager) readLocked(s *slot) *outcome {
 		})
 	}
 	return s.reading
+}
+
+// rely ends the waiting for a plan with the one that was known before, unless the manager was told that it changed since.
+func (m *Manager) rely(s *slot, reading *outcome) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if s.reading != reading || m.apis[s.api] != s || len(s.fleets) == 0 || s.planned.IsZero() || s.stale || m.stopped {
+		return
+	}
+	s.reading, s.planned = nil, time.Now()
+	reading.settle(nil)
 }
 
 // Changed says that the plan of an API may have changed; an empty name says so of every API. It returns at once. What runs

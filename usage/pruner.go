@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"apibuilder/store"
 )
 
 // HoursKept is how long hourly sums are kept at least; daily ones are kept for ever.
@@ -18,6 +20,7 @@ const (
 
 // Prunable is where old records are removed; store.Store is one.
 type Prunable interface {
+	Usage(ctx context.Context, f store.UsageFilter) ([]store.Usage, error)
 	PruneUsage(ctx context.Context, records, hours time.Time, most int) (int64, error)
 }
 
@@ -29,6 +32,8 @@ type Pruner struct {
 	log    *zap.Logger
 	cancel context.CancelFunc
 	work   sync.WaitGroup
+	began  time.Time
+	clock  *evenClock // nil: the newest record is not known
 }
 
 // NewPruner returns one that keeps records for a time; 0: for ever. Hourly sums are kept for HoursKept, or as long as records. Before
@@ -42,6 +47,7 @@ func NewPruner(from Prunable, keep time.Duration, settle func(context.Context) e
 func (p *Pruner) Start() {
 	var ctx context.Context
 	ctx, p.cancel = context.WithCancel(context.Background())
+	p.began = time.Now()
 	p.work.Go(func() {
 		ticker := time.NewTicker(pruneEvery)
 		defer ticker.Stop()
@@ -72,7 +78,13 @@ func (p *Pruner) prune(ctx context.Context) {
 		}
 		return
 	}
-	now := time.Now()
+	now, err := p.now(ctx)
+	if err != nil {
+		if ctx.Err() == nil {
+			p.log.Warn("old usage records are not removed, another try follows", zap.Error(err), zap.Duration("in", pruneEvery))
+		}
+		return
+	}
 	var records, hours time.Time // zero: nothing is old
 	if p.keep > 0 {
 		records, hours = now.Add(-p.keep), now.Add(-max(HoursKept, p.keep))
@@ -94,4 +106,20 @@ func (p *Pruner) prune(ctx context.Context) {
 			return
 		}
 	}
+}
+
+// now is the time by which records are old.
+func (p *Pruner) now(ctx context.Context) (time.Time, error) {
+	now := time.Now()
+	if p.clock == nil {
+		newest, err := p.from.Usage(ctx, store.UsageFilter{Limit: 1})
+		if err != nil {
+			return now, err
+		}
+		p.clock = &evenClock{right: now, wall: now.Round(0), up: now.Sub(p.began)}
+		if len(newest) > 0 {
+			p.clock.right = newest[0].Time
+		}
+	}
+	return p.clock.now(now.Round(0), now.Sub(p.began)), nil
 }

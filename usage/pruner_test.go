@@ -21,6 +21,7 @@ type old struct {
 	mu             sync.Mutex
 	left           int64
 	records, hours time.Time
+	newest         time.Time // record
 	calls          int
 	err            error
 }
@@ -101,6 +102,10 @@ func (f *forgetting) AddUsage(_ context.Context, records []store.Usage) error {
 	return nil
 }
 
+func (f *forgetting) Usage(context.Context, store.UsageFilter) ([]store.Usage, error) {
+	return nil, nil
+}
+
 func (f *forgetting) PruneUsage(_ context.Context, before, _ time.Time, _ int) (n int64, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -136,6 +141,7 @@ func TestWhatIsRemovedDoesNotComeAgain(t *testing.T) {
 			}
 			time.Sleep(time.Hour)
 		}
+		synctest.Wait()       // the pruner's turn is at the same time
 		killed := t.TempDir() // as it is at that moment
 		if err := os.CopyFS(killed, os.DirFS(dir)); err != nil {
 			t.Fatal(err)

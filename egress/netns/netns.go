@@ -35,24 +35,32 @@ type Namespace struct {
 	File *os.File
 	// Device is the other end of its device: one packet a read or write, with a virtio header of ten bytes before it.
 	Device *os.File
+	// Netlink is the namespace's table of netlink sockets (/proc/net/netlink), with the bytes that wait in each.
+	Netlink *os.File
 }
 
 // New makes a namespace with loopback and a device that everything else goes to. It needs root.
 func New() (*Namespace, error) {
-	var device *os.File
+	n := &Namespace{}
 	file, err := Make(func() (err error) {
-		if device, err = openDevice(); err != nil {
+		if n.Device, err = openDevice(); err != nil {
 			return err
+		}
+		if n.Netlink, err = os.Open("/proc/thread-self/net/netlink"); err != nil {
+			return fmt.Errorf("open the namespace's netlink sockets: %w", err)
 		}
 		return configure()
 	})
 	if err != nil {
-		if device != nil {
-			err = errors.Join(err, device.Close())
+		for _, f := range []*os.File{n.Device, n.Netlink} {
+			if f != nil {
+				err = errors.Join(err, f.Close())
+			}
 		}
 		return nil, err
 	}
-	return &Namespace{File: file, Device: device}, nil
+	n.File = file
+	return n, nil
 }
 
 // Make makes a network namespace, calls fill on a thread that is in it, and returns a file open on it, for setns(2), which the
@@ -97,8 +105,10 @@ func enter(fill func() error) (*os.File, error) {
 	return file, nil
 }
 
-// Close closes both files.
-func (n *Namespace) Close() error { return errors.Join(n.File.Close(), n.Device.Close()) }
+// Close closes every file.
+func (n *Namespace) Close() error {
+	return errors.Join(n.File.Close(), n.Device.Close(), n.Netlink.Close())
+}
 
 // openDevice makes the device in the namespace of the calling thread. It takes checksums and segments that are not finished
 // (IFF_VNET_HDR, tuntap.rst), which is what makes it as fast as a device of the kernel's.

@@ -167,6 +167,26 @@ func TestATakenOverServerMayDie(t *testing.T) {
 	}
 }
 
+// TestAServerMayDieBeforeItIsTakenOver: the one that was to take its place starts as if there had been none.
+func TestAServerMayDieBeforeItIsTakenOver(t *testing.T) {
+	dir := dataDir(t)
+	old := serve(t, dir, "--no-example")
+	if err := old.cmd.Process.Signal(syscall.SIGSTOP); err != nil { // it answers nothing
+		t.Fatal(err)
+	}
+	killed := make(chan struct{})
+	time.AfterFunc(time.Second, func() {
+		defer close(killed)
+		_ = old.cmd.Process.Kill()
+		_ = old.cmd.Wait()
+	})
+	next := serve(t, dir, "--no-example", "--take-over")
+	<-killed
+	if next.usageTotal() != 0 {
+		t.Error("there are records of nobody")
+	}
+}
+
 // TestSocketActivation starts a server on a socket that somebody else made and keeps, as systemd does: consumers that come
 // while it is restarted wait.
 func TestSocketActivation(t *testing.T) {

@@ -16,7 +16,16 @@ import (
 type outside struct {
 	driver    *Driver
 	namespace *os.File
+	sockets   *os.File // the namespace's table of netlink sockets
 	network   *netstack.Network
+}
+
+// netlink is the table that says what the sandbox's netlink sockets hold, nil where it has none.
+func (o *outside) netlink() *os.File {
+	if o == nil {
+		return nil
+	}
+	return o.sockets
 }
 
 // openOutside makes the network of a sandbox that a guard decides for; without one nothing is made.
@@ -32,7 +41,7 @@ func (d *Driver) openOutside(guard *egress.Guard) (*outside, error) {
 	if err != nil {
 		return nil, errors.Join(err, n.Close())
 	}
-	return &outside{d, n.File, network}, nil
+	return &outside{d, n.File, n.Netlink, network}, nil
 }
 
 // start starts nsjail where its sandbox is to be.
@@ -48,6 +57,7 @@ func (o *outside) start(group *cgroup.Group, cmd *exec.Cmd) error {
 func (o *outside) close() {
 	if o != nil {
 		_ = o.namespace.Close()
+		_ = o.sockets.Close()
 		o.driver.closing.Go(o.network.Close)
 	}
 }

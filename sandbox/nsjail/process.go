@@ -97,7 +97,7 @@ func (d *Driver) Launch(ctx context.Context, l sandbox.Launch) (_ sandbox.Sandbo
 		return nil, fmt.Errorf("start nsjail: %w", err)
 	}
 	killer := func() string { return d.heard.killer(uid) }
-	go p.supervise(outputs, l.Output, killer, func() {
+	go p.supervise(outputs, l.Output, killer, outside.netlink(), func() {
 		d.heard.forget(uid)
 		outside.close()
 		release()
@@ -172,8 +172,17 @@ func (o outputs) closeWriters() {
 }
 
 // supervise is the only waiter of the nsjail process. It gives everything back before it closes done.
-func (p *process) supervise(o outputs, output func(sandbox.Line), killer func() string, release func()) {
-	var readers sync.WaitGroup
+func (p *process) supervise(o outputs, output func(sandbox.Line), killer func() string, netlink *os.File, release func()) {
+	var readers, watchers sync.WaitGroup
+	ended, tooMuch := make(chan struct{}), false
+	if netlink != nil {
+		watchers.Go(func() {
+			watchNetlink(netlink, ended, func() {
+				tooMuch = true
+				_ = p.Kill() // retried when the group is removed
+			})
+		})
+	}
 	var log, verdict strings.Builder
 	readers.Go(func() { sandbox.ReadLines(o.out.read, "stdout", output) })
 	readers.Go(func() { sandbox.ReadLines(o.err.read, "stderr", output) })
@@ -183,6 +192,8 @@ func (p *process) supervise(o outputs, output func(sandbox.Line), killer func() 
 		_, _ = io.Copy(io.Discard, o.log.read)
 	})
 	_ = p.cmd.Wait() // the state says more than this error
+	close(ended)
+	watchers.Wait()
 	events, eventsErr := p.group.Events()
 	ctx, cancel := context.WithTimeout(context.Background(), removeTimeout)
 	defer cancel()
@@ -197,6 +208,7 @@ func (p *process) supervise(o outputs, output func(sandbox.Line), killer func() 
 	_ = p.control.Close()
 	p.status = status(p.cmd.ProcessState, events, explainLog(log.String()))
 	p.status.Err = errors.Join(p.status.Err, eventsErr, removeErr)
+	p.status.NetlinkFull = tooMuch
 	p.status.DiskFull = verdict.String() == "disk_full"
 	if p.status.Signal == "SIGSYS" {
 		p.status.Syscall = killer()

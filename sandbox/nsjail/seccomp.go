@@ -145,7 +145,7 @@ var refused = []syscallGroup{
 
 // netlink says of which netlink a program may have sockets. What the kernel answers there lies outside of every limit of memory until it is
 // read, 200 KiB and more for each socket, so that a program without a network has none. With one it has that for routing: the resolver
-// lists interfaces by it, with each look-up.
+// lists interfaces by it, with each look-up; watchNetlink bounds what waits.
 var netlink = map[bool]struct{ allowed, refused string }{
 	false: {"", ""},
 	true:  {"(domain == 16 && protocol == 0) || ", " && (domain != 16 || protocol != 0)"},

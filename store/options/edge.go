@@ -19,7 +19,7 @@ var edge = []Option{
 		func(o *store.Options) *string { return &o.Host }, parseHost, func(s string) string { return s }),
 	list("public-paths", "[METHOD ]/PATH,...", "none", "requests that need no key, in their exact spelling; a `*` at the end of a path stands for anything",
 		func(o *store.Options) *[]string { return &o.PublicPaths }, parsePublicPath),
-	list("cors-origins", "ORIGIN,...", "the program answers", "origins whose pages may call the API, or `*`; the server then answers for the program",
+	list("cors-origins", "ORIGIN,...", "the program answers", "origins whose pages may call the API, `null` for pages that have none, or `*`; the server then answers for the program",
 		func(o *store.Options) *[]string { return &o.CORSOrigins }, parseOrigin),
 	list("cors-methods", "METHOD,...", "any", "methods that those pages may use",
 		func(o *store.Options) *[]string { return &o.CORSMethods }, parseMethod),
@@ -31,12 +31,17 @@ var edge = []Option{
 		func(o *store.Options) *time.Duration { return &o.CORSMaxAge }),
 }
 
+// anybodys are the origins that every page can have.
+var anybodys = []string{"*", "null"}
+
 // conflict finds settings that exclude each other; nil when there are none.
 func conflict(o store.Options) *Error {
-	if o.CORSCredentials && slices.Contains(o.CORSOrigins, "*") {
-		return &Error{
-			"cors-credentials", "pages of every origin must not send cookies (cors-origins is *)",
-			"name the origins in cors-origins, or take cors-credentials back",
+	for _, anybody := range anybodys {
+		if o.CORSCredentials && slices.Contains(o.CORSOrigins, anybody) {
+			return &Error{
+				"cors-credentials", fmt.Sprintf("pages of every origin must not send cookies (cors-origins has %s)", anybody),
+				"name the origins in cors-origins, or take cors-credentials back",
+			}
 		}
 	}
 	return nil
@@ -84,7 +89,7 @@ func isPlain(path string) bool {
 }
 
 func parseOrigin(text string) (string, error) {
-	if text == "*" {
+	if text == "*" || text == "null" { // the second is of files, sandboxed frames and the like (HTML standard, 7.1.1)
 		return text, nil
 	}
 	u, err := url.Parse(text)

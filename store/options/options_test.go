@@ -70,8 +70,8 @@ func TestOptionsOfTheEdge(t *testing.T) {
 			"/a/../*": "", "/%61/*": "", "/a//*": "", "/a#b": "", "*": "",
 		},
 		"cors-origins": {
-			"https://a.example, http://localhost:3000": "https://a.example, http://localhost:3000", "*": "*", "null": "",
-			"a.example": "", "https://a.example/": "", "https://A.example": "", "https://u@a.example/x": "",
+			"https://a.example, http://localhost:3000": "https://a.example, http://localhost:3000", "*": "*", "null": "null", "https://a.example,null": "https://a.example, null",
+			"NULL": "", "a.example": "", "https://a.example/": "", "https://A.example": "", "https://u@a.example/x": "",
 		},
 		"cors-methods":     {"get, POST": "GET, POST", "*": "", "a b": ""},
 		"cors-headers":     {"x-api-key,Content-Type": "X-Api-Key, Content-Type", "*": "", "a:b": ""},
@@ -103,10 +103,12 @@ func TestOptionsOfRequests(t *testing.T) {
 }
 
 func TestCredentialsNeedOriginsByName(t *testing.T) {
-	_, err := Apply(store.Options{}, map[string]string{"cors-origins": "*", "cors-credentials": "true"})
-	var refused *Error
-	if !errors.As(err, &refused) || refused.Name != "cors-credentials" {
-		t.Errorf("error %v", err)
+	for _, origins := range []string{"*", "null", "https://a.example, null"} {
+		_, err := Apply(store.Options{}, map[string]string{"cors-origins": origins, "cors-credentials": "true"})
+		var refused *Error
+		if !errors.As(err, &refused) || refused.Name != "cors-credentials" {
+			t.Errorf("%s: error %v", origins, err)
+		}
 	}
 }
 
