@@ -9,10 +9,13 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"reflect"
 	"strings"
 	"time"
 
 	"go.uber.org/zap"
+	"golang.org/x/text/encoding"
+	"golang.org/x/text/transform"
 
 	"apibuilder/deploy"
 	"apibuilder/sandbox"
@@ -258,7 +261,8 @@ func decode(w http.ResponseWriter, r *http.Request, limit int64, into any) error
 	control := http.NewResponseController(w)
 	_ = control.SetReadDeadline(time.Now().Add(timeFor(limit))) // a writer that cannot is a test's
 	defer func() { _ = control.SetReadDeadline(time.Time{}) }()
-	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, limit))
+	// What is no UTF-8 would be replaced without a word, in programs and in secrets.
+	d := json.NewDecoder(transform.NewReader(http.MaxBytesReader(w, r.Body, limit), encoding.UTF8Validator))
 	d.DisallowUnknownFields()
 	err := d.Decode(into)
 	if err == nil {
@@ -270,7 +274,33 @@ func decode(w http.ResponseWriter, r *http.Request, limit int64, into any) error
 	if tooLarge, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		return tooLarge
 	}
-	return badRequest("the body is not the JSON that is expected: "+err.Error(), "compare it with the documentation")
+	if errors.Is(err, encoding.ErrInvalidUTF8) {
+		return badRequest("the body is not UTF-8 text", "encode it as UTF-8, and binary values in it as base64")
+	}
+	return badRequest("the body is not the JSON that is expected: "+whatDiffers(err), "compare it with GET /api/v1/openapi.json")
+}
+
+// whatDiffers says in JSON's words why a body could not be decoded.
+func whatDiffers(err error) string {
+	kind, ok := errors.AsType[*json.UnmarshalTypeError](err)
+	if !ok {
+		return strings.TrimPrefix(err.Error(), "json: ")
+	}
+	expected := "number"
+	switch kind.Type.Kind() {
+	case reflect.String:
+		expected = "string"
+	case reflect.Bool:
+		expected = "boolean"
+	case reflect.Slice, reflect.Array:
+		expected = "array"
+	case reflect.Struct, reflect.Map:
+		expected = "object"
+	}
+	if kind.Field == "" {
+		return fmt.Sprintf("it has the type %s in place of %s", kind.Value, expected)
+	}
+	return fmt.Sprintf("%q has the type %s in place of %s", kind.Field, kind.Value, expected)
 }
 
 func (s *Server) showServer(_ http.ResponseWriter, r *http.Request) (any, error) {

@@ -89,6 +89,8 @@ func TestErrorsAreProblems(t *testing.T) {
 		{"POST", "/api/v1/users", `{"name":"a"} {}`, 400, "bad_request"},
 		{"POST", "/api/v1/users", `{"name":`, 400, "bad_request"},
 		{"POST", "/api/v1/users", ``, 400, "bad_request"},
+		{"POST", "/api/v1/deploys", `{"name":"x","code":"print('` + "\xe4" + `')"}`, 400, "bad_request"},
+		{"POST", "/api/v1/users", "{\"name\":\"\xc3", 400, "bad_request"},
 		{"POST", "/api/v1/users", `{"name":"Not Valid"}`, 400, "bad_request"},
 		{"POST", "/api/v1/users", `{"name":"` + strings.Repeat("a", 70000) + `"}`, 413, "too_large"},
 		{"POST", "/api/v1/users", `{"name":"operator"}`, 409, "conflict"},
@@ -104,6 +106,21 @@ func TestErrorsAreProblems(t *testing.T) {
 		t.Run(c.method+" "+c.path, func(t *testing.T) {
 			wantProblem(t, f.local(t, c.method, c.path, c.body), c.status, c.word)
 		})
+	}
+}
+
+func TestAFieldOfAnotherTypeIsNamed(t *testing.T) {
+	f := newFixture(t)
+	for body, want := range map[string]string{
+		`{"name":"x","code":"y","requirements":["fastapi"]}`: `: "requirements" has the type array in place of string`,
+		`{"name":"x","code":"y","public":"yes"}`:             `: "public" has the type string in place of boolean`,
+		`[]`:                                                 ": it has the type array in place of object",
+		`{"name":"x","requirments":"fast"}`:                  `: unknown field "requirments"`,
+	} {
+		response := f.local(t, "POST", "/api/v1/deploys", body)
+		if p := wantProblem(t, response, 400, "bad_request"); !strings.HasSuffix(p.Detail, want) {
+			t.Errorf("%s: %s", body, p.Detail)
+		}
 	}
 }
 

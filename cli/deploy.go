@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/urfave/cli/v3"
 
@@ -151,8 +152,7 @@ func (a *app) program(cmd *cli.Command) (p program, err error) {
 	case isDir(path):
 		return p, a.readFolder(path, &p)
 	case strings.EqualFold(filepath.Ext(path), ".zip"):
-		text, err := a.readText(path, deploy.MaxArchiveBytes)
-		p.Archive = []byte(text)
+		p.Archive, err = a.readBytes(path, deploy.MaxArchiveBytes)
 		return p, err
 	case p.Entry != "":
 		return p, usagef("--entry is for a FOLDER or an archive, and %s is one file", path)
@@ -204,23 +204,32 @@ func (a *app) programSettings(cmd *cli.Command) (r admin.DeployRequest, err erro
 	return r, err
 }
 
-// readText reads a file, or standard input for "-". It reads one byte more than the most, so that the server refuses what
-// is too large in its own words.
+// readText is readBytes of a text. JSON can carry nothing but UTF-8, and would have other characters in the place of the rest.
 func (a *app) readText(path string, most int64) (string, error) {
+	raw, err := a.readBytes(path, most)
+	if err == nil && int64(len(raw)) <= most && !utf8.Valid(raw) {
+		err = fmt.Errorf("%s is not UTF-8 text: save it as UTF-8", path)
+	}
+	return string(raw), err
+}
+
+// readBytes reads a file, or standard input for "-". It reads one byte more than the most, so that the server refuses what
+// is too large in its own words.
+func (a *app) readBytes(path string, most int64) ([]byte, error) {
 	in := a.stdin
 	if path != "-" {
 		file, err := os.Open(path)
 		if err != nil {
-			return "", err
+			return nil, err
 		}
 		defer file.Close()
 		in = file
 	}
 	raw, err := io.ReadAll(io.LimitReader(in, most+1))
 	if err != nil {
-		return "", fmt.Errorf("read %s: %w", path, err)
+		return nil, fmt.Errorf("read %s: %w", path, err)
 	}
-	return string(raw), nil
+	return raw, nil
 }
 
 // parseEnv never repeats a value: it may be a secret, and so may a text without its name.
@@ -233,6 +242,9 @@ func parseEnv(list []string) (map[string]string, error) {
 		}
 		if _, twice := env[name]; twice {
 			return nil, usagef("--env %s is given twice: give it once", name)
+		}
+		if !utf8.ValidString(value) {
+			return nil, usagef("--env %s is not UTF-8 text: encode binary values, for example as base64", name)
 		}
 		env[name] = value
 	}

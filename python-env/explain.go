@@ -119,8 +119,22 @@ func refineNotFound(e *BuildError, said string, reqs []requirement) {
 	}
 }
 
+// isSourceOnly reports whether there are no wheels for any platform or Python.
+func isSourceOnly(e *BuildError) bool {
+	return strings.Contains(e.Output, "Wheels are required for `"+e.subject+"`")
+}
+
+// noPackages are names that requirements have by mistake.
+var noPackages = map[string]string{
+	"python":        "ask for a Python with --python, and remove the line",
+	"pkg-resources": "pip freeze writes it by a mistake of Debian and Ubuntu: remove the line",
+}
+
 // insteadOf says what to write for the name of a module that is taken for one of a package, "" where there is nothing to say.
 func insteadOf(subject string) string {
+	if remedy := noPackages[normalise(subject)]; remedy != "" {
+		return remedy
+	}
 	if standardLibrary[subject] {
 		return "it is in the standard library of Python: remove the line"
 	}
@@ -145,7 +159,7 @@ func (b *Builder) advise(ctx context.Context, s scratch, p plan, err error, say 
 	ctx, cancel := context.WithTimeout(ctx, adviceTime)
 	defer cancel()
 	switch {
-	case e.Reason == ReasonNoWheel && lineOf(p.reqs, e.subject) > 0 && insteadOf(e.subject) != "":
+	case e.Reason == ReasonNoWheel && isSourceOnly(e) && lineOf(p.reqs, e.subject) > 0 && insteadOf(e.subject) != "":
 		e.Remedy = insteadOf(e.subject)
 	case e.Reason == ReasonNoWheel:
 		say("looking for a Python that would do")

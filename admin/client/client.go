@@ -268,6 +268,9 @@ func (c *Client) sendOnce(ctx context.Context, method, path, tag, key string, bo
 		if wrapped, ok := errors.AsType[*url.Error](err); ok {
 			err = wrapped.Err // its text begins with the method and a host name that is made up
 		}
+		if dial, ok := errors.AsType[*net.OpError](err); ok && dial.Op == "dial" && c.token != "" {
+			err = fmt.Errorf("no server answers at %s (%w): correct --server, or ask its operator for the address of --admin-listen", c.base, err)
+		}
 		return nil, err
 	}
 	if response.StatusCode == http.StatusOK {
@@ -283,6 +286,9 @@ func readProblem(response *http.Response) error {
 	err := json.NewDecoder(io.LimitReader(response.Body, maxLine)).Decode(problem)
 	if kind != "application/problem+json" || err != nil {
 		return fmt.Errorf("the server answered %s and is no management API: give the address of one", response.Status)
+	}
+	if id := problem.RequestID; problem.Type == "not_found" && id != "" && !strings.HasPrefix(id, "req_") { // a gateway's
+		problem.Detail, problem.Remedy = "this is the address for consumers, and no management API", "ask the operator for that of --admin-listen"
 	}
 	return problem
 }

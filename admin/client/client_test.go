@@ -43,3 +43,27 @@ func TestADeployThatBreaksOffIsAnError(t *testing.T) {
 		t.Fatalf("error %v after %q", err, lines)
 	}
 }
+
+// Who gives the wrong address is told what is there.
+func TestWrongAddresses(t *testing.T) {
+	consumers := remote(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/problem+json")
+		w.WriteHeader(http.StatusNotFound)
+		_, _ = w.Write([]byte(`{"type":"not_found","title":"Not found","status":404,"request_id":"01a224c0-752d-7ff8-8694-a1c36c6859c8"}`))
+	})
+	gone := httptest.NewServer(http.NotFoundHandler())
+	gone.Close()
+	nobody, err := client.Remote(gone.URL, "abt_secret")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for want, c := range map[string]*client.Client{
+		"this is the address for consumers":           consumers,
+		"no server answers at " + gone.URL + " (dial": nobody,
+	} {
+		if err := c.Call(t.Context(), "GET", client.Path("apis", "x"), nil, nil); err == nil || !strings.HasPrefix(err.Error(), want) ||
+			!strings.Contains(err.Error(), "--admin-listen") {
+			t.Errorf("%v, want %s", err, want)
+		}
+	}
+}
