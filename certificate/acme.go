@@ -12,9 +12,11 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/caddyserver/certmagic"
 	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 )
 
 // LetsEncrypt is the directory of the authority that is asked when no other is named.
@@ -53,6 +55,9 @@ type ACME struct {
 // NewACME returns an ACME; Stop ends it. It does no I/O.
 func NewACME(c ACMEConfig) *ACME {
 	a := &ACME{}
+	c.Log = c.Log.WithOptions(zap.WrapCore(func(core zapcore.Core) zapcore.Core {
+		return zapcore.NewSamplerWithOptions(core, time.Minute, mostLines, 1000)
+	}))
 	a.cache = certmagic.NewCache(certmagic.CacheOptions{
 		GetConfigForCert: func(certmagic.Certificate) (*certmagic.Config, error) { return a.config, nil },
 		Capacity:         mostCertificates,
@@ -79,6 +84,10 @@ func NewACME(c ACMEConfig) *ACME {
 	return a
 }
 
+// mostLines of one kind are in the log in a minute, and one in a thousand of the others: strangers cause them, by each handshake that
+// looks like an authority's.
+const mostLines = 100
+
 // mostCertificates are kept in memory; the others are read from their files when they are asked for.
 const mostCertificates = 10_000
 
@@ -97,8 +106,11 @@ func hostAndPort(addr net.Addr) (string, int) {
 // Certificate is a Source. The first handshakes for a name wait until there is a certificate, for minutes where an authority does not
 // give one.
 func (a *ACME) Certificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
-	if slices.Contains(hello.SupportedProtos, acmeProtocol) { // the authority's, for which the others wait
+	if slices.Equal(hello.SupportedProtos, []string{acmeProtocol}) { // the authority's (RFC 8737, 3), for which the others wait
 		return a.config.GetCertificate(hello)
+	}
+	if !isPlain(hello.ServerName) {
+		return nil, fmt.Errorf("certificate of %.100q: %w", hello.ServerName, errName)
 	}
 	name := strings.ToLower(hello.ServerName)
 	if !a.waiting.enter(name) {
@@ -111,7 +123,16 @@ func (a *ACME) Certificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error)
 // mostWaiting is how many handshakes for one name may wait: strangers make as many as they like.
 const mostWaiting = 1000
 
-var errWaiting = errors.New("too many handshakes wait for it")
+var (
+	errWaiting = errors.New("too many handshakes wait for it")
+	errName    = errors.New("that is no name in DNS: others than ASCII are sent in punycode")
+)
+
+// isPlain reports whether a name is sent as it is looked up (RFC 6066, 3): certmagic takes spaces off and maps other
+// characters to those of names, and one name could be waited for under many.
+func isPlain(name string) bool {
+	return !strings.ContainsFunc(name, func(c rune) bool { return c <= ' ' || c > '~' })
+}
 
 // waiting counts handshakes by their names. The zero value is ready for use; its methods may be called concurrently.
 type waiting struct {

@@ -176,8 +176,8 @@ func TestHandshakesThatWait(t *testing.T) {
 	ours, theirs := net.Pipe()
 	defer ours.Close()
 	defer theirs.Close()
-	ask := func(name, protocol string) error {
-		_, err := a.Certificate(&tls.ClientHelloInfo{ServerName: name, SupportedProtos: []string{protocol}, Conn: ours})
+	ask := func(name string, protocols ...string) error {
+		_, err := a.Certificate(&tls.ClientHelloInfo{ServerName: name, SupportedProtos: protocols, Conn: ours})
 		return err
 	}
 	var waiting sync.WaitGroup
@@ -187,15 +187,25 @@ func TestHandshakesThatWait(t *testing.T) {
 	for a.waiting.count("slow.apps.test") < mostWaiting {
 		time.Sleep(time.Millisecond)
 	}
-	one := make(chan error, 1)
-	go func() { one <- ask("SLOW.apps.test", "h2") }()
-	select {
-	case err := <-one:
-		if !errors.Is(err, errWaiting) {
-			t.Errorf("one more: %v", err)
+	one := make(chan error, 4)
+	for _, c := range []struct {
+		name, protocols string
+		want            error
+	}{
+		{"SLOW.apps.test", "h2", errWaiting},
+		{"slow.apps.test", "h2 " + acmeProtocol, errWaiting}, // no authority's: that offers one protocol
+		{"slow.apps.test ", "h2", errName},                   // certmagic would look for the same name
+		{"ｓlow.apps.test", "h2", errName},
+	} {
+		go func() { one <- ask(c.name, strings.Fields(c.protocols)...) }()
+		select {
+		case err := <-one:
+			if !errors.Is(err, c.want) {
+				t.Errorf("one more, %q with %s: %v", c.name, c.protocols, err)
+			}
+		case <-time.After(5 * time.Second):
+			t.Fatalf("one more waits too, %q with %s", c.name, c.protocols)
 		}
-	case <-time.After(5 * time.Second):
-		t.Error("one more waits too")
 	}
 	if err := ask("other.apps.test", "h2"); errors.Is(err, errWaiting) {
 		t.Errorf("another name: %v", err)

@@ -68,20 +68,8 @@ func (s *server) openControl(ctx context.Context) error {
 func (s *server) serveAdmin(name string, l net.Listener, h http.Handler) {
 	life, end := context.WithCancelCause(context.Background())
 	var running atomic.Int64
-	idle := make(chan struct{}, 1) // holds one when none runs, and perhaps when some do again
 	server := &http.Server{
-		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			running.Add(1)
-			defer func() {
-				if running.Add(-1) == 0 {
-					select {
-					case idle <- struct{}{}:
-					default:
-					}
-				}
-			}()
-			h.ServeHTTP(w, r)
-		}),
+		Handler:           whileRunning(h, &running),
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
 		BaseContext:       func(net.Listener) context.Context { return life },
@@ -90,14 +78,23 @@ func (s *server) serveAdmin(name string, l net.Listener, h http.Handler) {
 	done := s.run(name, func() error { return server.Serve(l) })
 	s.control.onStop(name, func(ctx context.Context) error {
 		end(errors.New("the server is stopping"))
-		err := endAnswers(ctx, server, cmp.Or(s.control.grace, answerGrace), &running, idle)
+		err := endAnswers(ctx, server, cmp.Or(s.control.grace, answerGrace), &running)
 		<-done
 		return err
 	})
 }
 
+// whileRunning counts how many requests run in a handler.
+func whileRunning(h http.Handler, running *atomic.Int64) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		running.Add(1)
+		defer running.Add(-1)
+		h.ServeHTTP(w, r)
+	})
+}
+
 // endAnswers returns when no handler of a server runs any more: what they do has ended too. Connections are cut after a grace.
-func endAnswers(ctx context.Context, server *http.Server, grace time.Duration, running *atomic.Int64, idle <-chan struct{}) error {
+func endAnswers(ctx context.Context, server *http.Server, grace time.Duration, running *atomic.Int64) error {
 	polite, cancel := context.WithTimeout(ctx, grace)
 	defer cancel()
 	err := server.Shutdown(polite)
@@ -105,9 +102,11 @@ func endAnswers(ctx context.Context, server *http.Server, grace time.Duration, r
 		return err
 	}
 	_ = server.Close() // what is left of its listeners
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
 	for running.Load() > 0 {
 		select {
-		case <-idle:
+		case <-tick.C:
 		case <-ctx.Done():
 			return ctx.Err()
 		}

@@ -11,7 +11,10 @@ import (
 
 // followPlans has the manager follow what is changed about APIs, here and by other nodes, and start those that always run.
 func (s *server) followPlans() {
-	cancel := s.store.Subscribe(func(c store.Change) { s.manager.Changed(c.APIID) })
+	cancel := s.store.Subscribe(func(c store.Change) {
+		s.deployer.Changed(c.APIID) // first: it is asked by the other
+		s.manager.Changed(c.APIID)
+	})
 	s.onStop("subscription of plans", func(context.Context) error {
 		cancel()
 		return nil

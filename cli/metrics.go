@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -17,6 +18,9 @@ import (
 
 // scrapeTimeout bounds what one scrape may wait for the database.
 const scrapeTimeout = 2 * time.Second
+
+// namesRetry is how long no names are asked for after the database has failed: a scrape would wait for each of them.
+const namesRetry = 10 * time.Second
 
 // openMetrics makes what counts. It comes before the parts that count.
 func (s *server) openMetrics(ctx context.Context) error {
@@ -41,13 +45,14 @@ func (s *server) serveMetrics() {
 	}
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", s.metrics.Handler())
+	var running atomic.Int64
 	server := &http.Server{
-		Handler: mux, ReadHeaderTimeout: 10 * time.Second, WriteTimeout: time.Minute, IdleTimeout: 2 * time.Minute,
+		Handler: whileRunning(mux, &running), ReadHeaderTimeout: 10 * time.Second, WriteTimeout: time.Minute, IdleTimeout: 2 * time.Minute,
 		ErrorLog: zap.NewStdLog(s.log.Named("metrics")),
 	}
 	done := s.run("metrics", func() error { return server.Serve(s.metricsListener) })
 	s.onStop("metrics", func(ctx context.Context) error {
-		err := server.Shutdown(ctx)
+		err := endAnswers(ctx, server, answerGrace, &running)
 		<-done
 		return err
 	})
@@ -88,6 +93,7 @@ type names struct {
 
 	mu    sync.Mutex
 	known map[string]string // by id
+	away  time.Time         // the database failed lately: it is left alone until then
 }
 
 func (s *server) newNames() *names { return &names{store: s.store, known: map[string]string{}} }
@@ -96,18 +102,22 @@ func (s *server) newNames() *names { return &names{store: s.store, known: map[st
 func (n *names) of(id string) string {
 	n.mu.Lock()
 	name, ok := n.known[id]
+	away := time.Now().Before(n.away)
 	n.mu.Unlock()
-	if ok {
+	if ok || away {
 		return name
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), scrapeTimeout)
 	defer cancel()
 	api, err := n.store.API(ctx, id)
-	if err != nil {
-		return ""
-	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	if err != nil {
+		if !errors.Is(err, store.ErrNotFound) {
+			n.away = time.Now().Add(namesRetry)
+		}
+		return ""
+	}
 	if len(n.known) >= metrics.MaxAPIs {
 		clear(n.known)
 	}

@@ -56,6 +56,7 @@ func (d *Deployer) bring(
 	if err != nil {
 		return Result{}, err
 	}
+	changes := d.known.changes(api.ID)
 	spec, err := d.spec(ctx, settled, v, environment)
 	if err != nil {
 		return Result{}, err
@@ -65,7 +66,7 @@ func (d *Deployer) bring(
 	instance, err := d.sandboxes.Replace(starting, spec, func(ctx context.Context) error {
 		err := d.commit(ctx, api, v, r, &result)
 		if committed = err == nil; committed {
-			d.known.keep(spec)
+			d.known.keep(spec, changes)
 		}
 		return err
 	})

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	pythonenv "apibuilder/python-env"
 	"apibuilder/sandbox"
@@ -97,10 +99,19 @@ func ExplainBuild(build *pythonenv.BuildError) *Error {
 func ExplainExit(exit *sandbox.Exit, limits store.Limits) *Error {
 	e := &Error{Reason: string(exit.Reason), Detail: exit.Detail}
 	e.Message, e.Remedy = sentences(exit, limits)
-	if e.Detail == "" {
+	switch {
+	case e.Detail == "":
 		e.Detail = exit.Output
+	case exit.Output != "" && slices.Contains(dumbEnds, exit.Reason):
+		e.Detail = strings.TrimSuffix(e.Detail, "\n") + "\nthe last that it printed:\n" + exit.Output
 	}
 	return e
+}
+
+// dumbEnds are ends whose detail may leave out what the program itself said of them. A program that never served has no log
+// in which to read it.
+var dumbEnds = []sandbox.Reason{
+	sandbox.Crashed, sandbox.OutOfMemory, sandbox.TooManyProcesses, sandbox.DiskFull, sandbox.KilledBySeccomp, sandbox.ImportError,
 }
 
 func sentences(exit *sandbox.Exit, limits store.Limits) (message, remedy string) {
@@ -131,7 +142,7 @@ func sentences(exit *sandbox.Exit, limits store.Limits) (message, remedy string)
 	case sandbox.SandboxFailed:
 		return "the server could not make a sandbox", "ask the operator to look into the server's log"
 	}
-	return "the program ended while it started: " + exit.Error(), "look at its output"
+	return "the program ended while it started: " + exit.Error(), "look at what it printed, and for what ends it"
 }
 
 func bytesOf(limits store.Limits) string {

@@ -16,8 +16,14 @@ type known struct {
 }
 
 type lastKnown struct {
-	plan  sandbox.Plan
-	specs []sandbox.Spec // of the versions that get requests, and the newest that was run last
+	plan    sandbox.Plan
+	changes uint64      // that were told of
+	specs   []knownSpec // of the versions that get requests, and the newest that was run last
+}
+
+type knownSpec struct {
+	sandbox.Spec
+	changes uint64 // that had been told of when its reading began
 }
 
 func (k *known) apiLocked(apiID string) *lastKnown {
@@ -32,13 +38,43 @@ func (k *known) apiLocked(apiID string) *lastKnown {
 	return last
 }
 
-func (k *known) keep(s sandbox.Spec) {
+// keep remembers a spec whose reading began after so many changes.
+func (k *known) keep(s sandbox.Spec, changes uint64) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	last := k.apiLocked(s.API)
-	last.specs = append(slices.DeleteFunc(last.specs, func(other sandbox.Spec) bool {
+	last.specs = append(slices.DeleteFunc(last.specs, func(other knownSpec) bool {
 		return other.Version == s.Version || !last.plan.Has(other.Version)
-	}), s)
+	}), knownSpec{s, changes})
+}
+
+// changed says that what is known of an API may be old; an empty name says so of every API.
+func (k *known) changed(apiID string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for id, last := range k.apis {
+		if apiID == "" || apiID == id {
+			last.changes++
+		}
+	}
+}
+
+// changes is how many were told of an API that is known.
+func (k *known) changes(apiID string) uint64 {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if last := k.apis[apiID]; last != nil {
+		return last.changes
+	}
+	return 0
+}
+
+// isNew reports whether a version is known as it was after the last change that was told of; 0 is the one that was run last.
+func (k *known) isNew(apiID string, version int) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	s, ok := k.findLocked(apiID, version)
+	return ok && s.changes == k.apis[apiID].changes
 }
 
 // allow changes what a known API may reach.
@@ -58,23 +94,28 @@ func (k *known) keepPlan(apiID string, p sandbox.Plan) {
 	defer k.mu.Unlock()
 	last := k.apiLocked(apiID)
 	last.plan = p
-	last.specs = slices.DeleteFunc(last.specs, func(s sandbox.Spec) bool { return !p.Has(s.Version) })
+	last.specs = slices.DeleteFunc(last.specs, func(s knownSpec) bool { return !p.Has(s.Version) })
 }
 
 // find returns the spec of a version; 0 is the one that was run last.
 func (k *known) find(apiID string, version int) (sandbox.Spec, bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	s, ok := k.findLocked(apiID, version)
+	return s.Spec, ok
+}
+
+func (k *known) findLocked(apiID string, version int) (knownSpec, bool) {
 	last := k.apis[apiID]
 	if last == nil {
-		return sandbox.Spec{}, false
+		return knownSpec{}, false
 	}
 	for _, s := range slices.Backward(last.specs) {
 		if version == 0 || s.Version == version {
 			return s, true
 		}
 	}
-	return sandbox.Spec{}, false
+	return knownSpec{}, false
 }
 
 func (k *known) findPlan(apiID string) (sandbox.Plan, bool) {

@@ -76,3 +76,25 @@ func TestAStoreThatHangsIsAway(t *testing.T) {
 		}
 	})
 }
+
+// TestWhatChangedIsWaitedFor although the store is slow: a start has the settings of before only where the store cannot be read.
+func TestWhatChangedIsWaitedFor(t *testing.T) {
+	f := newFixture(t)
+	id := f.mustDeploy(t, request("known", "code 1")).API.ID
+	if _, err := f.Source(t.Context(), id, 0); err != nil {
+		t.Fatal(err)
+	}
+	f.store.Store = &awayStore{Store: f.store.Store, hang: true}
+	for _, told := range []string{id, ""} {
+		f.Changed(told)
+		synctest.Test(t, func(t *testing.T) {
+			began := time.Now()
+			if spec, err := f.Source(t.Context(), id, 0); err != nil || spec.Code != "code 1" {
+				t.Errorf("%+v, %v", spec, err)
+			}
+			if took := time.Since(began); took < 5*time.Second {
+				t.Errorf("after a change of %q the store has %v to tell of it", told, took)
+			}
+		})
+	}
+}

@@ -13,7 +13,7 @@ import (
 )
 
 const (
-	// readTimeout bounds the reading of what to run, and knownWait that of what ran before: consumers wait for it.
+	// readTimeout bounds the reading of what to run, and knownWait that of what ran before and did not change: consumers wait for it.
 	readTimeout = 10 * time.Second
 	knownWait   = 500 * time.Millisecond
 )
@@ -23,24 +23,27 @@ const (
 // API or version, and returns a *sandbox.Exit when there is nothing of it to run. While the store is away, what ran before
 // is what to run.
 func (d *Deployer) Source(ctx context.Context, apiID string, version int) (sandbox.Spec, error) {
-	last, known := d.known.find(apiID, version)
-	patience := readTimeout
-	if known {
+	changes, patience := d.known.changes(apiID), readTimeout
+	if d.known.isNew(apiID, version) {
 		patience = knownWait
 	}
 	spec, err := d.source(ctx, apiID, version, patience)
 	switch {
 	case err == nil:
-		d.known.keep(spec)
+		d.known.keep(spec, changes)
 	case errors.Is(err, store.ErrNotFound):
 		d.known.forget(apiID)
 	case errors.Is(err, store.ErrUnavailable) && ctx.Err() == nil:
-		if last, known = d.known.find(apiID, version); known { // it may have been forgotten meanwhile
+		if last, ok := d.known.find(apiID, version); ok {
 			return last, nil
 		}
 	}
 	return spec, err
 }
+
+// Changed says that an API, what runs of it or under what plan may have changed; an empty name says so of every API. What is known is not
+// used then before the store had time to tell. It returns at once, and may be called concurrently.
+func (d *Deployer) Changed(apiID string) { d.known.changed(apiID) }
 
 func (d *Deployer) source(ctx context.Context, apiID string, number int, patience time.Duration) (sandbox.Spec, error) {
 	api, version, plan, err := d.read(ctx, apiID, number, patience)

@@ -3,13 +3,17 @@ package egress
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
+	"os"
 	"sync"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 	"golang.org/x/time/rate"
+
+	"apibuilder/egress/rawcall"
 )
 
 var _ net.Conn = (*Conn)(nil)
@@ -37,12 +41,62 @@ func (g *Guard) connOf(f *flow) *Conn {
 
 // Read implements io.Reader: what comes from outside.
 func (c *Conn) Read(b []byte) (int, error) {
-	n, err := c.conn.Read(b[:min(len(b), mostAtOnce)])
+	n, err := c.receive(b)
 	if n > 0 {
 		c.account.moved(c.tally, 0, n)
 		_ = wait(c.flow.life, c.guard.incoming, n) // the next read tells
 	}
 	return n, err
+}
+
+// receive waits until there is something, and reads it.
+func (c *Conn) receive(b []byte) (n int, err error) {
+	if len(b) == 0 {
+		return 0, nil
+	}
+	closed := c.raw.Read(func(fd uintptr) bool {
+		n, err = rawcall.Recv(fd, b)
+		return !errors.Is(err, unix.EAGAIN)
+	})
+	switch {
+	case closed != nil:
+		return 0, closed
+	case err != nil:
+		return 0, c.failed("read", err)
+	case n == 0:
+		return 0, io.EOF
+	}
+	return n, nil
+}
+
+// send writes all of b, and waits where the system does not take it.
+func (c *Conn) send(b []byte) (n int, err error) {
+	closed := c.raw.Write(func(fd uintptr) bool {
+		for n < len(b) && err == nil {
+			var taken int
+			taken, err = rawcall.Send(fd, b[n:])
+			n += taken
+		}
+		if errors.Is(err, unix.EAGAIN) {
+			err = nil
+			return false
+		}
+		return true
+	})
+	if closed != nil {
+		return n, closed
+	}
+	if err != nil {
+		return n, c.failed("write", err)
+	}
+	return n, nil
+}
+
+// failed is what net says of a system call that failed.
+func (c *Conn) failed(call string, err error) error {
+	return &net.OpError{
+		Op: call, Net: "tcp", Source: c.conn.LocalAddr(), Addr: c.conn.RemoteAddr(), Err: os.NewSyscallError(call, err),
+	}
 }
 
 // Write implements io.Writer: what the program sends.
@@ -53,7 +107,7 @@ func (c *Conn) Write(b []byte) (written int, err error) {
 			return written, err
 		}
 		var n int
-		n, err = c.conn.Write(part)
+		n, err = c.send(part)
 		c.account.moved(c.tally, n, 0)
 		written += n
 		b = b[n:]
@@ -65,10 +119,10 @@ func (c *Conn) Write(b []byte) (written int, err error) {
 // tell Wrote before more than 256 KiB are written so.
 func (c *Conn) WriteNow(b []byte) (n int, err error) {
 	closed := c.raw.Write(func(fd uintptr) bool {
-		n, err = unix.SendmsgN(int(fd), b, nil, nil, unix.MSG_NOSIGNAL)
+		n, err = rawcall.Send(fd, b)
 		return true
 	})
-	if n = max(n, 0); errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EINTR) {
+	if errors.Is(err, unix.EAGAIN) {
 		err = nil
 	}
 	return n, errors.Join(closed, err)
@@ -82,23 +136,17 @@ func (c *Conn) Wrote(n int) {
 
 // Writable waits until WriteNow may write something.
 func (c *Conn) Writable() error {
-	return c.raw.Write(func(fd uintptr) bool { return ready(fd, unix.POLLOUT) })
+	return c.raw.Write(func(fd uintptr) bool { return rawcall.Ready(fd, unix.POLLOUT) })
 }
 
 // Arrived waits until Read would not wait, and returns how many bytes it has at least; 0 where only Read can tell, as at the end of
 // what comes.
 func (c *Conn) Arrived() (n int, err error) {
 	closed := c.raw.Read(func(fd uintptr) bool {
-		n, err = unix.IoctlGetInt(int(fd), unix.TIOCINQ) // SIOCINQ, tcp(7)
-		return n > 0 || err != nil || ready(fd, unix.POLLIN)
+		n, err = rawcall.Arrived(fd)
+		return n > 0 || err != nil || rawcall.Ready(fd, unix.POLLIN)
 	})
 	return n, errors.Join(closed, err)
-}
-
-// ready reports whether a descriptor is ready for what events say, or broken.
-func ready(fd uintptr, events int16) bool {
-	n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: events}}, 0)
-	return n > 0 || (err != nil && !errors.Is(err, unix.EINTR))
 }
 
 // CloseWrite tells the other side that nothing more comes.

@@ -10,20 +10,21 @@ import (
 // raceDelay is how long one family's address is tried before the other's is as well (RFC 8305 says 250 ms).
 const raceDelay = 250 * time.Millisecond
 
-// mostAddresses are tried of one name.
+// mostAddresses of each family are tried of one name.
 const mostAddresses = 8
 
 // race dials the addresses of a name, those of the first one's family before the others, and takes whichever connects. Its error is
 // that of the first address.
 func (g *Guard) race(ctx context.Context, d *net.Dialer, found []netip.Addr, port uint16) (*net.TCPConn, error) {
 	var first, second []netip.AddrPort
-	for _, a := range found[:min(len(found), mostAddresses)] {
+	for _, a := range found {
 		if a = a.Unmap(); a.Is4() == found[0].Unmap().Is4() {
 			first = append(first, netip.AddrPortFrom(a, port))
 		} else {
 			second = append(second, netip.AddrPortFrom(a, port))
 		}
 	}
+	first, second = first[:min(len(first), mostAddresses)], second[:min(len(second), mostAddresses)]
 	if len(second) == 0 {
 		return g.dialEach(ctx, d, first)
 	}

@@ -38,7 +38,8 @@ type Metrics struct {
 	starts    prometheus.Histogram
 
 	mu   sync.RWMutex
-	apis map[string]*series // by id
+	apis map[string]*series   // by id
+	gone map[string]time.Time // when APIs were deleted, by id, of which requests may still end
 	rest *series
 
 	destinations destinations
@@ -57,6 +58,7 @@ func New(version, commit string) *Metrics {
 	m := &Metrics{
 		registry:     prometheus.NewRegistry(),
 		apis:         map[string]*series{},
+		gone:         map[string]time.Time{},
 		destinations: destinations{known: map[string]map[string]bool{}},
 		requests:     counters("requests_total", "Finished requests by API and hundreds of the status.", "api", "status"),
 		errors: counters("request_errors_total",
@@ -110,7 +112,7 @@ func (m *Metrics) Request(u store.Usage) {
 	s.in.Add(float64(max(u.BytesIn, 0)))
 	s.out.Add(float64(max(u.BytesOut, 0)))
 	if u.Error != "" {
-		m.errors.WithLabelValues(s.label, u.Error).Inc()
+		m.fail(m.errors, s, u.Error)
 	}
 	if u.StartWait > 0 {
 		m.waits.Observe(u.StartWait.Seconds())
@@ -119,7 +121,18 @@ func (m *Metrics) Request(u store.Usage) {
 
 // Exit counts a sandbox that ended.
 func (m *Metrics) Exit(e sandbox.Exit) {
-	m.exits.WithLabelValues(m.of(e.API).label, string(e.Reason)).Inc()
+	m.fail(m.exits, m.of(e.API), string(e.Reason))
+}
+
+// fail counts what went wrong for a reason, with the others if the API was forgotten meanwhile.
+func (m *Metrics) fail(vec *prometheus.CounterVec, s *series, reason string) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	label := s.label
+	if m.apis[label] != s {
+		label = other
+	}
+	vec.WithLabelValues(label, reason).Inc()
 }
 
 // Deployed counts a deploy that succeeded.
@@ -132,13 +145,26 @@ func (m *Metrics) Deployed(build, start time.Duration) {
 // DeployFailed counts a deploy that failed; reason is a word of ours.
 func (m *Metrics) DeployFailed(reason string) { m.deploys.WithLabelValues(reason).Inc() }
 
-// Forget drops the series of an API that was deleted.
+// mostGone deleted APIs are remembered for goneFor, not longer: a row of a followed table may come back with its id.
+const (
+	mostGone = MaxAPIs
+	goneFor  = 10 * time.Minute
+)
+
+// Forget drops the series of an API that was deleted. What still ends of it is counted among the others.
 func (m *Metrics) Forget(api string) {
 	m.mu.Lock()
+	defer m.mu.Unlock()
+	for id := range m.gone {
+		if len(m.gone) < mostGone {
+			break
+		}
+		delete(m.gone, id)
+	}
+	m.gone[api] = time.Now()
 	_, known := m.apis[api]
 	delete(m.apis, api)
 	m.destinations.forget(api)
-	m.mu.Unlock()
 	if !known {
 		return
 	}
@@ -160,9 +186,10 @@ func (m *Metrics) of(api string) *series {
 	if s = m.apis[api]; s != nil {
 		return s
 	}
-	if len(m.apis) >= MaxAPIs || api == "" {
+	if at, gone := m.gone[api]; gone && time.Since(at) < goneFor || len(m.apis) >= MaxAPIs || api == "" {
 		return m.rest
 	}
+	delete(m.gone, api)
 	s = m.seriesOf(api)
 	m.apis[api] = s
 	return s

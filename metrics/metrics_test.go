@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
@@ -95,6 +96,40 @@ func TestLabelsAreBounded(t *testing.T) {
 	}
 	m.Request(store.Usage{APIID: "api_new", Status: 200})
 	wantLines(t, page(t, m), `apibuilder_requests_total{api="api_new",status="2xx"} 1`)
+}
+
+// A request that ends after its API was deleted, and a sandbox that does, give that API no series again, which would stay for ever in a
+// place that a new one needs.
+func TestADeletedAPIHasNoSeriesAgain(t *testing.T) { synctest.Test(t, testADeletedAPIHasNoSeriesAgain) }
+
+func testADeletedAPIHasNoSeriesAgain(t *testing.T) {
+	m := New("", "")
+	m.Request(store.Usage{APIID: "api_a", Status: 200})
+	found := m.of("api_a") // by a request that goes on while its API is forgotten
+	m.Forget("api_a")
+	m.Forget("api_b") // nobody has called it before
+	m.fail(m.errors, found, "crashed")
+	for _, id := range []string{"api_a", "api_b"} {
+		m.Request(store.Usage{APIID: id, Status: 502, Error: "crashed"})
+		m.Exit(sandbox.Exit{API: id, Reason: sandbox.Draining})
+	}
+	if text := page(t, m); strings.Contains(text, `"api_a"`) || strings.Contains(text, `"api_b"`) {
+		t.Error("a deleted API has series")
+	}
+	wantLines(t, page(t, m),
+		`apibuilder_requests_total{api="other",status="5xx"} 2`,
+		`apibuilder_request_errors_total{api="other",type="crashed"} 3`,
+		`apibuilder_sandbox_exits_total{api="other",reason="draining"} 2`,
+	)
+	time.Sleep(goneFor)
+	m.Request(store.Usage{APIID: "api_a", Status: 200})
+	wantLines(t, page(t, m), `apibuilder_requests_total{api="api_a",status="2xx"} 1`)
+	for i := range mostGone + 10 {
+		m.Forget(fmt.Sprintf("api_%d", i))
+	}
+	if len(m.gone) > mostGone {
+		t.Errorf("%d deleted APIs are remembered", len(m.gone))
+	}
 }
 
 func TestStateIsAskedFor(t *testing.T) {

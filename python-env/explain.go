@@ -112,13 +112,24 @@ func refineNotFound(e *BuildError, said string, reqs []requirement) {
 		}
 		return
 	}
-	near := nearNames(e.subject)
-	switch {
-	case len(near) > 0:
+	if instead := insteadOf(e.subject); instead != "" {
+		e.Remedy = instead
+	} else if near := nearNames(e.subject); len(near) > 0 {
 		e.Remedy = "did you mean `" + strings.Join(near, "` or `") + "`?"
-	case inStandardLibrary(e.subject):
-		e.Remedy = "it is in the standard library of Python: remove the line"
 	}
+}
+
+// insteadOf says what to write for the name of a module that is taken for one of a package, "" where there is nothing to say.
+func insteadOf(subject string) string {
+	if standardLibrary[subject] {
+		return "it is in the standard library of Python: remove the line"
+	}
+	for module, name := range packageOfModule {
+		if strings.EqualFold(module, subject) && normalise(name) != normalise(subject) {
+			return "did you mean `" + name + "`?"
+		}
+	}
+	return ""
 }
 
 // adviceTime bounds what is spent on a better explanation.
@@ -134,6 +145,8 @@ func (b *Builder) advise(ctx context.Context, s scratch, p plan, err error, say 
 	ctx, cancel := context.WithTimeout(ctx, adviceTime)
 	defer cancel()
 	switch {
+	case e.Reason == ReasonNoWheel && lineOf(p.reqs, e.subject) > 0 && insteadOf(e.subject) != "":
+		e.Remedy = insteadOf(e.subject)
 	case e.Reason == ReasonNoWheel:
 		say("looking for a Python that would do")
 		b.advisePython(ctx, s, p, e)

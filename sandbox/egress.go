@@ -3,6 +3,7 @@ package sandbox
 import (
 	"context"
 	"slices"
+	"strings"
 	"time"
 
 	"apibuilder/egress"
@@ -28,6 +29,18 @@ func (l *launcher) equip(i *Instance, p place) {
 	i.tell = func(text string) {
 		l.printed(i, Line{Time: time.Now().UTC(), Stream: "egress", Level: LevelWarning, Event: "egress", Text: text})
 	}
+}
+
+// noNetwork is what a program without a network is told that looks for one.
+const noNetwork = "the program has no network: name what it is to reach, as in --set egress=api.example.com:443; see docs/egress.md"
+
+// signsOfNoNetwork are what the C library says where there is none.
+var signsOfNoNetwork = []string{"Temporary failure in name resolution", "Network is unreachable"}
+
+// missesNetwork reports whether a text of the program's tells that it looked for a network and has none. It is advice: the
+// program may say so for reasons of its own.
+func (i *Instance) missesNetwork(text string) bool {
+	return i.guard == nil && slices.ContainsFunc(signsOfNoNetwork, func(sign string) bool { return strings.Contains(text, sign) })
 }
 
 func (i *Instance) disconnect() {

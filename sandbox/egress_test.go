@@ -2,7 +2,9 @@ package sandbox
 
 import (
 	"context"
+	"errors"
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -50,4 +52,47 @@ func TestAPolicyDuringADeploy(t *testing.T) {
 			return Spec{API: api, Version: version, Egress: *policy.Load()}, nil
 		}
 	})
+}
+
+// A program that has no network and looks for one is told so once, where it says so, and in the error of a start.
+func TestAProgramThatMissesANetwork(t *testing.T) {
+	const sign = "socket.gaierror: [Errno -3] Temporary failure in name resolution"
+	for name, c := range map[string]struct {
+		policy string
+		advice int
+	}{"none": {"none", 1}, "some": {"internet", 0}} {
+		t.Run(name, func(t *testing.T) {
+			policy, err := egress.Parse(c.policy)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var lines []Line
+			managed(t, func(o order, s *fakeSandbox) {
+				s.output(Line{Stream: "stderr", Text: sign})
+				s.output(Line{Stream: "stderr", Text: sign})
+				s.say(event{Event: "failed", Reason: StartupFailed, Detail: "Traceback\n" + sign + "\n"})
+			}, func(t *testing.T, m *Manager, _ *fakeDriver) {
+				_, err := m.Acquire(t.Context(), "api_a")
+				exit, ok := errors.AsType[*Exit](err)
+				if !ok || strings.Count(exit.Detail, noNetwork) != c.advice {
+					t.Errorf("error %+v", err)
+				}
+				var told []Line
+				for _, l := range lines {
+					if l.Stream == "egress" {
+						told = append(told, l)
+					}
+				}
+				if len(told) != c.advice || c.advice > 0 && told[0].Text != noNetwork {
+					t.Errorf("told %+v", told)
+				}
+			}, func(cfg *ManagerConfig) {
+				cfg.Egress = egress.NewGate(egress.Config{Ceiling: &egress.Ceiling{Most: policy}})
+				cfg.OnOutput = func(_ string, _ int, l Line) { lines = append(lines, l) }
+				cfg.Source = func(_ context.Context, api string, version int) (Spec, error) {
+					return Spec{API: api, Version: version, Egress: policy}, nil
+				}
+			})
+		})
+	}
 }

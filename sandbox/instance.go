@@ -43,6 +43,7 @@ type Instance struct {
 	claimed bool // it has a program; spec, which was empty but for the limits, does not change any more
 	begun   bool // its end is the program's: the runner has got it, or nobody else ever waited for it
 	output  tail
+	advised bool  // that it has no network
 	ending  *Exit // why we end it, when we do
 	exit    *Exit
 	done    chan struct{}

@@ -304,16 +304,20 @@ func (l *launcher) startFailure(ctx context.Context, i *Instance, err error) *Ex
 func (l *launcher) printed(i *Instance, line Line) {
 	i.mu.Lock()
 	claimed, api, version, task := i.claimed, i.spec.API, i.spec.Version, i.spec.task
+	advise := false
 	if claimed {
 		i.output.add(line.Text)
+		advise = !i.advised && i.missesNetwork(line.Text)
+		i.advised = i.advised || advise
 	}
 	i.mu.Unlock()
 	if claimed && task != nil {
 		task.Output(line)
-		return
-	}
-	if claimed && l.onOutput != nil {
+	} else if claimed && l.onOutput != nil {
 		l.onOutput(api, version, line)
+	}
+	if advise {
+		l.printed(i, Line{Time: time.Now().UTC(), Stream: "egress", Level: LevelWarning, Event: "egress", Text: noNetwork})
 	}
 }
 
@@ -326,6 +330,9 @@ func (l *launcher) watch(i *Instance) {
 	i.exit = classify(i.ending, status, i.spec.Limits)
 	i.exit.Output = i.output.String()
 	_ = l.stamp(i.spec, i.exit)
+	if i.missesNetwork(i.exit.Detail) {
+		i.exit.Detail = strings.TrimSuffix(i.exit.Detail, "\n") + "\n" + noNetwork
+	}
 	if i.exit.Reason == StartTimeout && i.exit.Output != "" {
 		i.exit.Detail += "; the last that it printed:\n" + i.exit.Output
 	}

@@ -7,7 +7,9 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
+	"unicode/utf8"
 
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
@@ -112,6 +114,57 @@ func TestALossIsToldOnceInAWhile(t *testing.T) {
 	if told.Len() != 1 || e.lost != 99*3 {
 		t.Errorf("told %d times, %d spans still to tell", told.Len(), e.lost)
 	}
+}
+
+// moody is a collector that answers with an error page as long as one is set.
+type moody struct {
+	sdktrace.SpanExporter
+	page string
+}
+
+func (m *moody) ExportSpans(context.Context, []sdktrace.ReadOnlySpan) error {
+	if m.page == "" {
+		return nil
+	}
+	return errors.New(m.page)
+}
+
+func (*moody) Shutdown(context.Context) error { return nil }
+
+// What was lost after the last line is told when the collector is back, or at the end, and the log holds no whole error page.
+func TestEveryLossIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		core, told := observer.New(zap.WarnLevel)
+		collector := &moody{page: strings.Repeat("é", 1<<20)}
+		e := &exporting{SpanExporter: collector, log: zap.New(core)}
+		export := func(page string) {
+			t.Helper()
+			collector.page = page
+			if err := e.ExportSpans(t.Context(), make([]sdktrace.ReadOnlySpan, 3)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		export(collector.page)
+		export("away")
+		export("")
+		time.Sleep(quiet)
+		export("")
+		export("away again")
+		if err := e.Shutdown(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		lines := told.All()
+		if len(lines) != 3 {
+			t.Fatalf("told %d times", len(lines))
+		}
+		for i, line := range lines {
+			fields := line.ContextMap()
+			why, _ := fields["error"].(string)
+			if fields["spans"] != int64(3) || len(why) > 2*longestWhy || !utf8.ValidString(why) || i > 0 && !strings.HasPrefix(why, "away") {
+				t.Errorf("line %d: %v spans, %.50s, %d bytes", i, fields["spans"], why, len(why))
+			}
+		}
+	})
 }
 
 // TestWhoDecidesWhatIsKept has a stranger choose flags and ids.

@@ -141,6 +141,7 @@ func TestWhatIsRemovedDoesNotComeAgain(t *testing.T) {
 			}
 			time.Sleep(time.Hour)
 		}
+		synctest.Wait()       // the pruner's turn is at the same time
 		killed := t.TempDir() // as it is at that moment
 		if err := os.CopyFS(killed, os.DirFS(dir)); err != nil {
 			t.Fatal(err)

@@ -9,6 +9,8 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/header"
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
+
+	"apibuilder/egress/rawcall"
 )
 
 // leastKept is the least of a packet, in bytes, that stays in the memory that it was read into. What is smaller is copied, so that the
@@ -47,11 +49,8 @@ func (l *link) read() {
 func (l *link) readPacket(head, packet []byte) (n int, err error) {
 	parts := [][]byte{head, packet}
 	closed := l.raw.Read(func(fd uintptr) bool {
-		for {
-			if n, err = unix.Readv(int(fd), parts); !errors.Is(err, unix.EINTR) {
-				return !errors.Is(err, unix.EAGAIN)
-			}
-		}
+		n, err = rawcall.Readv(fd, parts)
+		return !errors.Is(err, unix.EAGAIN)
 	})
 	return n - virtioHeader, errors.Join(closed, err)
 }

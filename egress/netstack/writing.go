@@ -9,6 +9,8 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/header"
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
+
+	"apibuilder/egress/rawcall"
 )
 
 // WritePackets implements stack.LinkWriter. A packet that the device does not take is lost, as on any wire.
@@ -71,11 +73,8 @@ func (l *link) write(p *stack.PacketBuffer) (err error) {
 		parts = [][]byte{head[:], flatten(parts[1:])}
 	}
 	closed := l.raw.Write(func(fd uintptr) bool {
-		for {
-			if _, err = unix.Writev(int(fd), parts); !errors.Is(err, unix.EINTR) {
-				return true
-			}
-		}
+		_, err = rawcall.Writev(fd, parts)
+		return true
 	})
 	if closed != nil {
 		return io.ErrClosedPipe

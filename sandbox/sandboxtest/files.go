@@ -121,6 +121,7 @@ func failuresOfSeveralFiles(t *testing.T, b *bench) {
 		"raises":       {map[string]string{"main.py": "import part\n", "part.py": "1/0\n"}, "main", sandbox.ImportError, `File "/program/part.py", line 1`},
 		"no syntax":    {map[string]string{"main.py": "def\n"}, "main", sandbox.ImportError, `File "/program/main.py", line 1`},
 		"no app":       {map[string]string{"main.py": "x = 1\n"}, "main", sandbox.NoApp, "app = FastAPI()"},
+		"factory":      {map[string]string{"main.py": "def create_app():\n    pass\n"}, "main:create_app", sandbox.NoApp, "`app = create_app()`"},
 		"no attribute": {map[string]string{"main.py": "app = 1\n"}, "main:api", sandbox.NoApp, "`api`"},
 	} {
 		t.Run(name, func(t *testing.T) {

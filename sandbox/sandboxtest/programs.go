@@ -83,11 +83,15 @@ func failuresToStart(t *testing.T, b *bench) {
 		detail string
 	}{
 		"raises":  {"def f():\n    return 1/0\nf()", sandbox.ImportError, "line 2, in f"},
-		"syntax":  {"def (", sandbox.ImportError, "SyntaxError"},
+		"syntax":  {"def (", sandbox.ImportError, "SyntaxError: invalid syntax\nthe program runs with Python 3."},
 		"module":  {"import no_such_module", sandbox.ImportError, "No module named 'no_such_module'"},
 		"exits":   {"import sys; sys.exit(3)", sandbox.ImportError, "SystemExit: 3"},
 		"no app":  {"x = 1", sandbox.NoApp, "app = FastAPI()"},
 		"two":     {"from fastapi import FastAPI\na = FastAPI(); b = FastAPI()", sandbox.NoApp, "a, b"},
+		"factory": {"def create_app():\n    from fastapi import FastAPI\n    return FastAPI()", sandbox.NoApp, "`app = create_app()`"},
+		"guarded": {"from fastapi import FastAPI\nif __name__ == '__main__':\n    app = FastAPI()", sandbox.NoApp, "below `if __name__ == ...` is not run"},
+		"WSGI":    {"class Flask:\n    def __call__(self, environ, start_response): pass\napp = Flask()", sandbox.NoApp, "`app` is a Flask of main"},
+		"newer":   {"from typing import no_such_name", sandbox.ImportError, "the program runs with Python 3."},
 		"startup": {"from fastapi import FastAPI\nfrom contextlib import asynccontextmanager\n@asynccontextmanager\nasync def l(app):\n    raise ValueError('no database')\n    yield\napp = FastAPI(lifespan=l)", sandbox.StartupFailed, "no database"},
 		"dies":    {"import os; os._exit(9)", sandbox.Crashed, "exit code 9"},
 		"memory":  {"x = bytearray(1 << 30)", sandbox.OutOfMemory, "256 MiB"},

@@ -21,6 +21,9 @@ func (s *Store) Dump(ctx context.Context, row func(string, store.Cells) error) e
 	options := pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}
 	return s.read(ctx, func() error {
 		return pgx.BeginTxFunc(ctx, s.pool, options, func(tx pgx.Tx) error {
+			if err := unhurried(ctx, tx); err != nil {
+				return err
+			}
 			for _, table := range store.Tables {
 				if err := dumpTable(ctx, tx, table, row); err != nil {
 					return fmt.Errorf("read table %s: %w", table, err)
@@ -57,6 +60,9 @@ func dumpTable(ctx context.Context, tx pgx.Tx, table string, row func(string, st
 func (s *Store) Load(ctx context.Context, force bool, next func() (string, store.Cells, error)) error {
 	return s.write(ctx, func(u *unit) error {
 		u.changed("")
+		if err := unhurried(ctx, u); err != nil {
+			return err
+		}
 		if err := empty(ctx, u, force); err != nil {
 			return err
 		}

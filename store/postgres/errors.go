@@ -20,6 +20,7 @@ const (
 	foreignKeyViolation = "23503"
 	insufficientRights  = "42501"
 	lockNotAvailable    = "55P03"
+	deadlock            = "40P01"
 	readOnly            = "25006"
 	duplicateObject     = "42710"
 )

@@ -32,7 +32,7 @@ func migrate(ctx context.Context, pool *pgxpool.Pool, all []schema.Migration) er
 			attempt = 1
 		case codeOf(err) == insufficientRights:
 			return fmt.Errorf("%w: let the user create tables (GRANT CREATE ON SCHEMA ...), or connect as one that may", err)
-		case codeOf(err) != lockNotAvailable || attempt == migrationAttempts:
+		case codeOf(err) != lockNotAvailable && codeOf(err) != deadlock || attempt == migrationAttempts:
 			return err
 		default:
 			attempt++
@@ -44,6 +44,9 @@ func migrate(ctx context.Context, pool *pgxpool.Pool, all []schema.Migration) er
 // is the transaction's, because a pooler may not keep the session.
 func step(ctx context.Context, pool *pgxpool.Pool, all []schema.Migration) (done bool, err error) {
 	err = pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
+		if err := unhurried(ctx, tx); err != nil {
+			return err
+		}
 		_, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock(hashtextextended('apibuilder migrations of ' || current_schema(), 0))")
 		if err != nil {
 			return err

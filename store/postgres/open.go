@@ -78,6 +78,9 @@ func prepare(ctx context.Context, pool *pgxpool.Pool, all []schema.Migration) (s
 	var server int
 	err = pool.QueryRow(ctx, "SELECT current_setting('server_version_num')::bigint, coalesce(current_schema(), '')").
 		Scan(&server, &schema)
+	if err == nil {
+		err = checkEncoding(ctx, pool)
+	}
 	switch {
 	case err != nil:
 		return "", err
@@ -97,6 +100,25 @@ func prepare(ctx context.Context, pool *pgxpool.Pool, all []schema.Migration) (s
 		return "", errors.New("row security hides the tables from this user: connect as the user that owns apibuilder_apis")
 	}
 	return schema, nil
+}
+
+// checkEncoding refuses a database that cannot hold every text: it would refuse a request's path or a program's output one day. One in
+// SQL_ASCII holds whatever bytes it is given.
+func checkEncoding(ctx context.Context, q rower) error {
+	var encoding string
+	if err := q.QueryRow(ctx, "SELECT current_setting('server_encoding')").Scan(&encoding); err != nil {
+		return err
+	}
+	if encoding == "UTF8" || encoding == "SQL_ASCII" {
+		return nil
+	}
+	return fmt.Errorf("the database's encoding is %s, which has no place for every character: use one made by "+
+		"CREATE DATABASE ... TEMPLATE template0 ENCODING 'UTF8'", encoding)
+}
+
+// rower is a pool or a transaction.
+type rower interface {
+	QueryRow(ctx context.Context, query string, args ...any) pgx.Row
 }
 
 // config reads a connection string. Unless it says otherwise, statements are neither prepared by name nor described in a
@@ -122,6 +144,7 @@ func config(url string) (*pgxpool.Config, error) {
 	if c.RuntimeParams["application_name"] == "" {
 		c.RuntimeParams["application_name"] = "apibuilder"
 	}
+	c.RuntimeParams["client_encoding"] = "UTF8" // text is UTF-8 here, whatever the user's or the database's setting says
 	if cfg.PingTimeout == 0 {
 		cfg.PingTimeout = connectTimeout
 	}

@@ -49,6 +49,9 @@ func ReadRows(ctx context.Context, url string) (rows []store.Row, err error) {
 	}
 	defer pool.Close()
 	err = pgx.BeginTxFunc(ctx, pool, pgx.TxOptions{AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
+		if err := checkEncoding(ctx, tx); err != nil {
+			return err
+		}
 		l, there, err := lookAt(ctx, tx)
 		if err != nil || !there {
 			return err

@@ -105,6 +105,12 @@ func (s *Store) write(ctx context.Context, fn func(*unit) error) error {
 	return unavailable(ctx, err)
 }
 
+// unhurried lifts the limit of time that a user's statements may have, for a transaction with some that last as long as there are rows.
+func unhurried(ctx context.Context, tx pgx.Tx) error {
+	_, err := tx.Exec(ctx, "SELECT set_config('statement_timeout', '0', true)")
+	return err
+}
+
 var noTime time.Time
 
 func nullTime(t time.Time) *time.Time {

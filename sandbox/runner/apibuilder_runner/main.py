@@ -59,6 +59,9 @@ def main():
         app = find_app(load(order), order.get("entry", "").partition(":")[2])
         serve(app, listener, control, order, known, time.perf_counter() - began)
     except Failure as failure:
+        try:
+            sys.stdout.flush()  # before the host learns of it and kills us: what it printed may say why
+        except Exception:
+            pass  # the program's own stream, or none
         control.send(event="failed", reason=failure.reason, detail=failure.detail)
-        sys.stdout.flush()
         os._exit(70)  # EX_SOFTWARE: threads that the program started must not keep it alive

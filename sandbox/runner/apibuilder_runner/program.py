@@ -1,7 +1,9 @@
 """The author's program: its code, and the application in it."""
 
 import errno
+import functools
 import importlib
+import inspect
 import linecache
 import os
 import sys
@@ -24,6 +26,15 @@ def program_traceback(error):
 
 def is_own(filename):
     return filename in (FILENAME, task_name) or filename.startswith(FILES + "/")
+
+
+def note_python(error):
+    """Which Python this is, where another one may know the syntax, or the name in the standard library."""
+    standard = getattr(sys, "stdlib_module_names", ())  # since 3.10
+    unknown = type(error) is ImportError and (error.name or "").partition(".")[0] in standard
+    if not unknown and type(error) is not SyntaxError:
+        return ""
+    return "the program runs with Python %d.%d; --python asks for another one\n" % sys.version_info[:2]
 
 
 def ignore_run(*_args, **_kwargs):
@@ -55,7 +66,7 @@ def load(order):
         raise Failure("import_error", program_traceback(error) + "the program ended itself while it was imported\n")
     except BaseException as error:
         full = isinstance(error, OSError) and error.errno == errno.ENOSPC
-        raise Failure("disk_full" if full else "import_error", program_traceback(error))
+        raise Failure("disk_full" if full else "import_error", program_traceback(error) + note_python(error))
     finally:
         uvicorn.run = run
 
@@ -114,17 +125,56 @@ def find_app(namespace, attribute=""):
         app = namespace.get(attribute.partition(".")[0])
         for name in attribute.split(".")[1:]:
             app = getattr(app, name, None)
-        if not callable(app) or isinstance(app, type):
-            raise Failure("no_app", "the entry point names `%s`, which is no application in its module" % attribute)
+        if not is_asgi(app):
+            meant = hint({attribute: app})
+            raise Failure("no_app", "the entry point names `%s`, which is no application in its module%s" % (attribute, meant))
         return app
     for name in ("app", "application"):
-        app = namespace.get(name)
-        if callable(app) and not isinstance(app, type):
-            return app
+        if is_asgi(namespace.get(name)):
+            return namespace[name]
     found = {name: value for name, value in namespace.items() if isinstance(value, Starlette)}
     if len({id(value) for value in found.values()}) == 1:
         return next(iter(found.values()))
     if found:
         names = ", ".join(sorted(found))
         raise Failure("no_app", "the code defines several applications (%s): call the one to serve `app`" % names)
-    raise Failure("no_app", "the code defines no application: it needs a line like `app = FastAPI()` at its top level")
+    meant = hint(namespace, namespace.get("__file__") or "")
+    raise Failure("no_app", "the code defines no application: it needs a line like `app = FastAPI()` at its top level" + meant)
+
+
+def is_asgi(app):
+    """Whether app can be called as a server does it: app(scope, receive, send)."""
+    if not callable(app) or isinstance(app, type):
+        return False
+    if inspect.isroutine(app) or isinstance(app, functools.partial):
+        return takes(app, 3)
+    return takes(type(app).__call__, 4)
+
+
+def takes(function, count):
+    """Whether a function can be called with so many arguments; one that does not tell is believed to."""
+    try:
+        signature = inspect.signature(function, follow_wrapped=False)
+    except Exception:
+        return True
+    try:
+        signature.bind(*(None,) * count)
+    except TypeError:
+        return False
+    return True
+
+
+FACTORY = ("_app", "_application", "_api")  # how the names of functions end that make applications
+
+
+def hint(namespace, path=""):
+    """What the author may have meant to be the application."""
+    for name, value in list(namespace.items()):
+        if type(name) is str and name.endswith(FACTORY) and inspect.isfunction(value) and takes(value, 0):
+            return "; if `%s` makes it, write `app = %s()`" % (name, name)
+    app = namespace.get("app", namespace.get("application"))
+    if callable(app) and not isinstance(app, type):
+        return "; `app` is a %s of %s, which is no ASGI application" % (type(app).__name__, type(app).__module__)
+    if any(line.startswith("if __name__ ==") for line in linecache.getlines(path)):
+        return "; what is below `if __name__ == ...` is not run here"
+    return ""

@@ -1,0 +1,42 @@
+package egress
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// A name with many addresses of a family that leads nowhere is reached by the other one all the same.
+func TestManyAddressesOfOneFamilyHideNotTheOther(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	var found []netip.Addr
+	addr := netip.MustParseAddr("2001:db8::1")
+	for range 3 * mostAddresses {
+		found, addr = append(found, addr), addr.Next()
+	}
+	found = append(found, netip.MustParseAddr("127.0.0.1"))
+	tried := make(chan string, len(found))
+	d := &net.Dialer{ControlContext: func(_ context.Context, _, address string, _ syscall.RawConn) error {
+		tried <- address
+		if strings.HasPrefix(address, "[") {
+			return errors.New("no way there")
+		}
+		return nil
+	}}
+	conn, err := new(Guard).race(t.Context(), d, found, uint16(l.Addr().(*net.TCPAddr).Port))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = conn.Close()
+	if n := len(tried); n > mostAddresses+1 {
+		t.Errorf("%d addresses were tried", n)
+	}
+}

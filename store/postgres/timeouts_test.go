@@ -1,0 +1,86 @@
+package postgres
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"apibuilder/internal/pgtest"
+	"apibuilder/store"
+	"apibuilder/store/schema"
+)
+
+// impatient is what a URL says of a user whose statements the server ends after a while, as hosted databases do.
+const impatient = "&statement_timeout=1h"
+
+// patient is SQL that fails where a statement has a limit of time.
+const patient = `CREATE FUNCTION patient() RETURNS boolean LANGUAGE plpgsql AS $$ BEGIN
+		IF current_setting('statement_timeout') <> '0' THEN RAISE 'statements end after %', current_setting('statement_timeout'); END IF;
+		RETURN true;
+	END $$;`
+
+// TestALongMigrationIsNotEnded: one that sums up millions of records takes longer than what a user's statements may.
+func TestALongMigrationIsNotEnded(t *testing.T) {
+	address := pgtest.Database(t)
+	pgtest.Exec(t, address, patient)
+	long := []schema.Migration{{Version: 1, Name: "long", SQL: "SELECT patient(); CREATE TABLE t (n INTEGER)"}}
+	if err := migrate(t.Context(), rawPool(t, address+impatient), long); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestALongBackupIsNotEnded: a table of a backup is read by one statement, which lasts as long as the file is written.
+func TestALongBackupIsNotEnded(t *testing.T) {
+	address := pgtest.Database(t)
+	s := openAt(t, address+impatient)
+	pgtest.Exec(t, address, patient+`ALTER TABLE apibuilder_audit RENAME TO hidden;
+		CREATE VIEW apibuilder_audit AS SELECT * FROM hidden WHERE patient()`)
+	pgtest.Exec(t, address, `INSERT INTO hidden (id, time, token_id, role, user_id, method, path, api_id, status, error) VALUES ('', 0, '', '', '', '', '', '', 0, '')`)
+	rows := 0
+	err := s.Dump(t.Context(), func(table string, _ store.Cells) error {
+		if table == "audit" {
+			rows++
+		}
+		return nil
+	})
+	if err != nil || rows != 1 {
+		t.Fatalf("%d rows, %v", rows, err)
+	}
+}
+
+// TestAMigrationGivesWayInADeadlock has an older node take locks in the other order.
+func TestAMigrationGivesWayInADeadlock(t *testing.T) {
+	address := pgtest.Database(t)
+	pgtest.Exec(t, address, "CREATE TABLE first (n INTEGER); CREATE TABLE second (n INTEGER)")
+	pool := rawPool(t, address)
+	tx, err := pool.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = tx.Rollback(context.WithoutCancel(t.Context())) }()
+	if _, err := tx.Exec(t.Context(), "SET LOCAL deadlock_timeout = '1h'"); err != nil { // the migration is to be the one that is ended
+		t.Fatal(err)
+	}
+	if _, err := tx.Exec(t.Context(), "SELECT * FROM second"); err != nil {
+		t.Fatal(err)
+	}
+	all := []schema.Migration{{Version: 1, Name: "both", SQL: "ALTER TABLE first ADD COLUMN m INTEGER; ALTER TABLE second ADD COLUMN m INTEGER"}}
+	done := make(chan error, 1)
+	other := rawPool(t, address)
+	go func() { done <- migrate(t.Context(), other, all) }()
+	for waits := false; !waits; time.Sleep(5 * time.Millisecond) {
+		err := pool.QueryRow(t.Context(), "SELECT EXISTS (SELECT FROM pg_locks WHERE relation = 'second'::regclass AND NOT granted)").Scan(&waits)
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := tx.Exec(t.Context(), "SELECT * FROM first"); err != nil {
+		t.Fatal(err)
+	}
+	if err := tx.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+}
