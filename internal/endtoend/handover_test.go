@@ -155,17 +155,33 @@ func scraper(t *testing.T, address string, transport *http.Transport) func() str
 	}
 }
 
+// talks prints without end, who it is with each line.
+const talks = `
+import threading, time, uuid
+
+def talk(me):
+    while True:
+        print("talks", me, flush=True)
+        time.sleep(0.05)
+
+threading.Thread(target=talk, args=(uuid.uuid4().hex,), daemon=True).start()
+`
+
 // TestATakenOverServerMayDie kills the old server while it drains, when metrics are the new one's alone: that cleans up, and no usage
-// record is lost.
+// record is lost. Until then who follows a log at the new one is told what programs of the old one print.
 func TestATakenOverServerMayDie(t *testing.T) {
 	dir := dataDir(t)
 	metrics := net.JoinHostPort("127.0.0.1", strconv.Itoa(freePort(t)))
 	old := serve(t, dir, "--no-example", "--drain-timeout", "10m", "--metrics-listen", metrics)
 	kept := scraper(t, metrics, &http.Transport{})
 	ofOld := kept()
-	d := old.deploy("echo", echo, "websockets\n")
+	d := old.deploy("echo", echo+talks, "websockets\n")
 	l := startLoad(t, d, 0, 1, 1) // the WebSocket keeps the old one until it is killed
 	l.more(50)
+	first := old.follow("echo")
+	waitFor(t, "the program's lines", func() bool { return strings.Count(first.String(), "talks") > 1 })
+	_, line, _ := strings.Cut(first.String(), "talks")
+	line, _, _ = strings.Cut(line, "\n")
 	next := serve(t, dir, "--no-example", "--take-over", "--metrics-listen", metrics)
 	waitFor(t, "a scrape of the new server's", func() bool { return kept() != ofOld })
 	again := scraper(t, metrics, &http.Transport{DisableKeepAlives: true})
@@ -175,6 +191,8 @@ func TestATakenOverServerMayDie(t *testing.T) {
 		}
 	}
 	l.more(50)
+	followed := next.follow("echo") // which begins with 100 lines
+	waitFor(t, "lines of the old server's program", func() bool { return strings.Count(followed.String(), line) > 120 })
 	before := l.answered.Load()
 	if err := old.cmd.Process.Signal(syscall.SIGKILL); err != nil {
 		t.Fatal(err)
