@@ -147,9 +147,9 @@ func (f *Follower) follow(ctx context.Context) {
 
 // look compares the rows with what was taken over, and gives a turn to each that changed. life is how long a turn may last.
 func (f *Follower) look(ctx, life context.Context, first bool) error {
-	ctx, cancel := context.WithTimeout(ctx, stepTimeout)
+	step, cancel := context.WithTimeout(ctx, stepTimeout)
 	defer cancel()
-	lead, err := f.Rows.Lead(ctx)
+	lead, err := f.Rows.Lead(step)
 	if err != nil {
 		return err
 	}
@@ -159,12 +159,12 @@ func (f *Follower) look(ctx, life context.Context, first bool) error {
 		f.marks = nil
 		return nil
 	}
-	marks, all, err := f.Rows.Marks(ctx)
+	marks, all, err := f.Rows.Marks(step)
 	if err != nil {
 		return err
 	}
 	if f.marks == nil {
-		if f.followed, err = f.Rows.Followed(ctx); err != nil {
+		if f.followed, err = f.Rows.Followed(step); err != nil {
 			return err
 		}
 		f.marks = map[string]string{}
@@ -179,17 +179,35 @@ func (f *Follower) look(ctx, life context.Context, first bool) error {
 		}
 	}
 	for ids := range slices.Chunk(changed, readAtOnce) {
-		rows, err := f.Rows.Read(ctx, ids)
-		if err != nil {
+		if lead, err := f.partLocked(ctx, life, ids, marks, first); err != nil || !lead {
 			return err
-		}
-		for _, row := range rows {
-			if err := f.compareLocked(ctx, life, row, marks[row.ID], first); err != nil {
-				return err
-			}
 		}
 	}
 	return nil
+}
+
+// partLocked compares some rows, in a time of its own and with the lease renewed, because at a first start there may be any number. It
+// reports whether this node still leads.
+func (f *Follower) partLocked(ctx, life context.Context, ids []string, marks map[string]string, first bool) (lead bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, stepTimeout)
+	defer cancel()
+	if lead, err = f.Rows.Lead(ctx); err != nil {
+		return false, err
+	}
+	if !lead {
+		f.marks = nil
+		return false, nil
+	}
+	rows, err := f.Rows.Read(ctx, ids)
+	if err != nil {
+		return true, err
+	}
+	for _, row := range rows {
+		if err := f.compareLocked(ctx, life, row, marks[row.ID], first); err != nil {
+			return true, err
+		}
+	}
+	return true, nil
 }
 
 // allLocked reports whether a row that is not among marks is gone. With it goes its API with all its keys, so it must not be

@@ -7,6 +7,7 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"go.uber.org/zap"
@@ -34,6 +35,7 @@ type Files struct {
 type state [2]struct {
 	modified time.Time
 	size     int64
+	inode    uint64 // there are machines on which all files have one time: a link then leads to another one
 }
 
 // Open reads the files. Its error names the file, and says what to do.
@@ -86,6 +88,9 @@ func (f *Files) look() (s state, err error) {
 			return s, fmt.Errorf("read the certificate: %w", err)
 		}
 		s[i].modified, s[i].size = info.ModTime(), info.Size()
+		if stat, ok := info.Sys().(*syscall.Stat_t); ok {
+			s[i].inode = stat.Ino
+		}
 	}
 	return s, nil
 }

@@ -119,6 +119,42 @@ func TestAClockThatIsSetBackHidesNoCertificate(t *testing.T) {
 	}
 }
 
+// TestALinkThatLeadsToOthersIsNoticed: in packages and images all files have one time, and certificates of one authority often one size.
+func TestALinkThatLeadsToOthersIsNoticed(t *testing.T) {
+	dir := t.TempDir()
+	link := filepath.Join(dir, "live")
+	put := func(name string) {
+		t.Helper()
+		cert, key := newPair(t, name, time.Now())
+		to := filepath.Join(dir, name)
+		if err := os.Mkdir(to, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		for file, text := range map[string][]byte{"cert.pem": append(cert, make([]byte, 4096-len(cert))...), "key.pem": key} {
+			write(t, filepath.Join(to, file), text)
+			if err := os.Chtimes(filepath.Join(to, file), time.Unix(1, 0), time.Unix(1, 0)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := os.Symlink(name, link+".new"); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(link+".new", link); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put("first")
+	f, err := Open(filepath.Join(link, "cert.pem"), filepath.Join(link, "key.pem"), zap.NewNop())
+	if err != nil {
+		t.Fatal(err)
+	}
+	put("second")
+	f.looked.Store(0)
+	if name := nameOf(t, f); name != "second" {
+		t.Errorf("certificate of %s", name)
+	}
+}
+
 func TestOpenSaysWhatIsWrong(t *testing.T) {
 	dir := t.TempDir()
 	path := func(name string, text []byte) string {

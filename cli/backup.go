@@ -17,6 +17,7 @@ import (
 	"apibuilder/store"
 	"apibuilder/store/postgres"
 	"apibuilder/store/sealed"
+	"apibuilder/store/sqlite"
 )
 
 // journalFile is a file of the usage journal, below the data directory.
@@ -79,6 +80,33 @@ func openKeeper(ctx context.Context, s settings, data *dataDir) (keeper, error) 
 	return st, nil
 }
 
+// source is what a backup is made of.
+type source interface {
+	store.Dumper
+	Close() error
+}
+
+// openToBackUp opens the store that serve would use, and leaves it as it is: an older server may run with it, which could not be started again
+// on a newer schema.
+func openToBackUp(ctx context.Context, s settings, data *dataDir) (source, error) {
+	url, err := databaseURL(s)
+	if err != nil {
+		return nil, err
+	}
+	if url.reveal() != "" {
+		st, err := postgres.OpenToRead(ctx, url.reveal())
+		if err != nil {
+			return nil, err
+		}
+		return st, nil
+	}
+	st, err := sqlite.OpenToRead(ctx, data.join("apibuilder.db"))
+	if err != nil {
+		return nil, err
+	}
+	return st, nil
+}
+
 type backupResult struct {
 	File  string `json:"file"`
 	Rows  int    `json:"rows"`
@@ -105,7 +133,7 @@ func (a *app) backup(ctx context.Context, cmd *cli.Command) error {
 	if _, err := os.Stat(args[0]); err == nil {
 		return fmt.Errorf("%s exists: move it away, or name another file", args[0])
 	}
-	st, err := openKeeper(ctx, settings, data)
+	st, err := openToBackUp(ctx, settings, data)
 	if err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bytes"
+	"database/sql"
 	"os"
 	"path/filepath"
 	"strings"
@@ -32,6 +33,27 @@ func seeded(t *testing.T, user string) string {
 		t.Fatal(err)
 	}
 	return dir
+}
+
+// TestABackupByANewerProgram leaves the database as an older one needs it.
+func TestABackupByANewerProgram(t *testing.T) {
+	dir := seeded(t, "ann")
+	db, err := sql.Open("sqlite", filepath.Join(dir, "apibuilder.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if _, err := db.Exec("ALTER TABLE nodes DROP COLUMN keys; DELETE FROM schema_migrations WHERE version >= 17"); err != nil {
+		t.Fatal(err)
+	}
+	var out, problems bytes.Buffer
+	if code := Run(t.Context(), []string{"apibuilder", "backup", filepath.Join(t.TempDir(), "backup"), "--data-dir", dir}, strings.NewReader(""), &out, &problems); code != exitOK {
+		t.Fatal(problems.String())
+	}
+	var version int
+	if err := db.QueryRow("SELECT max(version) FROM schema_migrations").Scan(&version); err != nil || version != 16 {
+		t.Errorf("the schema is of version %d, %v", version, err)
+	}
 }
 
 // TestARestoreThatCannotBringTheKeyChangesNothing: the store was replaced already when the key file turned out to be unusable.

@@ -48,6 +48,7 @@ func (a *app) doctor(ctx context.Context, cmd *cli.Command) error {
 	}
 	report := doctor.Examine(ctx, thisHost(options), doctor.Settings{
 		DataDir: options.dataDir, Listen: options.listen, AdminListen: options.adminListen,
+		TLSListen: options.edge.listenTLS, RedirectListen: options.edge.listenRedirect, MetricsListen: options.metricsListen,
 		FirstUID: options.host.uids.First, LastUID: options.host.uids.Last, MaxSandboxes: options.maxSandboxes,
 		DefaultMemory: options.limits.Grant(store.Plan{}, store.Limits{}).Limits.MemoryBytes, Offline: cmd.Bool("offline"),
 		Egress: options.host.network,

@@ -48,6 +48,7 @@ func (s *server) serveGateway(g *gateway.Gateway) {
 	edge := s.serveEdge(g)
 	s.stops = append(s.stops, stop{"gateway", s.options.drainTimeout, func(ctx context.Context) error {
 		if s.hasSuccessor() {
+			s.leaveMetrics()
 			g.Retire(ctx)
 			s.manager.Leave()
 		}

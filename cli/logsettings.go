@@ -47,6 +47,9 @@ func (s *server) openBook() {
 			return logs.Limits{Size: api.Options.LogSize, Age: api.Options.LogAge}, err
 		},
 	})
+	if s.predecessor.claim != nil {
+		s.book.Share()
+	}
 	s.onStop("logs", func(context.Context) error { return s.book.Close() })
 }
 

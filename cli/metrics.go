@@ -51,11 +51,22 @@ func (s *server) serveMetrics() {
 		ErrorLog: zap.NewStdLog(s.log.Named("metrics")),
 	}
 	done := s.run("metrics", func() error { return server.Serve(s.metricsListener) })
-	s.onStop("metrics", func(ctx context.Context) error {
+	s.endMetrics = sync.OnceValue(func() error {
+		ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
+		defer cancel()
 		err := endAnswers(ctx, server, answerGrace, &running)
 		<-done
 		return err
 	})
+	s.onStop("metrics", func(context.Context) error { return s.endMetrics() })
+}
+
+// leaveMetrics begins to leave scrapers to the successor, which takes them from the same socket: with counters of two servers in turn, each
+// change of the server would look like a start from zero.
+func (s *server) leaveMetrics() {
+	if s.endMetrics != nil {
+		go func() { _ = s.endMetrics() }() // the part that stops later waits for it, and tells its error
+	}
 }
 
 // watchState has what is not counted asked for at every scrape.

@@ -50,6 +50,7 @@ type server struct {
 	metrics         *metrics.Metrics
 	traces          *traces.Traces // nil: none
 	metricsListener net.Listener   // nil: none
+	endMetrics      func() error   // nil: there is no listener for them
 	listener        net.Listener
 	adminListener   net.Listener // nil: none
 	edge            edge

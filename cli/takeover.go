@@ -166,6 +166,7 @@ func (s *server) openLeft(ctx context.Context) error {
 				s.log.Error("clean up after the server that was taken over", zap.Error(err))
 			}
 		}
+		s.book.Own()
 		if err := s.deliverLeft(life, s.data.join(other.journal())); err != nil && life.Err() == nil {
 			s.log.Error("deliver usage records of another server", zap.Error(err))
 		}

@@ -23,7 +23,7 @@ const (
 // directory looks at the data directory and the way to it.
 func (e *exam) directory(context.Context) {
 	const name = "data directory"
-	for dir := filepath.Dir(e.DataDir); dir != "/" && dir != "."; dir = filepath.Dir(dir) {
+	for _, dir := range e.way() {
 		info, err := os.Stat(e.path(dir))
 		if errors.Is(err, fs.ErrNotExist) {
 			continue
@@ -50,6 +50,33 @@ func (e *exam) directory(context.Context) {
 	default:
 		e.present(name, info)
 	}
+}
+
+// way lists the directories above the data directory, nearest first, and those above what symbolic links lead to.
+func (e *exam) way() []string {
+	all := above(e.DataDir)
+	there := e.DataDir
+	for there != "/" && there != "." {
+		if _, err := os.Stat(e.path(there)); err == nil {
+			break
+		}
+		there = filepath.Dir(there)
+	}
+	root, errA := filepath.EvalSymlinks(e.Root)
+	end, errB := filepath.EvalSymlinks(e.path(there))
+	inside, errC := filepath.Rel(root, end)
+	if errors.Join(errA, errB, errC) == nil {
+		all = append(all, above(filepath.Join("/", inside))...)
+	}
+	return all
+}
+
+// above lists the directories above one, nearest first, without the root.
+func above(path string) (all []string) {
+	for dir := filepath.Dir(path); dir != "/" && dir != "."; dir = filepath.Dir(dir) {
+		all = append(all, dir)
+	}
+	return all
 }
 
 // present is as strict as serve is.

@@ -50,6 +50,9 @@ type Settings struct {
 	DataDir           string // absolute
 	Listen            string // address for consumers
 	AdminListen       string // management address; empty: none
+	TLSListen         string // for consumers with TLS; empty: none
+	RedirectListen    string // whose consumers are sent to that; empty: none
+	MetricsListen     string // empty: none
 	FirstUID, LastUID uint32 // range of user ids, both ends included
 	MaxSandboxes      int
 	DefaultMemory     int64 // bytes, of an API that asks for none

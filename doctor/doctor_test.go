@@ -69,6 +69,14 @@ func TestFindingsThatAreInformative(t *testing.T) {
 			},
 			"address", "the server of this data directory, process 7, listens there",
 		},
+		"our server with TLS": {
+			func(f *fake) {
+				f.TLSListen, f.busy[":443"] = ":443", unix.EADDRINUSE
+				f.server = &Server{PID: 7, Listen: "127.0.0.1:8080"}
+				f.held("7")
+			},
+			"TLS address", "the server of this data directory, process 7, listens there",
+		},
 		"no network, and none asked for": {
 			func(f *fake) { f.Egress, f.network = false, unix.ENOENT }, "outgoing network", "is not needed while --egress-ceiling is none",
 		},

@@ -112,6 +112,22 @@ func (f *fake) remove(name string) {
 	}
 }
 
+// held has a process listen at the ports 443 and 8080.
+func (f *fake) held(pid string) {
+	f.t.Helper()
+	f.write("proc/net/tcp", `  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
+   0: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 4711 1 0
+   1: 0100007F:1F90 0100007F:9999 01 00000000:00000000 00:00000000 00000000     0        0 4712 1 0
+`)
+	f.write("proc/net/tcp6", "  0: 00000000000000000000000000000000:01BB 00000000000000000000000000000000:0000 0A 0:0 00:0 0 0 0 4713 1 0\n")
+	f.write("proc/"+pid+"/fd/0", "")
+	for name, to := range map[string]string{"7": "socket:[4711]", "8": "socket:[4713]"} {
+		if err := os.Symlink(to, filepath.Join(f.Root, "proc", pid, "fd", name)); err != nil {
+			f.t.Fatal(err)
+		}
+	}
+}
+
 // data makes the data directory.
 func (f *fake) data(mode os.FileMode) string {
 	f.t.Helper()

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -203,6 +204,21 @@ var lacks = map[string]struct {
 	"a clock that goes back": {
 		func(f *fake) { f.Steady = func() bool { return false } }, "clock", Warning, "goes back", "clocksource",
 	},
+	"a link into a directory that others cannot pass": {
+		func(f *fake) {
+			f.data(0o711)
+			for _, err := range []error{
+				os.MkdirAll(filepath.Join(f.Root, "private/disk"), 0o755), os.Chmod(filepath.Join(f.Root, "private"), 0o700),
+				os.Rename(filepath.Join(f.Root, f.DataDir), filepath.Join(f.Root, "private/disk/data")),
+				os.Symlink("../../private/disk/data", filepath.Join(f.Root, f.DataDir)),
+			} {
+				if err != nil {
+					f.t.Fatal(err)
+				}
+			}
+		},
+		"data directory", Missing, "/private is on the way to it", "chmod o+x /private",
+	},
 	"another program on the address": {
 		func(f *fake) { f.busy["127.0.0.1:8080"] = unix.EADDRINUSE }, "address", Missing, "used by another program", "--listen",
 	},
@@ -212,6 +228,37 @@ var lacks = map[string]struct {
 			f.server = &Server{PID: 7, Listen: "127.0.0.1:9090"}
 		},
 		"address", Missing, "used by another program", "--listen",
+	},
+	"another program on the address with TLS": {
+		func(f *fake) { f.TLSListen = ":443"; f.busy[":443"] = unix.EADDRINUSE }, "TLS address", Missing, "used by another program", "--listen-tls",
+	},
+	"another program on the address that redirects": {
+		func(f *fake) { f.RedirectListen = ":80"; f.busy[":80"] = unix.EADDRINUSE },
+		"redirect address", Missing, "used by another program", "--listen-redirect",
+	},
+	"another program on the address of metrics": {
+		func(f *fake) { f.MetricsListen = ":9100"; f.busy[":9100"] = unix.EADDRINUSE },
+		"metrics address", Missing, "used by another program", "--metrics-listen",
+	},
+	"systemd on the address, while the service does not run": {
+		func(f *fake) {
+			f.busy["127.0.0.1:8080"] = unix.EADDRINUSE
+			f.held("1")
+			f.write("run/systemd/system/x", "")
+		},
+		"address", Warning, "systemd holds 127.0.0.1:8080", "systemctl list-sockets",
+	},
+	"process 1 on the address, which is no systemd": {
+		func(f *fake) { f.busy["127.0.0.1:8080"] = unix.EADDRINUSE; f.held("1") }, "address", Missing, "used by another program", "--listen",
+	},
+	"systemd with another address": {
+		func(f *fake) {
+			f.AdminListen = "127.0.0.1:8081"
+			f.busy["127.0.0.1:8081"] = unix.EADDRINUSE
+			f.held("1")
+			f.write("run/systemd/system/x", "")
+		},
+		"management address", Missing, "used by another program", "--admin-listen",
 	},
 	"no device for networks": {
 		func(f *fake) { f.network = fmt.Errorf("open /dev/net/tun: %w", unix.ENOENT) },

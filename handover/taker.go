@@ -14,7 +14,7 @@ import (
 // answerTimeout is what the server may take for each answer: it may wait for its own predecessor's end, and ends deploys.
 const answerTimeout = 3 * time.Minute
 
-// ErrEnded: the server closed the stream, because it has ended or is about to.
+// ErrEnded says that the server closed the stream, because it has ended or is about to.
 var ErrEnded = errors.New("the running server ended")
 
 // Claim is a successor's side. Its methods are called one after the other, but for Close and Ended.

@@ -111,6 +111,9 @@ func (f *Follower) take() (l Line, ok, over bool) {
 func (f *Follower) Close() {
 	f.page.mu.Lock()
 	delete(f.page.followers, f)
+	if len(f.page.followers) == 0 {
+		f.page.closeTailsLocked()
+	}
 	f.page.mu.Unlock()
 	f.end()
 }

@@ -28,7 +28,7 @@ const (
 
 // Config is how a Book behaves.
 type Config struct {
-	Dir string // nobody else writes to it
+	Dir string // nobody else writes to it, see Share
 	// Limits hold for every API; a zero field means DefaultLimits'.
 	Limits Limits
 	// Of returns an API's own limits, of which those count that are tighter; nil: none has any. It must honour its context.
@@ -43,6 +43,7 @@ type Book struct {
 	matching  chan struct{} // holds one for each search with one
 	notices   notices
 	keeper    keeper
+	sharing   sharing
 
 	mu    sync.Mutex
 	pages map[string]*page
@@ -68,7 +69,9 @@ type page struct {
 	size      int64
 	began     time.Time // when its first line was written
 	followers map[*Follower]struct{}
-	removed   bool // nothing is written any more: whoever found it before has come too late
+	shared    bool    // another process writes here too
+	tails     []*tail // what is read on for those who follow, where it is shared
+	removed   bool    // nothing is written any more: whoever found it before has come too late
 }
 
 // Append adds a line. Text beyond 16 KiB is cut.
@@ -119,6 +122,7 @@ func (b *Book) Remove(api string) error {
 func (b *Book) Close() error {
 	b.Stop()
 	b.notices.flush(time.Now(), true)
+	b.Own()
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	var errs []error
@@ -143,6 +147,7 @@ func (b *Book) page(api string) (*page, error) {
 	}
 	p := &page{
 		path: filepath.Join(b.cfg.Dir, api+suffix), open: &b.open, limits: b.cfg.Limits, followers: map[*Follower]struct{}{},
+		shared: b.sharing.on,
 	}
 	b.pages[api] = p
 	b.keeper.ask(api)
@@ -156,6 +161,10 @@ func (p *page) append(raw []byte, l Line) error {
 		return nil
 	}
 	err := p.writeLocked(raw)
+	if p.shared && err == nil {
+		p.readOnLocked()
+		return nil
+	}
 	for f := range p.followers {
 		f.send(l)
 	}
@@ -273,4 +282,5 @@ func (p *page) dismissLocked() {
 		delete(p.followers, f)
 		f.end()
 	}
+	p.closeTailsLocked()
 }

@@ -50,6 +50,7 @@ func (b *Book) Follow(ctx context.Context, api string, f Filter, n int) ([]Line,
 		return nil, nil, err
 	}
 	p.mu.Lock()
+	p.readOnLocked()
 	s, err := p.snapshotLocked()
 	var follower *Follower
 	if err == nil {
@@ -57,6 +58,8 @@ func (b *Book) Follow(ctx context.Context, api string, f Filter, n int) ([]Line,
 		coming.Since = time.Time{}
 		if follower, err = p.followLocked(coming); err != nil {
 			s.close()
+		} else {
+			p.beginTailsLocked(s)
 		}
 	}
 	p.mu.Unlock()

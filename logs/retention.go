@@ -57,6 +57,8 @@ func (p *page) setLimits(l Limits) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.limits = l
+	p.readOnLocked()
+	defer p.skipTailsLocked()
 	if err := p.closeLocked(); err != nil {
 		return err
 	}

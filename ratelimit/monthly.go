@@ -168,12 +168,17 @@ func (m *Monthly) count(ctx context.Context, q Quota, month time.Time) (*count, 
 	}
 }
 
-// load asks what was used, also for those who wait for the same, and so goes on when ctx ends. When nobody can tell and the
-// month before was counted here, this one began here too: nothing was used before.
-func (m *Monthly) load(ctx context.Context, q Quota, key counted, c *count) {
+// ask asks what was used, also for those who wait for the same, and so goes on when ctx ends.
+func (m *Monthly) ask(ctx context.Context, q Quota, key counted) (int64, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), loadTimeout)
 	defer cancel()
-	used, err := m.read(ctx, q, key.month)
+	return m.read(ctx, q, key.month)
+}
+
+// load asks what was used. When nobody can tell and the
+// month before was counted here, this one began here too: nothing was used before.
+func (m *Monthly) load(ctx context.Context, q Quota, key counted, c *count) {
+	used, err := m.ask(ctx, q, key)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	before := m.counts[counted{key.name, key.month.AddDate(0, -1, 0)}]
@@ -190,9 +195,7 @@ func (m *Monthly) load(ctx context.Context, q Quota, key counted, c *count) {
 // loadAgain asks what was used where not all of it was counted here. When nobody can tell, what was counted goes on to count until
 // the quota is found again.
 func (m *Monthly) loadAgain(ctx context.Context, q Quota, key counted, c *count) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), loadTimeout)
-	defer cancel()
-	used, err := m.read(ctx, q, key.month)
+	used, err := m.ask(ctx, q, key)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if err == nil {

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 )
 
@@ -17,7 +18,7 @@ type Cells map[string]any
 
 // Dumper reads a whole store as it was at one moment, while others write.
 type Dumper interface {
-	// Dump calls row for every row of Tables, table by table, until it returns an error.
+	// Dump calls row for every row of Tables, table by table, until it returns an error. A table of a newer schema has no rows in an older one.
 	Dump(ctx context.Context, row func(table string, c Cells) error) error
 }
 
@@ -28,8 +29,16 @@ type Loader interface {
 	Load(ctx context.Context, force bool, next func() (table string, c Cells, err error)) error
 }
 
+// ErrEmpty says that a database has no tables yet, so that there is nothing to read.
+var ErrEmpty = errors.New("there is nothing of this program in the database: start a server with it once, or name another")
+
 // UnknownColumn is the error of a Loader for a column of a newer schema.
 func UnknownColumn(table, column string) error {
 	return fmt.Errorf("%w: the backup has %s.%s, which this version does not know: restore it with the version that made it", ErrInvalid,
 		table, column)
+}
+
+// EmptyRow is the error of a Loader for a row that has no column.
+func EmptyRow(table string) error {
+	return fmt.Errorf("%w: the backup has a row of %s with no column: it was changed", ErrInvalid, table)
 }

@@ -2,11 +2,14 @@ package endtoend
 
 import (
 	"bytes"
+	"io"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -131,15 +134,65 @@ func (s *server) checkUsage(answers int64) {
 	}
 }
 
-// TestATakenOverServerMayDie kills the old server while it drains: the new one cleans up, and no usage record is lost.
+// scraper returns a function that asks for metrics, and returns when the process that answers was started.
+func scraper(t *testing.T, address string, transport *http.Transport) func() string {
+	client := &http.Client{Transport: transport, Timeout: 20 * time.Second}
+	t.Cleanup(client.CloseIdleConnections)
+	return func() string {
+		t.Helper()
+		answer, err := client.Get("http://" + address + "/metrics")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer answer.Body.Close()
+		page, err := io.ReadAll(answer.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, started, _ := strings.Cut(string(page), "\nprocess_start_time_seconds ")
+		started, _, _ = strings.Cut(started, "\n")
+		return started
+	}
+}
+
+// talks prints without end, who it is with each line.
+const talks = `
+import threading, time, uuid
+
+def talk(me):
+    while True:
+        print("talks", me, flush=True)
+        time.sleep(0.05)
+
+threading.Thread(target=talk, args=(uuid.uuid4().hex,), daemon=True).start()
+`
+
+// TestATakenOverServerMayDie kills the old server while it drains, when metrics are the new one's alone: that cleans up, and no usage
+// record is lost. Until then who follows a log at the new one is told what programs of the old one print.
 func TestATakenOverServerMayDie(t *testing.T) {
 	dir := dataDir(t)
-	old := serve(t, dir, "--no-example", "--drain-timeout", "60s")
-	d := old.deploy("echo", echo, "websockets\n")
-	l := startLoad(t, d, 0, 1, 1) // the WebSocket keeps the old one for a minute
+	metrics := net.JoinHostPort("127.0.0.1", strconv.Itoa(freePort(t)))
+	old := serve(t, dir, "--no-example", "--drain-timeout", "10m", "--metrics-listen", metrics)
+	kept := scraper(t, metrics, &http.Transport{})
+	ofOld := kept()
+	d := old.deploy("echo", echo+talks, "websockets\n")
+	l := startLoad(t, d, 0, 1, 1) // the WebSocket keeps the old one until it is killed
 	l.more(50)
-	next := serve(t, dir, "--no-example", "--take-over")
+	first := old.follow("echo")
+	waitFor(t, "the program's lines", func() bool { return strings.Count(first.String(), "talks") > 1 })
+	_, line, _ := strings.Cut(first.String(), "talks")
+	line, _, _ = strings.Cut(line, "\n")
+	next := serve(t, dir, "--no-example", "--take-over", "--metrics-listen", metrics)
+	waitFor(t, "a scrape of the new server's", func() bool { return kept() != ofOld })
+	again := scraper(t, metrics, &http.Transport{DisableKeepAlives: true})
+	for range 30 {
+		if started := again(); started == ofOld || started == "" {
+			t.Fatalf("a scrape of the server that started at %q, which was taken over", started)
+		}
+	}
 	l.more(50)
+	followed := next.follow("echo") // which begins with 100 lines
+	waitFor(t, "lines of the old server's program", func() bool { return strings.Count(followed.String(), line) > 120 })
 	before := l.answered.Load()
 	if err := old.cmd.Process.Signal(syscall.SIGKILL); err != nil {
 		t.Fatal(err)
@@ -158,8 +211,8 @@ func TestATakenOverServerMayDie(t *testing.T) {
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
-	ofOld := func(path string) bool { return strings.Contains(path, "/"+nsjail.InstanceName(dir)+"/") }
-	for slices.ContainsFunc(controlGroups(t, dir), ofOld) {
+	isOfOld := func(path string) bool { return strings.Contains(path, "/"+nsjail.InstanceName(dir)+"/") }
+	for slices.ContainsFunc(controlGroups(t, dir), isOfOld) {
 		if time.Now().After(deadline) {
 			t.Fatalf("control groups are left: %v", controlGroups(t, dir))
 		}

@@ -215,6 +215,10 @@ func (l *calls) talk() error {
 		_ = conn.SetDeadline(time.Now().Add(loadPatience))
 		_, writeErr := conn.Write([]byte{0x81, 0x82, 0, 0, 0, 0, 'h', 'i'}) // after the server has closed it may fail
 		opcode, payload, err := readFrame(r)
+		for err == nil && opcode == 9 && len(payload) < 126 { // a ping of uvicorn's, every 20 seconds: the echo comes after it
+			_, writeErr = conn.Write(append([]byte{0x8a, 0x80 | byte(len(payload)), 0, 0, 0, 0}, payload...))
+			opcode, payload, err = readFrame(r)
+		}
 		switch {
 		case err != nil:
 			return errors.Join(err, writeErr)

@@ -35,6 +35,10 @@ func (s *Store) Dump(ctx context.Context, row func(string, store.Cells) error) e
 }
 
 func dumpTable(ctx context.Context, tx pgx.Tx, table string, row func(string, store.Cells) error) error {
+	var there bool
+	if err := tx.QueryRow(ctx, "SELECT to_regclass($1) IS NOT NULL", tablePrefix+table).Scan(&there); err != nil || !there {
+		return err
+	}
 	rows, err := tx.Query(ctx, "SELECT * FROM "+tablePrefix+table)
 	if err != nil {
 		return err
@@ -76,6 +80,9 @@ func (s *Store) Load(ctx context.Context, force bool, next func() (string, store
 		for {
 			table, c, err := next()
 			if errors.Is(err, io.EOF) {
+				if err := fillSums(ctx, u); err != nil {
+					return err
+				}
 				return restartSequences(ctx, u, kinds)
 			}
 			if err == nil {
@@ -110,6 +117,16 @@ func empty(ctx context.Context, u *unit, force bool) error {
 	return nil
 }
 
+// fillSums makes the sums that the backup of an older schema does not have.
+func fillSums(ctx context.Context, u *unit) error {
+	for _, fill := range store.SumFills(store.Dialect{Prefix: tablePrefix, Least: "least", Most: "greatest", Sum: total}) {
+		if _, err := u.Exec(ctx, fill); err != nil {
+			return fmt.Errorf("sum up what was restored: %w", err)
+		}
+	}
+	return nil
+}
+
 func columnKinds(ctx context.Context, q queryer, table string) (map[string]string, error) {
 	type column struct{ name, kind string }
 	all, err := list(ctx, q, func(r pgx.Rows) (c column, err error) { return c, r.Scan(&c.name, &c.kind) },
@@ -135,6 +152,9 @@ func loadRow(ctx context.Context, u *unit, table string, c store.Cells, kinds ma
 		}
 		args = append(args, value)
 		columns, places = append(columns, column), append(places, "$"+strconv.Itoa(len(args)))
+	}
+	if len(columns) == 0 {
+		return store.EmptyRow(table)
 	}
 	_, err := u.Exec(ctx, "INSERT INTO "+tablePrefix+table+" ("+strings.Join(columns, ", ")+") VALUES ("+
 		strings.Join(places, ", ")+")", args...)

@@ -31,6 +31,10 @@ func TestDumpsMoveBetweenDrivers(t *testing.T) {
 	}
 }
 
+func TestABackupOfAnOlderSchemaHasItsSums(t *testing.T) {
+	storetest.RunOldDump(t, func(t *testing.T) store.Store { return openAt(t, pgtest.Database(t)) })
+}
+
 // TestARestoredStoreCountsQuotasAnew: what is used of a quota is what the usage of the backup says.
 func TestARestoredStoreCountsQuotasAnew(t *testing.T) {
 	s := openAt(t, pgtest.Database(t))

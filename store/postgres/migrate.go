@@ -66,7 +66,7 @@ func step(ctx context.Context, pool *pgxpool.Pool, all []schema.Migration) (done
 }
 
 // schemaVersion is 0 where nothing of ours is.
-func schemaVersion(ctx context.Context, tx pgx.Tx) (version int, err error) {
+func schemaVersion(ctx context.Context, tx rower) (version int, err error) {
 	var there bool
 	err = tx.QueryRow(ctx, "SELECT to_regclass(quote_ident(current_schema()) || '.apibuilder_schema_migrations') IS NOT NULL").
 		Scan(&there)

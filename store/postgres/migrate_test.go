@@ -72,7 +72,34 @@ func TestKeysAndUsageAreUpgraded(t *testing.T) {
 	}
 	hash := store.HashSecret("old")
 	pgtest.Exec(t, url, strings.ReplaceAll(storetest.OldRows("apibuilder_", "true", "false"), "HASH", fmt.Sprintf(`'\x%x'`, hash)))
-	storetest.Upgraded(t, openAt(t, url), func(t *testing.T) store.Store { return openAt(t, pgtest.Database(t)) })
+	open := func(t *testing.T) store.Store { return openAt(t, pgtest.Database(t)) }
+	old, err := OpenToRead(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	storetest.Upgraded(t, storetest.Copied(t, old, open), open)
+	if err := old.Close(); err != nil || ask[int](t, url, versionQuery) != 4 {
+		t.Errorf("a backup left version %d, %v", ask[int](t, url, versionQuery), err)
+	}
+	storetest.Upgraded(t, openAt(t, url), open)
+}
+
+func TestNothingToRead(t *testing.T) {
+	url := pgtest.Database(t)
+	if _, err := OpenToRead(t.Context(), url); !errors.Is(err, store.ErrEmpty) {
+		t.Errorf("an empty database: %v", err)
+	}
+	openAt(t, url)
+	pgtest.Exec(t, url, "INSERT INTO apibuilder_schema_migrations VALUES (1000000, 'future', 0)")
+	if _, err := OpenToRead(t.Context(), url); !errors.Is(err, schema.ErrNewer) {
+		t.Errorf("a newer one: %v", err)
+	}
+	pgtest.Exec(t, url, `DELETE FROM apibuilder_schema_migrations WHERE version = 1000000;
+		DO $$ BEGIN CREATE ROLE browser LOGIN; EXCEPTION WHEN duplicate_object THEN END $$; GRANT ALL ON ALL TABLES IN SCHEMA public TO browser`)
+	_, err := OpenToRead(t.Context(), strings.ReplaceAll(url, "user=postgres", "user=browser"))
+	if err == nil || !strings.Contains(err.Error(), "connect as the user that owns") {
+		t.Errorf("whose rows are hidden: %v", err)
+	}
 }
 
 func TestFailedMigrationLeavesNothing(t *testing.T) {

@@ -73,8 +73,68 @@ func open(ctx context.Context, o Options, all []schema.Migration) (*Store, error
 	return s, nil
 }
 
+// OpenToRead opens a database for Dump and changes nothing: an older schema stays, so that older nodes can be started again. One without
+// tables is a store.ErrEmpty. The caller closes the Store.
+func OpenToRead(ctx context.Context, url string) (*Store, error) {
+	cfg, err := config(url)
+	var pool *pgxpool.Pool
+	if err == nil {
+		pool, err = pgxpool.NewWithConfig(ctx, cfg)
+	}
+	if err == nil {
+		if err = readable(ctx, pool, schema.Migrations(files)); err != nil {
+			pool.Close()
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open the PostgreSQL database: %w", unavailable(ctx, err))
+	}
+	return &Store{pool: pool}, nil
+}
+
+// readable returns nil for a schema of this program's, or an older one.
+func readable(ctx context.Context, pool *pgxpool.Pool, all []schema.Migration) error {
+	if _, err := lookAtServer(ctx, pool); err != nil {
+		return err
+	}
+	version, err := schemaVersion(ctx, pool)
+	if err == nil && version == 0 {
+		err = store.ErrEmpty
+	}
+	if err == nil {
+		_, _, err = schema.Next(version, all)
+	}
+	if err == nil {
+		err = checkSight(ctx, pool)
+	}
+	return err
+}
+
 // prepare looks at the server and migrates. It returns the schema that holds the tables.
 func prepare(ctx context.Context, pool *pgxpool.Pool, all []schema.Migration) (schema string, err error) {
+	if schema, err = lookAtServer(ctx, pool); err != nil {
+		return "", err
+	}
+	if err := migrate(ctx, pool, all); err != nil {
+		return "", err
+	}
+	return schema, checkSight(ctx, pool)
+}
+
+// checkSight is an error where the rows would seem to be gone.
+func checkSight(ctx context.Context, q rower) error {
+	var hidden bool
+	if err := q.QueryRow(ctx, "SELECT row_security_active('apibuilder_apis')").Scan(&hidden); err != nil {
+		return err
+	}
+	if hidden {
+		return errors.New("row security hides the tables from this user: connect as the user that owns apibuilder_apis")
+	}
+	return nil
+}
+
+// lookAtServer returns the schema that holds the tables, or will, where the server and the database are of use.
+func lookAtServer(ctx context.Context, pool *pgxpool.Pool) (schema string, err error) {
 	var server int
 	err = pool.QueryRow(ctx, "SELECT current_setting('server_version_num')::bigint, coalesce(current_schema(), '')").
 		Scan(&server, &schema)
@@ -88,16 +148,6 @@ func prepare(ctx context.Context, pool *pgxpool.Pool, all []schema.Migration) (s
 		return "", fmt.Errorf("the server is PostgreSQL %d: use 13 or later", server/10000)
 	case schema == "":
 		return "", errors.New("the search path names no schema that exists: add ?search_path=SCHEMA to the database's URL")
-	}
-	if err := migrate(ctx, pool, all); err != nil {
-		return "", err
-	}
-	var hidden bool
-	if err := pool.QueryRow(ctx, "SELECT row_security_active('apibuilder_apis')").Scan(&hidden); err != nil {
-		return "", err
-	}
-	if hidden {
-		return "", errors.New("row security hides the tables from this user: connect as the user that owns apibuilder_apis")
 	}
 	return schema, nil
 }

@@ -46,7 +46,9 @@ func (s *Store) Close() error {
 		return nil
 	}
 	s.closed = true
-	s.feed.stop()
+	if s.feed != nil { // there is none of OpenToRead's
+		s.feed.stop()
+	}
 	s.pool.Close()
 	return nil
 }

@@ -30,6 +30,9 @@ func (s *Store) Dump(ctx context.Context, row func(string, store.Cells) error) e
 }
 
 func dumpTable(ctx context.Context, tx *sql.Tx, table string, row func(string, store.Cells) error) error {
+	if there, err := hasTable(ctx, tx, table); err != nil || !there {
+		return err
+	}
 	rows, err := tx.QueryContext(ctx, "SELECT * FROM "+table)
 	if err != nil {
 		return err
@@ -77,7 +80,7 @@ func (s *Store) Load(ctx context.Context, force bool, next func() (string, store
 		for {
 			table, c, err := next()
 			if errors.Is(err, io.EOF) {
-				return nil
+				return fillSums(ctx, u)
 			}
 			if err == nil {
 				err = loadRow(ctx, u, table, c, known[table])
@@ -108,6 +111,16 @@ func empty(ctx context.Context, u *unit, force bool) error {
 	return nil
 }
 
+// fillSums makes the sums that the backup of an older schema does not have.
+func fillSums(ctx context.Context, u *unit) error {
+	for _, fill := range store.SumFills(store.Dialect{Least: "min", Most: "max", Sum: total}) {
+		if _, err := u.ExecContext(ctx, fill); err != nil {
+			return fmt.Errorf("sum up what was restored: %w", err)
+		}
+	}
+	return nil
+}
+
 func loadRow(ctx context.Context, u *unit, table string, c store.Cells, known []string) error {
 	var columns []string
 	var args []any
@@ -116,6 +129,9 @@ func loadRow(ctx context.Context, u *unit, table string, c store.Cells, known []
 			return store.UnknownColumn(table, column)
 		}
 		columns, args = append(columns, column), append(args, value)
+	}
+	if len(columns) == 0 {
+		return store.EmptyRow(table)
 	}
 	_, err := u.ExecContext(ctx, "INSERT INTO "+table+" ("+strings.Join(columns, ", ")+") VALUES (?"+
 		strings.Repeat(", ?", len(columns)-1)+")", args...)

@@ -77,8 +77,37 @@ func TestKeysAndUsageAreUpgraded(t *testing.T) {
 	if _, err := db.Exec(strings.ReplaceAll(storetest.OldRows("", "1", "0"), "HASH", fmt.Sprintf("x'%x'", hash))); err != nil {
 		t.Fatal(err)
 	}
+	open := func(t *testing.T) store.Store { return openAt(t, filepath.Join(t.TempDir(), "y.db")) }
+	old, err := OpenToRead(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	storetest.Upgraded(t, storetest.Copied(t, old, open), open)
+	if err := old.Close(); err != nil || version(t, db) != 4 {
+		t.Errorf("a backup left version %d, %v", version(t, db), err)
+	}
 	db.Close()
-	storetest.Upgraded(t, openAt(t, path), func(t *testing.T) store.Store { return openAt(t, filepath.Join(t.TempDir(), "y.db")) })
+	storetest.Upgraded(t, openAt(t, path), open)
+}
+
+func TestNothingToRead(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.db")
+	if _, err := OpenToRead(t.Context(), path); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("no file: %v", err)
+	}
+	db := rawDB(t, path)
+	if _, err := db.Exec("CREATE TABLE apis (id INTEGER)"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := OpenToRead(t.Context(), path); !errors.Is(err, store.ErrEmpty) {
+		t.Errorf("another program's: %v", err)
+	}
+	if _, err := db.Exec("CREATE TABLE schema_migrations (version INTEGER); INSERT INTO schema_migrations VALUES (99)"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := OpenToRead(t.Context(), path); !errors.Is(err, schema.ErrNewer) {
+		t.Errorf("a newer one: %v", err)
+	}
 }
 
 func TestFailedMigrationLeavesNothing(t *testing.T) {

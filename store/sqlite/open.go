@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"apibuilder/store"
 	"apibuilder/store/schema"
 )
 
@@ -34,6 +35,56 @@ func Open(ctx context.Context, path string) (*Store, error) {
 		return nil, errors.Join(fmt.Errorf("open database %s: %w", path, neutral(err)), s.Close())
 	}
 	return s, nil
+}
+
+// OpenToRead opens a database for Dump and changes nothing: an older schema stays, so that the older program can go on with it. One without
+// tables is a store.ErrEmpty. The caller closes the Store.
+func OpenToRead(ctx context.Context, path string) (*Store, error) {
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return nil, fmt.Errorf("open database: %w", err)
+	}
+	if _, err := os.Stat(path); err != nil {
+		return nil, fmt.Errorf("open database: %w", err)
+	}
+	s, err := connect(path)
+	if err != nil {
+		return nil, fmt.Errorf("open database %s: %w", path, err)
+	}
+	if err := readable(ctx, s.reader, schema.Migrations(files)); err != nil {
+		return nil, errors.Join(fmt.Errorf("open database %s: %w", path, neutral(err)), s.Close())
+	}
+	return s, nil
+}
+
+// readable returns nil for a schema of this program's, or an older one.
+func readable(ctx context.Context, db *sql.DB, all []schema.Migration) error {
+	there, err := hasTable(ctx, db, "schema_migrations")
+	if err != nil {
+		return err
+	}
+	version := 0
+	if there {
+		err = db.QueryRowContext(ctx, "SELECT coalesce(max(version), 0) FROM schema_migrations").Scan(&version)
+	}
+	if err == nil && version == 0 {
+		err = store.ErrEmpty
+	}
+	if err == nil {
+		_, _, err = schema.Next(version, all)
+	}
+	return err
+}
+
+// hasTable reports whether a schema has a table.
+func hasTable(ctx context.Context, q rower, table string) (there bool, err error) {
+	err = q.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?)", table).Scan(&there)
+	return there, err
+}
+
+// rower is a database or a transaction.
+type rower interface {
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 }
 
 func connect(path string) (*Store, error) {

@@ -42,6 +42,10 @@ func TestReopen(t *testing.T) {
 	storetest.RunReopen(t, func(t *testing.T) store.Store { return openAt(t, path) })
 }
 
+func TestABackupOfAnOlderSchemaHasItsSums(t *testing.T) {
+	storetest.RunOldDump(t, func(t *testing.T) store.Store { return openAt(t, filepath.Join(t.TempDir(), "apibuilder.db")) })
+}
+
 func TestStrangePaths(t *testing.T) {
 	dir := t.TempDir()
 	for _, name := range []string{"a b.db", "what?mode=memory", "100%25.db", "a#b", "ü;&_pragma=x.db", ":memory:", "file:x?y=z"} {

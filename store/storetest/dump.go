@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"testing"
 
 	"apibuilder/store"
@@ -21,7 +22,15 @@ type cells struct {
 	row   store.Cells
 }
 
-func dump(t *testing.T, s keeper) (all []cells) {
+// Copied is a new store that a backup of another one was restored into.
+func Copied(t *testing.T, from store.Dumper, open Opener) store.Store {
+	t.Helper()
+	to := open(t).(keeper)
+	check(t, to.Load(t.Context(), false, replay(dump(t, from))))
+	return to
+}
+
+func dump(t *testing.T, s store.Dumper) (all []cells) {
 	t.Helper()
 	check(t, s.Dump(t.Context(), func(table string, c store.Cells) error {
 		all = append(all, cells{table, c})
@@ -84,6 +93,7 @@ func RunDump(t *testing.T, from, to Opener) {
 	refused(t, target.Load(t.Context(), false, replay(all)), store.ErrConflict, "")
 	broken := append(all[:len(all):len(all)], cells{"apis", store.Cells{"colour": "red"}})
 	refused(t, target.Load(t.Context(), true, replay(broken)), store.ErrInvalid, "colour")
+	refused(t, target.Load(t.Context(), true, replay([]cells{{"apis", store.Cells{}}})), store.ErrInvalid, "no column")
 	stop := errors.New("torn")
 	if err := target.Load(t.Context(), true, func() (string, store.Cells, error) { return "", nil, stop }); !errors.Is(err, stop) {
 		t.Errorf("error is %v", err)
@@ -95,4 +105,31 @@ func RunDump(t *testing.T, from, to Opener) {
 		t.Error("an answer to a request of before the restore is left: what it tells of is gone")
 	}
 	same(t, "CountUsage", get(target.CountUsage(t.Context(), "", "", day))(t), int64(3))
+}
+
+// RunOldDump checks that a backup of before there were sums, or some of them, has the sums of what it holds.
+func RunOldDump(t *testing.T, open Opener) {
+	source := open(t).(keeper)
+	a := newAPI("a")
+	a.ID = "api_a"
+	get(source.CreateAPI(t.Context(), a))(t)
+	k := makeKey(t, source, a.ID)
+	records := []store.Usage{used("", a.ID, k.ID, 0), used("", a.ID, k.ID, 26), used("", "api_gone", "key_gone", 26), refusedOne(used("", a.ID, "", 26))}
+	for i := range records {
+		records[i].ID, records[i].Route = fmt.Sprint(i), "" // it was not known then
+	}
+	check(t, source.AddUsage(t.Context(), records))
+	all := dump(t, source)
+	for _, missing := range [][]string{
+		{"usage_hours", "usage_days", "usage_totals", "usage_routes", "key_uses"}, {"usage_totals", "usage_routes"}, {"usage_routes"}, nil,
+	} {
+		old := slices.DeleteFunc(slices.Clone(all), func(c cells) bool { return slices.Contains(missing, c.table) })
+		target := open(t).(keeper)
+		check(t, target.Load(t.Context(), false, replay(old)))
+		for _, by := range []store.SumBy{store.ByHour, store.ByDay, store.ByKey, store.ByUser, store.ByRoute} {
+			f := store.SumFilter{By: by}
+			same(t, fmt.Sprintf("without %v, sums by %s", missing, by), get(target.SumUsage(t.Context(), f))(t), get(source.SumUsage(t.Context(), f))(t))
+		}
+		same(t, fmt.Sprintf("without %v, Keys", missing), get(target.Keys(t.Context(), a.ID))(t), get(source.Keys(t.Context(), a.ID))(t))
+	}
 }
