@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -18,13 +19,13 @@ import (
 type leavingStore struct {
 	store.Store
 	step string
+	once sync.Once
 	away atomic.Bool
 }
 
 func (s *leavingStore) at(step string) error {
 	if s.step == step {
-		s.step = ""
-		s.away.Store(true)
+		s.once.Do(func() { s.away.Store(true) })
 	}
 	if s.away.Load() {
 		return fmt.Errorf("%s: %w", step, store.ErrUnavailable)

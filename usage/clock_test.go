@@ -44,13 +44,13 @@ func TestPrunerOfAServerThatWasOff(t *testing.T) {
 		p := NewPruner(o, keep, settled, zap.NewNop())
 		p.Start()
 		synctest.Wait()
-		if want := o.newest.Add(-keep); !o.records.Equal(want) {
-			t.Errorf("at the start what is older than %v is removed, want %v", o.records, want)
+		if got, want := o.asked(), o.newest.Add(-keep); !got.Equal(want) {
+			t.Errorf("at the start what is older than %v is removed, want %v", got, want)
 		}
 		time.Sleep(proof + pruneEvery)
 		synctest.Wait()
-		if want := time.Now().Add(-keep); !o.records.After(want.Add(-2 * pruneEvery)) {
-			t.Errorf("after a day what is older than %v is removed, want %v", o.records, want)
+		if got, want := o.asked(), time.Now().Add(-keep); !got.After(want.Add(-2 * pruneEvery)) {
+			t.Errorf("after a day what is older than %v is removed, want %v", got, want)
 		}
 		_ = p.Stop(t.Context())
 	})

@@ -42,6 +42,13 @@ func (o *old) set(left int64, err error) {
 	o.left, o.err = left, err
 }
 
+// asked is what was old at the last time.
+func (o *old) asked() time.Time {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.records
+}
+
 func settled(context.Context) error { return nil }
 
 func TestPruner(t *testing.T) {
