@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -110,7 +111,7 @@ func (l *RootListener) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		if uid, err := peer(conn); err == nil && (uid == 0 || uid == uint32(os.Geteuid())) {
+		if cred, err := Peer(conn); err == nil && (cred.Uid == 0 || cred.Uid == uint32(os.Geteuid())) {
 			return conn, nil
 		}
 		_ = conn.Close()
@@ -154,19 +155,14 @@ func (l *RootListener) Close() error {
 	return l.UnixListener.Close()
 }
 
-func peer(conn *net.UnixConn) (uint32, error) {
+// Peer returns who connected, to who accepts, and who listens, to who connected (SO_PEERCRED, unix(7)).
+func Peer(conn *net.UnixConn) (*unix.Ucred, error) {
 	raw, err := conn.SyscallConn()
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	var cred *unix.Ucred
 	var sockErr error
 	err = raw.Control(func(fd uintptr) { cred, sockErr = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED) })
-	if err != nil {
-		return 0, err
-	}
-	if sockErr != nil {
-		return 0, sockErr
-	}
-	return cred.Uid, nil
+	return cred, errors.Join(err, sockErr)
 }

@@ -16,17 +16,12 @@ import (
 
 // processOf opens the process that listens at the other end of a connection; nil where the kernel cannot.
 func processOf(conn *net.UnixConn) *os.File {
-	raw, err := conn.SyscallConn()
-	if err != nil {
+	cred, err := admin.Peer(conn)
+	if err != nil || cred.Pid <= 0 {
 		return nil
 	}
-	fd := -1
-	_ = raw.Control(func(socket uintptr) {
-		if cred, err := unix.GetsockoptUcred(int(socket), unix.SOL_SOCKET, unix.SO_PEERCRED); err == nil && cred.Pid > 0 {
-			fd, _ = unix.PidfdOpen(int(cred.Pid), 0)
-		}
-	})
-	if fd < 0 {
+	fd, err := unix.PidfdOpen(int(cred.Pid), 0)
+	if err != nil {
 		return nil
 	}
 	return os.NewFile(uintptr(fd), "the predecessor's process")

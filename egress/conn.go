@@ -41,7 +41,7 @@ func (g *Guard) connOf(f *flow) *Conn {
 
 // Read implements io.Reader: what comes from outside.
 func (c *Conn) Read(b []byte) (int, error) {
-	n, err := c.receive(b)
+	n, err := c.receive(b[:min(len(b), mostAtOnce)])
 	if n > 0 {
 		c.account.moved(c.tally, 0, n)
 		_ = wait(c.flow.life, c.guard.incoming, n) // the next read tells

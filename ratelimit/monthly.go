@@ -175,8 +175,7 @@ func (m *Monthly) ask(ctx context.Context, q Quota, key counted) (int64, error) 
 	return m.read(ctx, q, key.month)
 }
 
-// load asks what was used. When nobody can tell and the
-// month before was counted here, this one began here too: nothing was used before.
+// load asks what was used. When nobody can tell and the month before was counted here, this one began here too: nothing was used before.
 func (m *Monthly) load(ctx context.Context, q Quota, key counted, c *count) {
 	used, err := m.ask(ctx, q, key)
 	m.mu.Lock()

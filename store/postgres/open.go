@@ -98,11 +98,8 @@ func readable(ctx context.Context, pool *pgxpool.Pool, all []schema.Migration) e
 		return err
 	}
 	version, err := schemaVersion(ctx, pool)
-	if err == nil && version == 0 {
-		err = store.ErrEmpty
-	}
 	if err == nil {
-		_, _, err = schema.Next(version, all)
+		err = schema.Readable(version, all)
 	}
 	if err == nil {
 		err = checkSight(ctx, pool)

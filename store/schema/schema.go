@@ -8,6 +8,8 @@ import (
 	"io/fs"
 	"strconv"
 	"strings"
+
+	"apibuilder/store"
 )
 
 // ErrNewer says that the database was written by a newer version of this program.
@@ -63,4 +65,14 @@ func Next(version int, all []Migration) (m Migration, done bool, err error) {
 		}
 	}
 	return m, true, nil
+}
+
+// Readable returns nil for the version of a schema that this program can read as it is, its own or an older one; store.ErrEmpty for 0, and
+// an ErrNewer.
+func Readable(version int, all []Migration) error {
+	if version == 0 {
+		return store.ErrEmpty
+	}
+	_, _, err := Next(version, all)
+	return err
 }

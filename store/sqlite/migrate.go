@@ -54,6 +54,12 @@ func recognise(ctx context.Context, db *sql.DB) error {
 	return tx.Commit()
 }
 
+// schemaVersion is the newest migration that was run, 0 for none.
+func schemaVersion(ctx context.Context, q rower) (version int, err error) {
+	err = q.QueryRowContext(ctx, "SELECT coalesce(max(version), 0) FROM schema_migrations").Scan(&version)
+	return version, err
+}
+
 // step runs the next migration, and reports whether none was left. The version is read inside the transaction, because
 // another process may be migrating the same file.
 func step(ctx context.Context, db *sql.DB, all []schema.Migration) (done bool, err error) {
@@ -62,8 +68,7 @@ func step(ctx context.Context, db *sql.DB, all []schema.Migration) (done bool, e
 		return false, err
 	}
 	defer func() { _ = tx.Rollback() }()
-	var version int
-	err = tx.QueryRowContext(ctx, "SELECT coalesce(max(version), 0) FROM schema_migrations").Scan(&version)
+	version, err := schemaVersion(ctx, tx)
 	if err != nil {
 		return false, err
 	}

@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 
-	"apibuilder/store"
 	"apibuilder/store/schema"
 )
 
@@ -65,15 +64,11 @@ func readable(ctx context.Context, db *sql.DB, all []schema.Migration) error {
 	}
 	version := 0
 	if there {
-		err = db.QueryRowContext(ctx, "SELECT coalesce(max(version), 0) FROM schema_migrations").Scan(&version)
+		if version, err = schemaVersion(ctx, db); err != nil {
+			return err
+		}
 	}
-	if err == nil && version == 0 {
-		err = store.ErrEmpty
-	}
-	if err == nil {
-		_, _, err = schema.Next(version, all)
-	}
-	return err
+	return schema.Readable(version, all)
 }
 
 // hasTable reports whether a schema has a table.
