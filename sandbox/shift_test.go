@@ -11,9 +11,10 @@ import (
 
 // plans is a Plan that tests change.
 type plans struct {
-	mu   sync.Mutex
-	plan Plan
-	err  error
+	mu    sync.Mutex
+	plan  Plan
+	err   error
+	delay time.Duration // until it is told
 }
 
 func (p *plans) set(plan Plan) {
@@ -22,11 +23,20 @@ func (p *plans) set(plan Plan) {
 	p.plan = plan
 }
 
+// hold has plans told after a delay.
+func (p *plans) hold(delay time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.delay = delay
+}
+
 func (p *plans) use(c *ManagerConfig) {
 	c.Plan = func(context.Context, string) (Plan, error) {
 		p.mu.Lock()
-		defer p.mu.Unlock()
-		return p.plan, p.err
+		plan, err, delay := p.plan, p.err, p.delay
+		p.mu.Unlock()
+		time.Sleep(delay)
+		return plan, err
 	}
 }
 
