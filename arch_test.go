@@ -31,19 +31,20 @@ var rules = map[string]rule{
 	"logs":        {nil, "lines of text, whoever printed them"},
 	"usage":       {[]string{"store"}, "the journal carries the store's records and knows no request"},
 	"doctor":      {nil, "it looks at a host, and is told what other packages know of it"},
-	"gateway":     {[]string{"store", "ratelimit", "sandbox"}, "it borrows sandboxes through its own interface"},
+	"gateway":     {[]string{"store", "ratelimit", "sandbox", "rawcall"}, "it borrows sandboxes through its own interface"},
 	"bundle":      {nil, "files of a program, whoever runs it"},
 	"deploy":      {[]string{"store", "sandbox", "python-env", "egress", "bundle"}, "it orders the steps and leaves each to its package"},
 	"node":        {[]string{"store"}, "who a server is, and that it lives"},
 	"adopt":       {[]string{"store", "deploy", "python-env"}, "it hands other programs' rows to the ordinary deploy path"},
 	"traces":      {nil, "spans are sent, whatever they are of"},
 	"metrics":     {[]string{"store", "sandbox"}, "it counts what it is told, and is told by whoever wires the parts"},
+	"rawcall":     {nil, "system calls, whoever makes them"},
 	"handover":    {nil, "descriptors and a few words, whatever they are of"},
 	"backup":      {[]string{"store"}, "a file of rows, whatever they mean"},
 	"admin":       {[]string{"store", "deploy", "sandbox", "egress", "logs"}, "it is a door, and reaches the parts through its own interfaces"},
 	"cli":         {[]string{"*"}, "it wires the parts together, and nobody else knows them all"},
 	"certificate": {nil, "certificates of names, whatever is served below them"},
-	"egress":      {nil, "it decides about names and addresses, whoever asks"},
+	"egress":      {[]string{"rawcall"}, "it decides about names and addresses, whoever asks"},
 }
 
 // lower are packages that may be imported from their own top directory and by cli alone: they are one of several ways.

@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 	"golang.org/x/time/rate"
 
-	"apibuilder/egress/rawcall"
+	"apibuilder/rawcall"
 )
 
 var _ net.Conn = (*Conn)(nil)
@@ -24,7 +24,7 @@ const mostAtOnce = 256 << 10
 // Conn is a connection that a guard made. Reads and writes are counted and held to the bandwidth. One reader and one writer
 // may work at a time; Close must be called.
 type Conn struct {
-	conn    *net.TCPConn
+	conn    outside
 	raw     syscall.RawConn
 	guard   *Guard
 	flow    *flow
@@ -56,11 +56,11 @@ func (c *Conn) receive(b []byte) (n int, err error) {
 	}
 	closed := c.raw.Read(func(fd uintptr) bool {
 		n, err = rawcall.Recv(fd, b)
-		return !errors.Is(err, unix.EAGAIN)
+		return !rawcall.Waits(err)
 	})
 	switch {
 	case closed != nil:
-		return 0, closed
+		return 0, over(closed)
 	case err != nil:
 		return 0, c.failed("read", err)
 	case n == 0:
@@ -77,19 +77,27 @@ func (c *Conn) send(b []byte) (n int, err error) {
 			taken, err = rawcall.Send(fd, b[n:])
 			n += taken
 		}
-		if errors.Is(err, unix.EAGAIN) {
+		if rawcall.Waits(err) {
 			err = nil
 			return false
 		}
 		return true
 	})
 	if closed != nil {
-		return n, closed
+		return n, over(closed)
 	}
 	if err != nil {
 		return n, c.failed("write", err)
 	}
 	return n, nil
+}
+
+// over is why a connection is waited for no more: its deadline, or net.ErrClosed, for which files have another word.
+func over(closed error) error {
+	if errors.Is(closed, os.ErrDeadlineExceeded) {
+		return closed
+	}
+	return net.ErrClosed
 }
 
 // failed is what net says of a system call that failed.
@@ -122,7 +130,7 @@ func (c *Conn) WriteNow(b []byte) (n int, err error) {
 		n, err = rawcall.Send(fd, b)
 		return true
 	})
-	if errors.Is(err, unix.EAGAIN) {
+	if rawcall.Waits(err) {
 		err = nil
 	}
 	return n, errors.Join(closed, err)

@@ -3,15 +3,17 @@ package egress
 import (
 	"fmt"
 	"io"
+	"net"
 	"sync"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
-func TestWritesThatDoNotWait(t *testing.T) {
-	l, port, ceiling := listen(t)
-	gate := NewGate(Config{Ceiling: ceiling})
-	guard, _ := bind(t, gate, fmt.Sprintf("127.0.0.1:%d", port))
+// meet is a connection of a guard to a listener, and the listener's end of it.
+func meet(t *testing.T, guard *Guard, l net.Listener, port uint16) (*Conn, net.Conn) {
+	t.Helper()
 	conn, err := guard.Dial(t.Context(), Destination{Addr: loopback, Port: port})
 	if err != nil {
 		t.Fatal(err)
@@ -20,6 +22,14 @@ func TestWritesThatDoNotWait(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return conn, server
+}
+
+func TestWritesThatDoNotWait(t *testing.T) {
+	l, port, ceiling := listen(t)
+	gate := NewGate(Config{Ceiling: ceiling})
+	guard, _ := bind(t, gate, fmt.Sprintf("127.0.0.1:%d", port))
+	conn, server := meet(t, guard, l, port)
 	defer server.Close()
 	sent := fillNow(t, conn)
 	waited := make(chan error, 1)
@@ -87,7 +97,7 @@ func TestEndWhileBandwidthIsAwaited(t *testing.T) {
 // fillNow writes until nothing more is taken, and returns how much was.
 func fillNow(t *testing.T, conn *Conn) (sent int) {
 	t.Helper()
-	_ = conn.conn.SetWriteBuffer(64 << 10)
+	_ = conn.raw.Control(func(fd uintptr) { _ = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_SNDBUF, 64<<10) })
 	for b := make([]byte, 64<<10); ; {
 		n, err := conn.WriteNow(b)
 		if err != nil {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"syscall"
 	"time"
 )
 
@@ -15,7 +14,7 @@ func (g *Guard) dial(ctx context.Context, to Destination) (*Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, dialTimeout+turnTimeout)
+	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(f.life, cancel)()
 	began := time.Now()
@@ -37,8 +36,8 @@ func (g *Guard) dial(ctx context.Context, to Destination) (*Conn, error) {
 const askedAgain = time.Second / 2
 
 // keep takes a connection that was made, unless it may not be any more: another policy came, or its address has become this host's.
-func (g *Guard) keep(f *flow, conn *net.TCPConn, began time.Time) (*Conn, error) {
-	f.dialed = conn.RemoteAddr().(*net.TCPAddr).AddrPort().Addr().Unmap() //nolint:forcetypeassert // of a TCP connection
+func (g *Guard) keep(f *flow, conn *socket, began time.Time) (*Conn, error) {
+	f.dialed = conn.remote.Addr()
 	var err error
 	if time.Since(began) > askedAgain {
 		err = g.address(f, f.dialed)
@@ -107,33 +106,21 @@ func (g *Guard) address(f *flow, a netip.Addr) error {
 	return nil
 }
 
-// connect waits for the connection's turn and dials.
-func (g *Guard) connect(ctx context.Context, f *flow) (*net.TCPConn, error) {
+// connect waits for the connection's turn, and makes it.
+func (g *Guard) connect(ctx context.Context, f *flow) (*socket, error) {
+	end := time.Now().Add(turnTimeout + dialTimeout)
 	if !turn(ctx, g.fresh) {
 		return nil, &Refusal{Reason: TooFast, What: f.to.String(), Limit: fmt.Sprintf("more than %d new connections in a second", g.gate.cfg.Limits.PerSecond)}
 	}
-	dialer := g.gate.dialer
-	dialer.ControlContext = func(_ context.Context, _, address string, _ syscall.RawConn) error {
-		dialed, err := netip.ParseAddrPort(address)
-		if err != nil {
-			return fmt.Errorf("read the address to dial: %w", err)
-		}
-		return g.address(f, dialed.Addr())
-	}
+	c := connector{func(a netip.Addr) error { return g.address(f, a) }}
 	if f.to.Name == "" {
-		return g.dialAddr(ctx, &dialer, netip.AddrPortFrom(f.to.Addr, f.to.Port))
+		return c.connect(ctx, netip.AddrPortFrom(f.to.Addr, f.to.Port), dialTimeout)
 	}
+	ctx, cancel := context.WithDeadline(ctx, end)
+	defer cancel()
 	found, err := g.gate.cfg.Resolver.LookupNetIP(ctx, "ip", f.to.Name+".")
 	if err != nil {
 		return nil, err
 	}
-	return g.race(ctx, &dialer, found, f.to.Port)
-}
-
-func (g *Guard) dialAddr(ctx context.Context, d *net.Dialer, to netip.AddrPort) (*net.TCPConn, error) {
-	conn, err := d.DialContext(ctx, "tcp", to.String())
-	if err != nil {
-		return nil, err
-	}
-	return conn.(*net.TCPConn), nil //nolint:forcetypeassert // that is what "tcp" is, see net.Dial
+	return c.race(ctx, found, f.to.Port)
 }

@@ -3,11 +3,9 @@ package egress
 import (
 	"context"
 	"maps"
-	"net"
 	"net/netip"
 	"slices"
 	"sync"
-	"time"
 )
 
 // Limits bound one sandbox. A zero field means its default, a negative one no bound.
@@ -47,8 +45,7 @@ type Config struct {
 
 // Gate makes the guards of one server, and knows which API each works for. Its methods may be called concurrently.
 type Gate struct {
-	cfg    Config
-	dialer net.Dialer
+	cfg Config
 
 	mu   sync.Mutex
 	turn uint64 // counts changes of policies, from 1
@@ -82,7 +79,7 @@ func NewGate(cfg Config) *Gate {
 	if cfg.Resolver == nil {
 		cfg.Resolver = newHostResolver()
 	}
-	return &Gate{cfg: cfg, dialer: net.Dialer{Timeout: dialTimeout, KeepAlive: time.Minute}, turn: 1, apis: map[string]*member{}}
+	return &Gate{cfg: cfg, turn: 1, apis: map[string]*member{}}
 }
 
 // Check reports what of a policy could never be reached on this server, as an error with the remedy.

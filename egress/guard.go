@@ -42,8 +42,8 @@ type flow struct {
 	to     Destination
 	life   context.Context // until it is ended
 	end    context.CancelFunc
-	conn   *net.TCPConn // nil while it is being made
-	dialed netip.Addr   // of conn
+	conn   outside    // nil while it is being made
+	dialed netip.Addr // of conn
 
 	excepted []netip.Addr // those dialled that an exception of the operator's allows
 
@@ -172,6 +172,9 @@ func (g *Guard) resolves(name string) *Refusal {
 
 // turn waits until a limiter lets one more through, and reports whether it does soon enough.
 func turn(ctx context.Context, l *rate.Limiter) bool {
+	if ctx.Err() == nil && l.Allow() {
+		return true
+	}
 	ctx, cancel := context.WithTimeout(ctx, turnTimeout)
 	defer cancel()
 	return l.Wait(ctx) == nil

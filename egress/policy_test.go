@@ -45,6 +45,9 @@ func TestParse(t *testing.T) {
 // TestParseRefuses wants errors that name the entry and what to write instead.
 func TestParseRefuses(t *testing.T) {
 	for text, want := range map[string]string{
+		"all":                         `"all": write internet for every public address`,
+		"*":                           `"*": write internet`,
+		"Any":                         `"Any": write internet`,
 		"api.stripe.com":              `"api.stripe.com" has no port: write api.stripe.com:443`,
 		"https://api.stripe.com/v1":   "is a URL: write the host and the port alone",
 		"api.stripe.com:https":        `"https" is no port: write a number from 1 to 65535`,

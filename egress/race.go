@@ -13,9 +13,9 @@ const raceDelay = 250 * time.Millisecond
 // mostAddresses of each family are tried of one name.
 const mostAddresses = 8
 
-// race dials the addresses of a name, those of the first one's family before the others, and takes whichever connects. Its error is
+// race connects to the addresses of a name, those of the first one's family before the others, and takes whichever is made. Its error is
 // that of the first address.
-func (g *Guard) race(ctx context.Context, d *net.Dialer, found []netip.Addr, port uint16) (*net.TCPConn, error) {
+func (c connector) race(ctx context.Context, found []netip.Addr, port uint16) (*socket, error) {
 	var first, second []netip.AddrPort
 	for _, a := range found {
 		if a = a.Unmap(); a.Is4() == found[0].Unmap().Is4() {
@@ -26,17 +26,17 @@ func (g *Guard) race(ctx context.Context, d *net.Dialer, found []netip.Addr, por
 	}
 	first, second = first[:min(len(first), mostAddresses)], second[:min(len(second), mostAddresses)]
 	if len(second) == 0 {
-		return g.dialEach(ctx, d, first)
+		return c.each(ctx, first)
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	type result struct {
-		conn *net.TCPConn
+		conn *socket
 		err  error
 	}
 	results := make(chan result, 2)
 	try := func(all []netip.AddrPort) {
-		conn, err := g.dialEach(ctx, d, all)
+		conn, err := c.each(ctx, all)
 		results <- result{conn, err}
 	}
 	go try(first)
@@ -73,12 +73,10 @@ func (g *Guard) race(ctx context.Context, d *net.Dialer, found []netip.Addr, por
 	return nil, firstErr
 }
 
-func (g *Guard) dialEach(ctx context.Context, d *net.Dialer, all []netip.AddrPort) (*net.TCPConn, error) {
+func (c connector) each(ctx context.Context, all []netip.AddrPort) (*socket, error) {
 	var firstErr error
 	for i, to := range all {
-		each, cancel := context.WithTimeout(ctx, dialTimeout/time.Duration(len(all)-i))
-		conn, err := g.dialAddr(each, d, to)
-		cancel()
+		conn, err := c.connect(ctx, to, dialTimeout/time.Duration(len(all)-i))
 		if err == nil {
 			return conn, nil
 		}

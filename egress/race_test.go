@@ -1,12 +1,9 @@
 package egress
 
 import (
-	"context"
 	"errors"
 	"net"
 	"net/netip"
-	"strings"
-	"syscall"
 	"testing"
 )
 
@@ -23,15 +20,15 @@ func TestManyAddressesOfOneFamilyHideNotTheOther(t *testing.T) {
 		found, addr = append(found, addr), addr.Next()
 	}
 	found = append(found, netip.MustParseAddr("127.0.0.1"))
-	tried := make(chan string, len(found))
-	d := &net.Dialer{ControlContext: func(_ context.Context, _, address string, _ syscall.RawConn) error {
-		tried <- address
-		if strings.HasPrefix(address, "[") {
+	tried := make(chan netip.Addr, len(found))
+	c := connector{func(a netip.Addr) error {
+		tried <- a
+		if a.Is6() {
 			return errors.New("no way there")
 		}
 		return nil
 	}}
-	conn, err := new(Guard).race(t.Context(), d, found, uint16(l.Addr().(*net.TCPAddr).Port))
+	conn, err := c.race(t.Context(), found, uint16(l.Addr().(*net.TCPAddr).Port))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,6 +3,7 @@ package egress
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -105,12 +106,18 @@ func ParseRule(entry string) (Rule, error) {
 	return r, nil
 }
 
+// everything are words that people try for what is called internet.
+var everything = []string{"*", "all", "any", "everything", "full", "on", "public", "true", "yes"}
+
 // splitPort takes the port off the end.
 func splitPort(entry string) (host string, port uint16, err error) {
 	at := strings.LastIndexByte(entry, ':')
 	if at < 0 || strings.HasSuffix(entry, "]") || at > 0 && strings.Contains(entry[:at], ":") && !strings.Contains(entry, "]") {
 		if addr, parseErr := netip.ParseAddr(entry); parseErr == nil && addr.Is6() {
 			return "", 0, fmt.Errorf("egress entry %q has no port: write [%s]:443, an IPv6 address in brackets", entry, entry)
+		}
+		if slices.Contains(everything, strings.ToLower(entry)) {
+			return "", 0, fmt.Errorf("egress entry %q: write internet for every public address, or names with their ports, like api.stripe.com:443", entry)
 		}
 		if at < 0 || strings.HasSuffix(entry, "]") {
 			return "", 0, fmt.Errorf("egress entry %q has no port: write %s:443, or the port that is meant", entry, entry)

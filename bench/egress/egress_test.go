@@ -81,7 +81,7 @@ func BenchmarkEgress(b *testing.B) {
 	w := nettest.NewWorld(b, server+"/32")
 	perf := exec.CommandContext(b.Context(), "iperf3", "-s", "-p", "5201")
 	w.Start(perf)
-	w.Start(echo(b, w.Listen(server+":7")))
+	startEcho(b, w)
 	ours, veth := openOurs(b), openVeth(b)
 	if path := os.Getenv(profile); path != "" {
 		defer startProfile(b, path)()
@@ -281,14 +281,17 @@ for _ in range(int(sys.argv[2])):
 print(json.dumps([connects, exchanges]))
 `
 
-// echo is a program of its own that answers what caller sends: what it takes is nothing that this process has to do.
-func echo(b *testing.B, l net.Listener) *exec.Cmd {
+// startEcho starts a program of its own that answers what caller sends: what it takes is nothing that this process has to do, whose
+// poller would be told of each connection if it kept the listener.
+func startEcho(b *testing.B, w *nettest.World) {
 	b.Helper()
+	l := w.Listen(server + ":7")
+	defer l.Close()
 	file, err := l.(*net.TCPListener).File()
 	if err != nil {
 		b.Fatal(err)
 	}
-	b.Cleanup(func() { _ = file.Close() })
+	defer file.Close()
 	cmd := exec.CommandContext(b.Context(), "python3", "-S", "-c", `
 import socket
 server = socket.socket(fileno=3)
@@ -300,7 +303,7 @@ while True:
             connection.send(data)
 `)
 	cmd.ExtraFiles = []*os.File{file}
-	return cmd
+	w.Start(cmd)
 }
 
 // latency has a program call in both places in turns.

@@ -4,13 +4,12 @@ import (
 	"errors"
 	"time"
 
-	"golang.org/x/sys/unix"
 	"gvisor.dev/gvisor/pkg/buffer"
 	"gvisor.dev/gvisor/pkg/tcpip"
 	"gvisor.dev/gvisor/pkg/tcpip/header"
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
 
-	"apibuilder/egress/rawcall"
+	"apibuilder/rawcall"
 )
 
 // leastKept is the least of a packet, in bytes, that stays in the memory that it was read into. What is smaller is copied, so that the
@@ -50,7 +49,7 @@ func (l *link) readPacket(head, packet []byte) (n int, err error) {
 	parts := [][]byte{head, packet}
 	closed := l.raw.Read(func(fd uintptr) bool {
 		n, err = rawcall.Readv(fd, parts)
-		return !errors.Is(err, unix.EAGAIN)
+		return !rawcall.Waits(err)
 	})
 	return n - virtioHeader, errors.Join(closed, err)
 }

@@ -10,7 +10,7 @@ import (
 	"gvisor.dev/gvisor/pkg/tcpip/header"
 	"gvisor.dev/gvisor/pkg/tcpip/stack"
 
-	"apibuilder/egress/rawcall"
+	"apibuilder/rawcall"
 )
 
 // WritePackets implements stack.LinkWriter. A packet that the device does not take is lost, as on any wire.

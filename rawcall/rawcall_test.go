@@ -103,3 +103,47 @@ func TestEnds(t *testing.T) {
 		t.Errorf("nothing to write: %d, %v", n, err)
 	}
 }
+
+func TestQuiet(t *testing.T) {
+	a, b := pair(t)
+	if !Quiet(b) {
+		t.Error("nothing was sent")
+	}
+	if n, err := Send(a, []byte("x")); n != 1 || err != nil {
+		t.Fatal(n, err)
+	}
+	if Quiet(b) || Quiet(b) {
+		t.Error("a byte has come")
+	}
+	if n, err := Recv(b, make([]byte, 2)); n != 1 || err != nil || !Quiet(b) {
+		t.Errorf("%d bytes were read, %v", n, err)
+	}
+	if err := Shutdown(a, unix.SHUT_WR); err != nil {
+		t.Fatal(err)
+	}
+	if Quiet(b) || Quiet(^uintptr(0)>>33) {
+		t.Error("an end, and no socket, are quiet")
+	}
+}
+
+// TestNothingWaits is about sockets that somebody has made wait.
+func TestNothingWaits(t *testing.T) {
+	a, b := pair(t)
+	for _, fd := range []uintptr{a, b} {
+		if err := unix.SetNonblock(int(fd), false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := Recv(b, make([]byte, 1)); !Waits(err) || !Quiet(b) {
+		t.Errorf("nothing is there: %v", err)
+	}
+	for _, size := range []int{most, 2 * most} { // the second is announced
+		for sent, piece := 0, make([]byte, size); ; sent += size {
+			if _, err := Send(a, piece); Waits(err) {
+				break
+			} else if err != nil || sent > 64<<20 {
+				t.Fatalf("%d bytes were taken, %v", sent, err)
+			}
+		}
+	}
+}

@@ -1,0 +1,7 @@
+//go:build !race
+
+package rawcall
+
+func beforeWriting() {}
+
+func afterReading() {}
