@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -200,6 +201,7 @@ func readJournal(data *dataDir) ([]backup.File, error) {
 		case err != nil:
 			return nil, fmt.Errorf("read the usage journal: %w", err)
 		}
+		raw = bytes.TrimRight(raw, "\x00") // reserved for more records, while the server runs
 		files = append(files, backup.File{Name: fmt.Sprintf("usage/usage-%08d.log", len(files)+1), Data: raw})
 	}
 	return files, nil

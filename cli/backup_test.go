@@ -107,7 +107,7 @@ func TestAForcedRestoreDropsTheJournal(t *testing.T) {
 		}
 	}
 	data := &dataDir{path: to}
-	write(filepath.Join(from, "usage/usage-00000001.log"), "theirs\n")
+	write(filepath.Join(from, "usage/usage-00000001.log"), "theirs\n\x00\x00") // zeros are room for more
 	for _, s := range []seat{0, 1} {
 		write(filepath.Join(data.join(s.journal()), "usage-00000007.log"), "ours\n")
 	}

@@ -298,7 +298,7 @@ type Store interface {
 	RevokeToken(ctx context.Context, id string, checks ...Check[Token]) (Token, error)
 
 	// AddUsage stores records exactly once by ID, in one transaction with the sums and with Key.LastUsedAt: sending a batch again
-	// changes nothing.
+	// changes nothing. Of records that are sent again, those among the last 65,536 are known at least.
 	AddUsage(ctx context.Context, records []Usage) error
 	Usage(ctx context.Context, f UsageFilter) ([]Usage, error)
 	// CountUsage counts an API's requests with a key since a time, those whose records were removed too; apiID or keyID empty: of all.

@@ -115,7 +115,7 @@ const mostSummed = 1 << 48
 const MostSum = 1 << 62
 
 // Add counts a record that was made Clean.
-func (s *Sum) Add(u Usage) {
+func (s *Sum) Add(u *Usage) {
 	s.Requests++
 	if !u.Refused() {
 		s.Admitted++
@@ -136,59 +136,6 @@ func (s *Sum) Add(u Usage) {
 
 // bounded is for a Duration, in which 8 years are a third of what fits; a batch of them may not.
 func bounded(d time.Duration) time.Duration { return min(max(d, 0), 30*24*time.Hour) }
-
-// Sums returns the sums of records that were made Clean, by span, API, key and owner.
-func Sums(records []Usage, span time.Duration, owner func(apiID string) string) []Sum {
-	return sums(records, span, func(u Usage) Sum { return Sum{APIID: u.APIID, KeyID: u.KeyID, UserID: owner(u.APIID)} })
-}
-
-// RouteSums returns the sums of records that were made Clean, by day, API, owner and route.
-func RouteSums(records []Usage, owner func(apiID string) string) []Sum {
-	return sums(records, 24*time.Hour, func(u Usage) Sum { return Sum{APIID: u.APIID, UserID: owner(u.APIID), Route: u.Route} })
-}
-
-// sums adds up the records of each span for which empty returns the same.
-func sums(records []Usage, span time.Duration, empty func(Usage) Sum) []Sum {
-	at := map[Sum]int{}
-	var all []Sum
-	for _, u := range records {
-		group := empty(u)
-		group.Start = u.Time.UTC().Truncate(span)
-		i, ok := at[group]
-		if !ok {
-			i = len(all)
-			at[group] = i
-			all = append(all, group)
-		}
-		all[i].Add(u)
-	}
-	return all
-}
-
-// Totals returns the sums of sums by their start alone, in the order in which they begin to appear.
-func Totals(sums []Sum) []Sum {
-	at := map[int64]int{}
-	var all []Sum
-	for _, s := range sums {
-		i, ok := at[s.Start.UnixMicro()]
-		if !ok {
-			i = len(all)
-			at[s.Start.UnixMicro()] = i
-			all = append(all, Sum{Start: s.Start})
-		}
-		t := &all[i]
-		t.Requests += s.Requests
-		t.Admitted += s.Admitted
-		t.ClientErrors += s.ClientErrors
-		t.ServerErrors += s.ServerErrors
-		t.BytesIn += s.BytesIn
-		t.BytesOut += s.BytesOut
-		t.Duration += s.Duration
-		t.StartWait += s.StartWait
-		t.CPU += s.CPU
-	}
-	return all
-}
 
 // ByHourAlone reports whether f asks for hours of everything together, for which there are sums of their own.
 func (f SumFilter) ByHourAlone() bool {

@@ -35,6 +35,7 @@ func child(dir string) {
 	if err != nil {
 		panic(err)
 	}
+	j.written = os.Getenv("USAGE_TEST_WRITTEN") != ""
 	if err := j.Start(context.Background()); err != nil {
 		panic(err)
 	}
@@ -55,14 +56,14 @@ func child(dir string) {
 }
 
 // killChild runs a child until it has printed many ids, kills it and returns them all.
-func killChild(t *testing.T, dir, sink string, after int) (ids []string) {
+func killChild(t *testing.T, dir, sink, written string, after int) (ids []string) {
 	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(self)
-	cmd.Env = append(os.Environ(), "USAGE_TEST_CHILD="+dir, "USAGE_TEST_SINK="+sink)
+	cmd.Env = append(os.Environ(), "USAGE_TEST_CHILD="+dir, "USAGE_TEST_SINK="+sink, "USAGE_TEST_WRITTEN="+written)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	stdin, err := cmd.StdinPipe()
@@ -98,12 +99,17 @@ func killChild(t *testing.T, dir, sink string, after int) (ids []string) {
 }
 
 func TestKilledProcessLosesNothing(t *testing.T) {
-	for _, sink := range []string{"none", "sqlite"} {
-		t.Run(sink, func(t *testing.T) {
+	for _, c := range []struct{ name, sink, written string }{
+		{"none", "none", ""},
+		{"sqlite", "sqlite", ""},
+		{"none, written", "none", "yes"},
+		{"sqlite, written", "sqlite", "yes"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
 			dir := t.TempDir()
 			printed := map[string]bool{}
 			for _, after := range []int{1, 700, 3000} {
-				for _, id := range killChild(t, dir, sink, after) {
+				for _, id := range killChild(t, dir, c.sink, c.written, after) {
 					printed[id] = true
 				}
 			}
@@ -133,6 +139,9 @@ func TestKilledProcessLosesNothing(t *testing.T) {
 						id, times[id], len(stored), len(printed))
 				}
 			}
+			if j.Damaged() > 3 {
+				t.Fatalf("%d damaged lines of three processes that were killed", j.Damaged())
+			}
 			// Each kill may have found records that were written and not yet printed, at most one a goroutine and what
 			// the pipe held.
 			t.Logf("%d acknowledged, %d stored, %d damaged lines", len(printed), len(stored), j.Damaged())
@@ -144,6 +153,7 @@ func TestDamagedSegments(t *testing.T) {
 	line := func(n int) string { return string(encode(record(n))) }
 	torn := line(99)[:60]
 	flipped := strings.Replace(line(99), "POST", "PUST", 1)
+	const some = -1
 	for name, c := range map[string]struct {
 		text    string
 		damaged int64
@@ -156,9 +166,12 @@ func TestDamagedSegments(t *testing.T) {
 		"changed":                   {line(0) + flipped + line(1) + line(2), 1},
 		"blank lines":               {line(0) + "\n" + line(1) + line(2) + "\n", 2},
 		"zeros in the middle":       {line(0) + strings.Repeat("\x00", 4096) + line(1) + line(2), 1},
-		"zeros at the end":          {line(0) + line(1) + line(2) + strings.Repeat("\x00", 4096), 1},
+		"zeros at the end":          {line(0) + line(1) + line(2) + strings.Repeat("\x00", 4096), 0},
+		"many zeros at the end":     {line(0) + line(1) + line(2) + strings.Repeat("\x00", 3*readBytes), 0},
+		"torn, then zeros":          {line(0) + line(1) + line(2) + torn + strings.Repeat("\x00", 4096), 1},
+		"a newline, then zeros":     {line(0) + line(1) + line(2) + "\n" + strings.Repeat("\x00", 4096), 1},
 		"garbage larger than reads": {strings.Repeat("x", 3*readBytes) + line(0) + line(1) + line(2), 3},
-		"only garbage":              {line(0) + line(1) + line(2) + strings.Repeat("\xff", 2*readBytes+5), 0},
+		"only garbage":              {line(0) + line(1) + line(2) + strings.Repeat("\xff", 2*readBytes+5), some},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir, s := t.TempDir(), newSink()
@@ -174,7 +187,7 @@ func TestDamagedSegments(t *testing.T) {
 			put(t, j, 3, 4)
 			flush(t, j)
 			s.has(t, 4)
-			if j.Damaged() == 0 || c.damaged != 0 && j.Damaged() != c.damaged {
+			if c.damaged == some && j.Damaged() == 0 || c.damaged != some && j.Damaged() != c.damaged {
 				t.Fatalf("%d damaged lines, want %d", j.Damaged(), c.damaged)
 			}
 			stop(t, j)

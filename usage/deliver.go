@@ -60,7 +60,6 @@ func (j *Journal) deliverBatch() (more bool, err error) {
 			return false, err
 		}
 	}
-	progress := b.end > s.delivered.Swap(b.end)
 	s.waiting.Add(-int64(len(b.records)))
 	j.pending.Add(-int64(len(b.records)))
 	if b.damaged > 0 {
@@ -68,6 +67,7 @@ func (j *Journal) deliverBatch() (more bool, err error) {
 		j.log.Error("usage journal has unreadable lines, they are dropped", zap.Int64("lines", b.damaged),
 			zap.String("segment", s.file.Name()))
 	}
+	progress := b.end > s.delivered.Swap(b.end) // behind the counts, which somebody may look at after a Flush
 	if sealed && !b.more {
 		j.forget(s)
 	}

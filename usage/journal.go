@@ -1,8 +1,9 @@
 // Package usage keeps the records of consumers' requests from the moment a request ends until the store has them. A
-// record is appended to a journal file with write(2) before Record returns, so it survives the end of the process, even
-// by SIGKILL. In the background the file is synced (a power loss takes at most the last SyncEvery) and its records are
-// handed to the sink in batches, again and again until it takes them. What the sink has is forgotten a whole file at a
-// time, so after a crash a batch may be sent twice: the sink must know a record by its id, as store.Store does.
+// record is in a journal file before Record returns, copied into a shared mapping of it or, where that is not possible,
+// written with pwrite(2), so it survives the end of the process, even by SIGKILL. In the background the file is synced (a
+// power loss takes at most the last SyncEvery) and its records are handed to the sink in batches, again and again until it
+// takes them. What the sink has is forgotten a whole file at a time, so after a crash a batch may be sent twice: the sink
+// must know a record by its id, as store.Store does.
 //
 //	Record -> segment file -> deliver -> Sink -> segment removed
 package usage
@@ -17,6 +18,7 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+	"golang.org/x/sys/unix"
 
 	"apibuilder/store"
 )
@@ -48,15 +50,16 @@ func (e *FullError) Error() string {
 		e.Bytes, e.MaxBytes)
 }
 
-// Sink takes a batch whole or not at all, and takes a record whose id it knows without counting it again. It must never
-// refuse one record for good, because the records behind it would wait for ever.
+// Sink takes a batch whole or not at all, and takes a record whose id it knows without counting it again. It must know those of a
+// file's records, DefaultSegmentBytes, and of a batch more. It must never refuse one record for good, because the records behind it
+// would wait for ever.
 type Sink interface {
 	AddUsage(ctx context.Context, records []store.Usage) error
 }
 
 // Options of a journal; a zero field means its default.
 type Options struct {
-	MaxBytes     int64 // on disk; beyond it Record returns a FullError
+	MaxBytes     int64 // of records; beyond it Record returns a FullError
 	SegmentBytes int64 // when a new file is begun; at most a quarter of MaxBytes
 	BatchRecords int   // handed to the sink at once
 	BatchEvery   time.Duration
@@ -84,7 +87,8 @@ type Journal struct {
 	mu       sync.Mutex
 	running  bool
 	segments []*segment // oldest first; the last one is written to
-	bytes    int64      // in all segments
+	bytes    int64      // of records in all segments
+	written  bool       // new segments are written, not mapped: the file system has no fallocate(2), or a test says so
 	progress chan struct{}
 
 	wake    chan struct{} // a batch is full, or somebody flushes
@@ -150,8 +154,7 @@ func (j *Journal) Record(u store.Usage) error {
 	return nil
 }
 
-// appendLocked writes at the end that is known rather than with O_APPEND: what a failed write left behind is overwritten
-// by the next record instead of being joined to it.
+// appendLocked puts a line into the last segment, or a new one.
 func (j *Journal) appendLocked(line []byte) error {
 	s := j.segments[len(j.segments)-1]
 	if s.size.Load() >= j.opts.SegmentBytes {
@@ -160,7 +163,13 @@ func (j *Journal) appendLocked(line []byte) error {
 		}
 		s = j.segments[len(j.segments)-1]
 	}
-	if _, err := s.file.WriteAt(line, s.size.Load()); err != nil {
+	unmapped, err := s.put(line)
+	if unmapped != nil {
+		j.written = j.written || errors.Is(unmapped, unix.EOPNOTSUPP)
+		j.log.Warn("usage journal cannot map its file, it goes on by writing", zap.Error(unmapped),
+			zap.String("segment", s.file.Name()))
+	}
+	if err != nil {
 		return err
 	}
 	s.waiting.Add(1)
@@ -173,13 +182,21 @@ func (j *Journal) appendLocked(line []byte) error {
 // turnLocked begins a new segment.
 func (j *Journal) turnLocked() error {
 	last := j.segments[len(j.segments)-1]
-	next, err := createSegment(j.dir, last.number+1)
+	next, err := createSegment(j.dir, last.number+1, j.roomLocked())
 	if err != nil {
 		return err
 	}
 	last.sealed.Store(true)
 	j.segments = append(j.segments, next)
 	return nil
+}
+
+// roomLocked returns how much of a new segment is mapped.
+func (j *Journal) roomLocked() int64 {
+	if j.written {
+		return 0
+	}
+	return j.opts.SegmentBytes + overhang
 }
 
 // Settle is Flush after which no file has what was delivered: a process that is killed leaves nothing to be delivered again but
@@ -202,7 +219,8 @@ func (j *Journal) Pending() int64 { return j.pending.Load() }
 // Damaged returns how many lines were unreadable since Start: torn by a crash, or changed by somebody. They are dropped.
 func (j *Journal) Damaged() int64 { return j.damaged.Load() }
 
-// Bytes returns what the journal occupies on disk.
+// Bytes returns the size of all records in the journal. On disk the last file has up to 256 KiB more, reserved behind
+// them, and so has a file before it until the next sync.
 func (j *Journal) Bytes() int64 {
 	j.mu.Lock()
 	defer j.mu.Unlock()

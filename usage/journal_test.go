@@ -1,6 +1,7 @@
 package usage
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"os"
@@ -221,42 +222,44 @@ func TestRotationForgetsWhatIsDelivered(t *testing.T) {
 }
 
 func TestFullJournalRefusesUntilTheSinkIsBack(t *testing.T) {
-	dir, s := t.TempDir(), newSink()
-	s.away = errAway
-	j := start(t, dir, s, Options{MaxBytes: 64 << 10})
-	n := 0
-	var full *FullError
-	for ; ; n++ {
-		err := j.Record(record(n))
-		if errors.As(err, &full) {
-			break
+	bothWays(t, func(t *testing.T, written bool) {
+		dir, s := t.TempDir(), newSink()
+		s.away = errAway
+		j := startBy(t, dir, s, Options{MaxBytes: 64 << 10}, written)
+		n := 0
+		var full *FullError
+		for ; ; n++ {
+			err := j.Record(record(n))
+			if errors.As(err, &full) {
+				break
+			}
+			if err != nil || n > 10_000 {
+				t.Fatal(n, err)
+			}
 		}
-		if err != nil || n > 10_000 {
-			t.Fatal(n, err)
+		var onDisk int64
+		for _, name := range files(t, dir) {
+			text, err := os.ReadFile(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			onDisk += int64(len(bytes.TrimRight(text, "\x00")))
 		}
-	}
-	var onDisk int64
-	for _, name := range files(t, dir) {
-		info, err := os.Stat(name)
-		if err != nil {
-			t.Fatal(err)
+		if onDisk > 64<<10 || full.MaxBytes != 64<<10 || full.Bytes != onDisk {
+			t.Fatalf("%d bytes on disk, error %v", onDisk, full)
 		}
-		onDisk += info.Size()
-	}
-	if onDisk > 64<<10 || full.MaxBytes != 64<<10 || full.Bytes != onDisk {
-		t.Fatalf("%d bytes on disk, error %v", onDisk, full)
-	}
-	s.setAway(nil)
-	flush(t, j)
-	put(t, j, n, n+100)
-	flush(t, j)
-	s.has(t, n+100)
+		s.setAway(nil)
+		flush(t, j)
+		put(t, j, n, n+100)
+		flush(t, j)
+		s.has(t, n+100)
+	})
 }
 
 func TestWhatAFailedWriteLeftIsOverwritten(t *testing.T) {
 	dir, s := t.TempDir(), newSink()
 	s.away = errAway
-	j := start(t, dir, s, Options{})
+	j := startBy(t, dir, s, Options{}, true)
 	put(t, j, 0, 2)
 	current := j.segments[0]
 	readOnly, err := os.Open(current.file.Name())
@@ -288,27 +291,30 @@ func TestWhatAFailedWriteLeftIsOverwritten(t *testing.T) {
 }
 
 func TestConcurrentRecords(t *testing.T) {
-	dir, s := t.TempDir(), newSink()
-	j := start(t, dir, s, Options{SegmentBytes: 16 << 10, BatchEvery: time.Millisecond, SyncEvery: time.Millisecond})
-	const writers, each = 8, 500
-	var wg sync.WaitGroup
-	for w := range writers {
-		wg.Go(func() {
-			for i := range each {
-				if err := j.Record(record(w*each + i)); err != nil {
-					t.Error(err)
-				}
-				if i%100 == 0 {
-					if err := j.Flush(t.Context()); err != nil {
+	bothWays(t, func(t *testing.T, written bool) {
+		dir, s := t.TempDir(), newSink()
+		j := startBy(t, dir, s,
+			Options{SegmentBytes: 16 << 10, BatchEvery: time.Millisecond, SyncEvery: time.Millisecond}, written)
+		const writers, each = 8, 500
+		var wg sync.WaitGroup
+		for w := range writers {
+			wg.Go(func() {
+				for i := range each {
+					if err := j.Record(record(w*each + i)); err != nil {
 						t.Error(err)
 					}
+					if i%100 == 0 {
+						if err := j.Flush(t.Context()); err != nil {
+							t.Error(err)
+						}
+					}
 				}
-			}
-		})
-	}
-	wg.Wait()
-	stop(t, j)
-	if len(s.records) != writers*each || j.Pending() != 0 || j.Damaged() != 0 {
-		t.Fatalf("%d records, %d pending, %d damaged", len(s.records), j.Pending(), j.Damaged())
-	}
+			})
+		}
+		wg.Wait()
+		stop(t, j)
+		if len(s.records) != writers*each || j.Pending() != 0 || j.Damaged() != 0 {
+			t.Fatalf("%d records, %d pending, %d damaged", len(s.records), j.Pending(), j.Damaged())
+		}
+	})
 }

@@ -65,7 +65,7 @@ func (j *Journal) openDirectory() error {
 		next = s.number + 1
 	}
 	// A new file, because the last line of the old one may be torn.
-	current, err := createSegment(j.dir, next)
+	current, err := createSegment(j.dir, next, j.roomLocked())
 	if err != nil {
 		return err
 	}
@@ -120,6 +120,7 @@ func (j *Journal) closeFiles() error {
 	defer j.mu.Unlock()
 	var errs []error
 	for _, s := range j.segments {
+		s.sealed.Store(true)
 		if s.delivered.Load() >= s.size.Load() {
 			errs = append(errs, s.remove())
 		} else {

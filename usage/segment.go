@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 	"sync/atomic"
 
 	"apibuilder/store"
@@ -17,10 +18,15 @@ import (
 // readBytes is read from a segment at once: many lines, the longest of which has about 20 KiB.
 const readBytes = 512 << 10
 
-// segment is one file of the journal. The journal's mutex guards writing; the deliverer alone reads.
+// segment is one file of the journal. The journal's mutex guards writing; the deliverer alone reads. Behind its records a
+// file may have zeros, the room that was reserved for more. They are cut off when the segment is sealed, and after the end
+// of a process that could not do so they are no damage.
 type segment struct {
 	number    int
 	file      *os.File
+	mapping   mapping      // of one that grows
+	padded    bool         // may have zeros behind its records
+	finished  sync.Once    // finish or remove has released the mapping
 	size      atomic.Int64 // up to the end of the last whole record
 	delivered atomic.Int64 // the sink has everything before this
 	waiting   atomic.Int64 // records behind delivered
@@ -31,15 +37,17 @@ type segment struct {
 
 func segmentName(number int) string { return fmt.Sprintf("usage-%08d.log", number) }
 
-func createSegment(dir string, number int) (*segment, error) {
+// createSegment makes an empty one, of which room bytes are going to be mapped; 0: it is written.
+func createSegment(dir string, number int, room int64) (*segment, error) {
 	f, err := os.OpenFile(filepath.Join(dir, segmentName(number)), os.O_CREATE|os.O_EXCL|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, err
 	}
-	return &segment{number: number, file: f}, nil
+	return &segment{number: number, file: f, mapping: mapping{room: room}}, nil
 }
 
-// openSegments returns what is left in dir, oldest first. The caller closes what is returned, even beside an error.
+// openSegments returns what is left in dir, oldest first, for count to look into. The caller closes what is returned, even
+// beside an error.
 func openSegments(dir string) ([]*segment, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -68,15 +76,20 @@ func openSegments(dir string) ([]*segment, error) {
 	return all, nil
 }
 
-// count returns the number of lines in a segment that an earlier process left.
+// count returns the number of lines in a segment that an earlier process left, and finds where its records end.
 func (s *segment) count() (int64, error) {
-	var lines int64
+	var lines, end int64
 	buf := make([]byte, readBytes)
 	for at := int64(0); ; {
 		n, err := s.file.ReadAt(buf, at)
 		lines += int64(bytes.Count(buf[:n], []byte{'\n'}))
+		if used := bytes.TrimRight(buf[:n], "\x00"); len(used) > 0 {
+			end = at + int64(len(used))
+		}
 		at += int64(n)
 		if errors.Is(err, io.EOF) {
+			s.padded = end < at
+			s.size.Store(end)
 			s.waiting.Store(lines)
 			return lines, nil
 		}
@@ -84,6 +97,38 @@ func (s *segment) count() (int64, error) {
 			return 0, err
 		}
 	}
+}
+
+// put adds a record at the end that is known rather than with O_APPEND: what a failed one left behind is overwritten by
+// the next instead of being joined to it. It is copied into the mapping. One that cannot be is written with pwrite(2), and
+// so are those after it: unmapped is the reason, told once, and err is not nil when writing failed as well.
+func (s *segment) put(line []byte) (unmapped, err error) {
+	at := s.size.Load()
+	if s.mapping.room > 0 {
+		s.padded = true
+		if unmapped = s.mapping.put(s.file, line, at); unmapped == nil {
+			return nil, nil
+		}
+		unmapped = errors.Join(unmapped, s.unmap()) // on a full disk this gives back what writing needs
+	}
+	_, err = s.file.WriteAt(line, at)
+	return unmapped, err
+}
+
+// unmap releases the mapping and cuts the file to its records.
+func (s *segment) unmap() error {
+	err := s.mapping.release()
+	if s.padded {
+		err = errors.Join(err, s.file.Truncate(s.size.Load()))
+	}
+	s.padded = err != nil
+	return err
+}
+
+// finish unmaps a sealed segment. It is called beside the requests, because it takes longer than beginning the next one.
+func (s *segment) finish() (err error) {
+	s.finished.Do(func() { err = s.unmap() })
+	return err
 }
 
 // batch is what one read found.
@@ -139,29 +184,35 @@ func (b *batch) skipTorn(rest int, start, size int64, sealed bool) {
 	}
 }
 
-// sync makes the segment survive a power loss. One that was removed meanwhile needs no sync.
+// sync makes the segment survive a power loss: fsync(2) writes what was copied into the mapping, too. One that was removed
+// meanwhile needs no sync.
 func (s *segment) sync() error {
+	var cut error
+	if s.sealed.Load() {
+		cut = s.finish()
+	}
 	if s.dirty.Swap(false) {
 		if err := s.file.Sync(); err != nil && !errors.Is(err, os.ErrClosed) {
 			s.dirty.Store(true)
-			return err
+			return errors.Join(cut, err)
 		}
 	}
 	if s.named.Load() {
-		return nil
+		return cut
 	}
 	dir, err := os.Open(filepath.Dir(s.file.Name()))
 	if err != nil {
-		return err
+		return errors.Join(cut, err)
 	}
 	s.named.Store(true)
-	return errors.Join(dir.Sync(), dir.Close())
+	return errors.Join(cut, dir.Sync(), dir.Close())
 }
 
-func (s *segment) remove() error {
-	err := os.Remove(s.file.Name())
-	if errors.Is(err, fs.ErrNotExist) {
-		err = nil
+// remove ends a segment to which nothing is added any more.
+func (s *segment) remove() (err error) {
+	s.finished.Do(func() { err = s.mapping.release() })
+	if gone := os.Remove(s.file.Name()); !errors.Is(gone, fs.ErrNotExist) {
+		err = errors.Join(err, gone)
 	}
 	return errors.Join(err, s.file.Close())
 }

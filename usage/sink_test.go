@@ -90,10 +90,17 @@ func record(n int) store.Usage {
 
 func start(t *testing.T, dir string, s Sink, opts Options) *Journal {
 	t.Helper()
+	return startBy(t, dir, s, opts, false)
+}
+
+// startBy starts a journal whose files are mapped, or written.
+func startBy(t *testing.T, dir string, s Sink, opts Options, written bool) *Journal {
+	t.Helper()
 	j, err := Open(dir, s, opts)
 	if err != nil {
 		t.Fatal(err)
 	}
+	j.written = written
 	if err := j.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}

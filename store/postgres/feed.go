@@ -133,15 +133,8 @@ func (f *feed) hear(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
-		defer cancel()
-		_ = conn.Close(ctx)
-	}()
-	if _, err := conn.Exec(ctx, "LISTEN "+changesChannel+"; LISTEN "+rowsChannel, pgx.QueryExecModeSimpleProtocol); err != nil {
-		return err
-	}
-	if err := f.echo(ctx, conn); err != nil {
+	defer func() { _ = closeConn(ctx, conn) }()
+	if err := f.listenOn(ctx, conn); err != nil {
 		return err
 	}
 	f.listening.Store(true)
@@ -155,6 +148,21 @@ func (f *feed) hear(ctx context.Context) error {
 		}
 		f.heard(n.Channel, n.Payload)
 	}
+}
+
+// listenOn has notifications arrive on a connection; an errDeaf when they do not.
+func (f *feed) listenOn(ctx context.Context, conn *pgx.Conn) error {
+	if _, err := conn.Exec(ctx, "LISTEN "+changesChannel+"; LISTEN "+rowsChannel, pgx.QueryExecModeSimpleProtocol); err != nil {
+		return err
+	}
+	return f.echo(ctx, conn)
+}
+
+// closeConn closes a connection in order, even when ctx has ended.
+func closeConn(ctx context.Context, conn *pgx.Conn) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	return conn.Close(ctx)
 }
 
 // echo sends a notification by way of the pool and waits for it. A pooler takes LISTEN without a word and forgets it.

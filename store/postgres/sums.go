@@ -28,23 +28,23 @@ func addSums(ctx context.Context, tx pgx.Tx, fresh []owned) error {
 		}
 	}
 	owner := func(apiID string) string { return owners[apiID] }
-	hours := store.Sums(records, time.Hour, owner)
+	all := store.SumUp(records, owner)
 	for _, t := range []struct {
 		table string
 		sums  []store.Sum
-	}{{"hours", hours}, {"days", store.Sums(records, 24*time.Hour, owner)}} {
+	}{{"hours", all.Hours}, {"days", all.Days}} {
 		if err := upsertSums(ctx, tx, t.table, t.sums); err != nil {
 			return fmt.Errorf("add to the sums by %s: %w", t.table, err)
 		}
 	}
-	if err := upsertRoutes(ctx, tx, store.RouteSums(records, owner)); err != nil {
+	if err := upsertRoutes(ctx, tx, all.Routes); err != nil {
 		return err
 	}
 	if err := touchKeys(ctx, tx, used); err != nil {
 		return err
 	}
 	// Last, because all nodes write to these rows: the others wait from here to the commit alone.
-	return upsertTotals(ctx, tx, store.Totals(hours))
+	return upsertTotals(ctx, tx, all.Totals)
 }
 
 func touchKeys(ctx context.Context, tx pgx.Tx, used map[string]time.Time) error {

@@ -21,7 +21,11 @@ func (s *Store) Dump(ctx context.Context, row func(string, store.Cells) error) e
 		}
 		defer func() { _ = tx.Rollback() }()
 		for _, table := range store.Tables {
-			if err := dumpTable(ctx, tx, table, row); err != nil {
+			err := dumpTable(ctx, tx, table, row)
+			if err == nil && table == "usage" {
+				err = dumpBlocks(ctx, tx, row)
+			}
+			if err != nil {
 				return fmt.Errorf("read table %s: %w", table, err)
 			}
 		}
@@ -54,6 +58,9 @@ func dumpTable(ctx context.Context, tx *sql.Tx, table string, row func(string, s
 		for i, column := range columns {
 			c[column] = values[i]
 		}
+		if table == "usage" {
+			delete(c, "seq") // the place among all records, which those of blocks do not have
+		}
 		if err := row(table, c); err != nil {
 			return err
 		}
@@ -61,8 +68,39 @@ func dumpTable(ctx context.Context, tx *sql.Tx, table string, row func(string, s
 	return rows.Err()
 }
 
+// dumpBlocks gives the records of blocks as rows of the table usage, which every driver has.
+func dumpBlocks(ctx context.Context, tx *sql.Tx, row func(string, store.Cells) error) error {
+	if there, err := hasTable(ctx, tx, "usage_blocks"); err != nil || !there {
+		return err
+	}
+	return eachBlock(ctx, tx, `SELECT seq, last, data FROM usage_blocks ORDER BY seq`, nil, func(b storedBlock) (bool, error) {
+		records, err := b.read()
+		if err != nil {
+			return false, err
+		}
+		for i := range records {
+			if err := row("usage", usageCells(&records[i])); err != nil {
+				return false, err
+			}
+		}
+		return true, nil
+	})
+}
+
+// usageCells are the columns of usageColumns.
+func usageCells(r *store.Usage) store.Cells {
+	return store.Cells{
+		"id": r.ID, "api_id": r.APIID, "version": int64(r.Version), "key_id": r.KeyID, "time": r.Time.UnixMicro(), "method": r.Method,
+		"path": r.Path, "route": r.Route, "node": r.Node, "status": int64(r.Status), "error": r.Error, "bytes_in": r.BytesIn, "bytes_out": r.BytesOut,
+		"duration_us": r.Duration.Microseconds(), "start_wait_us": r.StartWait.Microseconds(), "cpu_us": r.CPU.Microseconds(),
+	}
+}
+
 // Load is as in store.Loader.
 func (s *Store) Load(ctx context.Context, force bool, next func() (string, store.Cells, error)) error {
+	s.usageLock.Lock()
+	defer s.usageLock.Unlock()
+	s.seen = seen{}
 	return s.write(ctx, func(u *unit) error {
 		u.changed("")
 		if err := empty(ctx, u, force); err != nil {
@@ -95,7 +133,7 @@ func (s *Store) Load(ctx context.Context, force bool, next func() (string, store
 // empty removes what is there, which without force may be what every store is born with.
 func empty(ctx context.Context, u *unit, force bool) error {
 	var held int
-	err := u.QueryRowContext(ctx, `SELECT (SELECT count(*) FROM apis) + (SELECT count(*) FROM usage) + (SELECT count(*) FROM tokens)
+	err := u.QueryRowContext(ctx, `SELECT (SELECT count(*) FROM apis) + (SELECT count(*) FROM usage) + (SELECT count(*) FROM usage_blocks) + (SELECT count(*) FROM tokens)
 		+ (SELECT count(*) FROM users) - 1 + (SELECT count(*) FROM plans) - 1`).Scan(&held)
 	if err != nil {
 		return err
@@ -103,7 +141,7 @@ func empty(ctx context.Context, u *unit, force bool) error {
 	if held > 0 && !force {
 		return fmt.Errorf("the database: %w: it holds APIs, users, plans, tokens or usage", store.ErrConflict)
 	}
-	for _, table := range slices.Backward(append([]string{"answers"}, store.Tables...)) { // they are about what is removed here
+	for _, table := range slices.Backward(append([]string{"answers", "usage_blocks", "usage_block_names"}, store.Tables...)) { // they are about what is removed here
 		if _, err := u.ExecContext(ctx, "DELETE FROM "+table); err != nil {
 			return err
 		}

@@ -27,6 +27,9 @@ type Store struct {
 
 	subscribers store.Subscribers
 	statements  statements
+
+	usageLock sync.Mutex // held while records are added
+	seen      seen
 }
 
 var _ store.Store = (*Store)(nil)
@@ -91,6 +94,11 @@ func (u *unit) run(ctx context.Context, text string, args ...any) (int64, error)
 		return 0, err
 	}
 	return result.RowsAffected()
+}
+
+// row runs a statement that was prepared and gives one row, with the contexts of run.
+func (u *unit) row(ctx context.Context, text string, args ...any) *sql.Row {
+	return u.statements.in(ctx, u.Tx, text).QueryRowContext(context.WithoutCancel(ctx), args...) //nolint:sqlclosecheck // it ends with the transaction
 }
 
 func (u *unit) changed(apiID string) { u.changes = append(u.changes, change{APIID: apiID}) }

@@ -151,8 +151,12 @@ func TestUsageQueriesUseAnIndex(t *testing.T) {
 		`SELECT count(*) FROM usage WHERE time >= 1`:                                                           "usage_by_time",
 		`SELECT count(*) FROM usage WHERE api_id = 'a' AND time >= 1`:                                          "usage_by_api",
 		`SELECT * FROM usage WHERE id = 'a'`:                                                                   "autoindex",
-		`SELECT * FROM keys WHERE hash = x'00'`:                                                                "autoindex",
-		`SELECT * FROM exits WHERE api_id = 'a' ORDER BY seq + 0 DESC LIMIT 9`:                                 "exits_by_api",
+		`SELECT seq, last, data FROM usage_blocks WHERE last >= 1 AND first < 9 ORDER BY last DESC`:            "usage_blocks_by_last",
+		`SELECT seq, data FROM usage_blocks WHERE first < 9 ORDER BY first LIMIT 1`:                            "usage_blocks_by_first",
+		`SELECT b.seq, n.last, b.data FROM usage_block_names n CROSS JOIN usage_blocks b ON b.seq = n.block
+			WHERE n.name = 'a' AND n.last >= 1 AND b.first < 9 ORDER BY n.last DESC`: "PRIMARY KEY (name=? AND last>?)",
+		`SELECT * FROM keys WHERE hash = x'00'`:                                "autoindex",
+		`SELECT * FROM exits WHERE api_id = 'a' ORDER BY seq + 0 DESC LIMIT 9`: "exits_by_api",
 	} {
 		rows, err := s.reader.Query("EXPLAIN QUERY PLAN " + query)
 		if err != nil {

@@ -29,10 +29,9 @@ func addSums(ctx context.Context, u *unit, fresh []store.Usage) error {
 		}
 	}
 	owner := func(apiID string) string { return owners[apiID] }
-	hours := store.Sums(fresh, time.Hour, owner)
+	all := store.SumUp(fresh, owner)
 	for table, sums := range map[string][]store.Sum{
-		"usage_hours": hours, "usage_days": store.Sums(fresh, 24*time.Hour, owner), "usage_totals": store.Totals(hours),
-		"usage_routes": store.RouteSums(fresh, owner),
+		"usage_hours": all.Hours, "usage_days": all.Days, "usage_totals": all.Totals, "usage_routes": all.Routes,
 	} {
 		if err := upsertSums(ctx, u, table, sums); err != nil {
 			return fmt.Errorf("add to %s: %w", table, err)
@@ -54,7 +53,7 @@ const (
 )
 
 func ownerOf(ctx context.Context, u *unit, apiID string) (owner string, err error) {
-	err = u.statements.in(ctx, u.Tx, ownerStatement).QueryRowContext(ctx, apiID).Scan(&owner) //nolint:sqlclosecheck // it ends with the transaction
+	err = u.row(ctx, ownerStatement, apiID).Scan(&owner)
 	return owner, err
 }
 
@@ -175,14 +174,22 @@ func (s *Store) CountUsage(ctx context.Context, apiID, keyID string, since time.
 		return store.Requests(sums), err
 	}
 	where, args := usageWhere(apiID, keyID, since)
+	var inBlocks int64
 	err = s.read(func() error {
-		return s.reader.QueryRowContext(ctx, `SELECT count(*) FROM usage`+where+` AND time < ?`, append(args, f.Since.UnixMicro())...).Scan(&n)
+		err := s.reader.QueryRowContext(ctx, `SELECT count(*) FROM usage`+where+` AND time < ?`, append(args, f.Since.UnixMicro())...).Scan(&n)
+		if err == nil {
+			inBlocks, err = countInBlocks(ctx, s.reader, store.UsageFilter{APIID: apiID, KeyID: keyID, Since: since, Until: f.Since})
+		}
+		return err
 	})
-	return n + store.Requests(sums), err
+	return n + inBlocks + store.Requests(sums), err
 }
 
 // PruneUsage is as in store.Store.
 func (s *Store) PruneUsage(ctx context.Context, records, hours time.Time, most int) (n int64, err error) {
+	if err := s.read(func() error { return s.statements.prepare(ctx, s.writer, usageStatements) }); err != nil {
+		return 0, fmt.Errorf("prune usage: %w", err)
+	}
 	err = s.write(ctx, func(u *unit) error {
 		result, err := u.ExecContext(ctx, `DELETE FROM usage WHERE seq IN (SELECT seq FROM usage WHERE time < ? ORDER BY time LIMIT ?)`,
 			store.SinceMicros(records), most)
@@ -190,6 +197,11 @@ func (s *Store) PruneUsage(ctx context.Context, records, hours time.Time, most i
 			return err
 		}
 		if n, err = result.RowsAffected(); err != nil {
+			return err
+		}
+		inBlocks, err := pruneBlocks(ctx, u, store.SinceMicros(records), most-int(n))
+		n += inBlocks
+		if err != nil {
 			return err
 		}
 		result, err = u.ExecContext(ctx, `DELETE FROM usage_hours WHERE (start, api_id, key_id, user_id) IN

@@ -3,7 +3,6 @@ package sqlite
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -16,11 +15,7 @@ import (
 const usageColumns = `id, api_id, version, key_id, time, method, path, route, node, status, error, bytes_in, bytes_out,
 	duration_us, start_wait_us, cpu_us`
 
-const (
-	defaultUsageLimit = 100
-
-	usageFields = 16
-)
+const defaultUsageLimit = 100
 
 func scanUsage(rows *sql.Rows) (store.Usage, error) {
 	var u store.Usage
@@ -47,10 +42,7 @@ func (s *Store) AddUsage(ctx context.Context, records []store.Usage) error {
 	}
 	err := s.read(func() error { return s.statements.prepare(ctx, s.writer, usageStatements) })
 	if err == nil {
-		err = s.addUsage(ctx, clean, insertUsage)
-	}
-	if errors.Is(err, errSeen) {
-		err = s.addUsage(ctx, clean, insertUnseen)
+		err = s.addUsage(ctx, clean)
 	}
 	if err != nil {
 		return fmt.Errorf("add usage: %w", err)
@@ -58,90 +50,38 @@ func (s *Store) AddUsage(ctx context.Context, records []store.Usage) error {
 	return nil
 }
 
-// errSeen says that a batch has records that were there, or one twice, and nothing was stored.
-var errSeen = errors.New("records that are there already")
-
-// addUsage stores what insert finds to be new, and adds that to the sums.
-func (s *Store) addUsage(ctx context.Context, records []store.Usage, insert func(context.Context, *unit, []store.Usage) ([]store.Usage, error)) error {
-	return s.write(ctx, func(u *unit) error {
-		fresh, err := insert(ctx, u, records)
+// addUsage stores the records that are new, and adds them to the sums.
+func (s *Store) addUsage(ctx context.Context, records []store.Usage) error {
+	s.usageLock.Lock()
+	defer s.usageLock.Unlock()
+	var newest storedBlock
+	err := s.write(ctx, func(u *unit) error {
+		before, err := newestBlock(ctx, u)
+		if err != nil {
+			return err
+		}
+		fresh, err := s.seen.fresh(ctx, u, before, records)
+		if err == nil {
+			newest, err = storeBlocks(ctx, u, before, fresh)
+		}
 		if err != nil {
 			return err
 		}
 		return addSums(ctx, u, fresh)
 	})
+	if err != nil {
+		s.seen = seen{} // it knows what may not be stored
+		return err
+	}
+	s.seen.newest = newest
+	return nil
 }
 
-// insertUsage writes records that are all new, as those of a journal are but after a crash: errSeen when they are not. It writes
-// many at once, because a statement costs as much as several rows, and does not ask which were written, which costs as much as the
-// rows of a statement.
-func insertUsage(ctx context.Context, u *unit, records []store.Usage) ([]store.Usage, error) {
-	args := make([]any, 0, usageFields*usageRows[0])
-	for rest := records; len(rest) > 0; {
-		rows := fitting(len(rest))
-		some := rest[:rows]
-		rest = rest[rows:]
-		args = appendUsage(args[:0], some)
-		n, err := u.run(ctx, usageStatement[rows], args...)
-		switch {
-		case err != nil:
-			return nil, about("records from", some[0].ID, err)
-		case n != int64(rows):
-			return nil, errSeen
-		}
-	}
-	return records, nil
-}
-
-// insertUnseen returns the records that were not there.
-func insertUnseen(ctx context.Context, u *unit, records []store.Usage) (fresh []store.Usage, err error) {
-	for i := range records {
-		n, err := u.run(ctx, usageStatement[1], appendUsage(nil, records[i:i+1])...)
-		if err != nil {
-			return nil, about("record", records[i].ID, err)
-		}
-		if n > 0 {
-			fresh = append(fresh, records[i])
-		}
-	}
-	return fresh, nil
-}
-
-// usageRows are how many records are inserted at once: few sizes, so that few statements are kept.
-var usageRows = [...]int{64, 8, 1}
-
-// fitting is the largest size for n records, of which there is at least one.
-func fitting(n int) int {
-	for _, rows := range usageRows {
-		if rows <= n {
-			return rows
-		}
-	}
-	return 1
-}
-
-// usageStatement inserts so many records, without those that are there.
-var usageStatement = func() map[int]string {
-	all := make(map[int]string, len(usageRows))
-	for _, rows := range usageRows {
-		values := strings.Repeat(", ("+strings.Repeat(", ?", usageFields)[2:]+")", rows)
-		all[rows] = `INSERT OR FAIL INTO usage (` + usageColumns + `) VALUES ` + values[2:] + ` ON CONFLICT (id) DO NOTHING`
-	}
-	return all
-}()
-
-// usageStatements are all that AddUsage runs.
-var usageStatements = slices.Concat(slices.Collect(maps.Values(usageStatement)), slices.Collect(maps.Values(sumStatement)),
-	[]string{ownerStatement, useStatement})
-
-func appendUsage(args []any, records []store.Usage) []any {
-	for i := range records {
-		r := &records[i]
-		args = append(args, r.ID, r.APIID, r.Version, r.KeyID, r.Time.UnixMicro(), r.Method, r.Path, r.Route, r.Node, r.Status, r.Error,
-			r.BytesIn, r.BytesOut, r.Duration.Microseconds(), r.StartWait.Microseconds(), r.CPU.Microseconds())
-	}
-	return args
-}
+// usageStatements are all that AddUsage and PruneUsage run again and again.
+var usageStatements = slices.Concat(slices.Collect(maps.Values(sumStatement)), []string{
+	newestStatement, versionStatement, looseStatement, insertBlockStatement, deleteBlockStatement, insertNameStatement, deleteNameStatement,
+	ownerStatement, useStatement,
+})
 
 // Usage is as in store.Store.
 func (s *Store) Usage(ctx context.Context, f store.UsageFilter) (all []store.Usage, err error) {
@@ -156,10 +96,15 @@ func (s *Store) Usage(ctx context.Context, f store.UsageFilter) (all []store.Usa
 	}
 	query := store.Limited(`SELECT `+usageColumns+` FROM usage`+where.String()+` ORDER BY time DESC, id DESC`, f.Limit)
 	err = s.read(func() error {
-		all, err = list(ctx, s.reader, scanUsage, query, where.Args...)
+		if all, err = list(ctx, s.reader, scanUsage, query, where.Args...); err != nil {
+			return err
+		}
+		more, err := fromBlocks(ctx, s.reader, f)
+		all = append(all, more...)
 		return err
 	})
-	return all, err
+	slices.SortFunc(all, newestFirst)
+	return all[:min(len(all), f.Limit)], err
 }
 
 func usageWhere(apiID, keyID string, since time.Time) (string, []any) {
