@@ -16,12 +16,15 @@ import (
 	"apibuilder/python-env"
 	"apibuilder/sandbox/cgroup"
 	"apibuilder/store"
+	"apibuilder/store/postgres"
 	"apibuilder/toolchain"
 )
 
 const (
 	indexPatience  = 3 * time.Second
 	serverPatience = 3 * time.Second
+	// databasePatience is enough to learn that nobody answers, and that no notifications arrive.
+	databasePatience = 10 * time.Second
 	// neededProject is in every environment, so every index must have it.
 	neededProject = "fastapi"
 )
@@ -98,6 +101,14 @@ func thisHost(o serveOptions) doctor.Host {
 			return err
 		}
 		return toolchain.Reach(ctx, index, neededProject, indexPatience)
+	}
+	if url := o.database.reveal(); url != "" {
+		h.Database = func(ctx context.Context) (doctor.Database, error) {
+			ctx, cancel := context.WithTimeout(ctx, databasePatience)
+			defer cancel()
+			found, err := postgres.Look(ctx, url)
+			return doctor.Database(found), err
+		}
 	}
 	h.Server = func(ctx context.Context) (doctor.Server, bool) { return runningServer(ctx, o.dataDir) }
 	return h

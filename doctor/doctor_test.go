@@ -49,7 +49,9 @@ func TestFindingsThatAreInformative(t *testing.T) {
 		"offline": {
 			func(f *fake) { f.Offline = true; f.reach = errors.New("asked") }, "package index", "https://index.example/simple; not asked",
 		},
-		"a good data directory": {func(f *fake) { f.data(0o711) }, "data directory", "/var/lib/data, owner root, mode 0711"},
+		"a database without tables": {func(f *fake) { f.database.Version = 0 }, "database", "PostgreSQL 16.4, schema public: serve will make its tables"},
+		"a database of before":      {func(f *fake) { f.database.Version = 12 }, "database", "tables of version 12, which serve will bring to 18"},
+		"a good data directory":     {func(f *fake) { f.data(0o711) }, "data directory", "/var/lib/data, owner root, mode 0711"},
 		"a file system without inodes": {
 			func(f *fake) { f.space = Disk{Type: "btrfs", FreeBytes: 1 << 40} }, "disk", "1.0 TiB free on btrfs",
 		},
@@ -95,11 +97,22 @@ func TestFindingsThatAreInformative(t *testing.T) {
 				t.Errorf("%+v", report)
 			}
 			for _, got := range report.Findings {
-				if got.Name == c.name && !strings.Contains(got.Found, c.found) {
-					t.Errorf("got %+v", got)
+				if got.Name == c.name && strings.Contains(got.Found, c.found) {
+					return
 				}
 			}
+			t.Errorf("got %+v", report.Findings)
 		})
+	}
+}
+
+func TestSQLiteIsNoFinding(t *testing.T) {
+	f := newFake(t)
+	f.Database = nil
+	for _, got := range f.examine().Findings {
+		if got.Name == "database" {
+			t.Errorf("%+v", got)
+		}
 	}
 }
 

@@ -24,6 +24,8 @@ type fake struct {
 	found             []Tool
 	reach             error
 	busy              map[string]error // by address
+	database          *Database
+	databaseErr       error
 	server            *Server
 	network           error // of a sandbox's network
 }
@@ -39,7 +41,8 @@ func newFake(t *testing.T) *fake {
 		found: []Tool{
 			{Tool: "nsjail", Version: "3.6", Path: "/data/tools/nsjail"}, {Tool: "uv", Version: "0.9", Path: "/usr/bin/uv"},
 		},
-		busy: map[string]error{},
+		database: &Database{Server: "16.4", Schema: "public", Version: 18, Newest: 18, Notifications: true},
+		busy:     map[string]error{},
 		Settings: Settings{
 			DataDir: "/var/lib/data", Listen: "127.0.0.1:8080", FirstUID: 2_000_000_000, LastUID: 2_000_009_999, MaxSandboxes: 500,
 			DefaultMemory: 256 << 20, Egress: true,
@@ -64,6 +67,12 @@ func newFake(t *testing.T) *fake {
 		Tools:         func(context.Context) ([]Tool, error) { return f.found, nil },
 		Index:         func() (string, error) { return "https://index.example/simple", nil },
 		Reach:         func(context.Context) error { return f.reach },
+		Database: func(context.Context) (Database, error) {
+			if f.databaseErr != nil {
+				return Database{}, f.databaseErr
+			}
+			return *f.database, nil
+		},
 		Server: func(context.Context) (Server, bool) {
 			if f.server == nil {
 				return Server{}, false

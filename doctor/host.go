@@ -39,6 +39,8 @@ type Host struct {
 	Index func() (string, error)
 	// Reach asks the index for a page that every environment needs.
 	Reach func(ctx context.Context) error
+	// Database asks the configured database server, without changing anything; nil: SQLite in the data directory.
+	Database func(ctx context.Context) (Database, error)
 	// Server finds the server that runs on the data directory; ok is false when there is none.
 	Server func(ctx context.Context) (s Server, ok bool)
 }
@@ -72,6 +74,13 @@ type Interpreter struct{ Version, Path, Unusable string }
 
 // Tool is what toolchain.Look finds, field by field.
 type Tool struct{ Tool, Version, Path, Wheel, Notes string }
+
+// Database is what postgres.Look finds, field by field.
+type Database struct {
+	Server, Schema  string
+	Version, Newest int
+	Notifications   bool
+}
 
 // Server is one that runs.
 type Server struct {

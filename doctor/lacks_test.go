@@ -30,6 +30,12 @@ var lacks = map[string]struct {
 	"an unknown kernel": {
 		func(f *fake) { f.remove("proc/sys/kernel/osrelease") }, "kernel", Warning, "not known", "5.14",
 	},
+	"no database": {
+		func(f *fake) { f.databaseErr = errors.New("connection refused") }, "database", Missing, "connection refused", "--database-url",
+	},
+	"a pooler in transaction mode": {
+		func(f *fake) { f.database.Notifications = false }, "database", Warning, "tables of version 18; no notifications arrive", "session mode",
+	},
 	"another processor": {
 		func(f *fake) { f.Machine = "riscv64" }, "architecture", Missing, "riscv64", "x86-64",
 	},

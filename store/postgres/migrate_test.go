@@ -238,3 +238,42 @@ func TestTheURLIsNeverShown(t *testing.T) {
 		t.Errorf("error is %v", err)
 	}
 }
+
+func TestLookChangesNothing(t *testing.T) {
+	url := pgtest.Database(t)
+	newest := schema.Newest(schema.Migrations(files))
+	o, err := Look(t.Context(), url)
+	if err != nil || o.Version != 0 || o.Newest != newest || o.Schema != "public" || !o.Notifications || !strings.ContainsAny(o.Server, "123456789") {
+		t.Errorf("an empty database: %+v, %v", o, err)
+	}
+	if ask[bool](t, url, "SELECT to_regclass('apibuilder_schema_migrations') IS NOT NULL") {
+		t.Error("tables were made")
+	}
+	if o, err := Look(t.Context(), pgtest.Pooled(t, url)); err != nil || o.Notifications {
+		t.Errorf("through a pooler in transaction mode: %+v, %v", o, err)
+	}
+	for name, c := range map[string]struct{ url, sql, want string }{
+		"a standby": {"&default_transaction_read_only=on", "", "name the primary"},
+		"no rights": {"&user=guest", `DO $$ BEGIN CREATE ROLE guest LOGIN; EXCEPTION WHEN duplicate_object THEN END $$; REVOKE CREATE ON SCHEMA public FROM PUBLIC`, `GRANT CREATE ON SCHEMA "public"`},
+		"no schema": {"&search_path=ours", "", "search_path=SCHEMA"},
+	} {
+		if c.sql != "" {
+			pgtest.Exec(t, url, c.sql)
+		}
+		if _, err := Look(t.Context(), url+c.url); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	openAt(t, url)
+	if o, err := Look(t.Context(), url); err != nil || o.Version != newest {
+		t.Errorf("one that is served: %+v, %v", o, err)
+	}
+	pgtest.Exec(t, url, "INSERT INTO apibuilder_schema_migrations VALUES (1000000, 'future', 0)")
+	if _, err := Look(t.Context(), url); !errors.Is(err, schema.ErrNewer) {
+		t.Errorf("a newer one: %v", err)
+	}
+	_, err = Look(t.Context(), "postgres://ann:s3cret@127.0.0.1:1/db")
+	if !errors.Is(err, store.ErrUnavailable) || strings.Contains(err.Error(), "s3cret") || strings.Contains(err.Error(), "\n") {
+		t.Errorf("nobody there: %v", err)
+	}
+}

@@ -34,8 +34,8 @@ func Migrations(files fs.FS) []Migration {
 		name := strings.TrimSuffix(strings.TrimPrefix(path, "migrations/"), ".sql")
 		number, _, _ := strings.Cut(name, "_")
 		version, err := strconv.Atoi(number)
-		if err != nil || version <= newest(all) {
-			panic(fmt.Sprintf("migration %s: want a number above %d", path, newest(all)))
+		if err != nil || version <= Newest(all) {
+			panic(fmt.Sprintf("migration %s: want a number above %d", path, Newest(all)))
 		}
 		text, err := fs.ReadFile(files, path)
 		if err != nil {
@@ -46,7 +46,8 @@ func Migrations(files fs.FS) []Migration {
 	return all
 }
 
-func newest(all []Migration) int {
+// Newest is the version of a schema that has all of them; 0 for none.
+func Newest(all []Migration) int {
 	if len(all) == 0 {
 		return 0
 	}
@@ -55,9 +56,9 @@ func newest(all []Migration) int {
 
 // Next returns the migration that comes after a schema's version, or done when it has all; an ErrNewer when it has more.
 func Next(version int, all []Migration) (m Migration, done bool, err error) {
-	if version > newest(all) {
+	if version > Newest(all) {
 		return m, false, fmt.Errorf("%w: its schema has version %d, this program knows %d; run the newer program, or restore "+
-			"the backup from before the upgrade", ErrNewer, version, newest(all))
+			"the backup from before the upgrade", ErrNewer, version, Newest(all))
 	}
 	for _, m := range all {
 		if m.Version > version {
