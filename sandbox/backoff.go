@@ -47,13 +47,15 @@ func (b *backoff) check(now time.Time) error {
 	case b.looping():
 		return b.loop(now)
 	}
-	return b.last
+	held := *b.last
+	held.RetryAt = b.until
+	return &held
 }
 
 // loop is the failure of a program that fails again and again.
 func (b *backoff) loop(now time.Time) *Exit {
 	return &Exit{
-		Reason: CrashLoop, API: b.last.API, Version: b.last.Version, At: now.UTC(), Output: b.last.Output,
+		Reason: CrashLoop, API: b.last.API, Version: b.last.Version, At: now.UTC(), RetryAt: b.until, Output: b.last.Output,
 		Detail: fmt.Sprintf("the program failed %d times in a row, the last time as %s, and is not started again before %s, unless "+
 			"it is woken or deployed", b.failures, b.last.Error(), b.until.UTC().Format("15:04:05 MST")),
 	}

@@ -39,6 +39,7 @@ type Exit struct {
 	Detail  string // what its author should read: a traceback, a limit with its value; untrusted text
 	Output  string // the last lines that the program printed; untrusted text
 	At      time.Time
+	RetryAt time.Time // before it the program is not started again, because it keeps failing; zero: the next request starts it
 }
 
 // Error is one line without the program's own text.

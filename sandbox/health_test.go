@@ -215,3 +215,32 @@ func TestExitsOfLoopsAreErrors(t *testing.T) {
 		t.Errorf("%q", got)
 	}
 }
+
+func TestWhoIsHeldOffIsToldUntilWhen(t *testing.T) {
+	var b backoff
+	now, crashed := time.Now(), &Exit{Reason: Crashed}
+	retryAt := func() time.Time {
+		t.Helper()
+		exit, ok := errors.AsType[*Exit](b.check(now))
+		if !ok {
+			return time.Time{}
+		}
+		return exit.RetryAt
+	}
+	for i := 1; i <= loopAfter; i++ {
+		b.failed(now, crashed)
+		var want time.Time
+		switch {
+		case i >= loopAfter:
+			want = now.Add(loopPause)
+		case i > backoffFreely:
+			want = now.Add(min(backoffFirst<<(i-backoffFreely-1), backoffMax))
+		}
+		if got := retryAt(); !got.Equal(want) {
+			t.Errorf("after %d failures: %v, want %v", i, got, want)
+		}
+	}
+	if !crashed.RetryAt.IsZero() {
+		t.Error("what is told changes the exit that others have")
+	}
+}

@@ -243,7 +243,7 @@ func countWritten(group *cgroup.Group, written map[int]int64) int64 {
 // mounts are what a build sees. Its /tmp comes first, because what it builds in may lie below the host's.
 func (b *BuildJail) mounts(readOnly, writable []string) []mount {
 	j := jail{layout: b.layout, limits: sandbox.Limits{TmpBytes: 64 << 20}}
-	all := append([]mount{j.tmpMount()}, j.systemMounts(readOnly)...)
+	all := append(j.tmpMounts(), j.systemMounts(readOnly)...)
 	for _, path := range writable {
 		all = append(all, mount{from: path, to: path, write: true})
 	}

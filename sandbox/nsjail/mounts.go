@@ -64,10 +64,9 @@ var (
 // mounts lists everything that a sandbox sees.
 func (j jail) mounts() []mount {
 	// An interpreter of a data directory below /tmp would be hidden by the sandbox's own.
-	inTmp := func(path string) bool { return below("/tmp", path) }
 	outside := slices.DeleteFunc(slices.Clone(j.shown), inTmp)
 	inside := slices.DeleteFunc(slices.Clone(j.shown), func(path string) bool { return !inTmp(path) })
-	all := append(j.systemMounts(outside), j.tmpMount())
+	all := append(j.systemMounts(outside), j.tmpMounts()...)
 	inside = topmost(inside)
 	for _, path := range slices.Concat(inside, submounts(inside)) {
 		all = append(all, bind(path))
@@ -114,11 +113,25 @@ func (j jail) systemMounts(paths []string) []mount {
 	return append(all, procMounts()...)
 }
 
-func (j jail) tmpMount() mount {
-	return mount{
+// tmpNames are names of the one writable place, /tmp: POSIX semaphores and shared memory go to /dev/shm (shm_overview(7)).
+var tmpNames = []string{"/dev/shm", "/var/tmp"}
+
+// tmpMounts are /tmp and its other names. What a data directory below one of them has, /var/tmp for example, is bound behind them. The
+// links are relative: nsjail makes the tree in a directory of the host's, where /tmp would be the host's own.
+func (j jail) tmpMounts() []mount {
+	all := []mount{{
 		to: "/tmp", kind: "tmpfs", write: true,
 		options: fmt.Sprintf("size=%d,nr_inodes=%d,mode=1777", j.limits.TmpBytes, tmpInodes),
+	}}
+	for _, name := range tmpNames {
+		all = append(all, mount{from: "../tmp", to: name, link: true})
 	}
+	return all
+}
+
+// inTmp reports whether a path is below /tmp by any of its names.
+func inTmp(path string) bool {
+	return below("/tmp", path) || slices.ContainsFunc(tmpNames, func(name string) bool { return below(name, path) })
 }
 
 // submounts lists what the host has mounted below directories that a sandbox sees. nsjail binds those along, and makes
@@ -166,8 +179,6 @@ func deviceMounts() []mount {
 	}
 	for to, from := range map[string]string{
 		"/dev/fd": "/proc/self/fd", "/dev/stdin": "/proc/self/fd/0", "/dev/stdout": "/proc/self/fd/1", "/dev/stderr": "/proc/self/fd/2",
-		// These name the one writable place: POSIX semaphores and shared memory go to /dev/shm (shm_overview(7)).
-		"/dev/shm": "/tmp", "/var/tmp": "/tmp",
 	} {
 		all = append(all, mount{from: from, to: to, link: true})
 	}

@@ -205,7 +205,6 @@ func (p *process) supervise(o outputs, output func(sandbox.Line), killer func() 
 	readers.Wait()
 	o.closeReaders()
 	_ = os.Remove(p.socket)
-	_ = p.control.Close()
 	p.status = status(p.cmd.ProcessState, events, explainLog(log.String()))
 	p.status.Err = errors.Join(p.status.Err, eventsErr, removeErr)
 	p.status.NetlinkFull = tooMuch

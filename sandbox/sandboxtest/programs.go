@@ -143,7 +143,9 @@ def orphan():
 def zombies():
     states = []
     for p in os.listdir("/proc"):
-        if p.isdigit(): states.append(open("/proc/%s/stat" % p).read().rsplit(")", 1)[1].split()[0])
+        if not p.isdigit(): continue
+        try: states.append(open("/proc/%s/stat" % p).read().rsplit(")", 1)[1].split()[0])
+        except (FileNotFoundError, ProcessLookupError): pass  # reaped meanwhile
     return states.count("Z")
 `)
 	for range 20 {

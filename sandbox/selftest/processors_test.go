@@ -1,24 +1,30 @@
 package selftest
 
-import "testing"
+import (
+	"testing"
+	"time"
+)
 
 // TestAnAttackThatGotNoProcessor: what other programs took says nothing about the limit.
 func TestAnAttackThatGotNoProcessor(t *testing.T) {
 	for name, c := range map[string]struct {
-		cores           float64
+		cores, seconds  float64
 		throttled, busy bool
 		want            Verdict
 	}{
-		"held":                       {0.5, true, false, Pass},
-		"held on a busy machine":     {0.4, true, true, Pass},
-		"not held":                   {1.9, true, false, Fail},
-		"not held on a busy machine": {0.9, false, true, Fail},
-		"it did not run":             {0.01, false, false, Fail},
-		"it was not throttled":       {0.5, false, false, Fail},
-		"it got nothing":             {0.01, false, true, NotApplicable},
-		"it got less":                {0.3, false, true, NotApplicable},
+		"held":                             {0.5, 1.2, true, false, Pass},
+		"held on a busy machine":           {0.4, 1.2, true, true, Pass},
+		"not held":                         {1.9, 1.2, true, false, Fail},
+		"not held on a busy machine":       {0.9, 1.2, false, true, Fail},
+		"a little more, too short to tell": {0.61, 1.2, false, true, NotApplicable},
+		"a little more, long enough":       {0.61, 6, false, true, Fail},
+		"it did not run":                   {0.01, 1.2, false, false, Fail},
+		"it was not throttled":             {0.5, 1.2, false, false, Fail},
+		"it got nothing":                   {0.01, 12, false, true, NotApplicable},
+		"it got less":                      {0.3, 12, false, true, NotApplicable},
 	} {
-		if f := judgeSpin(c.cores, 0.5, c.throttled, c.busy); f.verdict != c.want {
+		seconds := func(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
+		if f := judgeSpin(seconds(c.cores*c.seconds), seconds(c.seconds), 0.5, c.throttled, c.busy); f.verdict != c.want {
 			t.Errorf("%s: %s, %s", name, f.verdict, f.detail)
 		}
 	}

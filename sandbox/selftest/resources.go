@@ -15,6 +15,7 @@ var attackLimits = sandbox.Limits{MemoryBytes: 128 << 20, CPU: 1, Pids: 24, TmpB
 
 const (
 	attackPatience = 20 * time.Second
+	stormTime      = time.Second // of a fork storm that has begun
 	// ownProcesses are those of a sandbox that its program does not count as its own.
 	ownProcesses = 4
 	// maxDescriptors is how many a sandbox is promised to have at most.
@@ -170,7 +171,22 @@ func forks(ctx context.Context, s *scene) finding {
 
 func forkStorm(ctx context.Context, s *scene) finding {
 	p := watch(s)
-	_, err := s.get(ctx, "/attack/storm", time.Second)
+	storm, end := context.WithTimeout(ctx, attackPatience)
+	defer end()
+	over := make(chan error, 1)
+	go func() {
+		_, err := s.get(storm, "/attack/storm", attackPatience)
+		over <- err
+		end()
+	}()
+	s.awaitProcesses(storm, s.limits.Pids/2)
+	var err error
+	select {
+	case err = <-over:
+	case <-time.After(stormTime):
+		end()
+		err = <-over
+	}
 	p.end()
 	switch {
 	case err == nil:
@@ -183,6 +199,22 @@ func forkStorm(ctx context.Context, s *scene) finding {
 		return failed("the host counted no more than %d processes: the attack did not run", p.pids)
 	}
 	return passed("the host counted %d processes, and ended all", p.pids)
+}
+
+// awaitProcesses waits until the host counts so many, or for the end of ctx: on a busy machine an attack begins late.
+func (s *scene) awaitProcesses(ctx context.Context, n int) {
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		if stats, err := s.Stats(); err == nil && stats.Pids >= n {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
 }
 
 func startsThreads(ctx context.Context, s *scene) finding {

@@ -102,12 +102,20 @@ func TestEveryWallStands(t *testing.T) {
 	}
 }
 
-// mustFail runs the checks and wants every one to fail by what it saw, not because it could not run.
+// mustFail runs the checks and wants every one to fail by what it saw, not because it could not run. What could not be
+// measured, on a machine that is too busy, is measured again.
 func mustFail(t *testing.T, launch func(context.Context, sandbox.Spec) (*sandbox.Instance, error), ids []string) {
 	t.Helper()
-	report, err := selftest.Run(t.Context(), selftest.Config{Launch: launch, Spec: testenv.Spec(t, "", ""), Only: ids, Egress: public})
-	if err != nil {
-		t.Fatal(err)
+	var report selftest.Report
+	for range 5 {
+		var err error
+		report, err = selftest.Run(t.Context(), selftest.Config{Launch: launch, Spec: testenv.Spec(t, "", ""), Only: ids, Egress: public})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !slices.ContainsFunc(report.Checks, func(r selftest.Result) bool { return r.Verdict == selftest.NotApplicable }) {
+			break
+		}
 	}
 	for _, r := range report.Checks {
 		didNotRun := slices.ContainsFunc([]string{"did not run", "start the program", "no process of the program"},

@@ -235,10 +235,10 @@ async def descriptors_attack():
 
 @app.get("/attack/spin")
 def spin():
-    """Keep four processes with four threads each busy for three seconds."""
+    """Keep four processes with four threads each busy for twenty seconds, longer than anybody looks."""
 
     def burn():
-        until = time.monotonic() + 3
+        until = time.monotonic() + 20
         while time.monotonic() < until:
             pass
 

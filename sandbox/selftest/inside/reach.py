@@ -6,9 +6,13 @@ def processes():
     """Tell every process that /proc shows by its name."""
     found = {}
     for name in os.listdir("/proc"):
-        if name.isdigit():
+        if not name.isdigit():
+            continue
+        try:
             with open("/proc/%s/comm" % name) as f:
                 found[name] = f.read().strip()
+        except OSError:
+            continue  # it has ended meanwhile
     return dict(list(found.items())[:100])
 
 
