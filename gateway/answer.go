@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"runtime/debug"
 	"strconv"
+	"sync"
 	"time"
 
 	"go.uber.org/zap"
@@ -34,20 +35,16 @@ type answer struct {
 	control http.ResponseController // of w
 	request *http.Request
 	id      string
-	ids     [1]string // the value of the field, so that it allocates nothing
+	head    *answerHead // nil when the header was sent
 	start   time.Time
 	from    origin
 
-	limits ratelimit.Result
-	quotas []ratelimit.Quota // that it was charged to
-	space  struct {          // of charge, so that it allocates nothing
-		checks [3]ratelimit.Check
-		quotas [3]ratelimit.Quota
-	}
+	quotas []ratelimit.Quota  // that it was charged to
+	space  [3]ratelimit.Quota // for them, so that they allocate nothing
 
 	wait startWait // for a sandbox
 
-	retryAfter time.Duration // until a quota is there again; 0: see limits
+	retryAfter time.Duration // until a quota is there again, or a program that keeps failing is started; 0: see limits
 
 	usage   *store.Usage // nil: not counted
 	counted store.Usage  // what usage points to
@@ -67,43 +64,82 @@ type answer struct {
 	preflight bool        // the answer says what pages may do
 }
 
+// answerHead is what an answer needs until its header is sent, and not for the hours that a stream may go on from there.
+type answerHead struct {
+	fieldList // first those that the program says
+	limits    ratelimit.Result
+	checks    [3]ratelimit.Check // that the limits are decided by
+}
+
+var answerHeads = sync.Pool{New: func() any { return new(answerHead) }}
+
 func newAnswer(g *Gateway, w http.ResponseWriter, r *http.Request) *answer {
 	now := time.Now()
 	return &answer{
 		gateway: g, w: w, control: *http.NewResponseController(w), request: r,
-		id: newRequestID(now), start: now, length: -1,
+		id: newRequestID(now), head: answerHeads.Get().(*answerHead), start: now, length: -1,
+	}
+}
+
+// dropHead has the header be somebody else's.
+func (a *answer) dropHead() {
+	if a.head != nil {
+		*a.head = answerHead{}
+		answerHeads.Put(a.head)
+		a.head = nil
 	}
 }
 
 // Unwrap serves http.ResponseController.
 func (a *answer) Unwrap() http.ResponseWriter { return a.w }
 
-// Header is that of the response.
+// Header serves http.ResponseWriter: what is there when the body ends is its trailer. The answer's header is head.
 func (a *answer) Header() http.Header { return a.w.Header() }
 
 // WriteHeader sends the header; informational ones go through as they are.
 func (a *answer) WriteHeader(status int) {
 	if status >= 200 {
 		a.status = status
-		a.stamp(a.Header())
+		a.stamp()
 		if mayUpgrade(a.request) || a.gateway.traffic.isRetiring() {
-			a.Header()["Connection"] = []string{"close"}
+			a.head.set("Connection", "close")
 		}
+		defer a.dropHead()
 	} else {
-		a.confine(a.Header())
+		a.confine()
+	}
+	if w, ok := a.w.(*http1Response); ok {
+		w.writeHeader(status, &a.head.fieldList)
+		return
+	}
+	h := a.w.Header()
+	a.head.addTo(h)
+	if status < 200 {
+		// A goroutine of net/http writes these fields, and may not have done so when WriteHeader returns because the stream has
+		// ended. Only where there is a field that must not be written it gets a copy of the map, which changes below.
+		h["Content-Length"] = []string{"0"}
+		defer clear(h)
+	} else if h["Content-Type"] == nil {
+		h["Content-Type"] = nil // present and empty: net/http must not guess one
 	}
 	a.w.WriteHeader(status)
 }
 
 // stamp sets the fields that are the gateway's on every answer.
-func (a *answer) stamp(h http.Header) {
-	a.ids[0] = a.id
-	h["X-Request-Id"] = a.ids[:]
-	a.limits.SetHeaders(h)
-	if a.retryAfter > 0 {
-		h["Retry-After"] = []string{strconv.FormatInt(int64((a.retryAfter+time.Second-1)/time.Second), 10)}
+func (a *answer) stamp() {
+	h := a.head
+	h.set("X-Request-Id", a.id)
+	if f := h.limits.Fields(); f.Policy != "" {
+		h.set("Ratelimit-Policy", f.Policy)
+		h.set("Ratelimit", f.Limit)
+		if f.RetryAfter != "" {
+			h.set("Retry-After", f.RetryAfter)
+		}
 	}
-	a.protect(h)
+	if a.retryAfter > 0 {
+		h.set("Retry-After", strconv.FormatInt(int64((a.retryAfter+time.Second-1)/time.Second), 10))
+	}
+	a.protect()
 }
 
 // Write sends a piece of the body.
@@ -157,6 +193,7 @@ func (a *answer) finish(r *http.Request) {
 	a.record()
 	a.logLine(r)
 	a.endTrace()
+	a.dropHead()
 	if a.abort {
 		panic(http.ErrAbortHandler)
 	}
@@ -206,7 +243,7 @@ func (a *answer) settleBody() {
 	case a.upload != nil && a.upload.complete():
 	case a.upload == nil && a.discardSmallBody():
 	default:
-		a.Header()["Connection"] = []string{"close"}
+		a.head.set("Connection", "close")
 		if a.upload == nil {
 			_ = a.control.SetReadDeadline(time.Now().Add(linger))
 		}
@@ -234,10 +271,9 @@ func (a *answer) reads(r *http.Request) bool {
 }
 
 func (a *answer) plain(text string) {
-	h := a.Header()
-	h.Set("Content-Type", "text/plain; charset=utf-8")
-	h.Set("Cache-Control", "no-store")
-	h.Set("Content-Length", strconv.Itoa(len(text)))
+	a.head.set("Content-Type", "text/plain; charset=utf-8")
+	a.head.set("Cache-Control", "no-store")
+	a.head.set("Content-Length", strconv.Itoa(len(text)))
 	a.settleBody()
 	_, _ = io.WriteString(a, text)
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"apibuilder/sandbox"
 	"apibuilder/store"
 )
 
@@ -39,7 +40,7 @@ func (g *Gateway) serveAPI(a *answer, r *http.Request, ref, rest string) {
 	case r.ProtoMajor > 1 && g.config.Limits.exceeded(r.Header, headBytes(r)): // as above
 		a.problem(wordHeaderTooLarge)
 		return
-	case !isTarget(rest) || !isToken(r.Method):
+	case !isTarget(rest) || !isToken(r.Method) || r.ProtoMajor > 1 && (!clearLength(r) || !clearHost(r)):
 		a.problem(wordBadRequest)
 		return
 	}
@@ -97,6 +98,9 @@ func (a *answer) fail(err error) {
 	if a.request.Context().Err() != nil {
 		a.gone()
 		return
+	}
+	if exit, ok := errors.AsType[*sandbox.Exit](err); ok && !exit.RetryAt.IsZero() {
+		a.retryAfter = time.Until(exit.RetryAt)
 	}
 	a.problem(wordOf(err))
 }

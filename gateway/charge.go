@@ -32,14 +32,14 @@ func uncounted() Quotas {
 // charge counts the request to the quotas and limits of its key, of the API's owner and of the API, and returns the word why it
 // is not admitted, or nothing. One that is refused here is counted nowhere.
 func (g *Gateway) charge(a *answer, r *http.Request, e *entry, p *pass) string {
-	a.quotas = append(append(a.space.quotas[:0], p.quotas...), e.quotas...)
+	a.quotas = append(append(a.space[:0], p.quotas...), e.quotas...)
 	if len(a.quotas) > 0 {
 		if err := g.config.Quotas.Take(r.Context(), a.start, a.quotas...); err != nil {
 			a.quotas = nil
 			return a.overQuota(err)
 		}
 	}
-	checks := append(a.space.checks[:0], p.checks...)
+	checks := append(a.head.checks[:0], p.checks...)
 	if p.keyID == "" && !e.address.Unlimited() {
 		checks = append(checks, ratelimit.Check{Key: e.id + " " + network(a.from.client), Policy: "address", Limit: e.address, Transient: true})
 	}
@@ -47,9 +47,9 @@ func (g *Gateway) charge(a *answer, r *http.Request, e *entry, p *pass) string {
 	if len(checks) == 0 {
 		return ""
 	}
-	if a.limits = g.limiter.Allow(checks...); !a.limits.Allowed {
+	if a.head.limits = g.limiter.Allow(checks...); !a.head.limits.Allowed {
 		a.uncharge()
-		if a.limits.Unavailable {
+		if a.head.limits.Unavailable {
 			return wordStoreUnavailable
 		}
 		return wordRateLimited

@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"errors"
 	"io"
-	"maps"
 	"net/http"
 )
 
@@ -86,11 +85,11 @@ func (c *chunkReader) end() error {
 		}
 		text = append(append(text, line...), "\r\n"...)
 	}
-	fields, err := parseFields(string(text))
-	if err != nil {
+	var fields fieldList
+	if err := fields.parse(text); err != nil {
 		return err
 	}
-	maps.Copy(c.trailer, fields)
+	fields.addTo(c.trailer)
 	return io.EOF
 }
 

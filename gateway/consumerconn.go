@@ -48,7 +48,7 @@ func newConsumerConn(conn net.Conn, g *Gateway) *consumerConn {
 // isPlainSocket knows connections on which a write may go on after a timeout. TLS is none (crypto/tls, Conn.SetWriteDeadline).
 func isPlainSocket(c net.Conn) bool {
 	switch c.(type) {
-	case *net.TCPConn, *net.UnixConn:
+	case *socket, *net.TCPConn, *net.UnixConn:
 		return true
 	}
 	return false
@@ -122,10 +122,19 @@ func (c *consumerConn) write(p []byte) (int, error) {
 
 // writeAll writes both parts, with one call where the connection can.
 func (c *consumerConn) writeAll(a, b []byte) error {
-	parts := net.Buffers{a, b}
-	_, err := parts.WriteTo(c.Conn)
+	s, ok := c.Conn.(*socket)
+	if !ok {
+		if _, err := c.write(a); err != nil {
+			return err
+		}
+		_, err := c.write(b)
+		return err
+	}
+	n, err := s.write(a, b)
 	for errors.Is(err, os.ErrDeadlineExceeded) && c.writeDeadline.early() {
-		_, err = parts.WriteTo(c.Conn)
+		first := min(n, len(a))
+		a, b = a[first:], b[n-first:]
+		n, err = s.write(a, b)
 	}
 	return err
 }
@@ -155,14 +164,13 @@ func (c *consumerConn) problem(word string) []byte {
 	id := newRequestID(time.Now())
 	status, body := problemText(word, id)
 	c.log.Debug("refused", zap.String("request_id", id), zap.Int("status", status), zap.String("reason", word))
-	h := http.Header{"X-Request-Id": {id}, "Connection": {"close"}, "Date": {time.Now().UTC().Format(http.TimeFormat)}}
-	setProblemHeader(h, word, status, len(body))
-	var out bytes.Buffer
-	fmt.Fprintf(&out, "HTTP/1.1 %d %s\r\n", status, http.StatusText(status))
-	_ = h.Write(&out) // to memory
-	out.WriteString("\r\n")
-	out.Write(body)
-	return out.Bytes()
+	var h fieldList
+	h.add("Connection", "close")
+	h.add("Date", dateNow())
+	h.setProblem(word, status, len(body))
+	h.add("X-Request-Id", id)
+	out := h.appendTo(fmt.Appendf(nil, "HTTP/1.1 %d %s\r\n", status, http.StatusText(status)))
+	return append(append(out, "\r\n"...), body...)
 }
 
 // wordOfStatus finds the word for an answer of net/http's own: HTTP/1.1 431 ...
@@ -194,11 +202,12 @@ func (c *consumerConn) CloseWrite() error {
 // reset breaks the connection off, so that nobody takes what was sent for all of an answer: a TCP connection by a reset, TLS
 // without its goodbye (RFC 9112, 8).
 func (c *consumerConn) reset() {
-	socket := socketOf(c.Conn)
-	if tcp, ok := socket.(*net.TCPConn); ok {
-		_ = tcp.SetLinger(0)
+	conn := socketOf(c.Conn)
+	if s, ok := conn.(*socket); ok {
+		_ = s.reset()
+		return
 	}
-	_ = socket.Close()
+	_ = conn.Close()
 }
 
 // security tells what TLS has agreed on; nil without TLS.

@@ -1,9 +1,6 @@
 package gateway
 
-import (
-	"net/http"
-	"strings"
-)
+import "strings"
 
 // cookie is a Set-Cookie field, as browsers read it (RFC 6265, 5.2).
 type cookie struct {
@@ -61,17 +58,13 @@ func (c *cookie) String() string {
 	return b.String()
 }
 
-// eachCookie changes the cookies that a header sets. The old values stay as they are: they may be another header's too.
-func eachCookie(h http.Header, change func(*cookie)) {
-	values := h["Set-Cookie"]
-	if len(values) == 0 {
-		return
+// eachCookie changes the cookies that a header sets.
+func (l *fieldList) eachCookie(change func(*cookie)) {
+	for i := range l.list {
+		if f := &l.list[i]; f.name == "Set-Cookie" {
+			c := parseCookie(f.value)
+			change(c)
+			f.value = c.String()
+		}
 	}
-	changed := make([]string, len(values))
-	for i, value := range values {
-		c := parseCookie(value)
-		change(c)
-		changed[i] = c.String()
-	}
-	h["Set-Cookie"] = changed
 }

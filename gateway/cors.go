@@ -39,66 +39,63 @@ func newCORS(o store.Options) *corsPolicy {
 func (p *corsPolicy) allows(origin string) bool { return p.any || slices.Contains(p.origins, origin) }
 
 // allow puts on h which origin may read the answer, in the place of what the program has said about it.
-func (p *corsPolicy) allow(h http.Header, origin string) {
-	for name := range h {
-		if strings.HasPrefix(name, "Access-Control-") {
-			delete(h, name)
-		}
-	}
+func (p *corsPolicy) allow(h *fieldList, origin string) {
+	h.removeAll(func(name string) bool { return strings.HasPrefix(name, "Access-Control-") })
 	if p.any {
-		h["Access-Control-Allow-Origin"] = []string{"*"}
+		h.add("Access-Control-Allow-Origin", "*")
 	} else {
-		h["Vary"] = append(slices.Clip(h["Vary"]), "Origin") // on every answer: caches must not mix origins
+		h.add("Vary", "Origin") // on every answer: caches must not mix origins
 	}
 	if origin == "" || !p.allows(origin) {
 		return
 	}
 	if !p.any {
-		h["Access-Control-Allow-Origin"] = []string{origin}
+		h.add("Access-Control-Allow-Origin", origin)
 	}
 	if p.credentials {
-		h["Access-Control-Allow-Credentials"] = []string{"true"}
+		h.add("Access-Control-Allow-Credentials", "true")
 	}
 }
 
 // expose lets pages read the answer's fields: all of them, which has to be said one by one where cookies are sent.
-func (p *corsPolicy) expose(h http.Header) {
-	if h["Access-Control-Allow-Origin"] == nil {
+func (p *corsPolicy) expose(h *fieldList) {
+	if !h.has("Access-Control-Allow-Origin") {
 		return
 	}
 	if !p.credentials {
-		h["Access-Control-Expose-Headers"] = []string{"*"}
+		h.add("Access-Control-Expose-Headers", "*")
 		return
 	}
 	names := []string{"X-Request-Id"}
-	for name := range h {
-		if name != "Set-Cookie" && !strings.HasPrefix(name, "Access-Control-") && !slices.Contains(names, name) {
-			names = append(names, name)
+	for _, f := range h.list {
+		if f.name != "Set-Cookie" && !strings.HasPrefix(f.name, "Access-Control-") && !slices.Contains(names, f.name) {
+			names = append(names, f.name)
 		}
 	}
 	slices.Sort(names)
-	h["Access-Control-Expose-Headers"] = []string{strings.Join(names, ", ")}
+	h.add("Access-Control-Expose-Headers", strings.Join(names, ", "))
 }
 
 // permit answers what a page may do.
-func (p *corsPolicy) permit(h, asked http.Header) {
+func (p *corsPolicy) permit(h *fieldList, asked http.Header) {
 	p.allow(h, asked.Get("Origin"))
-	if h["Access-Control-Allow-Origin"] == nil {
+	if !h.has("Access-Control-Allow-Origin") {
 		return
 	}
-	h["Access-Control-Allow-Methods"] = []string{p.methods}
-	if p.methods == "" {
-		h["Access-Control-Allow-Methods"] = asked["Access-Control-Request-Method"]
+	methods := p.methods
+	if methods == "" {
+		methods = asked.Get("Access-Control-Request-Method")
 	}
+	h.add("Access-Control-Allow-Methods", methods)
 	headers := strings.Join(asked["Access-Control-Request-Headers"], ", ")
 	if p.headers != "" {
 		headers = p.headers
 	}
 	if headers != "" {
-		h["Access-Control-Allow-Headers"] = []string{headers}
+		h.add("Access-Control-Allow-Headers", headers)
 	}
 	if p.maxAge != "" {
-		h["Access-Control-Max-Age"] = []string{p.maxAge}
+		h.add("Access-Control-Max-Age", p.maxAge)
 	}
-	h["Vary"] = []string{"Origin, Access-Control-Request-Method, Access-Control-Request-Headers"}
+	h.set("Vary", "Origin, Access-Control-Request-Method, Access-Control-Request-Headers")
 }

@@ -48,7 +48,7 @@ func BenchmarkCountingCost(b *testing.B) {
 			if err != nil {
 				b.Fatal(err)
 			}
-			a := &answer{gateway: g, request: r, status: 200, written: 512}
+			a := &answer{gateway: g, request: r, head: new(answerHead), status: 200, written: 512}
 			id := newRequestID(time.Now())
 			b.ReportAllocs()
 			before := cpuTime(b)

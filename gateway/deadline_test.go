@@ -41,13 +41,21 @@ func TestDeadlineMovesOnlyWhenItMust(t *testing.T) {
 			t.Error("a timeout at the deadline does not count")
 		}
 		_ = d.move(time.Time{})
-		expect("none after it has passed", 4, time.Time{})
+		expect("none after it has passed", 3, in(5*time.Second))
+		if !d.early() {
+			t.Error("a timeout counts where none is wanted")
+		}
+		expect("met", 4, time.Time{})
 		_ = d.move(in(0)) // in the past: now
 		expect("at once", 5, in(0))
 		if d.early() {
 			t.Error("a deadline in the past is not early")
 		}
 		_ = d.move(in(time.Hour))
-		expect("later after the past", 6, in(time.Hour))
+		expect("later after the past", 5, in(0))
+		if !d.early() {
+			t.Error("a timeout before the deadline counts")
+		}
+		expect("met too early again", 6, in(time.Hour))
 	})
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -306,7 +307,7 @@ func (d *directory) rememberAPI(generation uint64, ref string, e *entry, err err
 	case errors.Is(err, store.ErrNotFound):
 		d.dropStaleLocked(ref)
 		makeRoom(d.unknown, mostUnknown)
-		d.unknown[ref] = struct{}{}
+		d.unknown[strings.Clone(ref)] = struct{}{} // not with all of the request's head
 	}
 }
 

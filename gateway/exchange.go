@@ -41,6 +41,7 @@ type exchange struct {
 	watch   watchdog
 	trip    tripContext
 	url     url.URL
+	out     http.Request // what the program gets
 
 	streaming atomic.Bool // the response's header has arrived
 	sending   atomic.Bool // something of it may have been sent
@@ -50,6 +51,9 @@ type exchange struct {
 	cpuAtHead time.Duration
 }
 
+// newExchange is not inlined: the stack would hold another exchange for as long as this one lasts, which may be a stream of hours.
+//
+//go:noinline
 func newExchange(g *Gateway, a *answer, r *http.Request, lease Lease, limits Limits, times Timeouts) *exchange {
 	x := &exchange{gateway: g, answer: a, in: r, lease: lease, limits: limits, times: times}
 	x.life.parent = r.Context()
@@ -114,14 +118,16 @@ func (x *exchange) expire(idle time.Duration) (more time.Duration) {
 	return 0
 }
 
-// request is what the program gets.
+// request is what the program gets. It is not inlined for the same reason as newExchange.
+//
+//go:noinline
 func (x *exchange) request(rest string) *http.Request {
 	r := x.in
 	host := r.Host
 	if host == "" {
 		host = localHost(r)
 	}
-	x.url.Opaque, x.trip = rest, tripContext{lifetime: &x.life, sender: x, connect: x.times.Connect}
+	x.url.Opaque, x.trip = rest, tripContext{lifetime: &x.life, sender: x, fields: &x.answer.head.fieldList, connect: x.times.Connect}
 	out := &http.Request{
 		Method: r.Method, URL: &x.url, Host: host,
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, // its header: see appendHeader
@@ -131,14 +137,15 @@ func (x *exchange) request(rest string) *http.Request {
 		out.ContentLength = r.ContentLength
 		out.Trailer = requestTrailer(r)
 		out.Body = x.newUpload(out.Trailer)
-		if expected := r.Header["Expect"]; expected != nil && !connectionFields(r.Header).has("Expect") {
+		if expected := r.Header["Expect"]; expected != nil && !connectionFields(r.Header["Connection"]).has("Expect") {
 			out.Header = http.Header{"Expect": expected} // by which the Transport holds the body back
 		}
 	}
 	if r.ProtoAtLeast(1, 1) && r.Header["Expect"] == nil { // net/http writes its own 100 in another goroutine
 		x.trip.inform = x
 	}
-	return out.WithContext(&x.trip)
+	x.out = *out.WithContext(&x.trip) // which takes no allocation: the compiler sees that both end here
+	return &x.out
 }
 
 // appendHeader implements sender.
@@ -167,7 +174,7 @@ func (x *exchange) newUpload(trailer http.Header) *upload {
 }
 
 // inform passes on an informational response.
-func (x *exchange) inform(status int, h http.Header) error {
+func (x *exchange) inform(status int) error {
 	x.informed++
 	switch {
 	case x.informed > mostInform:
@@ -175,16 +182,9 @@ func (x *exchange) inform(status int, h http.Header) error {
 	case status == http.StatusContinue: // net/http sends its own when the body is wanted
 		return nil
 	}
-	header := x.answer.Header()
-	copyResponse(header, h)
-	delete(header, "Content-Length") // RFC 9110, 8.6
-	if x.in.ProtoMajor > 1 {
-		// A goroutine of net/http writes these fields, and may not have done so when WriteHeader returns because the stream has
-		// ended. Only where there is a field that must not be written it gets a copy of the map, which changes below.
-		header["Content-Length"] = []string{"0"}
-	}
+	x.answer.head.pass()
+	x.answer.head.remove("Content-Length") // RFC 9110, 8.6
 	x.answer.WriteHeader(status)
-	clear(header)
 	return nil
 }
 
@@ -272,11 +272,8 @@ func (x *exchange) respond(res *http.Response) {
 		return
 	}
 	a := x.answer
-	h := a.passHeader(res.Header)
-	if h["Content-Type"] == nil {
-		h["Content-Type"] = nil // present and empty: net/http must not guess one
-	}
-	declared := declareTrailer(h, res.Trailer)
+	a.head.pass()
+	a.head.declareTrailer(res.Trailer)
 	a.settleBody()
 	if a.upload != nil {
 		a.upload.relaxed.Store(true)
@@ -292,7 +289,9 @@ func (x *exchange) respond(res *http.Response) {
 		a.word = x.reason(err)
 		return
 	}
-	passTrailer(h, declared, res.Trailer)
+	if len(res.Trailer) > 0 {
+		passTrailer(a.Header(), res.Trailer)
+	}
 }
 
 var errConsumer = errors.New("write to the consumer")
@@ -358,10 +357,11 @@ func (x *exchange) pass(p []byte) error {
 	if _, err := x.answer.Write(p); err != nil {
 		return err
 	}
-	if !x.answer.whole() {
-		if err := x.answer.FlushError(); err != nil {
-			return err
-		}
+	if x.answer.whole() {
+		return nil // there is nothing more to wait for
+	}
+	if err := x.answer.FlushError(); err != nil {
+		return err
 	}
 	x.watch.moved()
 	return nil

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -192,7 +193,13 @@ func TestAcquireErrors(t *testing.T) {
 			t.Errorf("%v: Retry-After %q", c.err, got.Header.Get("Retry-After"))
 		}
 	}
-	d.sandboxes.block = true
+	d.sandboxes.err = &sandbox.Exit{Reason: sandbox.CrashLoop, RetryAt: time.Now().Add(90 * time.Second)}
+	got := d.get("/run/private/")
+	got.wantProblem(t, 502, "crash_loop")
+	if after, err := strconv.Atoi(got.Header.Get("Retry-After")); err != nil || after < 30 || after > 90 {
+		t.Errorf("Retry-After %q for a program that is started again in 90 s", got.Header.Get("Retry-After"))
+	}
+	d.sandboxes.err, d.sandboxes.block = nil, true
 	d.get("/run/private/").wantProblem(t, 504, wordRequestTimeout)
 }
 

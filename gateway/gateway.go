@@ -90,7 +90,7 @@ func (c Config) withDefaults() Config {
 
 // Limiter counts requests. ratelimit.Limiter is one.
 type Limiter interface {
-	// Allow charges one request to all checks, or to none of them.
+	// Allow charges one request to all checks, or to none of them. It does not keep them.
 	Allow(checks ...ratelimit.Check) ratelimit.Result
 }
 

@@ -30,6 +30,7 @@ type guard struct {
 	sizes int  // Content-Length fields
 	chunk int  // Transfer-Encoding fields
 	ws    bool // asks for WebSocket
+	blank bool // an empty line was before it
 }
 
 type guardState int
@@ -89,6 +90,9 @@ func (g *guard) take(p []byte) (used int, word string) {
 	end := bytes.IndexByte(p, '\n')
 	if end < 0 {
 		g.line = append(g.line, p...)
+		if g.state == atRequestLine && !tokenBytes[g.line[0]] && string(g.line) != "\r" { // TLS, say: no end of a line may ever come
+			return len(p), wordBadRequest
+		}
 		return len(p), g.tooLong(len(g.line))
 	}
 	line := p[:end+1]
@@ -127,6 +131,10 @@ func (g *guard) read(line []byte) string {
 	g.head += len(line)
 	switch g.state {
 	case atRequestLine:
+		if len(text) == 0 && !g.blank { // RFC 9112, 2.2
+			g.head, g.blank = 0, true
+			return ""
+		}
 		return g.requestLine(text)
 	case atField:
 		if len(text) == 0 {
@@ -189,7 +197,7 @@ func (g *guard) requestLine(text []byte) string {
 // space before its colon (5.1) has no name.
 func splitField(text []byte) (name, value []byte, ok bool) {
 	name, value, ok = bytes.Cut(text, []byte(":"))
-	value = bytes.Trim(value, " \t")
+	value = trimSpace(value)
 	return name, value, ok && isToken(name) && isFieldValue(value)
 }
 
@@ -211,7 +219,7 @@ func (g *guard) field(text []byte) string {
 			return ""
 		}
 		g.sizes++
-		if g.left, ok = contentLength([]string{string(value)}); !ok {
+		if g.left, ok = parseLength(string(value)); !ok {
 			return wordBadRequest
 		}
 	case len("Transfer-Encoding"):

@@ -7,6 +7,8 @@ import (
 
 	"github.com/pires/go-proxyproto"
 	"golang.org/x/sys/unix"
+
+	"apibuilder/rawcall"
 )
 
 // hungUp reports whether the consumer has ended its side of the connection, although bytes that it sent before may not have been read.
@@ -21,11 +23,7 @@ func (c *consumerConn) hungUp() bool {
 		return false
 	}
 	var ended bool
-	err = raw.Control(func(fd uintptr) {
-		ask := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}} // poll(2): a descriptor is an int
-		n, err := unix.Poll(ask, 0)
-		ended = n > 0 && err == nil
-	})
+	err = raw.Control(func(fd uintptr) { ended = rawcall.Ready(fd, unix.POLLRDHUP) })
 	return err == nil && ended
 }
 

@@ -25,16 +25,7 @@ func TestHungUp(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer l.Close()
-			theirs, err := net.Dial("tcp", l.Addr().String())
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer theirs.Close()
-			ours, err := l.Accept()
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer ours.Close()
+			ours, theirs := connected(t, l)
 			c := newConsumerConn(wrap(ours), &Gateway{})
 			if _, err := theirs.Write([]byte("unread")); err != nil || c.hungUp() {
 				t.Fatalf("it has not ended: %v", err)

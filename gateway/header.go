@@ -45,10 +45,10 @@ func (f fields) has(name string) bool {
 	return ok
 }
 
-// connectionFields returns the fields that a Connection field names, in canonical form; nil when there are none.
-func connectionFields(h http.Header) fields {
+// connectionFields returns the fields that those of Connection name, in canonical form; nil when there are none.
+func connectionFields(connection []string) fields {
 	var named fields
-	for _, value := range h["Connection"] {
+	for _, value := range connection {
 		for token := range strings.SplitSeq(value, ",") {
 			token = strings.TrimSpace(token)
 			if token == "" || strings.EqualFold(token, "keep-alive") || strings.EqualFold(token, "close") {
@@ -102,7 +102,7 @@ func mayUpgrade(r *http.Request) bool {
 // appendHeader appends what the program gets of a consumer's header: neither fields of the connection nor our secrets nor anything
 // that pretends to come from the gateway, then what does come from it. The framing is the Transport's.
 func appendHeader(b []byte, r *http.Request, id string, from *origin) ([]byte, error) {
-	w, in, named := fieldWriter{b: b}, r.Header, connectionFields(r.Header)
+	w, in, named := fieldWriter{b: b}, r.Header, connectionFields(r.Header["Connection"])
 	for name, values := range in {
 		if named.has(name) || isKept(name) || isFraming(name) {
 			continue
@@ -170,34 +170,11 @@ func isKept(name string) bool {
 
 func holdsSecrets(name string) bool { return name == apiKeyField || name == "Authorization" }
 
-// passHeader makes a program's header that of the answer, as copyResponse does, and returns it. One of HTTP/1 takes it over: src must
-// not be used otherwise.
-func (a *answer) passHeader(src http.Header) http.Header {
-	w, ok := a.w.(*http1Response)
-	if !ok || len(w.header) > 0 {
-		copyResponse(a.Header(), src)
-		return a.Header()
-	}
-	named := connectionFields(src)
-	for name := range src {
-		if named.has(name) || isOurs(name) {
-			delete(src, name)
-		}
-	}
-	w.header = src
-	return src
-}
-
-// copyResponse puts on dst what a consumer gets of a program's header. The fields of limits are the program's own until
-// answer.stamp replaces them.
-func copyResponse(dst, src http.Header) {
-	named := connectionFields(src)
-	for name, values := range src {
-		if named.has(name) || isOurs(name) {
-			continue
-		}
-		dst[name] = values
-	}
+// pass leaves on a program's header what a consumer gets of it. The fields of limits are the program's own until answer.stamp
+// replaces them.
+func (l *fieldList) pass() {
+	named := connectionFields(l.values("Connection"))
+	l.removeAll(func(name string) bool { return named.has(name) || isOurs(name) })
 }
 
 // isOurs reports whether a program's field is dropped.

@@ -167,6 +167,41 @@ func TestResponseHeader(t *testing.T) {
 	}
 }
 
+// What a program says reaches the consumer in its order, whatever is left out of it, set in it or added to it.
+func TestFieldsKeepTheirOrder(t *testing.T) {
+	d := newRawDoor(t, Config{}, func(conn net.Conn, r *bufio.Reader) {
+		for {
+			if _, err := readHead(r); err != nil {
+				return
+			}
+			_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nx-c: 1\r\nserver: s\r\nx-request-id: mine\r\nx-a: 1\r\nconnection: x-gone\r\n"+
+				"date: d\r\nset-cookie: c=1\r\nx-gone: 1\r\nx-b: 1\r\nx-a: 2\r\nset-cookie: a=1\r\nratelimit: r\r\ncontent-type: text/plain\r\n"+
+				"content-length: 2\r\nx-a: 0\r\n\r\nok")
+		}
+	})
+	conn := d.dial()
+	conn.send("GET /run/public/ HTTP/1.1\r\nHost: h\r\n\r\n")
+	head, err := readHead(conn.r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for line := range strings.SplitSeq(strings.TrimSpace(head), "\r\n") {
+		name, value, _ := strings.Cut(line, ": ")
+		if strings.HasPrefix(name, "X-A") || name == "Set-Cookie" {
+			name += " " + value[:1]
+		}
+		names = append(names, name)
+	}
+	want := []string{
+		"HTTP/1.1 200 OK", "X-C", "Server", "X-A 1", "Date", "Set-Cookie c", "X-B", "X-A 2", "Set-Cookie a", "Ratelimit", "Content-Type",
+		"Content-Length", "X-A 0", "X-Request-Id", "X-Content-Type-Options",
+	}
+	if !slices.Equal(names, want) {
+		t.Errorf("%q, want %q", names, want)
+	}
+}
+
 // What one side takes for the end of a message, the other must too.
 func TestRequestFramingCannotBeSmuggled(t *testing.T) {
 	d := newRawDoor(t, Config{}, func(conn net.Conn, r *bufio.Reader) {

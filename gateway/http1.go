@@ -33,8 +33,8 @@ const (
 
 var readBuffers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, readBytes) }}
 
-// http1 is one consumer's connection on which HTTP/1 is spoken: one request after the other, each read by net/http's parser
-// behind the guard.
+// http1 is one consumer's connection on which HTTP/1 is spoken: one request after the other, each read behind the guard, by net/http's
+// parser unless it is plain.
 type http1 struct {
 	server *consumerServer
 	conn   *consumerConn
@@ -65,7 +65,7 @@ func (c *http1) serve() {
 	}
 	c.takeBuffer()
 	for first := true; ; first = false {
-		if !c.await(first) {
+		if !c.await(first) || !c.skipEmptyLine() {
 			return
 		}
 		if first {
@@ -75,8 +75,8 @@ func (c *http1) serve() {
 				return
 			}
 		}
-		r := c.read()
-		if r == nil || !c.exchange(r) {
+		w := c.read()
+		if w == nil || !c.exchange(w) {
 			return
 		}
 	}
@@ -147,6 +147,19 @@ func (c *http1) await(first bool) bool {
 	return c.state.CompareAndSwap(stateIdle, stateActive)
 }
 
+// skipEmptyLine passes over one before a request (RFC 9112, 2.2), which the guard allows once; false when no request follows it.
+func (c *http1) skipEmptyLine() bool {
+	const line = "\r\n"
+	if begin, err := c.r.Peek(1); err != nil || begin[0] != line[0] {
+		return true // whoever reads the request finds out
+	}
+	if begin, err := c.r.Peek(len(line)); err != nil || string(begin) != line {
+		return true
+	}
+	_, _ = c.r.Discard(len(line)) // they are there
+	return c.await(false)
+}
+
 // awaitLong waits without a buffer.
 func (c *http1) awaitLong() error {
 	c.out = nil
@@ -192,9 +205,10 @@ func (c *http1) handOver() {
 	c.away = c.server.handoff.put(c.conn)
 }
 
-// read returns the next request; nil when there is none, and an answer has said so if somebody can read it.
-func (c *http1) read() *http.Request {
-	r, err := http.ReadRequest(c.r)
+// read returns what answers the next request; nil when there is none, and an answer has said so if somebody can read it.
+func (c *http1) read() *http1Response {
+	w := newHTTP1Response(c)
+	r, err := w.read()
 	switch word := c.conn.stopped(); {
 	case err != nil && word != "":
 		c.refuse(word)
@@ -212,7 +226,7 @@ func (c *http1) read() *http.Request {
 	_ = c.conn.SetReadDeadline(time.Time{})
 	_ = c.conn.SetWriteDeadline(time.Time{})
 	r.RemoteAddr = c.remote
-	return r
+	return w
 }
 
 // isConnError reports whether a connection ended or stalled: there is nobody to be told.
@@ -266,14 +280,10 @@ func (c *http1) linger() {
 }
 
 // exchange has a request answered; false when the connection is not to be used again.
-func (c *http1) exchange(r *http.Request) bool {
-	w := newHTTP1Response(c, r)
+func (c *http1) exchange(w *http1Response) bool {
 	defer w.cancel()
-	w.body.sent = r
-	r = r.WithContext(&w.life)
-	w.body.seen = r
 	c.watch.begin(w)
-	whole := c.handle(w, r)
+	whole := c.handle(w)
 	c.watch.stop()
 	switch {
 	case c.away:
@@ -298,7 +308,7 @@ func (c *http1) exchange(r *http.Request) bool {
 }
 
 // handle calls the handler; false when it broke the answer off.
-func (c *http1) handle(w *http1Response, r *http.Request) (whole bool) {
+func (c *http1) handle(w *http1Response) (whole bool) {
 	defer func() {
 		p := recover()
 		if err, ok := p.(error); p != nil && (!ok || !errors.Is(err, http.ErrAbortHandler)) {
@@ -306,6 +316,6 @@ func (c *http1) handle(w *http1Response, r *http.Request) (whole bool) {
 		}
 		whole = p == nil
 	}()
-	c.server.handler.ServeHTTP(w, r)
+	c.server.handler.ServeHTTP(w, &w.request.Request)
 	return true
 }

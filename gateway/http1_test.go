@@ -389,3 +389,56 @@ func TestWhatComesWhileARequestIsUnderWay(t *testing.T) {
 		})
 	}
 }
+
+// TestAnEmptyLineBeforeARequestIsNothing sends one before the first request, and behind a body whose length does not count it, as clients of
+// old did (RFC 9112, 2.2), in one piece, byte by byte, and with a pause. Alone it is no request, and keeps nobody from ending the connection.
+func TestAnEmptyLineBeforeARequestIsNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var served []string
+		l, s, end := serveHTTP1(func(w http.ResponseWriter, r *http.Request) {
+			body, _ := io.ReadAll(r.Body)
+			served = append(served, r.Method+" "+r.RequestURI+" "+string(body))
+		})
+		defer end()
+		const text = "\r\nPOST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\nab\r\n" +
+			"GET /b HTTP/1.1\r\nHost: h\r\n\r\n\r\n" + "GET /c HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
+		for name, say := range map[string]func(c net.Conn){
+			"whole": func(c net.Conn) { _, _ = io.WriteString(c, text) },
+			"bytes": func(c net.Conn) {
+				for i := range len(text) {
+					_, _ = io.WriteString(c, text[i:i+1])
+				}
+			},
+			"pauses": func(c net.Conn) { // longer than a buffer and than a request's head may take
+				for _, piece := range strings.SplitAfter(text, "\n") {
+					time.Sleep(2 * bufferTime)
+					_, _ = io.WriteString(c, piece)
+				}
+			},
+		} {
+			served = nil
+			c := l.dial()
+			var group sync.WaitGroup
+			group.Go(func() { say(c) })
+			got, err := io.ReadAll(c)
+			group.Wait()
+			if err != nil || strings.Count(string(got), "HTTP/1.1 200 OK") != 3 {
+				t.Errorf("%s: %v after %q", name, err, got)
+			}
+			if all := strings.Join(served, ", "); all != "POST /a ab, GET /b , GET /c " {
+				t.Errorf("%s: it served %s", name, all)
+			}
+			_ = c.Close()
+		}
+		c := l.dial()
+		defer c.Close()
+		_, _ = io.WriteString(c, "\r\n")
+		synctest.Wait()
+		if err := s.Shutdown(t.Context()); err != nil {
+			t.Error(err)
+		}
+		if got, err := io.ReadAll(c); err != nil || len(got) > 0 {
+			t.Errorf("a line alone: %q, %v", got, err)
+		}
+	})
+}

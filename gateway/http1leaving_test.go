@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"net"
-	"net/http"
 	"testing"
 )
 
@@ -20,7 +19,7 @@ func TestARequestIsLookedAtTwice(t *testing.T) {
 			g := &Gateway{config: Config{Limits: Limits{HeaderBytes: 1 << 10, URLBytes: 1 << 10}}}
 			c := newHTTP1(nil, newConsumerConn(ours, g))
 			c.takeBuffer()
-			w := newHTTP1Response(c, &http.Request{Method: http.MethodGet, ProtoMajor: 1, ProtoMinor: 1})
+			w := newHTTP1Response(c)
 			c.watch.begin(w)
 			go act(theirs)
 			c.watch.look()

@@ -20,12 +20,13 @@ const (
 // is sent with Flush, at the end, or when it is much. It adds to the header a date, the framing, and Connection where that
 // must be. Write and WriteHeader are for the handler's goroutine.
 type http1Response struct {
-	c      *http1
-	r      *http.Request
-	body   http1Body
-	life   lifetime // of the request
-	header http.Header
-	close  bool // the connection ends with the answer
+	c       *http1
+	request plainRequest // with the life as its context; any request, once it is read
+	body    http1Body
+	sized   sizedReader // of a plain request's body
+	life    lifetime    // of the request
+	header  http.Header
+	close   bool // the connection ends with the answer
 
 	mu      sync.Mutex // the body's reader may ask for the body
 	out     []byte     // not sent yet
@@ -36,16 +37,39 @@ type http1Response struct {
 	err     error
 }
 
-func newHTTP1Response(c *http1, r *http.Request) *http1Response {
-	w := &http1Response{c: c, r: r, out: c.out[:0], length: -1}
+func newHTTP1Response(c *http1) *http1Response {
+	w := &http1Response{c: c, out: c.out[:0], length: -1}
 	w.life.parent = c.ctx
+	w.body.w, w.body.seen = w, &w.request.Request
+	return w
+}
+
+// read reads the request. What it returns is a part of w. Its errors are those of http.ReadRequest.
+func (w *http1Response) read() (*http.Request, error) {
+	r := &w.request.Request
+	*r = *new(http.Request).WithContext(&w.life) // which takes no allocation: the compiler sees that the copy ends here
+	if w.request.read(w.c.r) {
+		w.body.sent = r
+		if r.ContentLength > 0 {
+			w.sized = sizedReader{w.c.r, r.ContentLength}
+			w.body.r = &w.sized
+		}
+	} else {
+		sent, err := http.ReadRequest(w.c.r)
+		if err != nil {
+			return nil, err
+		}
+		*r, w.body.sent = *sent.WithContext(&w.life), sent
+		if r.ContentLength != 0 {
+			w.body.r = r.Body
+		}
+	}
 	w.close = r.Close || mayUpgrade(r) // after a handshake that is refused nobody watches what comes
-	w.body.w = w
-	if r.ContentLength != 0 {
-		w.body.r, w.body.expects = r.Body, r.ProtoAtLeast(1, 1) && hasToken(r.Header["Expect"], "100-continue")
+	if w.body.r != nil {
+		w.body.expects = r.ProtoAtLeast(1, 1) && hasToken(r.Header["Expect"], "100-continue")
 		r.Body = &w.body
 	}
-	return w
+	return r, nil
 }
 
 // cancel ends the request's context.
@@ -60,50 +84,61 @@ func (w *http1Response) Header() http.Header {
 }
 
 // WriteHeader sends informational answers at once, and others with what follows.
-func (w *http1Response) WriteHeader(status int) {
+func (w *http1Response) WriteHeader(status int) { w.writeHeader(status, w.fields()) }
+
+// fields are those of the header, which WriteHeader sends.
+func (w *http1Response) fields() *fieldList {
+	var l fieldList
+	for name, values := range w.header {
+		if strings.HasPrefix(name, http.TrailerPrefix) {
+			continue
+		}
+		for _, value := range values {
+			l.add(name, value)
+		}
+	}
+	return &l
+}
+
+// writeHeader is WriteHeader with other fields.
+func (w *http1Response) writeHeader(status int, h *fieldList) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	switch {
 	case w.status != 0:
 	case status < 200 && status != http.StatusSwitchingProtocols:
 		w.appendStatus(status)
-		w.appendFields(w.header)
+		w.appendFields(h)
 		w.out = append(w.out, "\r\n"...)
 		w.sendEarlyLocked()
 	default:
-		w.writeHeadLocked(status)
+		w.writeHeadLocked(status, h)
 	}
 }
 
-func (w *http1Response) writeHeadLocked(status int) {
+func (w *http1Response) writeHeadLocked(status int, h *fieldList) {
 	w.status = status
-	h := w.header
-	if declared := h["Content-Length"]; declared != nil {
-		if n, ok := contentLength(declared); ok {
+	if declared, n := h.count("Content-Length"); n == 1 {
+		if n, ok := parseLength(declared); ok {
 			w.length = n
-		} else {
-			delete(h, "Content-Length")
 		}
 	}
 	w.appendStatus(status)
-	w.close = w.close || hasToken(h["Connection"], "close")
+	w.close = w.close || hasToken(h.values("Connection"), "close")
 	if w.hasBody() && w.length < 0 {
-		w.chunked = w.r.ProtoAtLeast(1, 1)
+		w.chunked = w.request.ProtoAtLeast(1, 1)
 		w.close = w.close || !w.chunked
 	}
-	switch {
-	case w.chunked:
+	if w.chunked {
 		w.out = append(w.out, "Transfer-Encoding: chunked\r\n"...)
-	default:
-		delete(h, "Trailer")
 	}
 	switch {
-	case w.close && w.r.ProtoAtLeast(1, 1):
+	case w.close && w.request.ProtoAtLeast(1, 1):
 		w.out = append(w.out, "Connection: close\r\n"...)
-	case !w.close && !w.r.ProtoAtLeast(1, 1):
+	case !w.close && !w.request.ProtoAtLeast(1, 1):
 		w.out = append(w.out, "Connection: keep-alive\r\n"...)
 	}
-	if h["Date"] == nil {
+	if !h.has("Date") {
 		w.out = append(append(append(w.out, "Date: "...), dateNow()...), "\r\n"...)
 	}
 	w.appendFields(h)
@@ -112,7 +147,7 @@ func (w *http1Response) writeHeadLocked(status int) {
 
 // hasBody reports whether bytes follow the header (RFC 9112, 6.3).
 func (w *http1Response) hasBody() bool {
-	return w.r.Method != http.MethodHead && allowsBody(w.status)
+	return w.request.Method != http.MethodHead && allowsBody(w.status)
 }
 
 // endsWithConn reports whether what has begun is a body that ends where the connection does (RFC 9112, 6.3).
@@ -128,7 +163,7 @@ func allowsBody(status int) bool {
 
 func (w *http1Response) appendStatus(status int) {
 	version := "HTTP/1.1 "
-	if !w.r.ProtoAtLeast(1, 1) {
+	if !w.request.ProtoAtLeast(1, 1) {
 		version = "HTTP/1.0 "
 	}
 	w.out = strconv.AppendInt(append(w.out, version...), int64(status), 10)
@@ -139,21 +174,23 @@ func (w *http1Response) appendStatus(status int) {
 	w.out = append(append(append(w.out, ' '), text...), "\r\n"...)
 }
 
-// appendFields leaves out what is the connection's, and what no field can hold.
-func (w *http1Response) appendFields(h http.Header) {
-	for name, values := range h {
-		if name == "Connection" || name == "Transfer-Encoding" || strings.HasPrefix(name, http.TrailerPrefix) {
-			continue
+// appendFields leaves out what is the connection's, what does not go with the framing, and what no field can hold.
+func (w *http1Response) appendFields(h *fieldList) {
+	for i := range h.list {
+		f := &h.list[i]
+		switch {
+		case f.name == "Connection", f.name == "Transfer-Encoding":
+		case f.name == "Content-Length" && w.length < 0:
+		case f.name == "Trailer" && !w.chunked:
+		default:
+			w.out, _ = appendField(w.out, f.name, f.value)
 		}
-		w.appendValues(name, values)
 	}
 }
 
 func (w *http1Response) appendValues(name string, values []string) {
 	for _, value := range values {
-		if out, err := appendField(w.out, name, value); err == nil {
-			w.out = out
-		}
+		w.out, _ = appendField(w.out, name, value)
 	}
 }
 
@@ -162,7 +199,7 @@ func (w *http1Response) Write(p []byte) (int, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.status == 0 {
-		w.writeHeadLocked(http.StatusOK)
+		w.writeHeadLocked(http.StatusOK, w.fields())
 	}
 	switch {
 	case w.err != nil:
@@ -175,7 +212,7 @@ func (w *http1Response) Write(p []byte) (int, error) {
 		return 0, http.ErrContentLength
 	}
 	w.written += int64(len(p))
-	if w.r.Method == http.MethodHead {
+	if w.request.Method == http.MethodHead {
 		return len(p), nil
 	}
 	if w.chunked {
@@ -222,7 +259,7 @@ func (w *http1Response) FlushError() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.status == 0 {
-		w.writeHeadLocked(http.StatusOK)
+		w.writeHeadLocked(http.StatusOK, w.fields())
 	}
 	w.sendLocked()
 	return w.err
@@ -243,10 +280,10 @@ func (w *http1Response) finish() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.status == 0 {
-		if w.header["Content-Length"] == nil && w.r.Method != http.MethodHead {
+		if w.header["Content-Length"] == nil && w.request.Method != http.MethodHead {
 			w.Header()["Content-Length"] = []string{"0"}
 		}
-		w.writeHeadLocked(http.StatusOK)
+		w.writeHeadLocked(http.StatusOK, w.fields())
 	}
 	if w.chunked {
 		w.out = append(w.out, "0\r\n"...)

@@ -25,24 +25,11 @@ func TestStreamsThatEndWhileTheyAreInformed(t *testing.T) {
 			_, _ = io.WriteString(conn, strings.Repeat(hint, mostInform)+"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 2\r\n\r\nok")
 		}
 	})
-	c := d.dial()
-	c.send(http2.ClientPreface)
-	framer := http2.NewFramer(c.Conn, c.r)
-	if err := framer.WriteSettings(); err != nil {
-		t.Fatal(err)
-	}
-	var block bytes.Buffer
-	encoder := hpack.NewEncoder(&block)
+	c := d.second()
 	for id := uint32(1); id < 2*streams; id += 2 {
-		block.Reset()
-		for _, f := range [][2]string{{":method", "GET"}, {":scheme", "http"}, {":authority", "h"}, {":path", "/run/public/"}} {
-			_ = encoder.WriteField(hpack.HeaderField{Name: f[0], Value: f[1]}) // to memory
-		}
-		if err := framer.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: block.Bytes(), EndStream: true, EndHeaders: true}); err != nil {
-			t.Fatal(err)
-		}
+		c.open(id, true, "GET")
 		for { // up to the first that it is told
-			frame, err := framer.ReadFrame()
+			frame, err := c.ReadFrame()
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -50,7 +37,7 @@ func TestStreamsThatEndWhileTheyAreInformed(t *testing.T) {
 				break
 			}
 		}
-		if err := framer.WriteRSTStream(id, http2.ErrCodeCancel); err != nil {
+		if err := c.WriteRSTStream(id, http2.ErrCodeCancel); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -118,4 +105,150 @@ func TestAMethodThatIsNone(t *testing.T) {
 		}
 	}
 	t.Fatal(err)
+}
+
+// second is a consumer's connection that speaks HTTP/2, on which tests write frames.
+type second struct {
+	*http2.Framer
+	t       *testing.T
+	block   bytes.Buffer
+	encoder *hpack.Encoder
+}
+
+func (d *door) second() *second {
+	d.t.Helper()
+	t := d.t.(*testing.T)
+	c := d.dial()
+	c.send(http2.ClientPreface)
+	s := &second{Framer: http2.NewFramer(c.Conn, c.r), t: t}
+	s.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
+	s.encoder = hpack.NewEncoder(&s.block)
+	if err := s.WriteSettings(); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// open begins a request of the public API, with more fields in pairs of name and value.
+func (s *second) open(id uint32, whole bool, method string, more ...string) {
+	s.t.Helper()
+	s.block.Reset()
+	all := append([]string{":method", method, ":scheme", "http", ":authority", "h", ":path", "/run/public/"}, more...)
+	for i := 0; i < len(all); i += 2 {
+		_ = s.encoder.WriteField(hpack.HeaderField{Name: all[i], Value: all[i+1]}) // to memory
+	}
+	frame := http2.HeadersFrameParam{StreamID: id, BlockFragment: s.block.Bytes(), EndStream: whole, EndHeaders: true}
+	if err := s.WriteHeaders(frame); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// status waits for the end of a stream, and returns the status of its answer; empty when it was reset before one.
+func (s *second) status(id uint32) (status string) {
+	s.t.Helper()
+	for {
+		frame, err := s.ReadFrame()
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		if frame.Header().StreamID != id {
+			continue
+		}
+		switch f := frame.(type) {
+		case *http2.MetaHeadersFrame:
+			status = f.PseudoValue("status")
+		case *http2.RSTStreamFrame:
+			return status
+		}
+		if frame.Header().Flags.Has(http2.FlagDataEndStream) { // the same bit in both kinds of frames
+			return status
+		}
+	}
+}
+
+// TestLengthsOverHTTP2: a length that is not the body's is refused, and so no program is called without what was sent.
+func TestLengthsOverHTTP2(t *testing.T) {
+	type seen struct {
+		length int64
+		text   string
+	}
+	came := make(chan seen, 1)
+	d := newDoor(t, Config{}, func(_ http.ResponseWriter, r *http.Request) {
+		text, _ := io.ReadAll(r.Body)
+		came <- seen{r.ContentLength, string(text)}
+	})
+	for name, c := range map[string]struct {
+		lengths []string
+		body    string
+		status  string
+		length  int64
+	}{
+		"none":               {nil, "ab", "200", -1},
+		"its own":            {[]string{"2"}, "ab", "200", 2},
+		"nothing of nothing": {[]string{"0"}, "", "200", 0},
+		"the same twice":     {[]string{"2", "2"}, "ab", "400", 0},
+		"two":                {[]string{"2", "3"}, "ab", "400", 0},
+		"a list":             {[]string{"2, 2"}, "ab", "400", 0},
+		"signed":             {[]string{"+2"}, "ab", "400", 0},
+		"negative":           {[]string{"-2"}, "ab", "400", 0},
+		"no number":          {[]string{"x"}, "ab", "400", 0},
+		"empty":              {[]string{""}, "ab", "400", 0},
+		"no body":            {[]string{"5"}, "", "400", 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := d.second()
+			s.t = t
+			var more []string
+			for _, length := range c.lengths {
+				more = append(more, "content-length", length)
+			}
+			s.open(1, c.body == "", http.MethodPost, more...)
+			if c.status == "400" { // net/http resets the stream of more than was declared, maybe before the answer
+				if status := s.status(1); status != c.status {
+					t.Errorf("status %q, want %s", status, c.status)
+				}
+				if len(came) > 0 {
+					t.Errorf("the program got %+v", <-came)
+				}
+				return
+			}
+			if c.body != "" {
+				if err := s.WriteData(1, true, []byte(c.body)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if got := within(t, "the program", came); got.length != c.length || got.text != c.body {
+				t.Errorf("the program got %+v", got)
+			}
+			if status := s.status(1); status != c.status {
+				t.Errorf("status %q, want %s", status, c.status)
+			}
+		})
+	}
+}
+
+// TestHostsOverHTTP2: the guard refuses a second host in HTTP/1.
+func TestHostsOverHTTP2(t *testing.T) {
+	d := newDoor(t, Config{}, func(_ http.ResponseWriter, r *http.Request) {
+		if r.Host != "h" {
+			t.Errorf("the program got the host %q", r.Host)
+		}
+	})
+	for name, c := range map[string]struct {
+		hosts  []string
+		status string
+	}{
+		"none": {nil, "200"}, "the same": {[]string{"H"}, "200"}, "another": {[]string{"other"}, "400"}, "a second": {[]string{"h", "other"}, "400"},
+		"with a port": {[]string{"h:80"}, "400"}, "empty": {[]string{""}, "400"},
+	} {
+		s := d.second()
+		var more []string
+		for _, host := range c.hosts {
+			more = append(more, "host", host)
+		}
+		s.open(1, true, http.MethodGet, more...)
+		if status := s.status(1); status != c.status {
+			t.Errorf("%s: status %q, want %s", name, status, c.status)
+		}
+	}
 }

@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"net/http"
-	"slices"
 	"strings"
 )
 
@@ -45,9 +44,10 @@ func (o *origin) unwelcome(r *http.Request) string {
 }
 
 // protect makes the header of an answer, before it is sent, what browsers may see at this address.
-func (a *answer) protect(h http.Header) {
+func (a *answer) protect() {
+	h := &a.head.fieldList
 	if a.status == http.StatusSwitchingProtocols {
-		a.confine(h)
+		a.confine()
 		return
 	}
 	from := a.request.Header.Get("Origin")
@@ -56,29 +56,27 @@ func (a *answer) protect(h http.Header) {
 	case a.cors != nil:
 		a.cors.allow(h, from)
 		a.cors.expose(h)
-	case from == opaqueOrigin && a.from.shared() && h["Access-Control-Allow-Origin"] == nil:
+	case from == opaqueOrigin && a.from.shared() && !h.has("Access-Control-Allow-Origin"):
 		ofSandbox.allow(h, from)
 		ofSandbox.expose(h)
 	}
-	a.confine(h)
+	a.confine()
 	if !a.from.shared() {
 		return
 	}
-	h["X-Content-Type-Options"] = noSniff
-	if !isInert(h["Content-Type"]) {
-		h["Content-Security-Policy"] = append(slices.Clip(h["Content-Security-Policy"]), sandboxPolicy)
+	h.set("X-Content-Type-Options", "nosniff")
+	if mediaType, types := h.count("Content-Type"); types != 1 || !isInert(mediaType) {
+		h.add("Content-Security-Policy", sandboxPolicy)
 	}
 }
 
-var noSniff = []string{"nosniff"}
-
 // confine takes off a header what reaches beyond its API.
-func (a *answer) confine(h http.Header) {
+func (a *answer) confine() {
 	switch {
 	case a.from.shared():
-		shield(h, a.from.prefix)
+		a.head.shield(a.from.prefix)
 	case a.from.sub:
-		eachCookie(h, func(c *cookie) { c.domain = "" })
+		a.head.eachCookie(func(c *cookie) { c.domain = "" })
 	}
 }
 
@@ -86,25 +84,17 @@ func (a *answer) confine(h http.Header) {
 var ofSandbox = &corsPolicy{origins: []string{opaqueOrigin}}
 
 // shield confines cookies and challenges to a prefix, and takes away what speaks for the origin.
-func shield(h http.Header, prefix string) {
-	for name := range h {
-		if ofOrigin.has(name) {
-			delete(h, name)
-		}
-	}
-	eachCookie(h, func(c *cookie) { c.confine(prefix) })
-	for i, challenge := range h["Www-Authenticate"] {
-		if strings.Contains(strings.ToLower(challenge), "basic") {
-			h["Www-Authenticate"] = slices.Clone(h["Www-Authenticate"])
-			h["Www-Authenticate"][i] = `Basic realm="` + prefix + `"`
+func (l *fieldList) shield(prefix string) {
+	l.removeAll(ofOrigin.has)
+	l.eachCookie(func(c *cookie) { c.confine(prefix) })
+	for i := range l.list {
+		if f := &l.list[i]; f.name == "Www-Authenticate" && strings.Contains(strings.ToLower(f.value), "basic") {
+			f.value = `Basic realm="` + prefix + `"`
 		}
 	}
 }
 
-func isInert(types []string) bool {
-	if len(types) != 1 {
-		return false
-	}
-	essence, _, _ := strings.Cut(types[0], ";")
+func isInert(mediaType string) bool {
+	essence, _, _ := strings.Cut(mediaType, ";")
 	return inert.has(strings.ToLower(strings.TrimSpace(essence)))
 }

@@ -65,7 +65,7 @@ func listOf(values []string) []string {
 	var list []string
 	for _, value := range values {
 		for member := range strings.SplitSeq(value, ",") {
-			if member = strings.Trim(member, " \t"); member != "" {
+			if member = trimSpace(member); member != "" {
 				list = append(list, member)
 			}
 		}

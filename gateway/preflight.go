@@ -17,7 +17,7 @@ func (a *answer) answerPreflight(r *http.Request) bool {
 		return true
 	}
 	a.preflight = true
-	policy.permit(a.Header(), r.Header)
+	policy.permit(&a.head.fieldList, r.Header)
 	a.WriteHeader(http.StatusNoContent)
 	return true
 }

@@ -143,9 +143,8 @@ func (a *answer) problem(word string) {
 		return
 	}
 	status, body := problemText(word, a.id)
-	h := a.Header()
-	clear(h)
-	setProblemHeader(h, word, status, len(body))
+	a.head.clear()
+	a.head.setProblem(word, status, len(body))
 	a.settleBody()
 	a.WriteHeader(status)
 	if a.request.Method != http.MethodHead {
@@ -161,31 +160,31 @@ func problemText(word, id string) (status int, body []byte) {
 	return kind.status, append(body, '\n')
 }
 
-func setProblemHeader(h http.Header, word string, status, length int) {
-	h.Set("Content-Type", "application/problem+json")
-	h.Set("Cache-Control", "no-store")
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Content-Length", strconv.Itoa(length))
-	for name, value := range problemFields(word, status) {
-		h.Set(name, value)
+func (l *fieldList) setProblem(word string, status, length int) {
+	l.add("Content-Type", "application/problem+json")
+	l.add("Cache-Control", "no-store")
+	l.add("X-Content-Type-Options", "nosniff")
+	l.add("Content-Length", strconv.Itoa(length))
+	if name, value := problemField(word, status); name != "" {
+		l.add(name, value)
 	}
 }
 
-// problemFields are the header fields that a status demands (RFC 9110) or that help a client to come back.
-func problemFields(word string, status int) map[string]string {
+// problemField is the header field that a status demands (RFC 9110) or that helps a client to come back; none for most.
+func problemField(word string, status int) (name, value string) {
 	switch status {
 	case http.StatusUnauthorized:
 		challenge := `Bearer realm="apibuilder"`
 		if word == wordInvalidKey || word == wordExpiredKey {
 			challenge += `, error="invalid_token"`
 		}
-		return map[string]string{"WWW-Authenticate": challenge}
+		return "Www-Authenticate", challenge
 	case http.StatusMethodNotAllowed:
-		return map[string]string{"Allow": "GET, HEAD"}
+		return "Allow", "GET, HEAD"
 	case http.StatusServiceUnavailable, http.StatusTooManyRequests: // a rate limit puts its own time there
-		return map[string]string{"Retry-After": "1"}
+		return "Retry-After", "1"
 	}
-	return nil
+	return "", ""
 }
 
 // wordOf turns what Acquire and the directory return into a word. An error that is not known is internal.

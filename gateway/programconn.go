@@ -8,6 +8,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"apibuilder/rawcall"
 )
 
 // errNoAnswer says that a connection ended before a byte of the response.
@@ -70,9 +72,7 @@ func (c *programConn) quiet() bool {
 }
 
 func (c *programConn) lookAt(fd uintptr) bool {
-	var b [1]byte
-	_, _, err := syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
-	c.isQuiet = errors.Is(err, syscall.EAGAIN)
+	c.isQuiet = rawcall.Quiet(fd)
 	return true
 }
 
@@ -116,11 +116,11 @@ func (c *programConn) askOn(fd uintptr) bool {
 		q.failed = errSpoke
 		return true
 	}
-	n, err := syscall.Write(int(fd), q.rest)
+	n, err := rawcall.Send(fd, q.rest)
 	switch {
 	case err == nil:
 		q.rest = q.rest[n:]
-	case !errors.Is(err, syscall.EAGAIN) && !errors.Is(err, syscall.EINTR):
+	case !rawcall.Waits(err):
 		q.failed = os.NewSyscallError("write", err)
 		return true
 	}

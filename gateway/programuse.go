@@ -26,17 +26,17 @@ type programUse struct {
 }
 
 // useIn reads what a response says; nothing where that is not in the form that the runner gives it.
-func useIn(h http.Header) (u programUse) {
-	values := h[useField]
-	if len(values) != 1 {
+func useIn(h *fieldList) (u programUse) {
+	text, said := h.count(useField)
+	if said != 1 {
 		return u
 	}
-	digits, route, ok := strings.Cut(values[0], " ")
+	digits, route, ok := strings.Cut(text, " ")
 	if digits == "" {
 		return u
 	}
 	if !ok { // without a route the space at the end is gone
-		digits = values[0]
+		digits = text
 	}
 	for i := range len(digits) {
 		if c := digits[i]; c < '0' || c > '9' || i >= longestDigits {
@@ -97,7 +97,7 @@ func (x *exchange) noteUse(res *http.Response) {
 	if u == nil {
 		return
 	}
-	use := useIn(res.Header)
+	use := useIn(&x.answer.head.fieldList)
 	u.CPU, u.Route = use.cpu, x.gateway.templates.known(u.APIID, use.route, u.Time)
 	if res.ContentLength < 0 || res.StatusCode == http.StatusSwitchingProtocols {
 		x.counting, x.cpuAtHead = true, x.lease.CPUShare()

@@ -29,14 +29,14 @@ func TestUseIn(t *testing.T) {
 		"7 /" + strings.Repeat("a", 200): {7 * time.Microsecond, ""},
 		"7 /\xff":                        {7 * time.Microsecond, ""},
 	} {
-		if got := useIn(http.Header{useField: {text}}); got != want {
+		if got := useIn(newFields(useField, text)); got != want {
 			t.Errorf("%q: %+v, want %+v", text, got, want)
 		}
 	}
-	if got := useIn(http.Header{useField: {"1 /a", "2 /b"}}); got != (programUse{}) {
+	if got := useIn(newFields(useField, "1 /a", useField, "2 /b")); got != (programUse{}) {
 		t.Errorf("two fields: %+v", got)
 	}
-	if got := useIn(http.Header{}); got != (programUse{}) {
+	if got := useIn(newFields()); got != (programUse{}) {
 		t.Errorf("no field: %+v", got)
 	}
 }
@@ -46,7 +46,7 @@ func FuzzUseIn(f *testing.F) {
 		f.Add(text)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
-		u := useIn(http.Header{useField: {text}})
+		u := useIn(newFields(useField, text))
 		if u.cpu < 0 || u.cpu > 120*24*time.Hour || len(u.route) > longestTemplate || !utf8.ValidString(u.route) {
 			t.Errorf("%q: %+v", text, u)
 		}

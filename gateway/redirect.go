@@ -32,8 +32,8 @@ func (g *Gateway) redirect(w http.ResponseWriter, r *http.Request, port int) {
 		a.problem(wordBadRequest)
 		return
 	}
-	a.Header().Set("Location", "https://"+withPort(host, port)+target)
-	a.Header().Set("Content-Length", "0")
+	a.head.set("Location", "https://"+withPort(host, port)+target)
+	a.head.set("Content-Length", "0")
 	a.settleBody()
 	a.WriteHeader(http.StatusPermanentRedirect)
 }

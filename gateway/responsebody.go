@@ -12,22 +12,23 @@ import (
 
 // frame decides how long the response's body is (RFC 9112, 6.3), and refuses what it calls ambiguous.
 func (t *trip) frame(res *http.Response) error {
-	coding, length := res.Header["Transfer-Encoding"], res.Header["Content-Length"]
+	coding, codings := t.fields.count("Transfer-Encoding")
+	length, lengths := t.fields.count("Content-Length")
 	declared := int64(-1)
-	if length != nil {
-		n, ok := contentLength(length)
-		if !ok {
-			return malformed("Content-Length %.40q", length)
+	if lengths > 0 {
+		n, ok := parseLength(length)
+		if !ok || lengths > 1 { // lists and repetitions are ambiguous, even when they agree
+			return malformed("Content-Length %.40q", t.fields.values("Content-Length"))
 		}
 		declared = n
 	}
 	switch {
-	case len(coding) > 0 && len(length) > 0:
+	case codings > 0 && lengths > 0:
 		return malformed("both Transfer-Encoding and Content-Length")
-	case len(coding) > 0 && (len(coding) > 1 || !strings.EqualFold(coding[0], "chunked") || res.ProtoMinor == 0):
-		return malformed("Transfer-Encoding %.40q", coding)
+	case codings > 0 && (codings > 1 || !strings.EqualFold(coding, "chunked") || res.ProtoMinor == 0):
+		return malformed("Transfer-Encoding %.40q", t.fields.values("Transfer-Encoding"))
 	}
-	if res.ProtoMinor == 0 || hasToken(res.Header["Connection"], "close") {
+	if res.ProtoMinor == 0 || hasToken(t.fields.values("Connection"), "close") {
 		t.notReusable()
 	}
 	status := res.StatusCode
@@ -38,7 +39,7 @@ func (t *trip) frame(res *http.Response) error {
 		return nil
 	case t.r.Method == http.MethodHead, status == http.StatusNoContent, status == http.StatusNotModified:
 		if status == http.StatusNoContent {
-			delete(res.Header, "Content-Length") // RFC 9110, 8.6
+			t.fields.remove("Content-Length") // RFC 9110, 8.6
 			declared = 0
 		}
 		res.ContentLength, res.Body = declared, http.NoBody
@@ -48,10 +49,10 @@ func (t *trip) frame(res *http.Response) error {
 		res.ContentLength, res.Body = 0, http.NoBody
 		t.done()
 		return nil
-	case len(coding) > 0:
-		res.TransferEncoding = coding
+	case codings > 0:
+		res.TransferEncoding = []string{coding}
 		res.Trailer = http.Header{}
-		for _, value := range res.Header["Trailer"] {
+		for _, value := range t.fields.values("Trailer") {
 			for name := range strings.SplitSeq(value, ",") {
 				if name = strings.TrimSpace(name); isToken(name) && !isFraming(http.CanonicalHeaderKey(name)) {
 					res.Trailer[http.CanonicalHeaderKey(name)] = nil
@@ -75,17 +76,17 @@ func (t *trip) bodyFrom(r io.Reader) io.ReadCloser {
 	return &t.body
 }
 
-// contentLength reads the field. Lists and repetitions are ambiguous, even when they agree.
-func contentLength(values []string) (int64, bool) {
-	if len(values) != 1 || values[0] == "" || len(values[0]) > 18 {
+// parseLength reads a value of Content-Length, which must not be a list.
+func parseLength(value string) (int64, bool) {
+	if value == "" || len(value) > 18 {
 		return 0, false
 	}
-	for _, c := range []byte(values[0]) {
-		if c < '0' || c > '9' {
+	for i := range len(value) {
+		if c := value[i]; c < '0' || c > '9' {
 			return 0, false
 		}
 	}
-	n, err := strconv.ParseInt(values[0], 10, 64)
+	n, err := strconv.ParseInt(value, 10, 64)
 	return n, err == nil
 }
 

@@ -38,6 +38,7 @@ func (g *Gateway) Serve(l net.Listener, security *tls.Config) error {
 
 // serve runs a server until Drain.
 func (g *Gateway) serve(s *http.Server, l net.Listener, security *tls.Config) error {
+	l = socketListener{l}
 	if g.config.ProxyProtocol {
 		l = proxyListener(l, g.config.TrustedProxies)
 	}

@@ -3,7 +3,6 @@ package gateway
 import (
 	"cmp"
 	"context"
-	"net/http"
 	"time"
 
 	"apibuilder/store"
@@ -54,6 +53,7 @@ type tripContext struct {
 	*lifetime
 	sender  sender
 	connect time.Duration // bounds the wait for a connection
+	fields  *fieldList    // for those of the response, informational ones too
 	inform  informer      // nil: nobody wants informational responses
 }
 
@@ -66,7 +66,8 @@ type sender interface {
 
 // informer gets the informational responses (RFC 9110, 15.2) to a request, in RoundTrip's goroutine. An error ends the trip.
 type informer interface {
-	inform(status int, h http.Header) error
+	// inform finds the header in the tripContext.
+	inform(status int) error
 }
 
 type tripKey struct{}
@@ -83,14 +84,6 @@ func (c *tripContext) Value(key any) any {
 func tripOf(ctx context.Context) *tripContext {
 	c, _ := ctx.Value(tripKey{}).(*tripContext)
 	return c
-}
-
-// informerOf is who wants informational responses; nil: nobody.
-func informerOf(ctx context.Context) informer {
-	if c := tripOf(ctx); c != nil {
-		return c.inform
-	}
-	return nil
 }
 
 // connectLimit is the Connect timeout of a request; the default when it has none.

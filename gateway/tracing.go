@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -67,10 +68,12 @@ func (a *answer) route() string {
 
 const otherMethod = "_OTHER"
 
+var knownMethods = []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"}
+
+// knownMethod is a method's name, or what stands for all that consumers make up. Like valid, it keeps nothing of the request.
 func knownMethod(method string) string {
-	switch method {
-	case "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT":
-		return method
+	if i := slices.Index(knownMethods, method); i >= 0 {
+		return knownMethods[i]
 	}
 	return otherMethod
 }
@@ -90,7 +93,7 @@ func (a *answer) endTrace() {
 		attribute.String("http.request.method", knownMethod(r.Method)),
 		attribute.String("http.route", a.route()),
 		attribute.String("url.scheme", scheme),
-		attribute.String("url.path", path),
+		attribute.String("url.path", strings.Clone(path)), // a span waits to be sent, and the head of its request need not
 		attribute.String("server.address", valid(r.Host)),
 		attribute.Stringer("client.address", a.from.client),
 		attribute.String("network.protocol.version", strings.TrimSuffix(strings.TrimPrefix(r.Proto, "HTTP/"), ".0")),
@@ -155,8 +158,8 @@ func (a *answer) step(ctx context.Context, name string, from, to time.Time) {
 }
 
 // valid makes a consumer's text one that OTLP can carry: a single one that is not UTF-8 would lose every span that is sent with
-// it.
-func valid(text string) string { return strings.ToValidUTF8(text, "?") }
+// it. Nothing else of the request's head is kept by it.
+func valid(text string) string { return strings.Clone(strings.ToValidUTF8(text, "?")) }
 
 // traceQueue records the wait for a place among the requests of an API.
 func (a *answer) traceQueue(began time.Time, word string, err error) {

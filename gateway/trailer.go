@@ -30,20 +30,13 @@ func staysBehind(name string) bool {
 	return isKept(name) || isFraming(name) || holdsSecrets(folded(name)) || folded(name) == "Content-Type"
 }
 
-// declareTrailer announces a program's trailer fields on h, the header of an answer, and returns which they are.
-func declareTrailer(h, trailer http.Header) fields {
-	var declared fields
+// declareTrailer announces a program's trailer fields on the header of an answer.
+func (l *fieldList) declareTrailer(trailer http.Header) {
 	for name := range trailer {
-		if staysInTrailer(name) {
-			continue
+		if !staysInTrailer(name) {
+			l.add("Trailer", name)
 		}
-		if declared == nil {
-			declared = make(fields)
-		}
-		declared[name] = struct{}{}
-		h["Trailer"] = append(h["Trailer"], name)
 	}
-	return declared
 }
 
 // staysInTrailer reports whether a program's trailer field is dropped: what is confined in a header has no place behind it.
@@ -51,14 +44,10 @@ func staysInTrailer(name string) bool {
 	return isOurs(name) || ofOrigin.has(name) || name == "Set-Cookie"
 }
 
-// passTrailer puts on h what came after a program's answer. net/http sends what was not declared by a prefix.
-func passTrailer(h http.Header, declared fields, trailer http.Header) {
+// passTrailer puts on h what came after a program's answer, as net/http takes it whether it was declared or not.
+func passTrailer(h, trailer http.Header) {
 	for name, values := range trailer {
-		switch {
-		case staysInTrailer(name) || isFraming(name):
-		case declared.has(name):
-			h[name] = values
-		default:
+		if len(values) > 0 && !staysInTrailer(name) && !isFraming(name) {
 			h[http.TrailerPrefix+name] = values
 		}
 	}

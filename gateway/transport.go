@@ -54,7 +54,7 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 		if err != nil {
 			return nil, err
 		}
-		res, err := newTrip(c, r, informerOf(r.Context())).run()
+		res, err := newTrip(c, r).run()
 		if errors.Is(err, errSpoke) {
 			continue
 		}
@@ -103,7 +103,7 @@ func (t *Transport) connect(ctx context.Context) (net.Conn, error) {
 		conn, err := t.dial(ctx)
 		switch {
 		case err == nil:
-			return conn, nil
+			return newSocket(conn), nil
 		case ctx.Err() != nil:
 			return nil, fmt.Errorf("%w: %w", context.Cause(ctx), err)
 		case errors.Is(err, syscall.EAGAIN):

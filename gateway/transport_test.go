@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -259,12 +260,12 @@ func FuzzResponse(f *testing.F) {
 		}
 		request := &http.Request{Method: method}
 		ours := bufio.NewReader(strings.NewReader(string(input)))
-		res, err := readResponseHead(ours, new([]byte))
-		if err != nil {
+		res, fields := new(http.Response), new(fieldList)
+		if readResponseHead(ours, new([]byte), res, fields) != nil {
 			return
 		}
 		c := &programConn{conn: nopConn{}, r: ours, pool: NewTransport(nil)}
-		trip := &trip{c: c, r: request, parts: 2, reusable: true, stop: func() bool { return false }}
+		trip := &trip{c: c, r: request, fields: fields, parts: 2, reusable: true, stop: func() bool { return false }}
 		if res.StatusCode < 200 || trip.frame(res) != nil {
 			return
 		}
@@ -280,6 +281,11 @@ func FuzzResponse(f *testing.F) {
 		wantText, err := io.ReadAll(want.Body)
 		if err != nil || string(wantText) != string(text) || want.StatusCode != res.StatusCode {
 			t.Fatalf("status %d %q here; status %d %q, %v there", res.StatusCode, text, want.StatusCode, wantText, err)
+		}
+		for name, values := range want.Header { // but those that net/http moves or makes up
+			if name != "Cache-Control" && !slices.Equal(fields.values(name), values) {
+				t.Fatalf("%s is %q here, %q there", name, fields.values(name), values)
+			}
 		}
 		left, _ := io.ReadAll(ours)
 		wantLeft, _ := io.ReadAll(peer)

@@ -18,6 +18,7 @@ var errUnsendable = errors.New("the request cannot be written as HTTP/1.1")
 type trip struct {
 	c      *programConn
 	r      *http.Request
+	fields *fieldList  // of the response; its Header is not made for the gateway's own requests
 	inform informer    // nil: none
 	wants  chan bool   // whether the program wants the body; nil when that is known, or was not asked
 	life   *lifetime   // of the gateway's own requests; nil: another context
@@ -28,12 +29,18 @@ type trip struct {
 	reusable bool
 	bodyErr  error // of reading the request's body
 
+	res   http.Response
 	body  programBody // of the response, where it has one
 	sized sizedReader
 }
 
-func newTrip(c *programConn, r *http.Request, inform informer) *trip {
-	t := &trip{c: c, r: r, inform: inform, parts: 1, reusable: true}
+func newTrip(c *programConn, r *http.Request) *trip {
+	t := &trip{c: c, r: r, parts: 1, reusable: true}
+	if own := tripOf(r.Context()); own != nil {
+		t.fields, t.inform = own.fields, own.inform
+	} else {
+		t.fields = new(fieldList)
+	}
 	if r.Body != nil {
 		t.parts = 2
 		if strings.EqualFold(r.Header.Get("Expect"), "100-continue") {
@@ -107,8 +114,8 @@ func (t *trip) unarm() bool {
 // receive reads heads until one is final.
 func (t *trip) receive(scratch *[]byte) (*http.Response, error) {
 	for {
-		res, err := readResponseHead(t.c.r, scratch)
-		if err != nil {
+		res := &t.res
+		if err := readResponseHead(t.c.r, scratch, res, t.fields); err != nil {
 			return nil, err
 		}
 		final := res.StatusCode >= 200 || res.StatusCode == http.StatusSwitchingProtocols
@@ -118,10 +125,18 @@ func (t *trip) receive(scratch *[]byte) (*http.Response, error) {
 		}
 		if final {
 			res.Request = t.r
-			return res, t.frame(res)
+			if err := t.frame(res); err != nil {
+				return nil, err
+			}
+			if tripOf(t.r.Context()) == nil {
+				res.Header = make(http.Header)
+				t.fields.addTo(res.Header)
+			}
+			t.fields = nil // they are another answer's before this one's body ends
+			return res, nil
 		}
 		if t.inform != nil {
-			if err := t.inform.inform(res.StatusCode, res.Header); err != nil {
+			if err := t.inform.inform(res.StatusCode); err != nil {
 				return nil, err
 			}
 		}

@@ -17,7 +17,7 @@ import (
 func (x *exchange) tunnel(res *http.Response) {
 	a := x.answer
 	program, ok := res.Body.(io.ReadWriteCloser)
-	if !ok || !isUpgrade(x.in) || !strings.EqualFold(res.Header.Get("Upgrade"), "websocket") {
+	if !ok || !isUpgrade(x.in) || !strings.EqualFold(a.head.get("Upgrade"), "websocket") {
 		a.cause = errBadUpgrade
 		a.problem(wordBadResponse)
 		return
@@ -47,7 +47,7 @@ func (x *exchange) tunnel(res *http.Response) {
 		end()
 	})
 	defer forget()
-	if !ok || writeSwitch(a, consumer, res) != nil {
+	if !ok || writeSwitch(a, consumer) != nil {
 		end()
 	}
 	rest := consumer.Reader // the writer has done its work, and is not kept
@@ -160,20 +160,16 @@ type flusher interface {
 }
 
 // writeSwitch sends the header with which HTTP ends on the consumer's connection.
-func writeSwitch(a *answer, w flusher, res *http.Response) error {
-	h := make(http.Header, len(res.Header))
-	copyResponse(h, res.Header)
-	h.Del("Content-Length")
-	h.Set("Connection", "Upgrade")
-	h.Set("Upgrade", res.Header.Get("Upgrade"))
-	a.stamp(h)
-	if _, err := io.WriteString(w, "HTTP/1.1 101 Switching Protocols\r\n"); err != nil {
-		return err
-	}
-	if err := h.Write(w); err != nil {
-		return err
-	}
-	if _, err := io.WriteString(w, "\r\n"); err != nil {
+func writeSwitch(a *answer, w flusher) error {
+	upgrade := a.head.get("Upgrade")
+	a.head.pass()
+	a.head.remove("Content-Length")
+	a.head.set("Connection", "Upgrade")
+	a.head.set("Upgrade", upgrade)
+	a.stamp()
+	text := a.head.appendTo([]byte("HTTP/1.1 101 Switching Protocols\r\n"))
+	a.dropHead()
+	if _, err := w.Write(append(text, "\r\n"...)); err != nil {
 		return err
 	}
 	return w.Flush()

@@ -80,8 +80,9 @@ func (w *watchdog) allow(limit time.Duration) bool {
 		return false
 	}
 	w.limit = limit
-	w.moved()
-	if due := time.Since(w.begin) + limit; due < w.due {
+	now := time.Since(w.begin)
+	w.last.Store(int64(now))
+	if due := now + limit; due < w.due {
 		w.armLocked(due)
 	}
 	return true

@@ -1,7 +1,6 @@
 package ratelimit
 
 import (
-	"net/http"
 	"strconv"
 	"time"
 )
@@ -70,12 +69,16 @@ func (r *Result) withdraw() {
 	}
 }
 
-// SetHeaders sets RateLimit-Policy and RateLimit (draft-ietf-httpapi-ratelimit-headers), and Retry-After (RFC 9110,
-// 10.2.3) when the request was denied: whole seconds, rounded up, at least 1. Without any limit it sets nothing.
-func (r *Result) SetHeaders(h http.Header) {
+// Fields are the values of an answer's header fields RateLimit-Policy and RateLimit (draft-ietf-httpapi-ratelimit-headers), and of
+// Retry-After (RFC 9110, 10.2.3), in whole seconds.
+type Fields struct{ Policy, Limit, RetryAfter string }
+
+// Fields tells a consumer of the limits. RetryAfter is empty unless the request was denied, and then rounded up, at least 1. Without
+// any limit all are empty.
+func (r *Result) Fields() (f Fields) {
 	states := r.States()
 	if len(states) == 0 {
-		return
+		return f
 	}
 	b := make([]byte, 0, 192)
 	for i := range states {
@@ -94,12 +97,11 @@ func (r *Result) SetHeaders(h http.Header) {
 		b = appendItem(b, s.Policy, 'r', s.Remaining, 't', s.Reset)
 	}
 	both := string(b) // one allocation for both fields
-	// In canonical form, which Header.Set would have to make for each answer.
-	values := []string{both[:policy], both[policy:]}
-	h["Ratelimit-Policy"], h["Ratelimit"] = values[:1:1], values[1:]
+	f.Policy, f.Limit = both[:policy], both[policy:]
 	if !r.Allowed {
-		h.Set("Retry-After", strconv.FormatInt(max(seconds(r.RetryAfter), 1), 10))
+		f.RetryAfter = strconv.FormatInt(max(seconds(r.RetryAfter), 1), 10)
 	}
+	return f
 }
 
 func appendItem(b []byte, policy string, countName byte, count int, timeName byte, d time.Duration) []byte {

@@ -1,0 +1,138 @@
+package gateway
+
+import (
+	"bytes"
+	"net/http"
+	"slices"
+	"strings"
+)
+
+const mostProgramFields = 1000 // of one response
+
+// field is one line of a header.
+type field struct{ name, value string }
+
+// fieldList is the header of an answer: its fields in their order, with canonical names. In an http.Header, what is done to them on
+// their way from a program to a consumer costs more than twice as much, and the order of different names is lost. The zero value is
+// empty; it must not be copied, and is for one goroutine.
+type fieldList struct {
+	list []field
+	room [16]field // for nearly all there are
+}
+
+func (l *fieldList) clear() { l.list = l.room[:0] }
+
+func (l *fieldList) add(name, value string) {
+	if l.list == nil {
+		l.clear()
+	}
+	l.list = append(l.list, field{name, value})
+}
+
+// get returns the first value; empty when there is none.
+func (l *fieldList) get(name string) string {
+	value, _ := l.count(name)
+	return value
+}
+
+func (l *fieldList) has(name string) bool {
+	_, n := l.count(name)
+	return n > 0
+}
+
+// count returns the first value, and how many there are.
+func (l *fieldList) count(name string) (first string, n int) {
+	for i := range l.list {
+		if l.list[i].name != name {
+			continue
+		}
+		if n == 0 {
+			first = l.list[i].value
+		}
+		n++
+	}
+	return first, n
+}
+
+// values returns all of a name; nil when there is none.
+func (l *fieldList) values(name string) (values []string) {
+	for i := range l.list {
+		if l.list[i].name == name {
+			values = append(values, l.list[i].value)
+		}
+	}
+	return values
+}
+
+// set has a name stand once, where it stood first.
+func (l *fieldList) set(name, value string) {
+	for i := range l.list {
+		if l.list[i].name != name {
+			continue
+		}
+		l.list[i].value = value
+		rest := slices.DeleteFunc(l.list[i+1:], func(f field) bool { return f.name == name })
+		l.list = l.list[:i+1+len(rest)]
+		return
+	}
+	l.add(name, value)
+}
+
+func (l *fieldList) remove(name string) {
+	l.removeAll(func(other string) bool { return other == name })
+}
+
+func (l *fieldList) removeAll(which func(name string) bool) {
+	l.list = slices.DeleteFunc(l.list, func(f field) bool { return which(f.name) })
+}
+
+// addTo adds all of l to h.
+func (l *fieldList) addTo(h http.Header) {
+	for _, f := range l.list {
+		h[f.name] = append(h[f.name], f.value)
+	}
+}
+
+// appendTo appends the lines of the fields, but what no field can hold.
+func (l *fieldList) appendTo(b []byte) []byte {
+	for i := range l.list {
+		b, _ = appendField(b, l.list[i].name, l.list[i].value)
+	}
+	return b
+}
+
+// parse makes l what lines say, which all end with CRLF. It changes lines. A line that RFC 9112 does not allow is an errMalformed.
+func (l *fieldList) parse(lines []byte) error {
+	l.clear()
+	if n := bytes.Count(lines, []byte("\n")); n > mostProgramFields {
+		return malformed("more than %d fields", mostProgramFields)
+	}
+	if bad := canonicalize(lines); bad != nil {
+		return malformed("field %.40q", bad)
+	}
+	for text := string(lines); text != ""; {
+		var line string
+		line, text, _ = strings.Cut(text, "\r\n")
+		colon := strings.IndexByte(line, ':')
+		value := trimSpace(line[colon+1:])
+		if !isFieldValue(value) {
+			return malformed("field %.40q", line)
+		}
+		l.add(line[:colon], value)
+	}
+	return nil
+}
+
+// canonicalize gives the names in lines their canonical form. It returns the first line that does not begin with a token and a
+// colon; nil when all do.
+func canonicalize(lines []byte) (bad []byte) {
+	for len(lines) > 0 {
+		colon := canonicalizeToken(lines)
+		line, rest, _ := bytes.Cut(lines, []byte("\r\n"))
+		if colon == 0 || colon >= len(line) || line[colon] != ':' {
+			return line
+		}
+		lines = rest
+	}
+	return nil
+}
