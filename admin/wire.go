@@ -27,7 +27,7 @@ type DeployRequest struct {
 	Code         string            `json:"code,omitempty"`
 	Archive      []byte            `json:"archive,omitempty"`      // instead of code: a zip archive of modules and data, in base64
 	Entry        string            `json:"entry,omitempty"`        // of an archive: "pkg.main:app"; absent: it is found
-	Requirements string            `json:"requirements,omitempty"` // absent: the requirements.txt of the archive, or the script metadata
+	Requirements string            `json:"requirements,omitempty"` // absent: the requirements.txt of the archive, the script metadata, or its pyproject.toml
 	Python       string            `json:"python,omitempty"`
 	Env          map[string]string `json:"env,omitempty"`
 	Limits       Limits            `json:"limits,omitzero"`

@@ -26,10 +26,11 @@ func (a *app) deployCommand() *cli.Command {
 		Description: "FILE is the whole program; - reads it from standard input. A program of several files is a FOLDER or a zip\n" +
 			"archive of one: modules and data, as they are on disk, without what .gitignore and .apibuilderignore name. It\n" +
 			"begins with main.py, app.py or the only module that makes a FastAPI object, or with --entry; its\n" +
-			"requirements.txt is used when --requirements is not given. A deploy says everything about the new\n" +
-			"version: requirements, environment and limits that are left out are those of the plan or the server, not\n" +
-			"those of the version before. Unchanged requirements keep the very packages of the version before, unless\n" +
-			"--upgrade is given. --public, --public-docs, --rate and --set belong to the API and stay when left out.\n" +
+			"requirements.txt is used when --requirements is not given, or else what its pyproject.toml says. A deploy\n" +
+			"says everything about the new version: requirements, environment and limits that are left out are those of\n" +
+			"the plan or the server, not those of the version before. Unchanged requirements keep the very packages of\n" +
+			"the version before, unless --upgrade is given. --public, --public-docs, --rate and --set belong to the API\n" +
+			"and stay when left out.\n" +
 			"The build is shown on standard error, the result on standard output.",
 		Flags: append(programFlags(),
 			&cli.StringFlag{Name: "name", Usage: "`NAME` of the API: lower-case letters, digits and hyphens"},

@@ -2,9 +2,11 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -13,6 +15,7 @@ import (
 	"apibuilder/admin"
 	"apibuilder/admin/client"
 	"apibuilder/deploy"
+	"apibuilder/python-env"
 	"apibuilder/store"
 )
 
@@ -22,8 +25,8 @@ func (a *app) envLockCommand() *cli.Command {
 		Usage:     "print the lock of an API, or resolve the requirements in a file and print what they come to",
 		ArgsUsage: "API[@VERSION] | FILE",
 		Description: "A lock is every package at one version with the hashes of its files. That of an API is what its version was\n" +
-			"built from. A FILE has a dot or a slash in its name; it holds requirements, or a program with script metadata\n" +
-			"when it ends in .py. Nothing is installed.",
+			"built from. A FILE has a dot or a slash in its name; it holds requirements, or is a pyproject.toml, or is a program\n" +
+			"with script metadata when it ends in .py. Nothing is installed.",
 		Flags:  []cli.Flag{&cli.StringFlag{Name: "python", Usage: "Python `VERSION` to resolve a file for, 3.11"}},
 		Action: a.envLock,
 	}
@@ -85,12 +88,41 @@ func isFileName(arg string) bool {
 func (a *app) lockRequest(path, python string) (admin.LockRequest, error) {
 	r := admin.LockRequest{Python: python}
 	var err error
-	if strings.HasSuffix(path, ".py") {
+	switch {
+	case strings.HasSuffix(path, ".py"):
 		r.Code, err = a.readText(path, deploy.MaxCodeBytes)
-	} else {
+	case filepath.Base(path) == pythonenv.ProjectFile:
+		err = a.readProject(path, &r)
+	default:
 		r.Requirements, err = a.readText(path, deploy.MaxRequirementsBytes)
 	}
 	return r, err
+}
+
+// readProject takes what a pyproject.toml says into a request.
+func (a *app) readProject(path string, r *admin.LockRequest) error {
+	text, err := a.readText(path, deploy.MaxRequirementsBytes)
+	switch {
+	case err != nil:
+		return err
+	case len(text) > deploy.MaxRequirementsBytes:
+		return fmt.Errorf("%s has more than %d bytes: give a requirements text", path, deploy.MaxRequirementsBytes)
+	}
+	project, err := pythonenv.ReadProject(text)
+	if build, ok := errors.AsType[*pythonenv.BuildError](err); ok {
+		return fmt.Errorf("%s: %w", path, deploy.ExplainBuild(build))
+	}
+	if err != nil {
+		return err
+	}
+	if project.Elsewhere != "" {
+		return fmt.Errorf("%s %s, which is not read: name them below [project], or give a requirements text", path, project.Elsewhere)
+	}
+	r.Requirements = project.Requirements()
+	if r.Python == "" {
+		r.Python = project.RequiresPython
+	}
+	return nil
 }
 
 // lockText is what --json prints.

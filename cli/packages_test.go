@@ -1,7 +1,10 @@
 package cli
 
 import (
+	"os"
+	"path/filepath"
 	"reflect"
+	"strings"
 	"testing"
 
 	"apibuilder/admin"
@@ -33,3 +36,38 @@ func TestFilesAreToldFromAPIs(t *testing.T) {
 		}
 	}
 }
+
+func TestWhatALockIsMadeOf(t *testing.T) {
+	dir, python := t.TempDir(), "3.11"
+	for name, c := range map[string]struct {
+		file, text, python string
+		want               admin.LockRequest
+		refused            string
+	}{
+		"requirements":     {"r.txt", "six", python, admin.LockRequest{Requirements: "six", Python: python}, ""},
+		"a program":        {"a.py", "x = 1", "", admin.LockRequest{Code: "x = 1"}, ""},
+		"a project":        {"pyproject.toml", project, "", admin.LockRequest{Requirements: "six\nflask\n", Python: ">=3.10"}, ""},
+		"with a Python":    {"pyproject.toml", project, python, admin.LockRequest{Requirements: "six\nflask\n", Python: python}, ""},
+		"a broken project": {"pyproject.toml", "[project", "", admin.LockRequest{}, "pyproject.toml is not valid"},
+		"a project of a kind": {
+			"pyproject.toml", "[project]\ndynamic = ['dependencies']\n", "",
+			admin.LockRequest{},
+			"leaves its dependencies to a build, which is not read: name them below [project]",
+		},
+		"a large project": {"pyproject.toml", project + strings.Repeat("#", 1<<20), "", admin.LockRequest{}, "more than"},
+	} {
+		path := filepath.Join(dir, c.file)
+		if err := os.WriteFile(path, []byte(c.text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		got, err := new(app).lockRequest(path, c.python)
+		switch {
+		case c.refused == "" && (err != nil || got != c.want):
+			t.Errorf("%s: %+v, %v", name, got, err)
+		case c.refused != "" && (err == nil || !strings.Contains(err.Error(), c.refused)):
+			t.Errorf("%s: %v, want %q", name, err, c.refused)
+		}
+	}
+}
+
+const project = "[project]\nrequires-python = \">=3.10\"\ndependencies = [\"six\", \"flask\"]\n"

@@ -11,10 +11,73 @@ import (
 	"apibuilder/store"
 )
 
-// WithMetadata returns the request with what the program says of its needs in a comment (inline script metadata, PEP 723):
-// its dependencies when there is no requirements text, which wins, and its requires-python when no Python is asked for. It
-// tells Progress what it took and what it left. Its error is an *Error.
+// What else says what a program needs, in the words of explainBuild.
+const (
+	ofScript  = "the program's script metadata"
+	ofProject = pythonenv.ProjectFile
+)
+
+// WithMetadata returns the request with what the program says of its needs: in a comment (inline script metadata, PEP 723), else in
+// the pyproject.toml among its files (PEP 621). Dependencies count when there is no requirements text, which wins, and
+// requires-python when no Python is asked for. It tells Progress what it took and what it left. Its error is an *Error.
 func (r Request) WithMetadata() (Request, error) {
+	r, err := r.withScript()
+	if err != nil {
+		return r, err
+	}
+	if r, err = r.withProject(); err != nil {
+		return r, err
+	}
+	if wrong := r.checkRequirements(); wrong != nil { // they may be others now
+		return r, wrong
+	}
+	return r, nil
+}
+
+// withProject takes what nobody has said before from the pyproject.toml among the request's files.
+func (r Request) withProject() (Request, error) {
+	if r.files == nil {
+		return r, nil
+	}
+	text, ok := r.files.File(pythonenv.ProjectFile)
+	if !ok {
+		return r, nil
+	}
+	counts := strings.TrimSpace(r.Requirements) == ""
+	if len(text) > MaxCodeBytes && counts {
+		return r, invalid(fmt.Sprintf("%s has %d bytes, the most is %d", pythonenv.ProjectFile, len(text), MaxCodeBytes), "hand in a requirements text with -r")
+	}
+	project, err := pythonenv.ReadProject(string(text[:min(len(text), MaxCodeBytes)]))
+	if build, ok := errors.AsType[*pythonenv.BuildError](err); ok {
+		if counts {
+			return r, ExplainBuild(build)
+		}
+		r.progress("%s: it is left aside, because the dependencies are said elsewhere", build.Message)
+		return r, nil
+	}
+	if err != nil {
+		return r, err
+	}
+	switch {
+	case counts && project.Elsewhere != "":
+		r.progress("%s %s, which is not read: write a %s, or name them below [project]", pythonenv.ProjectFile, project.Elsewhere, requirementsFile)
+	case len(project.Dependencies) == 0:
+	case counts:
+		r.progress("the dependencies are those of %s", pythonenv.ProjectFile)
+		r.Requirements, r.from = project.Requirements(), ofProject
+	case r.from == ofScript:
+		r.progress("the dependencies in the script metadata count, those in %s do not", pythonenv.ProjectFile)
+	default:
+		r.progress("the requirements text counts, the dependencies in %s do not", pythonenv.ProjectFile)
+	}
+	if r.Python == "" {
+		r.Python = project.RequiresPython
+	}
+	return r, nil
+}
+
+// withScript takes what the entry point says in a comment.
+func (r Request) withScript() (Request, error) {
 	script, err := pythonenv.ReadScript(r.Code)
 	if build, ok := errors.AsType[*pythonenv.BuildError](err); ok {
 		if strings.TrimSpace(r.Requirements) == "" {
@@ -30,7 +93,7 @@ func (r Request) WithMetadata() (Request, error) {
 	case len(script.Dependencies) == 0:
 	case strings.TrimSpace(r.Requirements) == "":
 		r.progress("the dependencies are those of the script metadata at line %d of the program", script.Line)
-		r.Requirements, r.fromScript = script.Requirements(), true
+		r.Requirements, r.from = script.Requirements(), ofScript
 	default:
 		r.progress("the requirements text counts, the dependencies in the script metadata at line %d of the program do not", script.Line)
 	}
@@ -59,7 +122,7 @@ var lineNumber = regexp.MustCompile(`\bline ([0-9]+) \(`)
 
 // explainBuild is ExplainBuild with the place in the author's own words.
 func (r Request) explainBuild(build *pythonenv.BuildError) *Error {
-	if !r.fromScript {
+	if r.from == "" {
 		return ExplainBuild(build)
 	}
 	line := build.Line
@@ -69,7 +132,7 @@ func (r Request) explainBuild(build *pythonenv.BuildError) *Error {
 	if line == 0 {
 		return e
 	}
-	e.Message = fmt.Sprintf("dependency %d of the program's script metadata: %s", line, e.Message)
+	e.Message = fmt.Sprintf("dependency %d of %s: %s", line, r.from, e.Message)
 	return e
 }
 

@@ -76,3 +76,68 @@ func TestAMissingPackageIsNamed(t *testing.T) {
 		t.Errorf("error %+v", err)
 	}
 }
+
+// A folder as `uv init` makes it says what it needs in pyproject.toml.
+func TestProjectMetadataCountsWithoutOthers(t *testing.T) {
+	const (
+		project = "[project]\nname = \"shop\"\nrequires-python = \">=3.11\"\ndependencies = [\"six\", \"flask\"]\n"
+		broken  = "[project]\ndependencies = \"six\"\n"
+	)
+	for name, c := range map[string]struct {
+		files                map[string]string
+		requirements, python string // of the request, then of what is built
+		want, wantPython     string
+		said                 string
+	}{
+		"alone":              {map[string]string{"pyproject.toml": project}, "", "", "six\nflask\n", ">=3.11", "those of pyproject.toml"},
+		"a text wins":        {map[string]string{"pyproject.toml": project}, "django", "", "django", ">=3.11", "the requirements text counts, the dependencies in pyproject.toml do not"},
+		"a file wins":        {map[string]string{"pyproject.toml": project, "requirements.txt": "django"}, "", "", "django", ">=3.11", "the dependencies in pyproject.toml do not"},
+		"a blank file":       {map[string]string{"pyproject.toml": project, "requirements.txt": "\n"}, "", "", "six\nflask\n", ">=3.11", "those of pyproject.toml"},
+		"python asked":       {map[string]string{"pyproject.toml": project}, "", "3.12", "six\nflask\n", "3.12", "those of pyproject.toml"},
+		"a script wins":      {map[string]string{"pyproject.toml": strings.Replace(project, "six", "django", 1), "main.py": script}, "", "", "six\nflask\n", ">=3.10", "in the script metadata count"},
+		"of tools":           {map[string]string{"pyproject.toml": "[tool.ruff]\n"}, "", "", "", "", ""},
+		"of Poetry":          {map[string]string{"pyproject.toml": "[tool.poetry.dependencies]\nsix = \"*\"\n"}, "", "", "", "", "[tool.poetry.dependencies], which is not read"},
+		"of Poetry, unused":  {map[string]string{"pyproject.toml": "[tool.poetry.dependencies]\nsix = \"*\"\n"}, "six", "", "six", "", ""},
+		"broken, unused":     {map[string]string{"pyproject.toml": broken}, "django", "", "django", "", "left aside"},
+		"of another folder":  {map[string]string{"sub/pyproject.toml": project}, "", "", "", "", ""},
+		"a name of its case": {map[string]string{"PyProject.toml": project}, "", "", "", "", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFixture(t).withShelf(t)
+			if c.files["main.py"] == "" {
+				c.files["main.py"] = "app = 1\n"
+			}
+			var said []string
+			f.mustDeploy(t, deploy.Request{
+				Name: "shop", Archive: archive(t, c.files), Requirements: c.requirements, Python: c.python,
+				Progress: func(line string) { said = append(said, line) },
+			})
+			if got := f.builder.last; got.Requirements != c.want || got.Python != c.wantPython {
+				t.Errorf("built %+v", got)
+			}
+			text := strings.Join(said, "\n")
+			if !strings.Contains(text, c.said) || c.said == "" && strings.Contains(text, "pyproject") {
+				t.Errorf("said %q", said)
+			}
+		})
+	}
+	f := newFixture(t).withShelf(t)
+	r := deploy.Request{Name: "shop", Archive: archive(t, map[string]string{"main.py": "app = 1\n", "pyproject.toml": broken})}
+	if _, err := f.Deploy(t.Context(), r); reasonOf(err) != pythonenv.ReasonRefused || !strings.Contains(err.Error(), "pyproject.toml is not valid") {
+		t.Errorf("error %v", err)
+	}
+	for want, text := range map[string]string{
+		"the requirements have 90000 bytes": "[project]\ndependencies = [" + strings.Repeat("\"six == 1.16.0 ; python_version > '3'\",", 2432) + "'" + strings.Repeat("a", 15) + "']",
+		"pyproject.toml has 1048577 bytes":  strings.Repeat("#", deploy.MaxCodeBytes+1),
+	} {
+		r.Archive = archive(t, map[string]string{"main.py": "app = 1\n", "pyproject.toml": text})
+		if _, err := f.Deploy(t.Context(), r); reasonOf(err) != deploy.InvalidRequest || !strings.Contains(err.Error(), want) {
+			t.Errorf("error %v, want %q", err, want)
+		}
+	}
+	r.Archive = archive(t, map[string]string{"main.py": "app = 1\n", "pyproject.toml": project})
+	f.builder.err = &pythonenv.BuildError{Reason: pythonenv.ReasonNotFound, Message: "no such package", Line: 2}
+	if _, err := f.Deploy(t.Context(), r); !strings.Contains(err.Error(), "dependency 2 of pyproject.toml: no such package") {
+		t.Errorf("error %v", err)
+	}
+}

@@ -38,8 +38,8 @@ type Request struct {
 	Code         string // the whole program, UTF-8
 	Archive      []byte // instead of it: a zip archive of its modules and data
 	Entry        string // of an archive: "pkg.main:app", "pkg.main"; empty: it is found, see bundle.Bundle.Entry
-	Requirements string // pip requirements text; empty: what the program's script metadata says, see WithMetadata
-	Python       string // "3.11" or ">=3.10,<3.13"; empty: that of the script metadata, else the server's default
+	Requirements string // pip requirements text; empty: what the program or its pyproject.toml says, see WithMetadata
+	Python       string // "3.11" or ">=3.10,<3.13"; empty: that of the program's metadata, else the server's default
 	Env          map[string]string
 	Limits       store.Limits
 	Upgrade      bool // resolve anew even when the requirements are those of the version that serves
@@ -51,8 +51,8 @@ type Request struct {
 
 	Still func(ctx context.Context) error // asked right before the version becomes active: its error gives the deploy up; nil: nobody
 
-	fromScript bool   // the requirements are the script metadata's
-	files      *files // of an archive, once it was opened
+	from  string // where the requirements are said, if not in a requirements text
+	files *files // of an archive, once it was opened
 
 	Progress func(line string) // called with what happens, from one goroutine at a time; nil: nobody listens
 }

@@ -16,11 +16,13 @@ type Script struct {
 }
 
 // Requirements is the text of a requirements file with the dependencies.
-func (s Script) Requirements() string {
-	if len(s.Dependencies) == 0 {
+func (s Script) Requirements() string { return requirementsText(s.Dependencies) }
+
+func requirementsText(dependencies []string) string {
+	if len(dependencies) == 0 {
 		return ""
 	}
-	return strings.Join(s.Dependencies, "\n") + "\n"
+	return strings.Join(dependencies, "\n") + "\n"
 }
 
 var (
@@ -41,18 +43,26 @@ func ReadScript(code string) (*Script, error) {
 	if _, err := toml.Decode(text, &meta); err != nil {
 		return nil, scriptError(line, "is not valid: "+firstLine(err.Error()))
 	}
-	for i, d := range meta.Dependencies {
-		// A line of its own would be read as more than this dependency says.
-		if controls.MatchString(d) || strings.HasSuffix(d, `\`) {
-			return nil, scriptError(line, fmt.Sprintf("has a dependency number %d of more than one line", i+1))
-		}
-	}
-	if meta.RequiresPython != "" {
-		if _, err := parsePython(meta.RequiresPython); err != nil {
-			return nil, scriptError(line, fmt.Sprintf("requires Python %s, which is no version specifier", quoted(meta.RequiresPython)))
-		}
+	if wrong := wrongNeeds(meta.Dependencies, meta.RequiresPython); wrong != "" {
+		return nil, scriptError(line, wrong)
 	}
 	return &Script{Line: line, Dependencies: meta.Dependencies, RequiresPython: meta.RequiresPython}, nil
+}
+
+// wrongNeeds says what is wrong with what a program says of its needs; nothing when it can be a requirements text.
+func wrongNeeds(dependencies []string, requiresPython string) string {
+	for i, d := range dependencies {
+		// A line of its own would be read as more than this dependency says.
+		if controls.MatchString(d) || strings.HasSuffix(d, `\`) {
+			return fmt.Sprintf("has a dependency number %d of more than one line", i+1)
+		}
+	}
+	if requiresPython != "" {
+		if _, err := parsePython(requiresPython); err != nil {
+			return fmt.Sprintf("requires Python %s, which is no version specifier", quoted(requiresPython))
+		}
+	}
+	return ""
 }
 
 func scriptError(line int, what string) error {
