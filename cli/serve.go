@@ -92,13 +92,14 @@ func (a *app) serve(ctx context.Context, cmd *cli.Command) error {
 		return errors.Join(err, s.stop())
 	}
 	var hello *example
+	var missing error // why the example is not there
 	if !options.noExample {
-		if hello, err = s.deployExample(ctx); err != nil && ctx.Err() == nil {
-			s.log.Error("the example is not there", zap.Error(err))
+		if hello, missing = s.deployExample(ctx); missing != nil && ctx.Err() == nil {
+			s.log.Error("the example is not there", zap.Error(missing))
 		}
 	}
 	if ctx.Err() == nil {
-		if err := a.announce(cmd, s, hello); err != nil {
+		if err := a.announce(cmd, s, hello, missing); err != nil {
 			s.log.Warn("nobody was told that the server is ready", zap.Error(err))
 		}
 	}
@@ -233,15 +234,19 @@ type readyEvent struct {
 	ListenTLS   string   `json:"listen_tls,omitempty"`
 	Redirect    string   `json:"listen_redirect,omitempty"`
 	Example     *example `json:"example,omitempty"`
+	NoExample   string   `json:"example_error,omitempty"` // why it could not be deployed
 }
 
 // announce tells people or programs that the server is ready.
-func (a *app) announce(cmd *cli.Command, s *server, hello *example) error {
+func (a *app) announce(cmd *cli.Command, s *server, hello *example, missing error) error {
 	event := readyEvent{
 		Event: "ready", Listen: s.listener.Addr().String(), URL: s.url, DataDir: s.data.path, PID: os.Getpid(), Example: hello,
 	}
 	if s.adminListener != nil {
 		event.AdminListen = s.adminListener.Addr().String()
+	}
+	if missing != nil {
+		event.NoExample = missing.Error()
 	}
 	event.ListenTLS, event.Redirect = addressOf(s.edge.secure), addressOf(s.edge.redirect)
 	return a.show(cmd, event, func(w io.Writer) {
@@ -262,6 +267,10 @@ func (a *app) announce(cmd *cli.Command, s *server, hello *example) error {
 			row(w, "  Docs", hello.Docs)
 			row(w, "  Try it", hello.Curl)
 			fmt.Fprintln(w)
+		}
+		if event.NoExample != "" {
+			fmt.Fprintf(w, "But the example API could not be deployed: %s\n", printable(event.NoExample))
+			fmt.Fprint(w, "`apibuilder doctor` looks at what a deploy needs. The next start tries again, unless an API has been deployed.\n\n")
 		}
 	})
 }

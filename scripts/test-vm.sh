@@ -24,4 +24,4 @@ mkdir "$job/cache"
 tar -C "$cache" --exclude=.cache -cf - tools envs | tar -C "$job/cache" -xf -
 cp testdata/vm/suite/* docs/nodes/apibuilder.service "$job/"
 index_settings "$job"
-testdata/vm/run.sh --timeout 900 "$job"
+testdata/vm/run.sh --timeout 1500 --silence 660 "$job" # a test that hangs is told of after 600

@@ -4,6 +4,8 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"io"
+	"net/http"
 	"net/url"
 	"os"
 	"testing"
@@ -35,8 +37,10 @@ func TestClientsThatComeAndGo(t *testing.T) {
 		d.get(t, "/bytes/1")
 	}
 	load(*churn / 4) // what a server takes once
+	fillPool(t, s, d)
 	files, memory := s.settledFiles(t), s.memory(t, "VmRSS")
 	load(*churn)
+	fillPool(t, s, d)
 	after := s.settledFiles(t)
 	moved := s.memory(t, "VmRSS") - memory
 	t.Logf("%d descriptors before and %d after; memory moved by %.1f MiB", files, after, float64(moved)/(1<<20))
@@ -48,7 +52,36 @@ func TestClientsThatComeAndGo(t *testing.T) {
 	}
 }
 
-// settledFiles counts the server's descriptors when their number has stopped to fall.
+// fillPool has as many uploads under way at a time as connections to the program are kept for later: how many the load has left there
+// is chance.
+func fillPool(t *testing.T, s *server, d deployed) {
+	t.Helper()
+	const kept = 64
+	ends := make(chan error, kept)
+	var uploads []*io.PipeWriter
+	for range kept {
+		body, upload := io.Pipe()
+		uploads = append(uploads, upload)
+		go func() {
+			a, err := tryCall(t.Context(), http.MethodPost, d.URL+"/raw", d.Key, body)
+			if err == nil && a.status != http.StatusOK {
+				err = fmt.Errorf("status %d", a.status)
+			}
+			ends <- err
+		}()
+	}
+	s.settledFiles(t)
+	for _, upload := range uploads {
+		_ = upload.Close()
+	}
+	for range kept {
+		if err := <-ends; err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// settledFiles counts the server's descriptors when their number has stopped to change.
 func (s *server) settledFiles(t *testing.T) int {
 	t.Helper()
 	last, same := -1, 0

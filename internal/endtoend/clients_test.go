@@ -1,6 +1,7 @@
 package endtoend
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -50,6 +51,10 @@ func withCurl(t *testing.T, d deployed) {
 	}
 	sum := sha256.Sum256(body)
 	digest := hex.EncodeToString(sum[:])
+	half := filepath.Join(t.TempDir(), "half") // of a download that was cut off
+	if err := os.WriteFile(half, cycle(1000), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	for name, c := range map[string]struct {
 		args []string
 		want string
@@ -63,16 +68,31 @@ func withCurl(t *testing.T, d deployed) {
 		"HTTP/2":           {[]string{"--http2-prior-knowledge", "--data-binary", "@" + file, d.URL + "/raw"}, digest},
 		"redirect":         {[]string{"-L", "-o", "/dev/null", "-w", "%{size_download} %{num_redirects}", d.URL + "/moved"}, "5 1"},
 		"one connection":   {[]string{"-o", "/dev/null", "-o", "/dev/null", "-w", "%{num_connects} ", d.URL + "/bytes/3", d.URL + "/bytes/3"}, "1 0"},
-		"resumed download": {[]string{"-C", "0", "-o", "/dev/null", "-w", "%{size_download}", d.URL + "/bytes/1000"}, "1000"},
+		"resumed download": {[]string{"-C", "-", "-o", half, "-w", "%{http_code} %{size_download} ", d.URL + "/file"}, "206 64536 "},
+		"part of a file":   {[]string{"-r", "254-258", "-w", " %{http_code} %header{content-range}", d.URL + "/file"}, "\xfe\xff\x00\x01\x02 206 bytes 254-258/65536"},
+		"parts of a file":  {[]string{"-r", "0-1,5-6", "-w", " %{http_code} %{content_type}", d.URL + "/file"}, " 206 multipart/byteranges; boundary="},
+		"behind a file":    {[]string{"-r", "65536-", "-w", " %{http_code} %header{content-range}", d.URL + "/file"}, " 416 bytes */65536"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			args := append([]string{"-sS", "--max-time", "30", "-H", "X-API-Key: " + d.Key}, c.args...)
 			out, err := exec.CommandContext(t.Context(), "curl", args...).CombinedOutput()
 			if err != nil || !strings.Contains(string(out), c.want) {
-				t.Errorf("curl: %v: %s", err, out)
+				t.Errorf("curl: %v: %q", err, out)
 			}
 		})
 	}
+	if got, err := os.ReadFile(half); err != nil || !bytes.Equal(got, cycle(1<<16)) {
+		t.Errorf("the resumed download has %d bytes that are not the file's, %v", len(got), err)
+	}
+}
+
+// cycle is so many bytes of 0, 1, 2 to 255, and again.
+func cycle(n int) []byte {
+	b := make([]byte, n)
+	for i := range b {
+		b[i] = byte(i)
+	}
+	return b
 }
 
 // withBrowser opens a page of another origin in headless Chromium; the page posts what it found.

@@ -1,6 +1,7 @@
 package endtoend
 
 import (
+	"bufio"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -13,6 +14,7 @@ import (
 	"math/big"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -56,6 +58,7 @@ func certificateFiles(t *testing.T, names ...string) (cert, key string, roots *x
 type names struct {
 	t      *testing.T
 	client *http.Client
+	roots  *x509.CertPool
 }
 
 // newNames dials one address for https, and the port that is named for http.
@@ -73,7 +76,7 @@ func newNames(t *testing.T, secure string, roots *x509.CertPool) *names {
 	t.Cleanup(transport.CloseIdleConnections)
 	return &names{t, &http.Client{
 		Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}}
+	}, roots}
 }
 
 func (n *names) call(method, url, key string, header ...string) (*http.Response, string) {
@@ -105,6 +108,29 @@ func (n *names) want(url, key, want string, header ...string) {
 	if res, body := n.call("GET", url, key, header...); res.StatusCode != 200 || !strings.Contains(body, want) {
 		n.t.Errorf("GET %s: status %d, %s; want %s", url, res.StatusCode, body, want)
 	}
+}
+
+// wantTalk has a WebSocket inside TLS, at an address of the API, say what address that is and close with 4001.
+func (n *names) wantTalk(prefix, key string) {
+	n.t.Helper()
+	u, err := url.Parse(prefix)
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	conn, err := n.client.Transport.(*http.Transport).DialContext(n.t.Context(), "tcp", u.Host+":443")
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	defer conn.Close()
+	secure := tls.Client(conn, &tls.Config{RootCAs: n.roots, ServerName: u.Host, NextProtos: []string{"http/1.1"}})
+	_ = secure.SetDeadline(time.Now().Add(30 * time.Second))
+	w := &wire{Conn: secure, t: n.t, r: bufio.NewReader(secure)}
+	w.write("GET " + u.Path + "/talk HTTP/1.1\r\nHost: " + u.Host + "\r\nX-API-Key: " + key + "\r\n" + askWebSocket + "\r\n")
+	if res := w.head("GET"); res.StatusCode != http.StatusSwitchingProtocols {
+		n.t.Fatalf("%s/talk: status %d", prefix, res.StatusCode)
+	}
+	where := strings.Replace(prefix, "https", "wss", 1) + "/talk"
+	w.want("\x81" + string(rune(len(where))) + where + "\x88\x02\x0f\xa1")
 }
 
 // freePort is one that nobody listens at now.
@@ -168,8 +194,9 @@ func TestTheEdge(t *testing.T) {
 		if _, body := n.call("GET", prefix+"/openapi.json", d.Key); strings.Contains(body, `"servers"`) != (root != "") || root != "" && !strings.Contains(body, servers) {
 			t.Errorf("%s: document %s", prefix, body)
 		}
-		if res, _ := n.call("GET", prefix+"/api/v1/where", ""); res.StatusCode != 401 {
-			t.Errorf("%s: another spelling of the public path: status %d", prefix, res.StatusCode)
+		n.wantTalk(prefix, d.Key)
+		if res, _ := n.call("GET", prefix+"/api/v1/where", ""); res.StatusCode != 401 || res.ProtoMajor != 2 {
+			t.Errorf("%s: another spelling of the public path: %s, status %d", prefix, res.Proto, res.StatusCode)
 		}
 	}
 	out, err := s.command("apis", "show", "edge")

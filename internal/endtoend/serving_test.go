@@ -376,6 +376,18 @@ func TestTheExampleWorksAsPrinted(t *testing.T) {
 	}
 }
 
+// TestAnExampleThatCannotBeThere starts where no package can be had: the server serves, and says what is not there and why.
+func TestAnExampleThatCannotBeThere(t *testing.T) {
+	s := &server{t: t, dataDir: dataDir(t), env: []string{"PIP_INDEX_URL=http://127.0.0.1:9/simple", "UV_INDEX_URL=http://127.0.0.1:9/simple"}}
+	s.start("--listen", "127.0.0.1:0")
+	if s.ready["example"] != nil || !strings.Contains(fmt.Sprint(s.ready["example_error"]), "deploy the example: ") {
+		t.Errorf("the server's line: %v", s.ready)
+	}
+	if a := call(t, http.MethodGet, s.url+"/readyz", "", nil); a.status != 200 {
+		t.Errorf("it is ready: %d %s", a.status, a.body)
+	}
+}
+
 func TestStreamsAreNotBuffered(t *testing.T) {
 	s := serve(t, dataDir(t), "--no-example")
 	d := s.deploy("stream", `

@@ -55,6 +55,11 @@ def use_grpc(host):
         parts = list(channel.stream_stream("/test.Talk/Stream")(asked, timeout=20))
         return "%s, %s" % (said.decode(), b" ".join(parts).decode())
 
+def use_tls(host):
+    with socket.create_connection((host, 443), 20) as s, context().wrap_socket(s, server_hostname="six.example.com") as t:
+        t.sendall(b"GET / HTTP/1.0\r\nHost: six.example.com\r\n\r\n")
+        return t.makefile().read()
+
 def use_getaddrinfo(host):
     return sorted({a[4][0] for a in socket.getaddrinfo(host, 443)})[0]
 

@@ -34,6 +34,7 @@ var clientsCode string
 const (
 	webAddress  = "93.184.216.34"
 	sixAddress  = "2606:2800::1"
+	otherSix    = "2606:2800::2"
 	dbAddress   = "10.9.8.7"
 	metaAddress = "169.254.169.254"
 	nameAddress = "9.9.9.9"
@@ -52,7 +53,7 @@ func TestClients(t *testing.T) {
 	}) {
 		return
 	}
-	w := nettest.NewWorld(t, webAddress+"/32", sixAddress+"/128", dbAddress+"/32", metaAddress+"/32", nameAddress+"/32")
+	w := nettest.NewWorld(t, webAddress+"/32", sixAddress+"/128", otherSix+"/128", dbAddress+"/32", metaAddress+"/32", nameAddress+"/32")
 	names := nettest.NewNames(w, nameAddress+":53", map[string][]string{
 		"web.example.com": {webAddress}, "six.example.com": {sixAddress}, "other.example.com": {webAddress},
 		"db.internal": {dbAddress}, "cache.internal": {dbAddress}, "mail.example.com": {webAddress}, "liar.example.com": {metaAddress},
@@ -64,6 +65,10 @@ func TestClients(t *testing.T) {
 	servePostgres(t, w)
 	serveRedis(t, w)
 	go serveMail(w.Listen(webAddress + ":25"))
+	touched := make(chan string, 100)
+	for _, address := range []string{metaAddress + ":443", "[" + otherSix + "]:443", dbAddress + ":443", webAddress + ":80"} {
+		go bait(w.Listen(address), touched)
+	}
 	private, err := egress.ParseRules("10.9.8.0/24:5432, cache.internal:6379")
 	if err != nil {
 		t.Fatal(err)
@@ -71,7 +76,7 @@ func TestClients(t *testing.T) {
 	s := newServer(t, spec, egress.Config{
 		Ceiling: &egress.Ceiling{Most: policy(t, "internet"), Private: private}, Resolver: names.Resolver(),
 	})
-	allowed := "web.example.com:443, web.example.com:50051, six.example.com:443, db.internal:5432, cache.internal:6379, mail.example.com:25, liar.example.com:443"
+	allowed := "web.example.com:443, web.example.com:50051, six.example.com:443, [" + sixAddress + "]:443, db.internal:5432, cache.internal:6379, mail.example.com:25, liar.example.com:443"
 	i := s.launch(t, clientsCode, allowed, map[string]string{"CA": ca})
 	for _, c := range []struct{ client, host, want string }{
 		{"getaddrinfo", "web.example.com", "198.18."},
@@ -81,6 +86,7 @@ func TestClients(t *testing.T) {
 		{"aiohttp", "web.example.com", "web speaks"},
 		{"requests", "six.example.com", "web speaks to six.example.com"},
 		{"aiohttp", "six.example.com", "web speaks"},
+		{"tls", sixAddress, "web speaks to six.example.com"}, // by its address, which the policy names
 		{"asyncpg", "db.internal", "asyncpg speaks"},
 		{"psycopg", "db.internal", "psycopg speaks"},
 		{"redis", "cache.internal", "redis speaks"},
@@ -93,6 +99,7 @@ func TestClients(t *testing.T) {
 		{"aiohttp", "other.example.com", "gaierror"},
 		{"requests", webAddress, "ConnectionRefusedError"},
 		{"httpx", metaAddress, "ConnectionRefusedError"},
+		{"tls", otherSix, "ConnectionRefusedError"},
 		{"aiohttp", "liar.example.com", "ConnectionRefusedError"},
 		{"asyncpg", "cache.internal", "ConnectionRefusedError"},
 		{"psycopg", "10.9.8.8", "raised OperationalError"}, // libpq words a reset in two ways, by when it comes
@@ -107,6 +114,11 @@ func TestClients(t *testing.T) {
 				t.Errorf("in %.3f s: %s, want %q", a.Seconds, a.Result, c.want)
 			}
 		})
+	}
+	select {
+	case address := <-touched:
+		t.Errorf("%s was reached", address)
+	default:
 	}
 	for _, want := range []string{
 		"egress refused: other.example.com is not in the API's option egress; see docs/egress.md",

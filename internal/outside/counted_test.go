@@ -31,6 +31,13 @@ def talk(count: int):
 def hold(now: bool):
     held.append(socket.create_connection(("` + webAddress + `", 443), 20))
     return "held"
+@app.get("/held")
+def still(now: bool):
+    held[0].settimeout(20)
+    try:
+        return "closed" if not held[0].recv(1) else "answered"
+    except OSError as e:
+        return type(e).__name__
 @app.get("/refused")
 def refused(now: bool):
     try:
@@ -117,6 +124,13 @@ func TestCounted(t *testing.T) {
 	} {
 		has("/metrics", page, fmt.Sprintf(want, shown.ID))
 	}
+
+	// The owner takes it away, and the connection that the program holds ends while the program runs.
+	host.command(t, "apis", "update", "counted", "--set", "egress=none")
+	call("/held?now=true", `"ConnectionResetError"`)
+	call("/refused?now=true", `"ConnectionRefusedError"`)
+	host.command(t, "apis", "update", "counted", "--set", "egress="+webAddress+":443")
+	call("/talk?count=24", "24")
 }
 
 // served is what a server says when it is ready.

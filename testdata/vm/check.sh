@@ -43,13 +43,25 @@ verdict() {
 qemu() { pgrep -f "^qemu-system-x86_64 .*$scratch/"; }
 no_qemu() { ! qemu; }
 
+# begin ARGUMENTS... has run.sh begin with a job that speaks at once: its processes are runner and machine, its output descriptor 7.
+begin() {
+  exec 7< <(exec "$here/run.sh" "$@" 2>"$scratch/err")
+  runner=$!
+  read -r _ <&7
+  machine=$(qemu)
+}
+
 # killed_by SIGNAL: a run.sh that is ended by the signal in the middle of a job takes QEMU with it.
 killed_by() {
   local runner machine
-  exec 7< <(exec "$here/run.sh" "$scratch/waits" 2>"$scratch/err")
-  runner=$!
-  read -r _ <&7
-  machine=$(qemu) && kill "-$1" "$runner" && timeout 20 tail --pid="$machine" -f /dev/null
+  begin "$scratch/waits" && kill "-$1" "$runner" && timeout 20 tail --pid="$machine" -f /dev/null
+}
+
+# stands_still: the first machine is stopped in the middle of its job, and a second one does it.
+stands_still() {
+  local runner machine status=0
+  begin --silence 10 "$scratch/goes_on" && kill -STOP "$machine" && cat <&7 >"$scratch/out" && wait "$runner" || status=$?
+  ((status == 0)) && grep -q 'runs it once more' "$scratch/err" && grep -qx ended "$scratch/out"
 }
 
 fetch_nsjail() {
@@ -96,6 +108,11 @@ expect 102 'a job that switches the machine off' "$scratch/off"
 
 job waits <<<'echo started; sleep infinity'
 expect 103 'a job that takes too long' --timeout 2 "$scratch/waits"
+expect 104 'a job that says nothing' --timeout 60 --silence 5 "$scratch/waits"
+verdict 'it is run twice' grep -q 'runs it once more' "$scratch/err"
+expect 103 'a job that says nothing and may' --timeout 10 --silence 60 "$scratch/waits"
+job goes_on <<<'echo started; sleep 5; echo ended'
+verdict 'a machine that stands still is replaced' stands_still
 expect 101 'a machine too small to boot' --memory 40M "$scratch/waits"
 verdict 'its boot is tried twice' grep -q 'trying once more' "$scratch/err"
 

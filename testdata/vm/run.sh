@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # Runs a job as root in a fresh virtual machine with pure cgroup v2:
 #
-#   run.sh [--timeout SECONDS] [--memory SIZE] [--network] JOBDIR
+#   run.sh [--timeout SECONDS] [--silence SECONDS] [--memory SIZE] [--network] JOBDIR
 #
 # JOBDIR is copied to /job in the guest, where /job/run is executed. Its output (both streams, as one) is our standard
 # output, as it comes; its exit status is ours (128+N when signal N ended it). What it leaves in /job/out replaces
 # JOBDIR-out. Everything else that can happen is an error of the machine, told on standard error with the end of the
 # console: 100 wrong use or host, 101 the guest never reached the job (after two tries), 102 the guest ended without
-# telling the job's result, 103 the job ran longer than --timeout (300).
+# telling the job's result, 103 the job ran longer than --timeout (300), 104 the job said nothing for --silence (without it, it may),
+# and nothing again in a second machine: give it a job that speaks sooner than that however it fails.
 set -euo pipefail
 export PATH="$PATH:/usr/sbin:/sbin" LC_ALL=C.UTF-8
 
@@ -15,7 +16,7 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 boot_timeout=400 # a boot takes 7 s, and 40 s were seen on a host under heavy load
 job_room_mib=2048 # free space on /job, sparse
 out_mib=1024     # the most that /job/out may hold, sparse
-qemu='' dir='' told=''
+qemu='' relay='' dir='' told=''
 network=() # options for a network, which is off unless it is asked for
 
 say() { printf 'vm: %s\n' "$*" >&2; }
@@ -37,22 +38,25 @@ fail() {
   local code=$1
   shift
   say "$*; the console ends with:"
-  tail -n 40 "$dir/console" 2>/dev/null | tr -d '\r' | sed 's/^/vm:   /' >&2 || true
+  console
   leave "$code"
 }
 
+console() { tail -n 40 "$dir/console" 2>/dev/null | tr -d '\r' | sed 's/^/vm:   /' >&2 || true; }
+
 parse() {
-  timeout=300 memory=2G job=
+  timeout=300 silence=0 memory=2G job=
   while (($#)); do
     case $1 in
-      --timeout | --memory) (($# > 1)) || die 100 "$1 needs a value"; declare -g "${1#--}=$2"; shift 2 ;;
+      --timeout | --silence | --memory) (($# > 1)) || die 100 "$1 needs a value"; declare -g "${1#--}=$2"; shift 2 ;;
       --network) network=(-netdev "user,id=net" -device "virtio-net-pci,netdev=net,romfile="); shift ;;
-      -*) die 100 "unknown option $1: use --timeout SECONDS, --memory SIZE or --network" ;;
+      -*) die 100 "unknown option $1: use --timeout SECONDS, --silence SECONDS, --memory SIZE or --network" ;;
       *) [[ -z $job ]] || die 100 "one job directory at a time, got $job and $1"; job=$1; shift ;;
     esac
   done
-  [[ -n $job ]] || die 100 "name the job directory: run.sh [--timeout SECONDS] [--memory SIZE] JOBDIR"
+  [[ -n $job ]] || die 100 "name the job directory: run.sh [--timeout SECONDS] [--silence SECONDS] [--memory SIZE] JOBDIR"
   [[ $timeout =~ ^[1-9][0-9]*$ ]] || die 100 "--timeout $timeout: give whole seconds, like 300"
+  [[ $silence =~ ^(0|[1-9][0-9]*)$ ]] || die 100 "--silence $silence: give whole seconds, like 120"
   [[ $memory =~ ^[1-9][0-9]*[MG]$ ]] || die 100 "--memory $memory: give a size like 512M or 2G"
   [[ -f $job/run && -x $job/run ]] || die 100 "$job/run: the job directory needs an executable file named run"
   job=$(cd "$job" && pwd)
@@ -61,10 +65,12 @@ parse() {
 # make_drives writes the job's drive, sized by its content, and an empty one for what it brings out.
 make_drives() {
   local size inodes
+  rm -f "$dir/job.img"
   size=$(($(du -sm --apparent-size "$job" | cut -f1) * 5 / 4 + job_room_mib))
   inodes=$(($(find "$job" | wc -l) * 5 / 4 + 65536))
   mke2fs -q -t ext4 -O ^has_journal -E lazy_itable_init=1,root_owner=0:0 -m 0 -N "$inodes" -d "$job" \
     "$dir/job.img" "${size}M" >/dev/null || die 100 "the drive of $job could not be made"
+  rm -f "$dir/out.img"
   truncate -s "${out_mib}M" "$dir/out.img"
 }
 
@@ -72,13 +78,17 @@ end_qemu() {
   [[ -z $qemu ]] || kill -KILL -- "-$qemu" 2>/dev/null || true
   [[ -z $qemu ]] || wait "$qemu" 2>/dev/null || true
   qemu=
+  [[ -z $relay ]] || wait "$relay" 2>/dev/null || true # it ends when QEMU has
+  relay=
 }
 
-# start_qemu boots the guest, with "fast" by KVM where QEMU can use it, and else emulated. Serial ports: the console, the
-# job's output on our standard output, and what the guest reports, which the function leaves open for reading as
-# descriptor 5. Only QEMU keeps the other end of that pipe, so the end of QEMU in any way is an end of file there.
+# start_qemu boots the guest, with "fast" by KVM where QEMU can use it, and else emulated. Serial ports: the console; the
+# job's output, a file that is passed on as it grows, so that it can be seen whether it does; and what the guest reports,
+# which the function leaves open for reading as descriptor 5. Only QEMU keeps the other end of that pipe, so the end of
+# QEMU in any way is an end of file there.
 start_qemu() {
-  rm -f "$dir/report"
+  rm -f "$dir/report" "$dir/console"
+  : >"$dir/output"
   mkfifo "$dir/report"
   # shellcheck disable=SC2094 # both ends of one pipe are what is wanted
   exec 3<>"$dir/report" 4>"$dir/report" 5<"$dir/report"
@@ -92,10 +102,10 @@ start_qemu() {
   [[ $1 != fast ]] || accelerator=(-accel kvm "${accelerator[@]}")
   # One NVMe controller with three namespaces: controllers are numbered as their probes finish, namespaces are not.
   TMPDIR=$dir setsid setpriv --pdeathsig KILL "${machine[@]}" \
-    -chardev "file,id=console,path=$dir/console" -chardev stdio,id=output,signal=off -chardev "file,id=report,path=$dir/report" \
+    -chardev "file,id=console,path=$dir/console" -chardev "file,id=output,path=$dir/output" -chardev "file,id=report,path=$dir/report" \
     "${accelerator[@]}" -cpu max -smp 2 -m "$memory" \
     -nodefaults -no-user-config -display none -no-reboot ${network[@]+"${network[@]}"} \
-    -kernel "$image/vmlinuz" -append "console=$console root=/dev/nvme0n1 rw quiet panic=-1 mitigations=off \
+    -kernel "$image/vmlinuz" -append "console=$console root=/dev/nvme0n1 rw loglevel=5 panic=-1 mitigations=off \
 random.trust_cpu=on cgroup_no_v1=all systemd.unified_cgroup_hierarchy=1 systemd.show_status=error TERM=dumb" \
     -device nvme,id=nvme,serial=vm \
     -drive "file=$image/root.img,if=none,id=root,format=raw,snapshot=on,cache=unsafe" \
@@ -104,21 +114,30 @@ random.trust_cpu=on cgroup_no_v1=all systemd.unified_cgroup_hierarchy=1 systemd.
     -device nvme-ns,drive=job,bus=nvme,nsid=2 \
     -drive "file=$dir/out.img,if=none,id=out,format=raw,cache=unsafe,discard=unmap" \
     -device nvme-ns,drive=out,bus=nvme,nsid=3 \
-    </dev/null 2>"$dir/qemu" 3>&- 5<&- &
+    </dev/null >/dev/null 2>"$dir/qemu" 3>&- 5<&- &
   qemu=$!
   exec 3>&- 4>&-
+  tail -c +1 -f --pid="$qemu" "$dir/output" 5<&- &
+  relay=$!
 }
 
 # await reads reports until one starts with $1 and leaves it in $report; it passes on notes. It returns 1 when the guest
-# has ended and 2 when $2 seconds have passed.
+# has ended, 2 when $2 seconds have passed, and 3 when the job has said nothing for $3 seconds (0: it may).
 await() {
-  local deadline=$((SECONDS + $2)) left code
+  local deadline=$((SECONDS + $2)) quiet=${3:-0} heard=$SECONDS had=0 has left code part=''
   while left=$((deadline - SECONDS)) && ((left > 0)); do
     code=0
+    ((quiet == 0 || left < 5)) || left=5 # to look in between
     read -r -t "$left" -u 5 report || code=$?
-    ((code <= 128)) || return 2
+    has=$(stat -c %s "$dir/output")
+    ((has == had)) || heard=$SECONDS had=$has
+    if ((code > 128)); then
+      part+=$report
+      ((quiet == 0 || SECONDS - heard < quiet)) || return 3
+      continue
+    fi
     ((code == 0)) || return 1
-    report=${report%$'\r'}
+    report=$part${report%$'\r'} part=''
     [[ $report != "$1"* ]] || return 0
     [[ $report != note\ * ]] || say "${report#note }"
   done
@@ -155,6 +174,10 @@ job_status() {
   echo $((code == 1 ? status : 128 + status))
 }
 
+# seconds_of is the processor time of a process and its threads: next to none for a machine that waits, all that there is for one that
+# goes round in circles.
+seconds_of() { awk -v tick="$(getconf CLK_TCK)" '{ sub(/.*\) /, ""); printf "%d", ($12 + $13) / tick }' "/proc/$1/stat"; }
+
 take_out() {
   [[ $(dd if="$dir/out.img" bs=1 skip=257 count=5 status=none | tr -d '\0') == ustar ]] || return 0
   mkdir "$job-out"
@@ -162,7 +185,7 @@ take_out() {
 }
 
 main() {
-  local code=0 status
+  local code status try
   trap leave_clean EXIT
   trap 'leave 130' INT
   trap 'leave 143' TERM HUP
@@ -170,9 +193,17 @@ main() {
   image=$("$here/build.sh") || die 100 "there is no image to boot"
   dir=$(mktemp -d "${TMPDIR:-/tmp}/apibuilder-vm.XXXXXX")
   rm -rf "$job-out"
-  make_drives
-  boot
-  await job-ended "$timeout" || code=$?
+  for try in 1 2; do
+    make_drives
+    boot
+    code=0
+    await job-ended "$timeout" "$silence" || code=$?
+    ((code == 3)) || break
+    ((try == 1)) || fail 104 "the job said nothing for $silence s in a second machine too"
+    say "the job said nothing for $silence s; QEMU took $(seconds_of "$qemu") s of processor time; a fresh machine runs it once more; the console ends with:"
+    console
+    end_qemu
+  done
   ((code != 2)) || fail 103 "the job ran longer than $timeout s"
   ((code != 1)) || fail 102 "the guest ended without telling the job's result"
   status=$(job_status) || fail 102 "the guest told a result that means nothing: $report"

@@ -5,7 +5,7 @@ import hashlib
 
 from fastapi import FastAPI, Request, WebSocket, WebSocketDisconnect
 from fastapi.middleware.cors import CORSMiddleware
-from fastapi.responses import Response, StreamingResponse
+from fastapi.responses import FileResponse, Response, StreamingResponse
 
 app = FastAPI()
 app.add_middleware(CORSMiddleware, allow_origins=["*"], allow_headers=["*"], allow_methods=["*"])
@@ -50,6 +50,13 @@ async def some(size: int):
             left -= len(BLOCK)
 
     return StreamingResponse(pieces(), media_type="application/octet-stream", headers={"content-length": str(size)})
+
+
+@app.get("/file")
+async def file():
+    with open("/tmp/file", "wb") as f:
+        f.write(BLOCK)
+    return FileResponse("/tmp/file")
 
 
 @app.get("/chunked/{count}")

@@ -15,8 +15,10 @@ RAW = {
     "trailer": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\nX-Sum: 7\r\n\r\n",
     "hints": b"HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nab",
 }
-gone = asyncio.Event()
+gone = asyncio.Queue()
+closed = asyncio.Queue()
 step = asyncio.Event()
+marked = []
 
 
 async def answer(send, status=200, headers=(), body=b""):
@@ -47,11 +49,12 @@ async def websocket(path, scope, receive, send):
     while True:
         message = await receive()
         if message["type"] == "websocket.disconnect":
+            closed.put_nowait(f"{message.get('code')} {message.get('reason') or ''}")
             return
         if message.get("text") == "close":
             await send({"type": "websocket.close", "code": 4001, "reason": "enough"})
             return
-        await send({"type": "websocket.send", "text": message.get("text")})
+        await send({"type": "websocket.send", "text": message.get("text"), "bytes": message.get("bytes")})
 
 
 async def http(path, scope, receive, send):
@@ -81,10 +84,17 @@ async def http(path, scope, receive, send):
         await stream(send, b"text/plain")
         while (await receive())["type"] != "http.disconnect":
             pass
-        gone.set()
-    elif path == "/gone":
-        await asyncio.wait_for(gone.wait(), 20)
-        await answer(send, body=b"gone")
+        gone.put_nowait(scope["query_string"])
+    elif path in ("/gone", "/closed"):
+        told = await asyncio.wait_for((gone if path == "/gone" else closed).get(), 20)
+        await answer(send, body=told if isinstance(told, bytes) else told.encode())
+    elif path.startswith("/echo"):
+        await answer(send, body=scope["raw_path"] + b"?" + scope["query_string"])
+    elif path == "/mark":
+        marked.append(scope["query_string"].decode())
+        await answer(send)
+    elif path == "/marked":
+        await answer(send, body=" ".join(marked).encode())
     elif path == "/gzip":
         await answer(send, headers=[(b"content-encoding", b"gzip")], body=gzip.compress(b"hello", mtime=0))
     elif path == "/double":
