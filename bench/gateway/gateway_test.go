@@ -82,7 +82,7 @@ func measure(b *testing.B, l load, peers []*peer) {
 	average, _ := os.ReadFile("/proc/loadavg")
 	fmt.Printf("\n%s (median of %d, %d cores, load %s)\n", l.name, *rounds, runtime.NumCPU(),
 		strings.Join(strings.Fields(string(average))[:1], ""))
-	fmt.Printf("%-22s %10s %7s %10s %7s %10s %10s\n", "", "CPU us/req", "/nginx", "requests/s", "/nginx", "p50 ms", "p99 ms")
+	fmt.Printf("%-22s %10s %7s %10s %7s %10s %10s %14s\n", "", "CPU us/req", "/nginx", "requests/s", "/nginx", "p50 ms", "p99 ms", "program us/req")
 	for _, p := range peers {
 		if f := figures[p.name]; f != nil {
 			printRow(p, f, figures["nginx"])
@@ -96,15 +96,18 @@ func measure(b *testing.B, l load, peers []*peer) {
 }
 
 func printRow(p *peer, f, nginx []figure) {
-	cpu, cpuRatio := "-", "-"
+	cpu, cpuRatio, program := "-", "-", "-"
 	if len(p.pids) > 0 {
 		cpu = fmt.Sprintf("%.1f", middle(f, figure.cpuMicros))
 		cpuRatio = fmt.Sprintf("%.2f", ratio(f, nginx, figure.cpuMicros))
 	}
-	fmt.Printf("%-22s %10s %7s %10.0f %7.2f %10.3f %10.3f\n", p.name, cpu, cpuRatio,
+	if len(p.program) > 0 {
+		program = fmt.Sprintf("%.1f", middle(f, figure.programMicros))
+	}
+	fmt.Printf("%-22s %10s %7s %10.0f %7.2f %10.3f %10.3f %14s\n", p.name, cpu, cpuRatio,
 		middle(f, figure.rate), ratio(f, nginx, figure.rate),
 		middle(f, func(f figure) float64 { return f.p50.Seconds() * 1e3 }),
-		middle(f, func(f figure) float64 { return f.p99.Seconds() * 1e3 }))
+		middle(f, func(f figure) float64 { return f.p99.Seconds() * 1e3 }), program)
 }
 
 func middle(all []figure, of func(figure) float64) float64 {

@@ -20,10 +20,16 @@ type figure struct {
 	perSec   float64
 	p50, p99 time.Duration
 	cpu      time.Duration // of the proxy's processes
+	program  time.Duration // CPU time of the program behind it
 }
 
-func (f figure) cpuMicros() float64 { return float64(f.cpu.Nanoseconds()) / 1e3 / float64(f.requests) }
-func (f figure) rate() float64      { return f.perSec }
+func (f figure) cpuMicros() float64     { return f.micros(f.cpu) }
+func (f figure) programMicros() float64 { return f.micros(f.program) }
+func (f figure) rate() float64          { return f.perSec }
+
+func (f figure) micros(d time.Duration) float64 {
+	return float64(d.Nanoseconds()) / 1e3 / float64(f.requests)
+}
 
 var (
 	wrkRate     = regexp.MustCompile(`Requests/sec:\s+([0-9.]+)`)
@@ -50,14 +56,14 @@ func (p *peer) run(b *testing.B, l load) figure {
 		}
 		args = append([]string{"-s", script}, args...)
 	}
-	before := p.cpuTime(b)
+	before, programBefore := cpuTime(b, p.pids), cpuTime(b, p.program)
 	out, err := exec.CommandContext(b.Context(), "wrk", args...).CombinedOutput()
-	cpu := p.cpuTime(b) - before
+	cpu, program := cpuTime(b, p.pids)-before, cpuTime(b, p.program)-programBefore
 	text := string(out)
 	if err != nil || strings.Contains(text, "Non-2xx") || strings.Contains(text, "Socket errors") {
 		b.Fatalf("%s: %s: %v\n%s", p.name, l.name, err, text)
 	}
-	f := figure{cpu: cpu, p50: duration(b, wrkP50, text), p99: duration(b, wrkP99, text)}
+	f := figure{cpu: cpu, program: program, p50: duration(b, wrkP50, text), p99: duration(b, wrkP99, text)}
 	f.requests, _ = strconv.Atoi(find(b, wrkRequests, text))
 	f.perSec, _ = strconv.ParseFloat(find(b, wrkRate, text), 64)
 	return f
@@ -81,15 +87,15 @@ func duration(b *testing.B, r *regexp.Regexp, text string) time.Duration {
 	return d
 }
 
-// cpuTime is what the proxy's processes have used so far, in nanoseconds: clock_getcpuclockid(3) of another process.
-func (p *peer) cpuTime(b *testing.B) time.Duration {
+// cpuTime is what processes have used so far, in nanoseconds: clock_getcpuclockid(3) of another process.
+func cpuTime(b *testing.B, pids []int) time.Duration {
 	b.Helper()
 	var sum time.Duration
-	for _, pid := range p.pids {
+	for _, pid := range pids {
 		var t unix.Timespec
 		const wholeProcess = 2
 		if err := unix.ClockGettime(int32(^pid)<<3|wholeProcess, &t); err != nil {
-			b.Fatalf("CPU time of %s: %v", p.name, err)
+			b.Fatalf("CPU time of process %d: %v", pid, err)
 		}
 		sum += time.Duration(t.Nano())
 	}
