@@ -23,13 +23,13 @@ type rule struct {
 
 var rules = map[string]rule{
 	".":           {[]string{"cli"}, "main knows exit codes and signals, the commands know the rest"},
-	"store":       {[]string{"ratelimit", "egress"}, "it holds the nouns that every other package speaks; what an option's text means its package knows"},
+	"store":       {[]string{"ratelimit", "egress", "pace"}, "it holds the nouns that every other package speaks; what an option's text means its package knows"},
 	"sandbox":     {[]string{"egress"}, "it may take an environment's path but never know its builder, nor who asks"},
 	"python-env":  {[]string{"egress"}, "environments are built from text, whoever it belongs to; where an index may lead egress decides"},
 	"ratelimit":   {nil, "one algorithm, for whatever is counted"},
 	"toolchain":   {nil, "executables are obtained before there is anything else"},
 	"logs":        {nil, "lines of text, whoever printed them"},
-	"usage":       {[]string{"store"}, "the journal carries the store's records and knows no request"},
+	"usage":       {[]string{"store", "pace"}, "the journal carries the store's records and knows no request"},
 	"doctor":      {nil, "it looks at a host, and is told what other packages know of it"},
 	"gateway":     {[]string{"store", "ratelimit", "sandbox", "rawcall"}, "it borrows sandboxes through its own interface"},
 	"bundle":      {nil, "files of a program, whoever runs it"},
@@ -39,6 +39,7 @@ var rules = map[string]rule{
 	"traces":      {nil, "spans are sent, whatever they are of"},
 	"metrics":     {[]string{"store", "sandbox"}, "it counts what it is told, and is told by whoever wires the parts"},
 	"rawcall":     {nil, "system calls, whoever makes them"},
+	"pace":        {nil, "breaks, whoever takes them"},
 	"handover":    {nil, "descriptors and a few words, whatever they are of"},
 	"backup":      {[]string{"store"}, "a file of rows, whatever they mean"},
 	"admin":       {[]string{"store", "deploy", "sandbox", "egress", "logs"}, "it is a door, and reaches the parts through its own interfaces"},

@@ -7,6 +7,7 @@ import (
 
 	"go.uber.org/zap"
 
+	"apibuilder/pace"
 	"apibuilder/store"
 )
 
@@ -45,18 +46,35 @@ func (j *Journal) deliverAll() {
 	}
 }
 
+// batchesInTime are as many as may wait while batches take their time. Beyond that the journal would grow.
+const batchesInTime = 3
+
+// work is for a batch that takes breaks, unless somebody waits for the end or too many records wait.
+func (j *Journal) work() context.Context {
+	select {
+	case <-j.stopping:
+		return j.ctx
+	default:
+	}
+	if j.Pending() > int64(batchesInTime*j.opts.BatchRecords) {
+		return j.ctx
+	}
+	return pace.Patient(j.ctx)
+}
+
 // deliverBatch hands the oldest records over, and reports whether there may be more at once.
 func (j *Journal) deliverBatch() (more bool, err error) {
+	ctx := j.work()
 	j.mu.Lock()
 	s := j.segments[0]
 	sealed := s.sealed.Load()
 	j.mu.Unlock()
-	b, err := s.read(j.opts.BatchRecords, sealed)
+	b, err := s.read(ctx, j.opts.BatchRecords, sealed)
 	if err != nil {
 		return false, fmt.Errorf("read usage journal: %w", err)
 	}
 	if len(b.records) > 0 {
-		if err := j.hand(b.records); err != nil {
+		if err := j.hand(ctx, b.records); err != nil {
 			return false, err
 		}
 	}
@@ -75,8 +93,8 @@ func (j *Journal) deliverBatch() (more bool, err error) {
 	return sealed || b.more && progress, nil
 }
 
-func (j *Journal) hand(records []store.Usage) error {
-	ctx, cancel := context.WithTimeout(j.ctx, deliverTimeout)
+func (j *Journal) hand(ctx context.Context, records []store.Usage) error {
+	ctx, cancel := context.WithTimeout(ctx, deliverTimeout)
 	defer cancel()
 	return j.sink.AddUsage(ctx, records)
 }

@@ -52,7 +52,7 @@ func (e *FullError) Error() string {
 
 // Sink takes a batch whole or not at all, and takes a record whose id it knows without counting it again. It must know those of a
 // file's records, DefaultSegmentBytes, and of a batch more. It must never refuse one record for good, because the records behind it
-// would wait for ever.
+// would wait for ever. Its context is pace.Patient while there is time.
 type Sink interface {
 	AddUsage(ctx context.Context, records []store.Usage) error
 }

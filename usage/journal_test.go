@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"apibuilder/pace"
 	"apibuilder/store"
 )
 
@@ -48,10 +49,62 @@ func TestBatchesAreTimed(t *testing.T) {
 		begin = time.Now()
 		put(t, j, 3, 3+DefaultBatchRecords)
 		<-s.called
-		if d := time.Since(begin); d != 0 {
-			t.Fatalf("a full batch waited %v", d)
+		if d := time.Since(begin); d == 0 || d > 20*time.Millisecond {
+			t.Fatalf("a full batch was delivered after %v, which are not its breaks", d)
 		}
 		stop(t, j)
+	})
+}
+
+// patience notes how long a break is in each batch that it passes on.
+type patience struct {
+	Sink
+	breaks chan time.Duration
+}
+
+func (p *patience) AddUsage(ctx context.Context, records []store.Usage) error {
+	begin := time.Now()
+	pace.Break(ctx)
+	p.breaks <- time.Since(begin)
+	return p.Sink.AddUsage(ctx, records)
+}
+
+// TestBatchesTakeBreaks unless too many wait, or the end is waited for.
+func TestBatchesTakeBreaks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSink()
+		p := &patience{s, make(chan time.Duration, 100)}
+		j := start(t, t.TempDir(), p, Options{BatchRecords: 10})
+		put(t, j, 0, 10)
+		if d := <-p.breaks; d == 0 {
+			t.Error("a batch took no break")
+		}
+		synctest.Wait()
+		s.has(t, 10)
+
+		s.mu.Lock() // the sink is slow
+		put(t, j, 10, 20)
+		if d := <-p.breaks; d == 0 {
+			t.Error("a batch behind another took no break")
+		}
+		put(t, j, 20, 20+10*batchesInTime+10)
+		s.mu.Unlock()
+		if d := <-p.breaks; d != 0 {
+			t.Errorf("a batch of a journal that grows took a break of %s", d)
+		}
+		for n := 3; n < 3+batchesInTime; n++ {
+			if d := <-p.breaks; d == 0 {
+				t.Errorf("batch %d, behind which few wait, took no break", n)
+			}
+		}
+		synctest.Wait()
+		s.has(t, 30+10*batchesInTime)
+
+		put(t, j, 1000, 1005)
+		stop(t, j)
+		if d := <-p.breaks; d != 0 {
+			t.Errorf("the end waited for a break of %s", d)
+		}
 	})
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"apibuilder/pace"
 	"apibuilder/store"
 )
 
@@ -34,9 +35,14 @@ type batch struct {
 	version, time, status, in, out, us, wait, cpu []int64
 }
 
-func newBatch(records []store.Usage) (*batch, error) {
+// recordsAtOnce are looked at without a break, in some 50 to 100 us.
+const recordsAtOnce = 128
+
+// newBatch takes breaks where ctx is patient.
+func newBatch(ctx context.Context, records []store.Usage) (*batch, error) {
 	b := &batch{}
-	for _, r := range records {
+	for i, r := range records {
+		pace.Every(ctx, recordsAtOnce, i)
 		if r.ID == "" {
 			return nil, fmt.Errorf("%w: usage of api %q at %s has no id", store.ErrInvalid, r.APIID, r.Time)
 		}
@@ -58,7 +64,7 @@ func (s *Store) AddUsage(ctx context.Context, records []store.Usage) error {
 	if len(records) == 0 {
 		return nil
 	}
-	b, err := newBatch(records)
+	b, err := newBatch(ctx, records)
 	if err != nil {
 		return fmt.Errorf("add usage: %w", err)
 	}
@@ -68,7 +74,7 @@ func (s *Store) AddUsage(ctx context.Context, records []store.Usage) error {
 			if err != nil || len(owners) == 0 {
 				return err
 			}
-			return addSums(ctx, tx, freshOf(records, owners))
+			return addSums(ctx, tx, freshOf(ctx, records, owners))
 		})
 	})
 	if err != nil {
@@ -101,9 +107,11 @@ type owned struct {
 	owner string
 }
 
-// freshOf returns those of the records that owners knows, as they are stored, each once.
-func freshOf(records []store.Usage, owners map[string]string) (fresh []owned) {
-	for _, r := range records {
+// freshOf returns those of the records that owners knows, as they are stored, each once. It takes breaks where ctx is patient: so far no row
+// is locked that others write.
+func freshOf(ctx context.Context, records []store.Usage, owners map[string]string) (fresh []owned) {
+	for i, r := range records {
+		pace.Every(ctx, recordsAtOnce, i)
 		r = r.Clean()
 		if owner, ok := owners[r.ID]; ok {
 			fresh = append(fresh, owned{r, owner})

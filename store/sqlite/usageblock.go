@@ -1,12 +1,14 @@
 package sqlite
 
 import (
+	"context"
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"time"
 
+	"apibuilder/pace"
 	"apibuilder/store"
 )
 
@@ -25,8 +27,8 @@ const (
 
 var errBlock = errors.New("not a block of usage records")
 
-// appendBlock adds the block of records to b.
-func appendBlock(b []byte, records []store.Usage) []byte {
+// appendBlock adds the block of records to b. It takes breaks where ctx is patient.
+func appendBlock(ctx context.Context, b []byte, records []store.Usage) []byte {
 	b = binary.AppendUvarint(append(b, blockFormat), uint64(len(records)))
 	if len(records) == 0 {
 		return b
@@ -34,6 +36,7 @@ func appendBlock(b []byte, records []store.Usage) []byte {
 	before := records[0].Time.UnixMicro()
 	w := blockWriter{b: binary.AppendVarint(b, before), known: map[string]uint64{}}
 	for i := range records {
+		pace.Every(ctx, recordsAtOnce, i)
 		r := &records[i]
 		w.id(r.ID)
 		for column, text := range [...]string{r.APIID, r.KeyID, r.Method, r.Path, r.Route, r.Node, r.Error} {

@@ -99,7 +99,7 @@ func storeBlocks(ctx context.Context, u *unit, newest storedBlock, records []sto
 
 func insertBlock(ctx context.Context, u *unit, seq int64, records []store.Usage) error {
 	first, last := span(records)
-	data := appendBlock(make([]byte, 0, 64*len(records)), records)
+	data := appendBlock(ctx, make([]byte, 0, 64*len(records)), records)
 	if _, err := u.run(ctx, insertBlockStatement, seq, first, last, len(records), data); err != nil {
 		return err
 	}

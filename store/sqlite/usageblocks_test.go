@@ -13,6 +13,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"apibuilder/pace"
 	"apibuilder/store"
 )
 
@@ -102,7 +103,7 @@ func TestUsageIsWhatWasStored(t *testing.T) {
 					batch = append(batch, next(r))
 				}
 				again := rapid.IntRange(0, min(len(model), 5)).Draw(r, "again")
-				if err := one(r).AddUsage(t.Context(), slices.Concat(model[len(model)-again:], batch)); err != nil {
+				if err := one(r).AddUsage(pace.Patient(t.Context()), slices.Concat(model[len(model)-again:], batch)); err != nil {
 					r.Fatal(err)
 				}
 				model = append(model, batch...)
@@ -302,9 +303,9 @@ func FuzzReadBlock(f *testing.F) {
 	for i := range records {
 		records[i] = numbered(i, noon.Add(-time.Duration(i)*time.Hour))
 	}
-	f.Add(appendBlock(nil, records))
-	f.Add(appendBlock(nil, nil))
-	f.Add(appendBlock(nil, []store.Usage{{Time: time.UnixMicro(0).UTC()}}))
+	f.Add(appendBlock(f.Context(), nil, records))
+	f.Add(appendBlock(f.Context(), nil, nil))
+	f.Add(appendBlock(f.Context(), nil, []store.Usage{{Time: time.UnixMicro(0).UTC()}}))
 	f.Add([]byte{1, 0x80, 0x80})
 	f.Fuzz(func(t *testing.T, data []byte) {
 		records, err := readBlock(data)
@@ -314,7 +315,7 @@ func FuzzReadBlock(f *testing.F) {
 			}
 			return
 		}
-		again, err := readBlock(appendBlock(nil, records))
+		again, err := readBlock(appendBlock(t.Context(), nil, records))
 		if err != nil || !reflect.DeepEqual(again, records) {
 			t.Fatalf("%v\n%+v\n%+v", err, records, again)
 		}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"hash/maphash"
 
+	"apibuilder/pace"
 	"apibuilder/store"
 )
 
@@ -60,7 +61,8 @@ func (s *seen) fresh(ctx context.Context, u *unit, newest storedBlock, records [
 		s.version = version
 	}
 	fresh := records[:0]
-	for _, r := range records {
+	for i, r := range records {
+		pace.Every(ctx, recordsAtOnce, i)
 		is, err := s.isLoose(ctx, u, r.ID)
 		if err != nil {
 			return nil, err

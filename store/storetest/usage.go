@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"apibuilder/pace"
 	"apibuilder/store"
 )
 
@@ -49,14 +50,14 @@ func usageOnce(t *testing.T, s store.Store) {
 }
 
 func usageConcurrent(t *testing.T, s store.Store) {
-	batch := make([]store.Usage, 100)
+	batch := make([]store.Usage, 300)
 	for i := range batch {
 		batch[i] = usageRecord(fmt.Sprint(i), "api_1")
 	}
 	var wg sync.WaitGroup
 	for range 6 {
 		wg.Go(func() {
-			if err := s.AddUsage(t.Context(), batch); err != nil {
+			if err := s.AddUsage(pace.Patient(t.Context()), batch); err != nil {
 				t.Error(err)
 			}
 		})

@@ -1,0 +1,31 @@
+package pace
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func TestBreaksAreForPatientWorkAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		begin := time.Now()
+		for i := range 1000 {
+			Every(t.Context(), 100, i)
+		}
+		Break(t.Context())
+		if took := time.Since(begin); took != 0 {
+			t.Errorf("work that somebody waits for took breaks of %s", took)
+		}
+		ctx := Patient(t.Context())
+		for i := range 1000 {
+			Every(ctx, 100, i)
+		}
+		if took := time.Since(begin); took != 10*rest {
+			t.Errorf("ten breaks took %s", took)
+		}
+		Every(ctx, 100, 0)
+		if took := time.Since(begin); took != 10*rest {
+			t.Errorf("the first round took a break, %s", took)
+		}
+	})
+}
