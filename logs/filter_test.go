@@ -135,7 +135,7 @@ func TestTheWorstPatternIsQuick(t *testing.T) {
 	if pattern.MatchString(text) {
 		t.Error("it matches")
 	}
-	if took := time.Since(began); took > 5*time.Second { // a backtracking matcher would take for ever
+	if took := time.Since(began); took > time.Minute { // on a busy machine, with the race detector; a backtracking matcher would take for ever
 		t.Errorf("one line took %v", took)
 	}
 }

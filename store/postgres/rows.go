@@ -31,7 +31,10 @@ type layout struct {
 // rowsTable is theirs.
 const rowsTable = "apis"
 
-const leaseTime = 15 * time.Second
+const (
+	leaseTime   = 15 * time.Second
+	leadTimeout = 5 * time.Second
+)
 
 // Rows returns the table that is followed, nil where the database has none.
 func (s *Store) Rows() *Rows { return s.rows }
@@ -271,8 +274,14 @@ func (r *Rows) Suspend(ctx context.Context, id string) error {
 	})
 }
 
-// Lead reports whether this node is the one that takes rows over. It holds for 15 s, by the database's clock.
+// Lead reports whether this node is the one that takes rows over. It holds for 15 s, by the database's clock. Where ctx ends meanwhile, the
+// answer is waited for nevertheless, for 5 s: the database may take a lease for whoever has gone, behind a Yield.
 func (r *Rows) Lead(ctx context.Context) (bool, error) {
+	if err := ctx.Err(); err != nil {
+		return false, err
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leadTimeout)
+	defer cancel()
 	var lead bool
 	err := r.store.read(ctx, func() error {
 		err := r.store.pool.QueryRow(ctx, `INSERT INTO apibuilder_leases AS l (name, holder, until) VALUES ('rows', $1, now() + $2::text::interval)

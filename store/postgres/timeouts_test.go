@@ -2,8 +2,11 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"apibuilder/internal/pgtest"
 	"apibuilder/store"
@@ -68,12 +71,7 @@ func TestAMigrationGivesWayInADeadlock(t *testing.T) {
 	done := make(chan error, 1)
 	other := rawPool(t, address)
 	go func() { done <- migrate(t.Context(), other, all) }()
-	for waits := false; !waits; time.Sleep(5 * time.Millisecond) {
-		err := pool.QueryRow(t.Context(), "SELECT EXISTS (SELECT FROM pg_locks WHERE relation = 'second'::regclass AND NOT granted)").Scan(&waits)
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
+	awaitLocked(t, pool, "second")
 	if _, err := tx.Exec(t.Context(), "SELECT * FROM first"); err != nil {
 		t.Fatal(err)
 	}
@@ -82,5 +80,64 @@ func TestAMigrationGivesWayInADeadlock(t *testing.T) {
 	}
 	if err := <-done; err != nil {
 		t.Fatal(err)
+	}
+}
+
+// awaitLocked returns when somebody waits for a table.
+func awaitLocked(t *testing.T, pool *pgxpool.Pool, table string) {
+	t.Helper()
+	for waits := false; !waits; time.Sleep(5 * time.Millisecond) {
+		err := pool.QueryRow(t.Context(), "SELECT EXISTS (SELECT FROM pg_locks WHERE relation = $1::regclass AND NOT granted)", table).Scan(&waits)
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestALeaseIsNotTakenBehindAYield ends the question who leads while the database has not answered it.
+func TestALeaseIsNotTakenBehindAYield(t *testing.T) {
+	address := pgtest.Database(t)
+	pgtest.Exec(t, address, "CREATE TABLE apis (id text, code_snapshot text)")
+	first, second := openAt(t, address).Rows(), openAt(t, address).Rows()
+	pool := rawPool(t, address)
+	tx, err := pool.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = tx.Rollback(context.WithoutCancel(t.Context())) }()
+	if _, err := tx.Exec(t.Context(), "LOCK TABLE apibuilder_leases"); err != nil {
+		t.Fatal(err)
+	}
+	type answer struct {
+		lead bool
+		err  error
+	}
+	answers := make(chan answer, 1)
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		lead, err := first.Lead(ctx)
+		answers <- answer{lead, err}
+	}()
+	awaitLocked(t, pool, "apibuilder_leases")
+	cancel()
+	select {
+	case a := <-answers:
+		t.Fatalf("the question was given up, and the database has it still: %v, %v", a.lead, a.err)
+	case <-time.After(200 * time.Millisecond):
+	}
+	if err := tx.Commit(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if a := <-answers; !a.lead || a.err != nil {
+		t.Errorf("%v, %v", a.lead, a.err)
+	}
+	if lead, err := first.Lead(ctx); lead || !errors.Is(err, context.Canceled) {
+		t.Errorf("with a context that had ended: %v, %v", lead, err)
+	}
+	if err := first.Yield(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if lead, err := second.Lead(t.Context()); !lead || err != nil {
+		t.Errorf("the next one: %v, %v", lead, err)
 	}
 }
