@@ -44,6 +44,8 @@ func sumUp(records []Usage) []Sum {
 	at := map[sumGroup]int{}
 	var all []Sum
 	var hour, next time.Time
+	var before sumGroup // of which n is the sum
+	var n int
 	for i := range records {
 		u := &records[i]
 		if u.Time.Before(hour) || !u.Time.Before(next) {
@@ -51,11 +53,14 @@ func sumUp(records []Usage) []Sum {
 			next = hour.Add(time.Hour)
 		}
 		group := sumGroup{hour.Unix(), u.APIID, u.KeyID, u.Route}
-		n, ok := at[group]
-		if !ok {
-			n = len(all)
-			at[group] = n
-			all = append(all, Sum{Start: hour, APIID: u.APIID, KeyID: u.KeyID, Route: u.Route})
+		if i == 0 || group != before {
+			var ok bool
+			if n, ok = at[group]; !ok {
+				n = len(all)
+				at[group] = n
+				all = append(all, Sum{Start: hour, APIID: u.APIID, KeyID: u.KeyID, Route: u.Route})
+			}
+			before = group
 		}
 		all[n].Add(u)
 	}

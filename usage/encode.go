@@ -130,22 +130,33 @@ func (r *lineReader) text(prefix string) string {
 	if !r.skip(prefix) {
 		return ""
 	}
-	for i := range len(r.rest) {
-		if r.rest[i] == '"' {
-			s := r.rest[:i]
-			r.rest = r.rest[i+1:]
-			return s
-		}
+	end := strings.IndexByte(r.rest, '"')
+	if end < 0 {
+		r.ok = false
+		return ""
 	}
-	r.ok = false
-	return ""
+	s := r.rest[:end]
+	r.rest = r.rest[end+1:]
+	return s
 }
+
+// shortNumber is how many digits always fit into an int64.
+const shortNumber = 18
 
 func (r *lineReader) number(prefix string) int64 {
 	if !r.skip(prefix) {
 		return 0
 	}
+	var n int64
 	end := 0
+	for end < len(r.rest) && r.rest[end] >= '0' && r.rest[end] <= '9' {
+		n = 10*n + int64(r.rest[end]-'0')
+		end++
+	}
+	if end > 0 && end <= shortNumber {
+		r.rest = r.rest[end:]
+		return n
+	}
 	for end < len(r.rest) && (r.rest[end] == '-' || r.rest[end] >= '0' && r.rest[end] <= '9') {
 		end++
 	}

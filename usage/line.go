@@ -86,11 +86,19 @@ func decodeLine(line []byte) (u store.Usage, whole bool, err error) {
 	text := line[at+checkDigits+1:]
 	e, ok := readEntry(text)
 	if !ok {
-		if err := json.Unmarshal(text, &e); err != nil {
-			return u, false, errors.Join(errLine, err)
+		if e, err = readAnyEntry(text); err != nil {
+			return u, false, err
 		}
 	}
 	return e.usage(), at == 0, nil
+}
+
+// readAnyEntry reads what readEntry leaves, apart from it because what is handed to encoding/json is allocated.
+func readAnyEntry(text []byte) (e entry, err error) {
+	if err := json.Unmarshal(text, &e); err != nil {
+		return e, errors.Join(errLine, err)
+	}
+	return e, nil
 }
 
 // isIntact reports whether a line is a record's, with its sum.

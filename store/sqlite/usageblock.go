@@ -3,7 +3,6 @@ package sqlite
 import (
 	"context"
 	"encoding/binary"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"time"
@@ -98,31 +97,43 @@ func (w *blockWriter) id(id string) {
 	w.bytes(id)
 }
 
-// uuidGroups are where the digits of a UUID stand, and its bytes (RFC 9562, 4).
-var uuidGroups = [...]struct{ text, bytes, n int }{{0, 0, 4}, {9, 4, 2}, {14, 6, 2}, {19, 8, 2}, {24, 10, 6}}
+// uuidDigits is where the two digits of each byte of a UUID stand (RFC 9562, 4).
+var uuidDigits = [16]int{0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34}
+
+const digits = "0123456789abcdef"
+
+// noDigit is the value of what is no small hexadecimal digit.
+const noDigit = 16
+
+var digitValue = func() (value [256]byte) {
+	for c := range value {
+		value[c] = noDigit
+	}
+	for n := range len(digits) {
+		value[digits[n]] = byte(n)
+	}
+	return value
+}()
 
 // parseUUID reads one in small letters, so that formatUUID gives the same text.
 func parseUUID(s string) (uuid [16]byte, ok bool) {
 	if len(s) != 36 || s[8] != '-' || s[13] != '-' || s[18] != '-' || s[23] != '-' {
 		return uuid, false
 	}
-	for i := range len(s) {
-		if s[i] >= 'A' && s[i] <= 'F' {
+	for i, at := range uuidDigits {
+		high, low := digitValue[s[at]], digitValue[s[at+1]]
+		if high|low >= noDigit {
 			return uuid, false
 		}
-	}
-	for _, g := range uuidGroups {
-		if _, err := hex.Decode(uuid[g.bytes:g.bytes+g.n], []byte(s[g.text:g.text+2*g.n])); err != nil {
-			return uuid, false
-		}
+		uuid[i] = high<<4 | low
 	}
 	return uuid, true
 }
 
 func formatUUID(uuid []byte) string {
 	text := [36]byte{8: '-', 13: '-', 18: '-', 23: '-'}
-	for _, g := range uuidGroups {
-		hex.Encode(text[g.text:], uuid[g.bytes:g.bytes+g.n])
+	for i, at := range uuidDigits {
+		text[at], text[at+1] = digits[uuid[i]>>4], digits[uuid[i]&0xf]
 	}
 	return string(text[:])
 }
