@@ -211,12 +211,8 @@ func nothingLeft(t *testing.T, dir string) {
 		group, _ := os.ReadFile(proc + "cgroup")
 		t.Errorf("a process is left: %s in %s", stat, group)
 	}
-	for _, pattern := range []string{"/sys/fs/cgroup/apibuilder/", "/sys/fs/cgroup/*/apibuilder/"} {
-		for _, end := range []string{"", "-b", "-builds", "-builds-b"} { // others are of the tests' own builds
-			if left, _ := filepath.Glob(pattern + nsjail.InstanceName(dir) + end); len(left) > 0 {
-				t.Errorf("control groups are left: %v", left)
-			}
-		}
+	if left := groupTrees(t, dir); len(left) > 0 {
+		t.Errorf("control groups are left: %v", left)
 	}
 	if mounts, err := os.ReadFile("/proc/self/mountinfo"); err != nil || strings.Contains(string(mounts), dir) {
 		t.Errorf("mounts are left: %v\n%s", err, mounts)

@@ -234,15 +234,31 @@ func sandboxProcesses(t *testing.T, dir string) []string {
 	return found
 }
 
-func controlGroups(t *testing.T, dir string) []string {
+// controlGroups are those of the sandboxes and builds of a server.
+func controlGroups(t *testing.T, dir string) (found []string) {
 	t.Helper()
-	var found []string
-	for _, pattern := range []string{"/sys/fs/cgroup/apibuilder/", "/sys/fs/cgroup/*/apibuilder/"} {
-		dirs, err := filepath.Glob(pattern + nsjail.InstanceName(dir) + "*/*/cgroup.procs")
+	for _, tree := range groupTrees(t, dir) {
+		groups, err := filepath.Glob(tree + "/*/cgroup.procs")
 		if err != nil {
 			t.Fatal(err)
 		}
-		found = append(found, dirs...)
+		found = append(found, groups...)
+	}
+	return found
+}
+
+// groupTrees are the control groups in which a server has those of its sandboxes and builds. There are others with such names: builds of the
+// tests themselves, of this process and of others.
+func groupTrees(t *testing.T, dir string) (found []string) {
+	t.Helper()
+	for _, pattern := range []string{"/sys/fs/cgroup/apibuilder/", "/sys/fs/cgroup/*/apibuilder/"} {
+		for _, end := range []string{"", "-b", "-builds", "-builds-b"} {
+			trees, err := filepath.Glob(pattern + nsjail.InstanceName(dir) + end)
+			if err != nil {
+				t.Fatal(err)
+			}
+			found = append(found, trees...)
+		}
 	}
 	return found
 }
