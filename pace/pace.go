@@ -23,9 +23,12 @@ func Break(ctx context.Context) {
 	}
 }
 
-// Every is Break for a loop: it takes one each so many rounds, of which i is the number of one, counted from 0.
-func Every(ctx context.Context, rounds, i int) {
-	if i%rounds == rounds-1 {
+// roundsAtOnce are those of a loop that looks at a record, or makes one, in some tenths of a microsecond to one.
+const roundsAtOnce = 100
+
+// Round is Break for such a loop, of which i is a round, counted from 0: each hundredth takes one.
+func Round(ctx context.Context, i int) {
+	if i%roundsAtOnce == roundsAtOnce-1 {
 		Break(ctx)
 	}
 }

@@ -10,7 +10,7 @@ func TestBreaksAreForPatientWorkAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		begin := time.Now()
 		for i := range 1000 {
-			Every(t.Context(), 100, i)
+			Round(t.Context(), i)
 		}
 		Break(t.Context())
 		if took := time.Since(begin); took != 0 {
@@ -18,12 +18,12 @@ func TestBreaksAreForPatientWorkAlone(t *testing.T) {
 		}
 		ctx := Patient(t.Context())
 		for i := range 1000 {
-			Every(ctx, 100, i)
+			Round(ctx, i)
 		}
 		if took := time.Since(begin); took != 10*rest {
 			t.Errorf("ten breaks took %s", took)
 		}
-		Every(ctx, 100, 0)
+		Round(ctx, 0)
 		if took := time.Since(begin); took != 10*rest {
 			t.Errorf("the first round took a break, %s", took)
 		}

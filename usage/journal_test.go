@@ -75,6 +75,7 @@ func TestBatchesTakeBreaks(t *testing.T) {
 		s := newSink()
 		p := &patience{s, make(chan time.Duration, 100)}
 		j := start(t, t.TempDir(), p, Options{BatchRecords: 10})
+		synctest.Wait() // the first look, at what an earlier process left, is at once
 		put(t, j, 0, 10)
 		if d := <-p.breaks; d == 0 {
 			t.Error("a batch took no break")

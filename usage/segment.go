@@ -141,9 +141,6 @@ type batch struct {
 	more    bool  // the file goes on
 }
 
-// linesAtOnce are decoded without a break, in some 60 us.
-const linesAtOnce = 64
-
 // read returns up to most of the oldest records that are not delivered. A line that does not end is a torn one in a
 // sealed segment. It takes breaks where ctx is patient.
 func (s *segment) read(ctx context.Context, most int, sealed bool) (batch, error) {
@@ -164,7 +161,7 @@ func (s *segment) read(ctx context.Context, most int, sealed bool) (batch, error
 		b.add(line)
 		b.end += int64(len(line)) + 1
 		buf = rest
-		pace.Every(ctx, linesAtOnce, i)
+		pace.Round(ctx, i)
 	}
 	b.more = b.end < size
 	return b, nil

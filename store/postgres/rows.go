@@ -33,7 +33,7 @@ const rowsTable = "apis"
 
 const (
 	leaseTime   = 15 * time.Second
-	leadTimeout = 5 * time.Second
+	leadTimeout = 10 * time.Second
 )
 
 // Rows returns the table that is followed, nil where the database has none.
@@ -275,16 +275,16 @@ func (r *Rows) Suspend(ctx context.Context, id string) error {
 }
 
 // Lead reports whether this node is the one that takes rows over. It holds for 15 s, by the database's clock. Where ctx ends meanwhile, the
-// answer is waited for nevertheless, for 5 s: the database may take a lease for whoever has gone, behind a Yield.
+// answer is waited for nevertheless, for 10 s: the database may take a lease for whoever has gone, behind a Yield.
 func (r *Rows) Lead(ctx context.Context) (bool, error) {
 	if err := ctx.Err(); err != nil {
 		return false, err
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), leadTimeout)
+	asked, cancel := context.WithTimeout(context.WithoutCancel(ctx), leadTimeout)
 	defer cancel()
 	var lead bool
 	err := r.store.read(ctx, func() error {
-		err := r.store.pool.QueryRow(ctx, `INSERT INTO apibuilder_leases AS l (name, holder, until) VALUES ('rows', $1, now() + $2::text::interval)
+		err := r.store.pool.QueryRow(asked, `INSERT INTO apibuilder_leases AS l (name, holder, until) VALUES ('rows', $1, now() + $2::text::interval)
 			ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, until = excluded.until
 			WHERE l.holder = excluded.holder OR l.until < now() RETURNING true`, r.store.node, leaseTime.String()).Scan(&lead)
 		if errors.Is(err, pgx.ErrNoRows) {

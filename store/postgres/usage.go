@@ -35,14 +35,11 @@ type batch struct {
 	version, time, status, in, out, us, wait, cpu []int64
 }
 
-// recordsAtOnce are looked at without a break, in some 50 to 100 us.
-const recordsAtOnce = 128
-
 // newBatch takes breaks where ctx is patient.
 func newBatch(ctx context.Context, records []store.Usage) (*batch, error) {
 	b := &batch{}
 	for i, r := range records {
-		pace.Every(ctx, recordsAtOnce, i)
+		pace.Round(ctx, i)
 		if r.ID == "" {
 			return nil, fmt.Errorf("%w: usage of api %q at %s has no id", store.ErrInvalid, r.APIID, r.Time)
 		}
@@ -111,7 +108,7 @@ type owned struct {
 // is locked that others write.
 func freshOf(ctx context.Context, records []store.Usage, owners map[string]string) (fresh []owned) {
 	for i, r := range records {
-		pace.Every(ctx, recordsAtOnce, i)
+		pace.Round(ctx, i)
 		r = r.Clean()
 		if owner, ok := owners[r.ID]; ok {
 			fresh = append(fresh, owned{r, owner})

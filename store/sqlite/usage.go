@@ -51,10 +51,8 @@ func (s *Store) AddUsage(ctx context.Context, records []store.Usage) error {
 	return nil
 }
 
-// recordsAtOnce are looked at without a break, in some 50 to 100 us. All breaks of a batch are some 15 ms, for which others that write wait.
-const recordsAtOnce = 128
-
-// addUsage stores the records that are new, and adds them to the sums. It takes breaks where ctx is patient.
+// addUsage stores the records that are new, and adds them to the sums. It takes breaks where ctx is patient: of a full batch some 20 ms, for
+// which others that write wait.
 func (s *Store) addUsage(ctx context.Context, records []store.Usage) error {
 	s.usageLock.Lock()
 	defer s.usageLock.Unlock()

@@ -35,7 +35,7 @@ func appendBlock(ctx context.Context, b []byte, records []store.Usage) []byte {
 	before := records[0].Time.UnixMicro()
 	w := blockWriter{b: binary.AppendVarint(b, before), known: map[string]uint64{}}
 	for i := range records {
-		pace.Every(ctx, recordsAtOnce, i)
+		pace.Round(ctx, i)
 		r := &records[i]
 		w.id(r.ID)
 		for column, text := range [...]string{r.APIID, r.KeyID, r.Method, r.Path, r.Route, r.Node, r.Error} {

@@ -62,7 +62,7 @@ func (s *seen) fresh(ctx context.Context, u *unit, newest storedBlock, records [
 	}
 	fresh := records[:0]
 	for i, r := range records {
-		pace.Every(ctx, recordsAtOnce, i)
+		pace.Round(ctx, i)
 		is, err := s.isLoose(ctx, u, r.ID)
 		if err != nil {
 			return nil, err
