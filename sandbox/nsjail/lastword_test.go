@@ -49,11 +49,7 @@ func (c *lateConn) Read(p []byte) (int, error) {
 }
 
 func TestTheLastWordIsReadAfterTheEnd(t *testing.T) {
-	m := sandbox.NewManager(sandbox.ManagerConfig{Driver: late{testenv.Driver(t)}})
-	if err := m.Start(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = m.Stop(context.Background()) })
+	m := manage(t, sandbox.ManagerConfig{Driver: late{testenv.Driver(t)}})
 	spec := testenv.Spec(t, "", "")
 	spec.Code = "import nowhere\n"
 	_, err := m.Launch(t.Context(), spec)

@@ -1,7 +1,6 @@
 package nsjail_test
 
 import (
-	"context"
 	"io"
 	"net/http"
 	"strings"
@@ -42,20 +41,7 @@ def put(n: int, item: Item):
 func TestTheOldestFastAPIAndUvicorn(t *testing.T) {
 	spec := testenv.Spec(t, "fastapi==0.95.0\nuvicorn==0.20.0\n", "3.11")
 	spec.API, spec.Code, spec.RootPath, spec.Describe = "api_oldest", oldestProgram, "/run/api_oldest", true
-	m := sandbox.NewManager(sandbox.ManagerConfig{Driver: testenv.Driver(t), StartTimeout: 5 * time.Minute})
-	if err := m.Start(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if err := m.Stop(context.Background()); err != nil {
-			t.Error(err)
-		}
-	}()
-	i, err := m.Launch(t.Context(), spec)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer i.Stop(context.Background(), time.Second)
+	i := launch(t, sandbox.ManagerConfig{Driver: testenv.Driver(t), StartTimeout: 5 * time.Minute}, spec)
 	for _, c := range []struct{ method, path, body, want string }{
 		{"GET", "/", "", `["0.95.0","0.20.0","/run/api_oldest",true]`},
 		{"PUT", "/items/3", `{"name": "cup"}`, `{"n":3,"name":"cup"}`},

@@ -8,7 +8,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"apibuilder/internal/testenv"
 	"apibuilder/sandbox"
@@ -34,20 +33,7 @@ def root():
         return "refused"
     return open("/proc/self/oom_score_adj").read()
 `
-	m := sandbox.NewManager(sandbox.ManagerConfig{Driver: testenv.Driver(t)})
-	if err := m.Start(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if err := m.Stop(context.Background()); err != nil {
-			t.Error(err)
-		}
-	}()
-	i, err := m.Launch(t.Context(), spec)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer i.Stop(context.Background(), time.Second)
+	i := launch(t, sandbox.ManagerConfig{Driver: testenv.Driver(t)}, spec)
 	ask(t, i.Transport())
 	pids := descendants(t)
 	if len(pids) < 4 {

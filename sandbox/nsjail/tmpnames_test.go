@@ -90,20 +90,7 @@ func TestAnInterpreterBelowAnyTmpIsReadOnly(t *testing.T) {
 	spec.Mounts = append(spec.Mounts, paths...)
 	spec.API, spec.RootPath = "api_tmp", "/run/api_tmp"
 	spec.Code = "PATHS = [\"" + strings.Join(paths, `", "`) + "\"]\n" + tmpProgram
-	m := sandbox.NewManager(sandbox.ManagerConfig{Driver: testenv.Driver(t), StartTimeout: 3 * time.Minute})
-	if err := m.Start(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		if err := m.Stop(context.Background()); err != nil {
-			t.Error(err)
-		}
-	}()
-	i, err := m.Launch(t.Context(), spec)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer i.Stop(context.Background(), time.Second)
+	i := launch(t, sandbox.ManagerConfig{Driver: testenv.Driver(t), StartTimeout: 3 * time.Minute}, spec)
 	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://h/", nil)
 	if err != nil {
 		t.Fatal(err)
