@@ -18,7 +18,9 @@ import (
 // keep-alive of a minute, without what that does also where the server is near and has answered before connect(2) is over: timers, which
 // wake other threads of the scheduler, and a wait for the poller.
 type connector struct {
-	decide func(netip.Addr) error
+	decide  func(netip.Addr) error
+	decided bool            // about the first address, just now
+	life    context.Context // whose end a wait ends with as well; nil: none
 }
 
 // connect makes a connection within a time and ctx. Its errors are decide's, or *net.OpError as net.Dialer's.
@@ -29,6 +31,7 @@ func (c connector) connect(ctx context.Context, to netip.AddrPort, within time.D
 		if !errors.Is(err, errSelf) && !errors.Is(err, unix.EADDRNOTAVAIL) {
 			break
 		}
+		c.decided = false
 		s, err = c.try(ctx, to, within)
 	}
 	if errors.Is(err, errSelf) {
@@ -46,6 +49,9 @@ var errSelf = errors.New("connected to itself")
 func (c connector) try(ctx context.Context, to netip.AddrPort, within time.Duration) (*socket, error) {
 	if ctx.Err() != nil {
 		return nil, given(ctx)
+	}
+	if c.life != nil && c.life.Err() != nil {
+		return nil, errCanceled
 	}
 	scope, err := scopeOf(to.Addr())
 	if err != nil {
@@ -66,7 +72,7 @@ func (c connector) try(ctx context.Context, to netip.AddrPort, within time.Durat
 	}
 	s := &socket{fd: fd, remote: to}
 	if !made {
-		err = s.await(ctx, scope, within)
+		err = c.await(ctx, s, scope, within)
 	}
 	if err == nil {
 		s.local, err = rawcall.Local(fd)
@@ -81,25 +87,12 @@ func (c connector) try(ctx context.Context, to netip.AddrPort, within time.Durat
 	return s, nil
 }
 
-// options are those that net sets for connections of a dialer with a keep-alive of a minute.
-var options = []struct {
-	level, name int
-	value       int32
-}{
-	{unix.IPPROTO_TCP, unix.TCP_NODELAY, 1},
-	{unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1},
-	{unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, 60},
-	{unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, 15},
-	{unix.IPPROTO_TCP, unix.TCP_KEEPCNT, 9},
-}
-
 // begin has the kernel connect a socket, and reports whether it has done so already.
 func (c connector) begin(fd uintptr, to netip.AddrPort, scope uint32) (made bool, err error) {
-	for _, o := range options {
-		_ = rawcall.SetOption(fd, o.level, o.name, o.value) // a connection without them is one
-	}
-	if err := c.decide(to.Addr()); err != nil {
-		return false, err
+	if !c.decided {
+		if err := c.decide(to.Addr()); err != nil {
+			return false, err
+		}
 	}
 	err = rawcall.Connect(fd, to, scope)
 	if underway(err) {
@@ -112,9 +105,12 @@ func (c connector) begin(fd uintptr, to netip.AddrPort, scope uint32) (made bool
 }
 
 // await waits until a connection is made that was begun.
-func (s *socket) await(ctx context.Context, scope uint32, within time.Duration) error {
+func (c connector) await(ctx context.Context, s *socket, scope uint32, within time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
+	if c.life != nil {
+		defer context.AfterFunc(c.life, cancel)()
+	}
 	stop := context.AfterFunc(ctx, func() { _ = s.SetWriteDeadline(time.Unix(1, 0)) })
 	var err error
 	closed := s.Write(func(fd uintptr) bool {

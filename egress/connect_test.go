@@ -20,7 +20,7 @@ import (
 	"apibuilder/internal/nettest"
 )
 
-var anything = connector{func(netip.Addr) error { return nil }}
+var anything = connector{decide: func(netip.Addr) error { return nil }}
 
 // sockets is how many this process has.
 func sockets(t *testing.T) (n int) {
@@ -240,7 +240,7 @@ func decidedAgainst(t *testing.T, w *nettest.World) {
 	for _, err := range []error{refusal, io.ErrNoProgress} {
 		for _, to := range []string{host + ":445", "[::ffff:" + host + "]:445"} {
 			var asked []netip.Addr
-			c := connector{func(a netip.Addr) error {
+			c := connector{decide: func(a netip.Addr) error {
 				asked = append(asked, a)
 				return err
 			}}

@@ -14,9 +14,6 @@ func (g *Guard) dial(ctx context.Context, to Destination) (*Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	defer context.AfterFunc(f.life, cancel)()
 	began := time.Now()
 	conn, err := g.connect(ctx, f)
 	if err != nil {
@@ -109,15 +106,20 @@ func (g *Guard) address(f *flow, a netip.Addr) error {
 // connect waits for the connection's turn, and makes it.
 func (g *Guard) connect(ctx context.Context, f *flow) (*socket, error) {
 	end := time.Now().Add(turnTimeout + dialTimeout)
-	if !turn(ctx, g.fresh) {
-		return nil, &Refusal{Reason: TooFast, What: f.to.String(), Limit: fmt.Sprintf("more than %d new connections in a second", g.gate.cfg.Limits.PerSecond)}
-	}
-	c := connector{func(a netip.Addr) error { return g.address(f, a) }}
-	if f.to.Name == "" {
+	c := connector{decide: func(a netip.Addr) error { return g.address(f, a) }, life: f.life}
+	if f.to.Name == "" && ctx.Err() == nil && g.fresh.Allow() {
+		c.decided = true // by admit
 		return c.connect(ctx, netip.AddrPortFrom(f.to.Addr, f.to.Port), dialTimeout)
 	}
 	ctx, cancel := context.WithDeadline(ctx, end)
 	defer cancel()
+	defer context.AfterFunc(f.life, cancel)()
+	if !turn(ctx, g.fresh) {
+		return nil, &Refusal{Reason: TooFast, What: f.to.String(), Limit: fmt.Sprintf("more than %d new connections in a second", g.gate.cfg.Limits.PerSecond)}
+	}
+	if f.to.Name == "" {
+		return c.connect(ctx, netip.AddrPortFrom(f.to.Addr, f.to.Port), dialTimeout)
+	}
 	found, err := g.gate.cfg.Resolver.LookupNetIP(ctx, "ip", f.to.Name+".")
 	if err != nil {
 		return nil, err

@@ -21,7 +21,7 @@ func TestManyAddressesOfOneFamilyHideNotTheOther(t *testing.T) {
 	}
 	found = append(found, netip.MustParseAddr("127.0.0.1"))
 	tried := make(chan netip.Addr, len(found))
-	c := connector{func(a netip.Addr) error {
+	c := connector{decide: func(a netip.Addr) error {
 		tried <- a
 		if a.Is6() {
 			return errors.New("no way there")

@@ -9,41 +9,44 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"apibuilder/rawcall"
 )
 
 // routes asks the kernel where it would send packets (rtnetlink(7)), over a socket that is kept. It is no library's query, because every
 // connection of a sandbox waits for it, and a library reads all that is known of a route for the one byte that counts. One caller may use it
 // at a time.
 type routes struct {
-	socket int
+	socket uintptr
 	asked  uint32
 	buffer [4 << 10]byte // a route's description takes some 100 bytes
 }
 
 // openRoutes makes the socket; close must be called.
 func openRoutes() (*routes, error) {
-	socket, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_ROUTE)
+	socket, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.NETLINK_ROUTE)
 	if err != nil {
 		return nil, os.NewSyscallError("socket", err)
 	}
-	return &routes{socket: socket}, nil
+	if err := unix.Connect(socket, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil { // nobody but the kernel may answer
+		_ = unix.Close(socket)
+		return nil, os.NewSyscallError("connect", err)
+	}
+	return &routes{socket: uintptr(socket)}, nil
 }
 
-func (r *routes) close() { _ = unix.Close(r.socket) }
+func (r *routes) close() { _ = unix.Close(int(r.socket)) }
 
 // kind is the type of the route to an address (RTN_UNICAST, RTN_LOCAL and so on). Its error is a syscall.Errno where the kernel
 // said that there is none; after any other error an answer may come late, and the socket is of no more use.
 func (r *routes) kind(to netip.Addr) (byte, error) {
 	r.asked++
-	if err := unix.Sendto(r.socket, routeQuery(r.buffer[:0], to, r.asked), 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
+	if _, err := rawcall.Send(r.socket, routeQuery(r.buffer[:0], to, r.asked)); err != nil {
 		return 0, fmt.Errorf("ask for the route to %s: %w", to, errors.Join(errNoAnswer, err))
 	}
-	n, from, err := unix.Recvfrom(r.socket, r.buffer[:], unix.MSG_DONTWAIT) // the kernel answers before Sendto returns
+	n, err := rawcall.Recv(r.socket, r.buffer[:]) // the kernel answers before Send returns
 	if err != nil {
 		return 0, fmt.Errorf("read the route to %s: %w", to, errors.Join(errNoAnswer, err))
-	}
-	if kernel, ok := from.(*unix.SockaddrNetlink); !ok || kernel.Pid != 0 {
-		return 0, fmt.Errorf("the route to %s was told by somebody else: %w", to, errNoAnswer)
 	}
 	return routeAnswer(r.buffer[:n], r.asked)
 }

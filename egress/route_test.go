@@ -29,6 +29,30 @@ func TestRoutesOfThisHost(t *testing.T) {
 	}
 }
 
+// TestNobodyButTheKernelAnswers sends the socket what could be an answer from another of this process's: any process may send to it.
+func TestNobodyButTheKernelAnswers(t *testing.T) {
+	r, err := openRoutes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.close()
+	own, err := unix.Getsockname(int(r.socket))
+	if err != nil {
+		t.Fatal(err)
+	}
+	stranger, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_ROUTE)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(stranger)
+	if err := unix.Sendto(stranger, make([]byte, unix.SizeofNlMsghdr), 0, own); !errors.Is(err, unix.ECONNREFUSED) {
+		t.Errorf("sent: %v", err)
+	}
+	if kind, err := r.kind(netip.MustParseAddr("127.0.0.1")); err != nil || kind != unix.RTN_LOCAL {
+		t.Errorf("%d, %v", kind, err)
+	}
+}
+
 // TestRouteAnswers reads what a kernel may say.
 func TestRouteAnswers(t *testing.T) {
 	message := func(kind uint16, number uint32, body ...byte) []byte {

@@ -46,9 +46,24 @@ type socket struct {
 	raw  syscall.RawConn
 }
 
+// options are those that net sets for connections of a dialer with a keep-alive of a minute.
+var options = []struct {
+	level, name int
+	value       int32
+}{
+	{unix.IPPROTO_TCP, unix.TCP_NODELAY, 1},
+	{unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1},
+	{unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, 60},
+	{unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, 15},
+	{unix.IPPROTO_TCP, unix.TCP_KEEPCNT, 9},
+}
+
 // used tells the poller, once.
 func (s *socket) used() *socket {
 	s.once.Do(func() {
+		for _, o := range options {
+			_ = rawcall.SetOption(s.fd, o.level, o.name, o.value) // a connection without them is one
+		}
 		s.file = os.NewFile(s.fd, "tcp")
 		s.raw, _ = s.file.SyscallConn() // an error is only for a file that is none
 	})

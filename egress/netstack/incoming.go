@@ -32,6 +32,8 @@ func (l *link) read() {
 		if n <= 0 {
 			continue
 		}
+		l.opening.Lock()   // see send
+		l.opening.Unlock() //nolint:staticcheck // whoever had it has written
 		tokens := tokensOf(space.AsSlice()[:n])
 		if n < leastKept {
 			l.deliver(buffer.NewViewWithData(space.AsSlice()[:n]))

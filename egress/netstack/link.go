@@ -24,6 +24,8 @@ type link struct {
 	closed     chan struct{}
 	closeOnce  sync.Once
 
+	opening sync.Mutex // of whoever writes a packet that opens a connection
+
 	queue  chan *stack.PacketBuffer // for writeQueued
 	queued atomic.Int32             // packets in it, and the one that is written
 }

@@ -27,11 +27,17 @@ func (l *link) WritePackets(packets stack.PacketBufferList) (int, tcpip.Error) {
 const leastQueued = 16 << 10
 
 // send writes a packet, or has writeQueued do it: when it is long, so that the stack, which holds its connection meanwhile, goes on, and
-// reads what comes next while this one is copied into the sandbox; when it takes a connection, because the program's answer is there before
-// the system call returns, and the stack's processor spins until the connection is not held any more; and when others wait, so that none
-// overtakes them.
+// reads what comes next while this one is copied into the sandbox; and when others wait, so that none overtakes them.
+//
+// The program's answer to what takes its connection is there before the system call returns. The stack still holds the connection then, and its
+// processor would spin until it does not, so read waits. That wakes a thread once the program has been answered; to have another goroutine write
+// does so before.
 func (l *link) send(p *stack.PacketBuffer) error {
-	if p.Size() < leastQueued && l.queued.Load() == 0 && !opens(p) {
+	if p.Size() < leastQueued && l.queued.Load() == 0 {
+		if opens(p) {
+			l.opening.Lock()
+			defer l.opening.Unlock()
+		}
 		return l.write(p)
 	}
 	l.queued.Add(1)
