@@ -103,6 +103,9 @@ func (t *Transport) connect(ctx context.Context) (net.Conn, error) {
 		conn, err := t.dial(ctx)
 		switch {
 		case err == nil:
+			if program, ok := conn.(*net.UnixConn); ok {
+				return newProgramSocket(program)
+			}
 			return newSocket(conn), nil
 		case ctx.Err() != nil:
 			return nil, fmt.Errorf("%w: %w", context.Cause(ctx), err)
