@@ -36,14 +36,23 @@ type Conn struct {
 // connOf counts a connection that is among the guard's flows already. The guard is locked.
 func (g *Guard) connOf(f *flow) *Conn {
 	raw, _ := f.conn.SyscallConn() // an error is only for a connection that is none
-	return &Conn{conn: f.conn, raw: raw, guard: g, flow: f, account: g.account, tally: g.account.opened(f.to.String())}
+	to := f.to.String()
+	g.sums.opened(to)
+	return &Conn{conn: f.conn, raw: raw, guard: g, flow: f, account: g.account, tally: g.account.opened(to)}
+}
+
+// moved counts bytes.
+func (c *Conn) moved(sent, received int) {
+	c.account.moved(c.tally, sent, received)
+	c.flow.sent.Add(int64(sent))
+	c.flow.received.Add(int64(received))
 }
 
 // Read implements io.Reader: what comes from outside.
 func (c *Conn) Read(b []byte) (int, error) {
 	n, err := c.receive(b[:min(len(b), mostAtOnce)])
 	if n > 0 {
-		c.account.moved(c.tally, 0, n)
+		c.moved(0, n)
 		_ = wait(c.flow.life, c.guard.incoming, n) // the next read tells
 	}
 	return n, err
@@ -116,7 +125,7 @@ func (c *Conn) Write(b []byte) (written int, err error) {
 		}
 		var n int
 		n, err = c.send(part)
-		c.account.moved(c.tally, n, 0)
+		c.moved(n, 0)
 		written += n
 		b = b[n:]
 	}
@@ -138,7 +147,7 @@ func (c *Conn) WriteNow(b []byte) (n int, err error) {
 
 // Wrote counts n bytes that were written by WriteNow, at most 256 Ki, and waits as Write does before it writes them.
 func (c *Conn) Wrote(n int) {
-	c.account.moved(c.tally, n, 0)
+	c.moved(n, 0)
 	_ = wait(c.flow.life, c.guard.sending, n) // the next write tells
 }
 

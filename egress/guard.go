@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -32,6 +33,7 @@ type Guard struct {
 	policy  Policy
 	api     string
 	account *account
+	sums    sums // since Sums
 	tell    *teller
 	flows   map[*flow]struct{}
 	closed  bool
@@ -48,6 +50,8 @@ type flow struct {
 	excepted []netip.Addr // those dialled that an exception of the operator's allows
 
 	adopted bool // whether it is allowed is not for the policy to say
+
+	sent, received atomic.Int64 // bytes that are in no sums yet
 }
 
 func newFlow(to Destination) *flow {
@@ -63,7 +67,7 @@ func (g *Gate) Guard() *Guard {
 	return &Guard{
 		gate: g, fresh: perSecond, lookups: limiter(l.PerSecond, 2*l.PerSecond),
 		sending: limiter(l.Bandwidth, max(l.Bandwidth/8, mostAtOnce)), incoming: limiter(l.Bandwidth, max(l.Bandwidth/8, mostAtOnce)),
-		account: newAccount(), tell: newTeller(nil), flows: map[*flow]struct{}{},
+		account: newAccount(), sums: newSums(), tell: newTeller(nil), flows: map[*flow]struct{}{},
 	}
 }
 
@@ -86,7 +90,7 @@ func (g *Guard) Bind(api string, p Policy, since uint64, report func(line string
 	m.guards[g] = true
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.api, g.policy, g.account, g.tell = api, p, m.account, newTeller(report)
+	g.api, g.policy, g.account, g.sums, g.tell = api, p, m.account, newSums(), newTeller(report)
 	if g.closed {
 		delete(m.guards, g)
 	}
@@ -216,6 +220,7 @@ func (g *Guard) forget(f *flow) {
 
 func (g *Guard) forgetLocked(f *flow) {
 	delete(g.flows, f)
+	g.sums.settle(f)
 	f.end()
 }
 
@@ -231,6 +236,7 @@ func (g *Guard) Refuse(r *Refusal) { _ = g.refused(r) }
 func (g *Guard) refused(r *Refusal) error {
 	g.mu.Lock()
 	account, tell := g.account, g.tell
+	g.sums.refuse(r.What)
 	g.mu.Unlock()
 	account.refuse(r.What)
 	tell.say(r.Error())
