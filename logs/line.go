@@ -24,7 +24,7 @@ const (
 	Gateway = "gateway" // limits that were hit, timeouts
 	Deploy  = "deploy"  // deploys, traffic, and that an environment was built
 	Build   = "build"   // what the building of an environment said
-	Egress  = "egress"  // connections to outside that were refused or failed
+	Egress  = "egress"  // connections to outside: what was refused or failed, and sums
 	Server  = "server"  // the log itself
 )
 

@@ -11,6 +11,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"apibuilder/egress"
 )
 
 // fakeDriver runs programs as Go handlers, so that the manager's decisions can be tested without jails. What nsjail
@@ -58,7 +60,7 @@ func (d *fakeDriver) Launch(_ context.Context, l Launch) (Sandbox, error) {
 	d.running++
 	d.mu.Unlock()
 	host, inside := net.Pipe()
-	s := &fakeSandbox{driver: d, host: host, inside: inside, conns: make(chan net.Conn), ended: make(chan struct{}), done: make(chan struct{}), output: l.Output}
+	s := &fakeSandbox{driver: d, host: host, inside: inside, conns: make(chan net.Conn), ended: make(chan struct{}), done: make(chan struct{}), output: l.Output, network: l.Network}
 	go s.run()
 	return s, nil
 }
@@ -70,6 +72,7 @@ type fakeSandbox struct {
 	conns    chan net.Conn
 	server   http.Server
 	output   func(Line)
+	network  *egress.Guard
 	endOnce  sync.Once
 	status   Status
 	cpu      atomic.Int64  // nanoseconds

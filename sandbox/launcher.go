@@ -321,9 +321,9 @@ func (l *launcher) printed(i *Instance, line Line) {
 	}
 }
 
-// watch turns the end of a sandbox into its Exit.
+// watch turns the end of a sandbox into its Exit, and has told what it reached before its end is.
 func (l *launcher) watch(i *Instance) {
-	<-i.sandbox.Done()
+	l.outlast(i)
 	status := i.sandbox.Status()
 	i.heardOut()
 	i.mu.Lock()
@@ -338,6 +338,7 @@ func (l *launcher) watch(i *Instance) {
 	}
 	i.mu.Unlock()
 	i.disconnect()
+	l.tellSums(i)
 	i.transport.CloseIdleConnections()
 	l.reportExit(i)
 	close(i.done)

@@ -131,6 +131,17 @@ func TestCounted(t *testing.T) {
 	call("/refused?now=true", `"ConnectionRefusedError"`)
 	host.command(t, "apis", "update", "counted", "--set", "egress="+webAddress+":443")
 	call("/talk?count=24", "24")
+
+	// When its instance has ended, the log has the whole of it, behind the refusals.
+	host.command(t, "deploy", host.Program, "--name", "counted")
+	sums, text := "", ""
+	for deadline := time.Now().Add(time.Minute); sums == "" && time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+		text = host.command(t, "logs", "counted", "--source", "egress")
+		if lines := strings.Split(strings.TrimSpace(text), "\n"); strings.Contains(lines[len(lines)-1], "egress: ") {
+			sums = lines[len(lines)-1]
+		}
+	}
+	has("logs", sums+text, "egress: reached "+webAddress+":443 (4 connections, 976.6 KiB sent, 976.6 KiB received); refused "+webAddress+":444 (")
 }
 
 // served is what a server says when it is ready.
