@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"time"
@@ -8,13 +9,18 @@ import (
 	"apibuilder/egress"
 )
 
-// admit takes the policy off a program where nothing outside is reached, and dates one that nobody has dated.
+// admit takes the policy off a program where nothing outside is reached. Where something is, what was set since the policy was read takes
+// its place, so that it decides too whether there is a network. One that nobody has dated counts from now on.
 func (l *launcher) admit(spec Spec) Spec {
-	switch {
-	case l.gate == nil:
+	if l.gate == nil {
 		spec.Egress = egress.Policy{}
-	case spec.turn == 0:
-		spec.turn = l.gate.Turn()
+		return spec
+	}
+	if spec.EgressTurn == 0 {
+		spec.EgressTurn = l.gate.Turn()
+	}
+	if p, newer := l.gate.Since(spec.API, spec.EgressTurn); newer {
+		spec.Egress = p
 	}
 	return spec
 }
@@ -80,14 +86,20 @@ func (i *Instance) disconnect() {
 	}
 }
 
-// source reads what to run for a version, and remembers that a policy which was set meanwhile is newer.
-func (m *Manager) source(ctx context.Context, api string, version int) (Spec, error) {
-	var turn uint64
-	if m.cfg.Egress != nil {
-		turn = m.cfg.Egress.Turn()
+// EgressTurn is a moment for Spec.EgressTurn, to be taken before a policy is read; 0 where nothing outside is reached.
+func (m *Manager) EgressTurn() uint64 {
+	if m.cfg.Egress == nil {
+		return 0
 	}
+	return m.cfg.Egress.Turn()
+}
+
+// source reads what to run for a version, and remembers that a policy which was set meanwhile is newer. A source that remembers what it
+// read before knows better when that was.
+func (m *Manager) source(ctx context.Context, api string, version int) (Spec, error) {
+	turn := m.EgressTurn()
 	spec, err := m.cfg.Source(ctx, api, version)
-	spec.turn = turn
+	spec.EgressTurn = cmp.Or(spec.EgressTurn, turn)
 	return spec, err
 }
 
@@ -126,7 +138,7 @@ func (m *Manager) connectNewLocked(f *fleet, i *Instance) {
 	if i.guard != nil || m.cfg.Egress == nil {
 		return
 	}
-	if p, newer := m.cfg.Egress.Since(f.slot.api, i.spec.turn); newer && !p.None() {
+	if p, newer := m.cfg.Egress.Since(f.slot.api, i.spec.EgressTurn); newer && !p.None() {
 		m.drainLocked(f, i)
 	}
 }

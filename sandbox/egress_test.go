@@ -2,10 +2,11 @@ package sandbox
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net"
 	"net/http"
-	"slices"
-	"sync"
+	"net/netip"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -16,10 +17,7 @@ import (
 
 // A policy that is set while a deploy starts an instance without a network is in force at the first request after the deploy.
 func TestAPolicyDuringADeploy(t *testing.T) {
-	internet, err := egress.Parse("internet")
-	if err != nil {
-		t.Fatal(err)
-	}
+	internet := parsePolicy(t, "internet")
 	var policy atomic.Pointer[egress.Policy]
 	policy.Store(&egress.Policy{})
 	slow := func(o order, s *fakeSandbox) {
@@ -55,94 +53,153 @@ func TestAPolicyDuringADeploy(t *testing.T) {
 	})
 }
 
-// TestSumsAreTold has it in the log each hour what an instance was refused, and at its end, before that is told; not where it is nothing.
-func TestSumsAreTold(t *testing.T) {
-	said := &told{}
-	managed(t, serveOK, func(t *testing.T, m *Manager, _ *fakeDriver) {
-		l := acquire(t, m, "api_a")
-		defer l.Release()
-		refuse := func(name string) { l.Instance.guard.Refuse(&egress.Refusal{Reason: egress.NotListed, What: name}) }
-		began := time.Now()
-		refuse("a.example")
-		time.Sleep(time.Hour + time.Minute)
-		said.are(t, "egress a.example warning", "egress_sums egress: refused a.example (1 time) info")
-		time.Sleep(10 * time.Hour)
-		said.are(t)
-		refuse("a.example")
-		refuse("b.example")
-		if end := l.Instance.Stop(t.Context(), time.Second); end.At.Sub(began) != 11*time.Hour+time.Minute {
-			t.Errorf("it ended after %v", end.At.Sub(began))
-		}
-		said.are(t, "egress a.example warning", "egress b.example warning", "egress_sums egress: refused a.example (1 time), b.example (1 time) info", "ended")
-
-		quiet := acquire(t, m, "api_b")
-		defer quiet.Release()
-		quiet.Instance.Stop(t.Context(), time.Second)
-		said.are(t, "ended")
-	}, said.listen)
-}
-
-// TestSumsOfATask has what a task was refused told to its caller as it is, and summed up in the API's log.
-func TestSumsOfATask(t *testing.T) {
-	said, printed := &told{}, &told{}
-	program := func(_ order, s *fakeSandbox) {
-		s.say(event{Event: "started"})
-		s.network.Refuse(&egress.Refusal{Reason: egress.NotListed, What: "a.example"})
-		s.end(Status{})
-	}
-	managed(t, program, func(t *testing.T, m *Manager, _ *fakeDriver) {
-		spec, err := m.cfg.Source(t.Context(), "api_a", 1)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := m.Run(t.Context(), spec, Task{Time: time.Minute, Output: printed.line}); err != nil {
-			t.Fatal(err)
-		}
-		printed.are(t, "egress a.example warning")
-		said.are(t, "egress_sums egress of one-off code: refused a.example (1 time) info")
-	}, said.listen)
-}
-
-// told keeps what is said of egress, and of ends.
-type told struct {
-	mu  sync.Mutex
-	all []string
-}
-
-func (s *told) add(text string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.all = append(s.all, text)
-}
-
-func (s *told) line(l Line) {
-	var name string
-	if _, err := fmt.Sscanf(l.Text, "egress refused: %s", &name); err == nil {
-		l.Text = name
-	}
-	if l.Stream == "egress" {
-		s.add(l.Event + " " + l.Text + " " + l.Level)
-	}
-}
-
-// listen has a manager's sandboxes allowed something, and what it says kept.
-func (s *told) listen(c *ManagerConfig) {
-	internet := egress.Policy{Internet: true}
-	c.Egress = egress.NewGate(egress.Config{Ceiling: &egress.Ceiling{Most: internet}})
-	c.Source = func(_ context.Context, api string, version int) (Spec, error) {
-		return Spec{API: api, Version: version, Egress: internet}, nil
-	}
-	c.OnOutput = func(_ string, _ int, l Line) { s.line(l) }
-	c.OnExit = func(Exit) { s.add("ended") }
-}
-
-// are compares what was said since they were called last.
-func (s *told) are(t *testing.T, want ...string) {
+func parsePolicy(t *testing.T, text string) egress.Policy {
 	t.Helper()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !slices.Equal(s.all, want) {
-		t.Errorf("it says %q, not %q", s.all, want)
+	p, err := egress.Parse(text)
+	if err != nil {
+		t.Fatal(err)
 	}
-	s.all = nil
+	return p
+}
+
+// knows lists those of some names that a sandbox may look up.
+func knows(guard *egress.Guard, names ...string) (known []string) {
+	for _, name := range names {
+		if guard != nil && guard.Knows(name) {
+			known = append(known, name)
+		}
+	}
+	return known
+}
+
+// TestAPolicyIsAsOldAsItsReading, not as its launch: what was set between the two holds, for one-off code and for programs.
+func TestAPolicyIsAsOldAsItsReading(t *testing.T) {
+	for name, c := range map[string]struct {
+		before, read, since string // what was set, and what the store said
+		undated             bool
+		want                []string
+		network             bool
+	}{
+		"narrowed":        {read: "a.example:443, b.example:443", since: "b.example:443", want: []string{"b.example"}, network: true},
+		"taken away":      {read: "a.example:443", since: "none"},
+		"given":           {read: "none", since: "a.example:443", want: []string{"a.example"}, network: true},
+		"set before":      {before: "b.example:443", read: "a.example:443", want: []string{"a.example"}, network: true},
+		"read by nobody":  {before: "b.example:443", read: "a.example:443", undated: true, want: []string{"a.example"}, network: true},
+		"same, set again": {read: "a.example:443", since: "a.example:443", want: []string{"a.example"}, network: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			gate := egress.NewGate(egress.Config{Ceiling: &egress.Ceiling{Most: parsePolicy(t, "internet")}})
+			var network *egress.Guard
+			var known []string
+			play := func(o order, s *fakeSandbox) {
+				network, known = s.network, knows(s.network, "a.example", "b.example")
+				if o.Task == "" {
+					serveOK(o, s)
+					return
+				}
+				s.say(event{Event: "started"})
+				s.end(Status{})
+			}
+			set := func(m *Manager, text string) {
+				if text != "" {
+					m.SetEgress("api_a", parsePolicy(t, text))
+				}
+			}
+			read := func(m *Manager) Spec {
+				set(m, c.before)
+				spec := Spec{API: "api_a", Version: 1, EgressTurn: m.EgressTurn(), Egress: parsePolicy(t, c.read)}
+				if c.undated {
+					spec.EgressTurn = 0
+				}
+				set(m, c.since)
+				return spec
+			}
+			check := func(t *testing.T, what string) {
+				t.Helper()
+				if fmt.Sprint(known) != fmt.Sprint(c.want) || (network != nil) != c.network {
+					t.Errorf("%s knows %q, with a network: %v", what, known, network != nil)
+				}
+			}
+			managed(t, play, func(t *testing.T, m *Manager, _ *fakeDriver) {
+				if _, err := m.Run(t.Context(), read(m), Task{Code: "end", Time: time.Minute, Output: func(Line) {}}); err != nil {
+					t.Fatal(err)
+				}
+				check(t, "one-off code")
+				if _, err := m.Replace(t.Context(), read(m), func(context.Context) error { return nil }); err != nil {
+					t.Fatal(err)
+				}
+				check(t, "a program that is deployed")
+			}, func(c *ManagerConfig) { c.Egress = gate })
+			if c.undated {
+				return // what Source says is read when it is asked
+			}
+			var spec Spec
+			managed(t, play, func(t *testing.T, m *Manager, _ *fakeDriver) {
+				spec = read(m)
+				acquire(t, m, "api_a").Release()
+				check(t, "a program of which its source knows from before")
+			}, func(c *ManagerConfig) {
+				c.Egress = gate
+				c.Source = func(context.Context, string, int) (Spec, error) { return spec, nil }
+			})
+		})
+	}
+}
+
+// TestAChangeReachesOneOffCodeThatRuns: a connection that is not allowed any more ends.
+func TestAChangeReachesOneOffCodeThatRuns(t *testing.T) {
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	address := l.Addr().(*net.TCPAddr).AddrPort()
+	private, err := egress.ParseRules(address.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	made := make(chan *egress.Conn, 1)
+	d := &fakeDriver{program: func(_ order, s *fakeSandbox) {
+		s.say(event{Event: "started"})
+		conn, err := s.network.Dial(t.Context(), egress.Destination{Addr: netip.MustParseAddr("127.0.0.1"), Port: address.Port()})
+		if err != nil {
+			t.Error(err)
+			s.end(Status{})
+			return
+		}
+		made <- conn
+	}}
+	m := NewManager(ManagerConfig{Driver: d, Egress: egress.NewGate(egress.Config{
+		Ceiling: &egress.Ceiling{Most: parsePolicy(t, "internet"), Private: private},
+	})})
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() {
+		spec := Spec{API: "api_a", Version: 1, Egress: parsePolicy(t, address.String()), EgressTurn: m.EgressTurn()}
+		_, err := m.Run(ctx, spec, Task{Code: "loop", Time: time.Hour, Output: func(Line) {}})
+		ended <- err
+	}()
+	var conn *egress.Conn
+	select {
+	case conn = <-made:
+	case err := <-ended:
+		t.Fatalf("it ended before it had a connection: %v", err)
+	}
+	m.SetEgress("api_b", parsePolicy(t, "none"))
+	select {
+	case <-conn.Ended():
+		t.Error("another API's change ends it")
+	default:
+	}
+	m.SetEgress("api_a", parsePolicy(t, "a.example:443"))
+	<-conn.Ended()
+	_ = conn.Close()
+	cancel()
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	if err := m.Stop(t.Context()); err != nil {
+		t.Error(err)
+	}
 }

@@ -59,7 +59,7 @@ func (i *Instance) claim(spec Spec) bool {
 	}
 	i.spec, i.claimed = spec, true
 	if i.guard != nil {
-		i.guard.Bind(spec.API, spec.Egress, spec.turn, i.tell)
+		i.guard.Bind(spec.API, spec.Egress, spec.EgressTurn, i.tell)
 	}
 	return true
 }

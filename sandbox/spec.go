@@ -55,12 +55,14 @@ type Spec struct {
 	Limits Limits
 	// Egress is what its owner lets it reach outside; the operator's ceiling is the manager's to apply.
 	Egress egress.Policy
-	Health Health
+	// EgressTurn is Manager.EgressTurn of before Egress was read: what SetEgress said since is newer. 0: Egress was read nowhere, and
+	// counts from the launch on.
+	EgressTurn uint64
+	Health     Health
 	// Describe asks for the program's routes in Instance.Routes, which costs some milliseconds.
 	Describe bool
 
-	turn uint64 // of the manager's gate, when Egress was read
-	task *Task  // to run instead of the program; nil: it serves
+	task *Task // to run instead of the program; nil: it serves
 }
 
 // Route is one of a program's routes, as the program tells it.
