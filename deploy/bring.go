@@ -1,6 +1,7 @@
 package deploy
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -52,21 +53,19 @@ func (d *Deployer) bring(
 	}
 	r.progress("starting the program")
 	v.State, v.Environment, v.Lock = store.VersionReady, environment.Key, environment.Lock
-	settled, err = r.settle(api) // it starts with the settings that it will have
-	if err != nil {
-		return Result{}, err
-	}
 	changes := d.known.changes(api.ID)
-	spec, err := d.spec(ctx, settled, v, environment)
+	spec, err := d.specOfNow(ctx, r, v, environment)
 	if err != nil {
 		return Result{}, err
 	}
 	committed := false
 	starting, end := d.span(ctx, "start version")
 	instance, err := d.sandboxes.Replace(starting, spec, func(ctx context.Context) error {
+		known := spec
+		known.EgressTurn = cmp.Or(spec.EgressTurn, d.sandboxes.EgressTurn())
 		err := d.commit(ctx, api, v, r, &result)
 		if committed = err == nil; committed {
-			d.known.keep(spec, changes)
+			d.known.keep(known, changes)
 		}
 		return err
 	})
@@ -89,6 +88,26 @@ func (d *Deployer) bring(
 		r.progress("the split %s has ended: all requests go to version %d", store.SharesText(split), v.Number)
 	}
 	return result, nil
+}
+
+// specOfNow is what a version starts with: the settings that it will have, which are the request's and what others changed while the
+// environment was built. A policy that the request changes holds from the start on, and is in no store yet that could say something newer.
+func (d *Deployer) specOfNow(
+	ctx context.Context, r Request, v store.Version, environment pythonenv.Environment,
+) (sandbox.Spec, error) {
+	turn := d.sandboxes.EgressTurn()
+	now, err := d.store.API(ctx, v.APIID)
+	if err != nil {
+		return sandbox.Spec{}, fmt.Errorf("read the settings of API %s again: %w", v.APIID, err)
+	}
+	settled, err := r.settle(now)
+	if err != nil {
+		return sandbox.Spec{}, err
+	}
+	if settled.Options.Egress != now.Options.Egress {
+		turn = 0
+	}
+	return d.spec(ctx, settled, v, environment, turn)
 }
 
 // commit tells the store of a version that answers. The caller's going away no longer matters here. Becoming active comes

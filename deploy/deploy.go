@@ -38,6 +38,8 @@ type Sandboxes interface {
 	// Shift spreads requests over shares, starting versions of which nothing runs and calling commit once they answer.
 	// Errors are those of Replace, and on any nothing has changed.
 	Shift(ctx context.Context, apiID string, shares []sandbox.Share, commit func(context.Context) error) error
+	// EgressTurn is taken before a Spec's policy is read, for its EgressTurn.
+	EgressTurn() uint64
 	// Remove ends what runs of an API that is gone and forgets about it; nil when nothing does.
 	Remove(ctx context.Context, apiID string) error
 }

@@ -48,11 +48,12 @@ func (d *Deployer) checkOptions(r Request) error {
 
 // Egress reads what an API may reach now. What is known of it for the time when the store is away changes with it.
 func (d *Deployer) Egress(ctx context.Context, apiID string) (egress.Policy, error) {
+	turn := d.sandboxes.EgressTurn()
 	api, err := d.store.API(ctx, apiID)
 	if err != nil {
 		return egress.Policy{}, fmt.Errorf("read what API %s may reach: %w", apiID, err)
 	}
 	policy := EgressOf(api.Options)
-	d.known.allow(apiID, policy)
+	d.known.allow(apiID, policy, turn)
 	return policy, nil
 }

@@ -123,6 +123,8 @@ func (s *sandboxes) Shift(
 	return nil
 }
 
+func (s *sandboxes) EgressTurn() uint64 { return 0 }
+
 func (s *sandboxes) Remove(_ context.Context, api string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

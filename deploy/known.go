@@ -77,13 +77,13 @@ func (k *known) isNew(apiID string, version int) bool {
 	return ok && s.changes == k.apis[apiID].changes
 }
 
-// allow changes what a known API may reach.
-func (k *known) allow(apiID string, p egress.Policy) {
+// allow changes what a known API may reach, as it was read after a turn of the sandboxes.
+func (k *known) allow(apiID string, p egress.Policy, turn uint64) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if last := k.apis[apiID]; last != nil {
 		for i := range last.specs {
-			last.specs[i].Egress = p
+			last.specs[i].Egress, last.specs[i].EgressTurn = p, turn
 		}
 	}
 }

@@ -14,6 +14,7 @@ import (
 // below the newest that gets requests. Errors: *Error that says what
 // is wrong, or one that wraps store.ErrNotFound. On any error the active version keeps serving.
 func (d *Deployer) Rollback(ctx context.Context, idOrName string, number int, checks ...store.Check[store.API]) (store.API, error) {
+	turn := d.sandboxes.EgressTurn()
 	api, end, err := d.hold(ctx, idOrName, checks)
 	if err != nil {
 		return store.API{}, err
@@ -27,7 +28,7 @@ func (d *Deployer) Rollback(ctx context.Context, idOrName string, number int, ch
 	if err != nil {
 		return store.API{}, d.explain(ctx, err, version.Limits)
 	}
-	spec, err := d.spec(ctx, api, version, environment)
+	spec, err := d.spec(ctx, api, version, environment, turn)
 	if err != nil {
 		return store.API{}, err
 	}

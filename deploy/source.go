@@ -46,6 +46,7 @@ func (d *Deployer) Source(ctx context.Context, apiID string, version int) (sandb
 func (d *Deployer) Changed(apiID string) { d.known.changed(apiID) }
 
 func (d *Deployer) source(ctx context.Context, apiID string, number int, patience time.Duration) (sandbox.Spec, error) {
+	turn := d.sandboxes.EgressTurn()
 	api, version, plan, err := d.read(ctx, apiID, number, patience)
 	if err != nil {
 		return sandbox.Spec{}, err
@@ -54,7 +55,7 @@ func (d *Deployer) source(ctx context.Context, apiID string, number int, patienc
 	if err != nil {
 		return sandbox.Spec{}, err
 	}
-	return d.specUnder(ctx, plan, api, version, environment)
+	return d.specUnder(ctx, plan, api, version, environment, turn)
 }
 
 // read reads what to run of an API, and the plan that it runs under.
@@ -117,20 +118,20 @@ func (d *Deployer) environment(ctx context.Context, v store.Version) (pythonenv.
 	return environment, d.store.UpdateVersion(ctx, v)
 }
 
-// spec is what the sandbox of a version is made from. Its limits are those of now: a plan that was changed acts at the
-// next start.
+// spec is what the sandbox of a version is made from, of an API that was read after a turn of the sandboxes. Its limits are those of now: a
+// plan that was changed acts at the next start.
 func (d *Deployer) spec(
-	ctx context.Context, api store.API, v store.Version, environment pythonenv.Environment,
+	ctx context.Context, api store.API, v store.Version, environment pythonenv.Environment, turn uint64,
 ) (sandbox.Spec, error) {
 	plan, err := d.plan(ctx, api.UserID)
 	if err != nil {
 		return sandbox.Spec{}, err
 	}
-	return d.specUnder(ctx, plan, api, v, environment)
+	return d.specUnder(ctx, plan, api, v, environment, turn)
 }
 
 func (d *Deployer) specUnder(
-	ctx context.Context, plan store.Plan, api store.API, v store.Version, environment pythonenv.Environment,
+	ctx context.Context, plan store.Plan, api store.API, v store.Version, environment pythonenv.Environment, turn uint64,
 ) (sandbox.Spec, error) {
 	dir, err := d.filesOf(ctx, v)
 	if err != nil {
@@ -149,6 +150,7 @@ func (d *Deployer) specUnder(
 		Env:         v.Env,
 		Limits:      sandboxLimits(d.Grant(plan, v.Limits).Limits),
 		Egress:      EgressOf(api.Options),
+		EgressTurn:  turn,
 		Health: sandbox.Health{
 			Path: api.Options.HealthPath, Interval: api.Options.HealthInterval, Timeout: api.Options.HealthTimeout,
 			Failures: api.Options.HealthFailures,

@@ -127,4 +127,6 @@ func (nothingRuns) Shift(ctx context.Context, _ string, _ []sandbox.Share, commi
 	return commit(ctx)
 }
 
+func (nothingRuns) EgressTurn() uint64 { return 0 }
+
 func (nothingRuns) Remove(context.Context, string) error { return nil }
