@@ -46,11 +46,14 @@ func (d *Deployer) checkOptions(r Request) error {
 	return d.CheckOptions(o)
 }
 
-// Egress reads what an API may reach now. What is known of it for the time when the store is away changes with it.
-func (d *Deployer) Egress(ctx context.Context, apiID string) (egress.Policy, error) {
+// Egress reads what an API may reach now. What is known of it for the time when the store is away changes with it. A store that does not
+// answer is away after readTimeout: changes of other APIs wait meanwhile.
+func (d *Deployer) Egress(outer context.Context, apiID string) (egress.Policy, error) {
+	ctx, cancel := context.WithTimeout(outer, readTimeout)
+	defer cancel()
 	turn := d.sandboxes.EgressTurn()
 	api, err := d.store.API(ctx, apiID)
-	if err != nil {
+	if err = late(ctx, outer, err); err != nil {
 		return egress.Policy{}, fmt.Errorf("read what API %s may reach: %w", apiID, err)
 	}
 	policy := EgressOf(api.Options)

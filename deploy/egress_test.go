@@ -3,7 +3,10 @@ package deploy_test
 import (
 	"cmp"
 	"context"
+	"errors"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"apibuilder/deploy"
 	"apibuilder/egress"
@@ -180,4 +183,21 @@ func TestWhatIsReadOfAPolicyIsKnownWithoutTheStore(t *testing.T) {
 	if o.guard.Knows("wide.example") || !o.guard.Knows("narrow.example") {
 		t.Error("the policy of before holds")
 	}
+}
+
+// TestAPolicyIsNotWaitedForWithoutEnd by a store that hangs: those of other APIs are read after it.
+func TestAPolicyIsNotWaitedForWithoutEnd(t *testing.T) {
+	f, _, api := outsideFixture(t)
+	f.store.Store = &awayStore{Store: f.store.Store, hang: true}
+	synctest.Test(t, func(t *testing.T) {
+		began := time.Now()
+		if _, err := f.Egress(t.Context(), api.ID); !errors.Is(err, store.ErrUnavailable) || time.Since(began) > time.Minute {
+			t.Errorf("after %v: %v", time.Since(began), err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if _, err := f.Egress(ctx, api.ID); !errors.Is(err, context.Canceled) || errors.Is(err, store.ErrUnavailable) {
+			t.Errorf("who asks has gone away: %v", err)
+		}
+	})
 }
