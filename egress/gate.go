@@ -41,6 +41,9 @@ type Config struct {
 	Limits  Limits
 	// Resolver is asked for names; nil: this host's. What it answers is not believed but checked.
 	Resolver Resolver
+	// Refused, where it is set, is told every refusal before the program sees what comes of it. It is called concurrently, and must
+	// not block.
+	Refused func(*Refusal)
 }
 
 // Gate makes the guards of one server, and knows which API each works for. Its methods may be called concurrently.

@@ -240,6 +240,9 @@ func (g *Guard) refused(r *Refusal) error {
 	g.mu.Unlock()
 	account.refuse(r.What)
 	tell.say(r.Error())
+	if told := g.gate.cfg.Refused; told != nil {
+		told(r)
+	}
 	return r
 }
 

@@ -297,3 +297,25 @@ func TestTellerTellsWhatItLeftOut(t *testing.T) {
 		}
 	})
 }
+
+// TestEveryRefusalIsTold is about those of look-ups, of connections, and those that were decided elsewhere.
+func TestEveryRefusalIsTold(t *testing.T) {
+	var told []string
+	g := NewGate(Config{
+		Ceiling: &Ceiling{Most: mustParse(t, "internet")}, Resolver: book{"inner.example.com.": {loopback}},
+		Refused: func(r *Refusal) { told = append(told, string(r.Reason)+" "+r.What) },
+	})
+	guard, _ := bind(t, g, "inner.example.com:80")
+	_ = guard.Lookup(t.Context(), "other.example.com")
+	for _, to := range []Destination{{Name: "inner.example.com", Port: 80}, {Name: "inner.example.com", Port: 81}, {Addr: loopback, Port: 80}} {
+		if _, err := guard.Dial(t.Context(), to); err == nil {
+			t.Errorf("%s is reached", to)
+		}
+	}
+	guard.Refuse(&Refusal{Reason: NotTCP, What: "192.0.2.1:53"})
+	want := "not_listed other.example.com, never_allowed inner.example.com:80, not_listed inner.example.com:81, " +
+		"never_allowed 127.0.0.1:80, not_tcp 192.0.2.1:53"
+	if got := strings.Join(told, ", "); got != want {
+		t.Errorf("told %s, want %s", got, want)
+	}
+}
