@@ -48,7 +48,7 @@ func (a *app) selfTest(ctx context.Context, cmd *cli.Command) error {
 	progress := func(line string) { fmt.Fprintln(a.stderr, printable(line)) }
 	var report selftest.Report
 	cfg := sandbox.ManagerConfig{StartTimeout: selfTestStart}
-	outside := selfTestOutside(&options, &cfg)
+	network := selfTestNetwork(&options, &cfg)
 	if cmd.IsSet("start-timeout") {
 		if cfg.StartTimeout, err = parseTimeout(cmd.String("start-timeout")); err != nil {
 			return usagef("--start-timeout: %v", err)
@@ -59,7 +59,7 @@ func (a *app) selfTest(ctx context.Context, cmd *cli.Command) error {
 		if err != nil {
 			return fmt.Errorf("build the environment: %w", err)
 		}
-		test := selftest.Config{Launch: h.manager.Launch, Only: only, ControlGroups: h.driver.ControlGroups(), Egress: outside, Spec: sandbox.Spec{
+		test := selftest.Config{Launch: h.manager.Launch, Only: only, ControlGroups: h.driver.ControlGroups(), Network: network, Spec: sandbox.Spec{
 			Environment: environment.Path, Python: environment.Interpreter.Path, Mounts: environment.Interpreter.Mounts,
 		}}
 		if !cmd.Bool("json") {
@@ -81,16 +81,15 @@ func (a *app) selfTest(ctx context.Context, cmd *cli.Command) error {
 	return nil
 }
 
-// selfTestOutside gives sandboxes a network where this machine can make one, and says what they may reach by it. The checks
-// try only what must be refused.
-func selfTestOutside(options *hostOptions, cfg *sandbox.ManagerConfig) egress.Policy {
+// selfTestNetwork gives sandboxes a network where this machine can make one; nil where it cannot. The checks try only what must be
+// refused by it.
+func selfTestNetwork(options *hostOptions, cfg *sandbox.ManagerConfig) *selftest.Network {
 	if _, err := os.Stat("/dev/net/tun"); err != nil {
-		return egress.Policy{}
+		return nil
 	}
-	public := egress.Policy{Internet: true}
-	options.network = true
-	cfg.Egress = egress.NewGate(egress.Config{Ceiling: &egress.Ceiling{Most: public}})
-	return public
+	network := selftest.NewNetwork(&egress.Ceiling{Most: egress.Policy{Internet: true}})
+	options.network, cfg.Egress = true, network.Gate()
+	return network
 }
 
 // checkTable prints checks one by one in columns that fit the whole catalogue.

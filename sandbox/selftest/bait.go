@@ -5,9 +5,11 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -32,6 +34,8 @@ type baitNames struct {
 	NameServers   []string `json:"name_servers"`
 	OtherFile     string   `json:"other_file"`     // of the victim, in its /tmp
 	OtherAbstract string   `json:"other_abstract"` // of the victim
+	Traps         []string `json:"traps"`          // names that lead to where nobody may go
+	LoopbackTraps []string `json:"loopback_traps"` // names that lead to loopback
 }
 
 // bait is what lies on the host for a program to find that should find nothing, and counts who came.
@@ -60,6 +64,7 @@ func layBait() (_ *bait, err error) {
 	b.names = baitNames{
 		Host: host, PID: os.Getpid(), Abstract: name, Queue: name, Addresses: hostAddresses(), NameServers: nameServers(),
 		OtherFile: "/tmp/" + name + "-other", OtherAbstract: name + "-other",
+		Traps: append(trapNames(slices.Collect(maps.Keys(traps))...), turningTrap+trapDomain), LoopbackTraps: trapNames(slices.Collect(maps.Keys(loopbackTraps))...),
 	}
 	if err := b.layFile(); err != nil {
 		return b, err

@@ -9,6 +9,8 @@ const (
 	eacces = "EACCES"
 	erofs  = "EROFS"
 	enoent = "ENOENT"
+
+	econnrefused = "ECONNREFUSED"
 )
 
 const (

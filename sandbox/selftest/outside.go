@@ -3,11 +3,15 @@ package selftest
 import (
 	"context"
 	"fmt"
+	"maps"
+	"net/netip"
 	"os"
 	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"apibuilder/egress"
 )
 
 const (
@@ -18,20 +22,20 @@ const (
 // outsideChecks are those of a program that may reach the whole public network, and tries everything else. Each of its
 // targets is one that must be refused, so all that leaves this machine are look-ups of its own name.
 func outsideChecks() []check {
-	gone := refused("ECONNREFUSED")
+	never := decided(egress.Never)
 	return []check{
-		outside("reach.egress_metadata", "with a network: connect to the metadata addresses of clouds", byPolicy, gone),
-		outside("reach.egress_private", "with a network: connect to private, link-local and carrier-grade addresses", byPolicy, gone),
-		outside("reach.egress_special", "with a network: connect to addresses that hide or stand for others", byPolicy,
-			refused("ECONNREFUSED", "ENETUNREACH", "EINVAL", eacces, "EADDRNOTAVAIL")),
-		outside("reach.egress_host", "with a network: connect to this host's addresses", byPolicy, also(gone, unvisited("address"))),
-		outside("reach.egress_loopback", "with a network: connect to this host's loopback by its name", byPolicy,
-			also(refused("ECONNREFUSED", "no address"), unvisited("loopback"))),
-		outside("reach.egress_names", "with a network: connect to addresses that stand for names nobody looked up", byPolicy, gone),
-		outside("reach.egress_udp", "with a network: send datagrams, to name servers too", "TCP alone", gone),
-		outside("reach.egress_sockets", "with a network: raw, packet, vsock, ping and other netlink sockets", "no capabilities, seccomp", refused(eperm, eacces)),
-		outside("reach.egress_device", "with a network: change its device, addresses, routes and settings", byOwner, refused(eperm, eacces, "EROFS", enoent)),
-		outside("reach.egress_interfaces", "with a network: find another network interface", byOwner, func(_ *run, s seen) []string {
+		outside("reach.egress_metadata", "connect to the metadata addresses of clouds", byPolicy, never),
+		outside("reach.egress_private", "connect to private, link-local and carrier-grade addresses", byPolicy, never),
+		outside("reach.egress_special", "connect to addresses that hide or stand for others", byPolicy, specialOffences),
+		outside("reach.egress_host", "connect to this host's addresses", byPolicy, also(never, unvisited("address"))),
+		outside("reach.egress_loopback", "connect to this host's loopback by names, its own among them", byPolicy, also(loopbackOffences, unvisited("loopback"))),
+		outside("reach.egress_resolved", "connect to names that lead to private and metadata addresses, at the second look-up too", byPolicy, never),
+		outside("reach.egress_names", "connect to addresses that stand for names nobody looked up", byPolicy, decided(egress.Unknown)),
+		outside("reach.egress_udp", "send datagrams, to name servers too", "TCP alone", decided(egress.NotTCP)),
+		outside("reach.egress_udp6", "send datagrams over IPv6", "TCP alone", decided(egress.NotTCP)),
+		outside("reach.egress_sockets", "raw, packet, vsock, ping and other netlink sockets", "no capabilities, seccomp", refused(eperm, eacces)),
+		outside("reach.egress_device", "change its device, addresses, routes and settings", byOwner, refused(eperm, eacces, erofs, enoent)),
+		outside("reach.egress_interfaces", "find another network interface", byOwner, func(_ *run, s seen) []string {
 			var found []string
 			for name, state := range s {
 				if name != "lo" && name != "tun0" && state != "down" {
@@ -40,26 +44,68 @@ func outsideChecks() []check {
 			}
 			return found
 		}),
-		newCheck("reach.egress_namespace", "with a network: share a network namespace, or own its own", byOwner, ownedNamespace),
+		withNetwork("reach.egress_namespace", "share a network namespace, or own its own", byOwner, hostSees(ownedNamespace)),
 	}
 }
 
-// outside makes a check of a probe that runs in a sandbox with a network.
-func outside(id, tried, stops string, offences func(r *run, s seen) []string) check {
-	return newCheck(id, tried, stops, func(ctx context.Context, r *run) finding {
-		if r.cfg.Egress.None() {
+// withNetwork makes a check that is judged in the sandbox with a network.
+func withNetwork(id, tried, stops string, in judgement) check {
+	return newCheck(id, "with a network: "+tried, stops, func(ctx context.Context, r *run) finding {
+		if r.cfg.Network == nil {
 			return finding{NotApplicable, "sandboxes have no network here"}
 		}
 		s, err := r.outsider(ctx)
 		if err != nil {
 			return failed("%v", err)
 		}
-		answer, err := ask[seen](ctx, s, "/probe/"+id, probePatience)
-		if err != nil {
-			return failed("the probe did not run: %v", err)
-		}
-		return r.judge(answer, offences)
+		return in(ctx, r, s)
 	})
+}
+
+// outside makes a check of a probe that runs in the sandbox with a network.
+func outside(id, tried, stops string, offences func(r *run, s seen) []string) check {
+	return withNetwork(id, tried, stops, probing(id, offences))
+}
+
+// decided wants every target to be refused to the program, and by the gate for a reason: a host that has no route there, or a
+// port where nobody listens, looks the same inside.
+func decided(reason egress.Reason) func(*run, seen) []string {
+	return func(r *run, s seen) []string {
+		var found []string
+		for target, came := range s {
+			switch given := r.cfg.Network.reasons(target); {
+			case came != econnrefused:
+				found = append(found, target+": "+came)
+			case len(given) == 0:
+				found = append(found, target+": it came to nothing, but the gate did not refuse it")
+			case !slices.Contains(given, reason):
+				found = append(found, fmt.Sprintf("%s: the gate refused it as %v, not as %s", target, given, reason))
+			}
+		}
+		return found
+	}
+}
+
+// specialOffences leaves groups of hosts to the program's own kernel, which makes no connection to them.
+func specialOffences(r *run, s seen) []string {
+	groups := seen{}
+	maps.DeleteFunc(s, func(target, came string) bool {
+		to, err := netip.ParseAddrPort(target)
+		group := err == nil && came != econnrefused && (to.Addr().IsMulticast() || to.Addr() == netip.AddrFrom4([4]byte{255, 255, 255, 255}))
+		if group {
+			groups[target] = came
+		}
+		return group
+	})
+	found := append(decided(egress.Never)(r, s), refused("ENETUNREACH", "EINVAL", eacces, "EADDRNOTAVAIL")(r, groups)...)
+	maps.Copy(s, groups)
+	return found
+}
+
+// loopbackOffences leaves out names of the host's that lead nowhere.
+func loopbackOffences(r *run, s seen) []string {
+	maps.DeleteFunc(s, func(target, came string) bool { return came == "no address" && !strings.Contains(target, trapDomain) })
+	return decided(egress.Never)(r, s)
 }
 
 // outsider returns the sandbox with a network, a new one when the last has ended.
@@ -84,40 +130,19 @@ func (r *run) endOutsider() {
 }
 
 // ownedNamespace looks from the host at whose the namespace is: whoever owns it could change it (network_namespaces(7)).
-func ownedNamespace(ctx context.Context, r *run) finding {
-	if r.cfg.Egress.None() {
-		return finding{NotApplicable, "sandboxes have no network here"}
+func ownedNamespace(r *run, p process) (string, error) {
+	text, err := namespaceOffence(r, p, "net")
+	if err != nil || text != "" {
+		return text, err
 	}
-	s, err := r.outsider(ctx)
+	owner, err := netOwner(p.pid)
 	if err != nil {
-		return failed("%v", err)
+		return "", err
 	}
-	all, err := s.all()
-	if err != nil {
-		return failed("%v", err)
+	if ours, err := inode("/proc/self/ns/user"); err != nil || owner != ours {
+		return "its network namespace is not the host's", err
 	}
-	var found []string
-	for _, p := range all {
-		text, err := namespaceOffence(r, p, "net")
-		if err != nil {
-			return failed("process %d: %v", p.pid, err)
-		}
-		owner, err := netOwner(p.pid)
-		if err != nil {
-			return failed("process %d: %v", p.pid, err)
-		}
-		if ours, err := inode("/proc/self/ns/user"); err != nil || owner != ours {
-			text += "its network namespace is not the host's"
-		}
-		if text != "" {
-			found = append(found, fmt.Sprintf("process %d: %s", p.pid, text))
-		}
-	}
-	if len(found) > 0 {
-		slices.Sort(found)
-		return failed("%s", strings.Join(found, ", "))
-	}
-	return passed("so the host says of %d processes", len(all))
+	return "", nil
 }
 
 // netOwner is the inode of the user namespace that owns a process's network namespace (ioctl_ns(2)).

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/netip"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -46,25 +48,44 @@ func (r *run) endAttacker() {
 	}
 }
 
-// probe makes a check of a probe: it passes when the probe ran and offences finds nothing in what it saw.
-func probe(id, tried, stops string, offences func(r *run, s seen) []string) check {
-	return newCheck(id, tried, stops, func(ctx context.Context, r *run) finding {
+// judgement tries something in a sandbox of the probes, and judges it.
+type judgement func(ctx context.Context, r *run, s *scene) finding
+
+// withoutNetwork makes a check that is judged in the sandbox without a network.
+func withoutNetwork(id, tried, stops string, in judgement) check {
+	c := newCheck(id, tried, stops, func(ctx context.Context, r *run) finding {
 		attacker, err := r.probes(ctx)
 		if err != nil {
 			return failed("%v", err)
 		}
-		s, err := ask[seen](ctx, attacker, "/probe/"+id, probePatience)
+		return in(ctx, r, attacker)
+	})
+	c.in = in
+	return c
+}
+
+// probe makes a check of a probe: it passes when the probe ran and offences finds nothing in what it saw.
+func probe(id, tried, stops string, offences func(r *run, s seen) []string) check {
+	return withoutNetwork(id, tried, stops, probing(id, offences))
+}
+
+func probing(id string, offences func(r *run, s seen) []string) judgement {
+	return func(ctx context.Context, r *run, s *scene) finding {
+		r.cfg.Network.forget()
+		answer, err := ask[seen](ctx, s, "/probe/"+id, probePatience)
 		if err != nil {
 			return failed("the probe did not run: %v", err)
 		}
-		return r.judge(s, offences)
-	})
+		return r.judge(answer, offences)
+	}
 }
 
 // judge leaves what could not be tried here to the verdict only when nothing else was tried.
 func (r *run) judge(s seen, offences func(r *run, s seen) []string) finding {
 	tried := len(s)
-	maps.DeleteFunc(s, func(_, came string) bool { return came == notApplicable })
+	maps.DeleteFunc(s, func(name, came string) bool {
+		return came == notApplicable || came == "EAFNOSUPPORT" && needsIPv6(name)
+	})
 	switch {
 	case tried == 0:
 		return failed("the probe tried nothing")
@@ -76,6 +97,13 @@ func (r *run) judge(s seen, offences func(r *run, s seen) []string) finding {
 		return failed("%s", strings.Join(found, ", "))
 	}
 	return passed("%s", s)
+}
+
+// needsIPv6 reports whether a target is an IPv6 address and this kernel has no IPv6, so that no program can try it.
+func needsIPv6(target string) bool {
+	to, err := netip.ParseAddrPort(target)
+	_, missing := os.Stat("/proc/sys/net/ipv6")
+	return err == nil && to.Addr().Is6() && missing != nil
 }
 
 // String is the tries grouped by what came of them.
@@ -132,12 +160,12 @@ func unvisited(name string) func(*run) string {
 
 // byHost makes a check of what the host sees of every process in the probes' sandbox.
 func byHost(id, tried, stops string, offence func(r *run, p process) (string, error)) check {
-	return newCheck(id, tried, stops, func(ctx context.Context, r *run) finding {
-		attacker, err := r.probes(ctx)
-		if err != nil {
-			return failed("%v", err)
-		}
-		all, err := attacker.all()
+	return withoutNetwork(id, tried, stops, hostSees(offence))
+}
+
+func hostSees(offence func(r *run, p process) (string, error)) judgement {
+	return func(_ context.Context, r *run, s *scene) finding {
+		all, err := s.all()
 		if err != nil {
 			return failed("%v", err)
 		}
@@ -154,10 +182,11 @@ func byHost(id, tried, stops string, offence func(r *run, p process) (string, er
 			}
 		}
 		if len(found) > 0 {
+			slices.Sort(found)
 			return failed("%s", strings.Join(found, ", "))
 		}
 		return passed("so the host says of %d processes", len(all))
-	})
+	}
 }
 
 var errNotApplicable = errors.New("this kernel has nothing of the kind")

@@ -12,7 +12,7 @@ import (
 
 func reachChecks() []check {
 	all := []check{
-		probe("reach.processes", "see other processes in /proc", byProcesses, othersProcesses),
+		withoutNetwork("reach.processes", "see other processes in /proc", byProcesses, othersProcesses),
 		probe("reach.host_process", "look into this server's process through /proc", byProcesses, refused(enoent)),
 		probe("reach.signals", "signal, own, reschedule or limit this server's process", byProcesses, refused("ESRCH", "EINVAL")),
 		probe("reach.environment", "find the server's environment variables", "nsjail's own environment", environmentOffences),
@@ -21,7 +21,7 @@ func reachChecks() []check {
 		probe("reach.terminal", "reach a terminal", byAbsence, refused(enoent, "ENXIO", "ENOTTY", "EIO")),
 		byHost("reach.session", "share the server's session and terminal", "session of its own", sessionOffence),
 		probe("reach.abstract_socket", "connect to an abstract Unix socket of the host", byNetwork,
-			also(refused("ECONNREFUSED"), unvisited("abstract"))),
+			also(refused(econnrefused), unvisited("abstract"))),
 		probe("reach.unix_socket", "connect to a Unix socket of the host by its path", byAbsence,
 			also(refused(enoent), unvisited("socket"))),
 		probe("reach.host_file", "read and write a file of the host that everybody may", byAbsence,
@@ -47,9 +47,9 @@ func reachChecks() []check {
 		}),
 		byHost("reach.user", "run as a user that is root, has an account, or is another API's", "a user id of its own", userOffence),
 		probe("reach.other_files", "find another API's file", "mount namespace", refused(enoent, eacces)),
-		probe("reach.other_socket", "connect to another API's abstract socket", byNetwork, refused("ECONNREFUSED")),
-		newCheck("reach.other_secret", "find another API's variables", byProcesses+", variables that never are in argv or environ", otherSecret),
-		newCheck("reach.other_unharmed", "change what another API holds", "mount namespace", otherUnharmed),
+		probe("reach.other_socket", "connect to another API's abstract socket", byNetwork, refused(econnrefused)),
+		withoutNetwork("reach.other_secret", "find another API's variables", byProcesses+", variables that never are in argv or environ", otherSecret),
+		withoutNetwork("reach.other_unharmed", "change what another API holds", "mount namespace", otherUnharmed),
 	}
 	for _, kind := range []string{"user", "mnt", "pid", "net", "ipc", "uts", "cgroup", "time"} {
 		all = append(all, byHost("reach.namespace_"+kind, "share the "+kind+" namespace of the host or of another API", kind+" namespace",
@@ -68,9 +68,9 @@ func networkChecks() []check {
 		probe("reach.multicast", "send to multicast and broadcast addresses", byNetwork,
 			refused("ENETUNREACH", "EAFNOSUPPORT", eacces, "EINVAL", "ENODEV", "EADDRNOTAVAIL")),
 		probe("reach.host_loopback", "connect to a port on this host's loopback", byNetwork,
-			also(refused("ECONNREFUSED", "ENETUNREACH", "EAFNOSUPPORT", "EADDRNOTAVAIL"), unvisited("loopback"))),
+			also(refused(econnrefused, "ENETUNREACH", "EAFNOSUPPORT", "EADDRNOTAVAIL"), unvisited("loopback"))),
 		probe("reach.host_loopback_udp", "send to a port on this host's loopback", byNetwork,
-			also(refused(allowed, "ECONNREFUSED", "EAFNOSUPPORT", "EADDRNOTAVAIL"), unvisited("datagrams"))),
+			also(refused(allowed, econnrefused, "EAFNOSUPPORT", "EADDRNOTAVAIL"), unvisited("datagrams"))),
 		probe("reach.names", "resolve names, also such that lead to private addresses", byNetwork, refused("no address")),
 		probe("reach.name_servers", "ask name servers directly", byNetwork, nameServerOffences),
 		probe("reach.interfaces", "find a network interface that is up", byNetwork, func(_ *run, s seen) []string {
@@ -92,14 +92,16 @@ func nameServerOffences(r *run, s seen) []string {
 }
 
 // othersProcesses wants only the runner's interpreter and the program itself.
-func othersProcesses(r *run, s seen) []string {
-	var found []string
-	for pid, name := range s {
-		if name != r.attacker.mark && !strings.HasPrefix(name, "python") {
-			found = append(found, pid+" is "+name)
+func othersProcesses(ctx context.Context, r *run, s *scene) finding {
+	return probing("reach.processes", func(_ *run, answer seen) []string {
+		var found []string
+		for pid, name := range answer {
+			if name != s.mark && !strings.HasPrefix(name, "python") {
+				found = append(found, pid+" is "+name)
+			}
 		}
-	}
-	return found
+		return found
+	})(ctx, r, s)
 }
 
 // environmentOffences finds variables that this process has as well.
@@ -130,7 +132,7 @@ func descriptorOffences(_ *run, s seen) []string {
 func controlOffences(_ *run, s seen) []string {
 	want := map[string][]string{
 		"send": {"EPIPE"}, "send a descriptor": {"EPIPE"}, "receive": {"the end"}, "the host's process": {"pid 0"},
-		"the host's name of the socket": {enoent, "ENOTDIR", "ECONNREFUSED", eacces, "ELOOP"},
+		"the host's name of the socket": {enoent, "ENOTDIR", econnrefused, eacces, "ELOOP"},
 	}
 	var found []string
 	for name, came := range s {
@@ -241,16 +243,12 @@ func namespaceOffence(r *run, p process, kind string) (string, error) {
 	return "", nil
 }
 
-func otherSecret(ctx context.Context, r *run) finding {
-	attacker, err := r.probes(ctx)
-	if err != nil {
-		return failed("%v", err)
-	}
-	s, err := ask[seen](ctx, attacker, "/probe/reach.environment", probePatience)
-	if err != nil || len(s) == 0 {
+func otherSecret(ctx context.Context, r *run, s *scene) finding {
+	variables, err := ask[seen](ctx, s, "/probe/reach.environment", probePatience)
+	if err != nil || len(variables) == 0 {
 		return failed("the probe did not run: %v", err)
 	}
-	for name, value := range s {
+	for name, value := range variables {
 		if strings.Contains(value, r.bait.secret) {
 			return failed("the victim's secret is seen in %s", name)
 		}
@@ -266,10 +264,10 @@ func otherSecret(ctx context.Context, r *run) finding {
 			}
 		}
 	}
-	return passed("it is in none of %d variables inside, and in no argv or environ on the host", len(s))
+	return passed("it is in none of %d variables inside, and in no argv or environ on the host", len(variables))
 }
 
-func otherUnharmed(ctx context.Context, r *run) finding {
+func otherUnharmed(ctx context.Context, r *run, _ *scene) finding {
 	mine, err := r.victim.look(ctx)
 	switch {
 	case err != nil:

@@ -30,7 +30,7 @@ type launch struct {
 	attack string // which one of control.py
 	secret string // an environment variable of its own
 
-	network bool // it has what Config.Egress says
+	network bool // it may reach the public network by Config.Network
 }
 
 // scene is one sandbox with a program of ours in it.
@@ -71,7 +71,7 @@ func (r *run) launch(ctx context.Context, l launch) (*scene, error) {
 		spec.Env["SECRET"] = l.secret
 	}
 	if l.network {
-		spec.Egress = r.cfg.Egress
+		spec.Egress = public
 	}
 	if s.Instance, err = r.cfg.Launch(ctx, spec); err != nil {
 		return s, explain(err)

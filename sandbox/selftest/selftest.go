@@ -19,7 +19,6 @@ import (
 	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
-	"apibuilder/egress"
 	"apibuilder/sandbox"
 )
 
@@ -85,9 +84,9 @@ type Config struct {
 	Launch func(context.Context, sandbox.Spec) (*sandbox.Instance, error)
 	// Spec has an environment with FastAPI; its code, limits and variables are replaced.
 	Spec sandbox.Spec
-	// Egress is what the program of the checks about a network may reach, the public network; Launch must be that of a manager
-	// with a gate that allows it. None: those checks are not applicable.
-	Egress egress.Policy
+	// Network is what sandboxes of checks about a network have; Launch must be that of a manager with its gate. nil: those checks are
+	// not applicable.
+	Network *Network
 	// Only names groups and checks to run; none means all.
 	Only []string
 	// Progress is called with every result when it is known, by one goroutine at a time.
@@ -191,8 +190,9 @@ type check struct {
 	Check
 	// judge tries and judges. The victim is looked after by its caller.
 	judge  func(ctx context.Context, r *run) finding
-	waits  bool // judged in the background while the others run, because it waits most of the time
-	attack bool // how the victim fares meanwhile is worth telling
+	in     judgement // what judge does in a sandbox of the probes; nil for checks with sandboxes of their own
+	waits  bool      // judged in the background while the others run, because it waits most of the time
+	attack bool      // how the victim fares meanwhile is worth telling
 }
 
 // finding is what a check came to.

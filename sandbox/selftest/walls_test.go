@@ -8,10 +8,14 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"os/exec"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
+
+	"github.com/vishvananda/netlink"
 
 	"apibuilder/egress"
 	"apibuilder/internal/testenv"
@@ -20,47 +24,111 @@ import (
 	"apibuilder/sandbox/selftest"
 )
 
-var public = egress.Policy{Internet: true}
-
-// connected is a manager whose sandboxes may have a network below a ceiling.
-func connected(t *testing.T, ceiling *egress.Ceiling) *sandbox.Manager {
+// connected is a manager whose sandboxes may have a network.
+func connected(t *testing.T, driver sandbox.Driver, network *selftest.Network) *sandbox.Manager {
 	t.Helper()
-	driver := testenv.DriverConfig(t)
-	driver.Network = true
-	m := sandbox.NewManager(sandbox.ManagerConfig{
-		Driver: nsjail.New(driver), StartTimeout: normally, Egress: egress.NewGate(egress.Config{Ceiling: ceiling}),
-	})
-	if err := m.Start(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := m.Stop(context.Background()); err != nil {
-			t.Errorf("stop: %v", err)
+	return managed(t, sandbox.ManagerConfig{Driver: driver, StartTimeout: normally, Egress: network.Gate()})
+}
+
+// networkDriver is an nsjail driver whose sandboxes may have a network.
+func networkDriver(t *testing.T) sandbox.Driver {
+	t.Helper()
+	config := testenv.DriverConfig(t)
+	config.Network = true
+	return nsjail.New(config)
+}
+
+// open lets programs reach by a ceiling and by their policy what rules name.
+func open(ceiling *egress.Ceiling, launch launchFunc, rules func(told) []egress.Rule) launchFunc {
+	return func(ctx context.Context, s sandbox.Spec) (*sandbox.Instance, error) {
+		var t told
+		if err := json.Unmarshal([]byte(s.Env["SELFTEST"]), &t); err != nil {
+			return nil, err
 		}
-	})
-	return m
+		named := rules(t)
+		ceiling.Private = append(ceiling.Private, named...)
+		if !s.Egress.None() {
+			s.Egress.Rules = append(s.Egress.Rules, named...)
+		}
+		return launch(ctx, s)
+	}
+}
+
+type launchFunc = func(context.Context, sandbox.Spec) (*sandbox.Instance, error)
+
+// told is what a program of the self-test is told of the host.
+type told struct {
+	Port      uint16
+	Listening [][2]any
+}
+
+func rule(address string, port uint16) egress.Rule {
+	a := netip.MustParseAddr(address)
+	return egress.Rule{Prefix: netip.PrefixFrom(a, a.BitLen()), Port: port}
 }
 
 // TestAnOpenGateIsSeen has the operator name what the checks try, and the program's policy name it too.
 func TestAnOpenGateIsSeen(t *testing.T) {
-	ceiling := &egress.Ceiling{Most: public}
-	m := connected(t, ceiling)
-	mustFail(t, func(ctx context.Context, s sandbox.Spec) (*sandbox.Instance, error) {
-		var told struct{ Listening [][2]any }
-		if err := json.Unmarshal([]byte(s.Env["SELFTEST"]), &told); err != nil {
-			return nil, err
+	ceiling := &egress.Ceiling{Most: egress.Policy{Internet: true}}
+	network := selftest.NewNetwork(ceiling)
+	m := connected(t, networkDriver(t), network)
+	mustFail(t, network, open(ceiling, m.Launch, func(t told) []egress.Rule {
+		rules := []egress.Rule{rule("127.0.0.1", t.Port), rule("::1", t.Port)}
+		for _, l := range t.Listening {
+			rules = append(rules, rule(l[0].(string), uint16(l[1].(float64))))
 		}
-		for _, l := range told.Listening {
-			host, port := l[0].(string), uint16(l[1].(float64))
-			a := netip.MustParseAddr(host)
-			rule := egress.Rule{Prefix: netip.PrefixFrom(a, a.BitLen()), Port: port}
-			ceiling.Private = append(ceiling.Private, rule)
-			if !s.Egress.None() {
-				s.Egress.Rules = append(s.Egress.Rules, rule)
-			}
+		return rules
+	}), []string{"reach.egress_host", "reach.egress_loopback"})
+}
+
+// TestAnOpenGateWithoutARouteIsSeen has everything named on a host that has loopback alone: all connections come to nothing, as if they
+// were refused. It runs in a process of its own, in a network namespace of its own.
+func TestAnOpenGateWithoutARouteIsSeen(t *testing.T) {
+	const marker = "APIBUILDER_TEST_NO_ROUTE"
+	if os.Getenv(marker) == "" {
+		testenv.Spec(t, "", "") // which may need the package index
+		cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
+		cmd.Env, cmd.SysProcAttr = append(os.Environ(), marker+"=1"), &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET}
+		output, err := cmd.CombinedOutput()
+		t.Logf("%s", output)
+		if err != nil {
+			t.Error(err)
 		}
-		return m.Launch(ctx, s)
-	}, []string{"reach.egress_host"})
+		return
+	}
+	lo, err := netlink.LinkByName("lo")
+	if err == nil {
+		err = netlink.LinkSetUp(lo)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	ceiling := &egress.Ceiling{Most: egress.Policy{Internet: true}}
+	network := selftest.NewNetwork(ceiling)
+	m := connected(t, networkDriver(t), network)
+	mustFail(t, network, open(ceiling, m.Launch, func(told) []egress.Rule {
+		rules := []egress.Rule{{Prefix: netip.MustParsePrefix("0.0.0.0/0"), Port: 80}, {Prefix: netip.MustParsePrefix("::/0"), Port: 80}}
+		for _, metadata := range []string{"169.254.169.254", "169.254.170.2", "100.100.100.200", "192.0.0.192", "168.63.129.16", "fd00:ec2::254"} {
+			rules = append(rules, rule(metadata, 80))
+		}
+		return rules
+	}), []string{"reach.egress_metadata", "reach.egress_private", "reach.egress_special", "reach.egress_resolved"})
+}
+
+// TestARefusalThatTheGateDidNotMakeIsSeen has another gate than the operator's stand between a sandbox and the network. It refuses the
+// same, so that a program sees no difference.
+func TestARefusalThatTheGateDidNotMakeIsSeen(t *testing.T) {
+	public := egress.Policy{Internet: true}
+	network, other := selftest.NewNetwork(&egress.Ceiling{Most: public}), selftest.NewNetwork(&egress.Ceiling{Most: public})
+	m := connected(t, careless{Driver: networkDriver(t), guard: func() *egress.Guard {
+		guard := other.Gate().Guard()
+		guard.Bind("other", public, other.Gate().Turn(), nil)
+		return guard
+	}}, network)
+	mustFail(t, network, m.Launch, []string{
+		"reach.egress_metadata", "reach.egress_private", "reach.egress_special", "reach.egress_host", "reach.egress_loopback",
+		"reach.egress_resolved", "reach.egress_names", "reach.egress_udp", "reach.egress_udp6",
+	})
 }
 
 // normally is how long a program may take to start.
@@ -69,7 +137,12 @@ const normally = 30 * time.Second
 // manager runs sandboxes of a driver until the test ends.
 func manager(t *testing.T, d sandbox.Driver, startTimeout time.Duration) *sandbox.Manager {
 	t.Helper()
-	m := sandbox.NewManager(sandbox.ManagerConfig{Driver: d, StartTimeout: startTimeout})
+	return managed(t, sandbox.ManagerConfig{Driver: d, StartTimeout: startTimeout})
+}
+
+func managed(t *testing.T, config sandbox.ManagerConfig) *sandbox.Manager {
+	t.Helper()
+	m := sandbox.NewManager(config)
 	if err := m.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -82,9 +155,10 @@ func manager(t *testing.T, d sandbox.Driver, startTimeout time.Duration) *sandbo
 }
 
 func TestEveryWallStands(t *testing.T) {
-	m := connected(t, &egress.Ceiling{Most: public})
+	network := selftest.NewNetwork(&egress.Ceiling{Most: egress.Policy{Internet: true}})
+	m := connected(t, networkDriver(t), network)
 	report, err := selftest.Run(t.Context(), selftest.Config{
-		Launch: m.Launch, Egress: public, Spec: testenv.Spec(t, "", ""),
+		Launch: m.Launch, Network: network, Spec: testenv.Spec(t, "", ""),
 		Progress: func(r selftest.Result) {
 			line := t.Logf
 			if r.Verdict == selftest.Fail {
@@ -103,13 +177,13 @@ func TestEveryWallStands(t *testing.T) {
 }
 
 // mustFail runs the checks and wants every one to fail by what it saw, not because it could not run. What could not be
-// measured, on a machine that is too busy, is measured again.
-func mustFail(t *testing.T, launch func(context.Context, sandbox.Spec) (*sandbox.Instance, error), ids []string) {
+// measured, on a machine that is too busy, is measured again. network is nil where the checks need none.
+func mustFail(t *testing.T, network *selftest.Network, launch launchFunc, ids []string) {
 	t.Helper()
 	var report selftest.Report
 	for range 5 {
 		var err error
-		report, err = selftest.Run(t.Context(), selftest.Config{Launch: launch, Spec: testenv.Spec(t, "", ""), Only: ids, Egress: public})
+		report, err = selftest.Run(t.Context(), selftest.Config{Launch: launch, Spec: testenv.Spec(t, "", ""), Only: ids, Network: network})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -135,8 +209,9 @@ func mustFail(t *testing.T, launch func(context.Context, sandbox.Spec) (*sandbox
 func TestAMissingWallIsSeen(t *testing.T) {
 	for _, w := range walls {
 		t.Run(w.name, func(t *testing.T) {
-			m := manager(t, w.driver(t), normally)
-			mustFail(t, m.Launch, w.fails)
+			network := selftest.NewNetwork(&egress.Ceiling{Most: egress.Policy{Internet: true}})
+			m := connected(t, w.driver(t), network)
+			mustFail(t, network, m.Launch, w.fails)
 		})
 	}
 }
@@ -157,7 +232,7 @@ func TestMissingLimitsAreSeen(t *testing.T) {
 		"tmp":  {func(l *sandbox.Limits) { l.TmpBytes *= 4 }, []string{"resources.disk"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			mustFail(t, func(ctx context.Context, s sandbox.Spec) (*sandbox.Instance, error) {
+			mustFail(t, nil, func(ctx context.Context, s sandbox.Spec) (*sandbox.Instance, error) {
 				c.raise(&s.Limits)
 				return m.Launch(ctx, s)
 			}, c.fails)
@@ -169,7 +244,7 @@ func TestMissingLimitsAreSeen(t *testing.T) {
 func TestAHurtVictimIsSeen(t *testing.T) {
 	m := manager(t, testenv.Driver(t), normally)
 	var victim *sandbox.Instance
-	mustFail(t, func(ctx context.Context, s sandbox.Spec) (*sandbox.Instance, error) {
+	mustFail(t, nil, func(ctx context.Context, s sandbox.Spec) (*sandbox.Instance, error) {
 		i, err := m.Launch(ctx, s)
 		if victim == nil {
 			victim = i
@@ -195,7 +270,7 @@ func TestWhatTheHostMissesIsSeen(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c.driver.Driver = testenv.Driver(t)
 			m := manager(t, c.driver, 5*time.Second)
-			mustFail(t, m.Launch, c.fails)
+			mustFail(t, nil, m.Launch, c.fails)
 		})
 	}
 }
@@ -207,6 +282,7 @@ type careless struct {
 	text   func(string) string
 	// believe replaces all that a program says after its first word by that it has started.
 	believe bool
+	guard   func() *egress.Guard // instead of the manager's, where there is one
 }
 
 func (d careless) Launch(ctx context.Context, l sandbox.Launch) (sandbox.Sandbox, error) {
@@ -217,6 +293,9 @@ func (d careless) Launch(ctx context.Context, l sandbox.Launch) (sandbox.Sandbox
 			}
 			output(line)
 		}
+	}
+	if d.guard != nil && l.Network != nil {
+		l.Network = d.guard()
 	}
 	s, err := d.Driver.Launch(ctx, l)
 	if err != nil {

@@ -1,14 +1,32 @@
 """Probes of a program that has a network: whatever it may not reach by it, and the network itself."""
 
 
-def reach(address, port=80):
+def entry(address, port):
+    """A target as the host has it, so that it finds what was decided about it."""
+    return "%s:%d" % ("[%s]" % address if ":" in address else address, port)
+
+
+def reach(address, port):
     with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET) as s:
         s.settimeout(3)
         return outcome(s.connect, (address, port))
 
 
 def everyone(addresses, port=80):
-    return {address: reach(address, port) for address in addresses} or {"an address": "not applicable"}
+    return {entry(address, port): reach(address, port) for address in addresses}
+
+
+def by_name(host, port):
+    with socket.create_connection((host, port), 3):
+        pass
+
+
+def exchange(address, port):
+    with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM) as s:
+        s.settimeout(3)
+        s.connect((address, port))
+        s.send(b"selftest")
+        s.recv(100)
 
 
 @probe("reach.egress_metadata")
@@ -23,41 +41,41 @@ def egress_private():
 
 @probe("reach.egress_special")
 def egress_special():
-    return everyone(["::ffff:169.254.169.254", "::ffff:10.0.0.1", "64:ff9b::a9fe:a9fe", "64:ff9b::7f00:1", "2002:a9fe:a9fe::1", "2002:7f00:1::1", "2001::1:f5ff:fffe", "::7f00:1", "2001:db8::1", "192.0.2.1", "224.0.0.1", "255.255.255.255", "ff02::1", "198.18.0.1"])
+    return everyone(["::ffff:169.254.169.254", "::ffff:10.0.0.1", "64:ff9b::a9fe:a9fe", "64:ff9b::7f00:1", "2002:a9fe:a9fe::1", "2002:7f00:1::1", "2001::1:f5ff:fffe", "::7f00:1", "2001:db8::1", "192.0.2.1", "224.0.0.1", "255.255.255.255", "ff02::1"])
 
 
 @probe("reach.egress_host")
 def egress_host():
-    return {"%s port %d" % (address, port): reach(address, port) for address, port in GIVEN["listening"]} or {"an address": "not applicable"}
+    return {entry(address, port): reach(address, port) for address, port in GIVEN["listening"]} or {"an address": "not applicable"}
 
 
 @probe("reach.egress_loopback")
 def egress_loopback():
-    """Connect to the host by its own name, which many hosts give to their loopback."""
+    """Connect to the host by its own name, which many hosts give to their loopback, and by others that lead there."""
+    hosts = [GIVEN["host"], "ip6-localhost"] + GIVEN["loopback_traps"]
+    return {entry(host, GIVEN["port"]): outcome(by_name, host, GIVEN["port"]) for host in hosts if host != socket.gethostname()}
 
-    def connect(host):
-        with socket.create_connection((host, GIVEN["port"]), 3):
-            pass
 
-    return {host: outcome(connect, host) for host in (GIVEN["host"], "ip6-localhost") if host != socket.gethostname()}
+@probe("reach.egress_resolved")
+def egress_resolved():
+    return {entry(host, 80): outcome(by_name, host, 80) for host in GIVEN["traps"]}
 
 
 @probe("reach.egress_names")
 def egress_names():
-    return everyone(["198.18.%d.%d" % (n, n) for n in range(1, 250, 16)] + ["198.19.255.254"])
+    """Try the network's own end, and addresses far behind those that the names of other probes have."""
+    return everyone(["198.18.%d.%d" % (n, n) for n in range(9, 250, 16)] + ["198.18.0.1", "198.19.255.254"])
 
 
 @probe("reach.egress_udp")
 def egress_udp():
-    def exchange(address, port):
-        with socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_DGRAM) as s:
-            s.settimeout(3)
-            s.connect((address, port))
-            s.send(b"selftest")
-            s.recv(100)
-
     servers = [a for a in GIVEN["name_servers"] if not a.startswith("127.") and a != "::1"]
-    return {address: outcome(exchange, address, 53) for address in servers + ["192.0.2.53", "169.254.169.254", "10.0.0.1"]}
+    return {entry(address, 53): outcome(exchange, address, 53) for address in servers + ["192.0.2.53", "169.254.169.254", "10.0.0.1"]}
+
+
+@probe("reach.egress_udp6")
+def egress_udp6():
+    return {entry(address, 53): outcome(exchange, address, 53) for address in ["2001:db8::53", "fd00:ec2::254", "fd00::1", "64:ff9b::a9fe:a9fe"]}
 
 
 @probe("reach.egress_sockets")
