@@ -6,6 +6,7 @@ import (
 	"maps"
 	"net/netip"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -45,6 +46,7 @@ func outsideChecks() []check {
 			return found
 		}),
 		withNetwork("reach.egress_namespace", "share a network namespace, or own its own", byOwner, hostSees(ownedNamespace)),
+		withNetwork("reach.egress_handles", "hold the other end of its device, or a namespace", byDescriptor, hostSees(handleOffence)),
 	}
 }
 
@@ -114,7 +116,7 @@ func (r *run) outsider(ctx context.Context) (*scene, error) {
 		return r.connected, nil
 	}
 	r.endOutsider()
-	s, err := r.launch(ctx, launch{files: []string{"outside"}, limits: probeLimits, network: true})
+	s, err := r.launch(ctx, launch{files: []string{"kernel", "privilege", "reach", "outside"}, limits: probeLimits, network: true})
 	if err != nil {
 		return nil, fmt.Errorf("start the program of the probes: %w", err)
 	}
@@ -144,6 +146,29 @@ func ownedNamespace(r *run, p process) (string, error) {
 	}
 	return "", nil
 }
+
+// handleOffence looks from the host at what is open: the device would let it send what it likes as anybody, a file of a namespace lead into it.
+func handleOffence(_ *run, p process) (string, error) {
+	dir := fmt.Sprintf("/proc/%d/fd/", p.pid)
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return "", err
+	}
+	for _, e := range entries {
+		var st unix.Stat_t
+		link, err := os.Readlink(dir + e.Name())
+		if err != nil || unix.Stat(dir+e.Name(), &st) != nil {
+			continue // closed meanwhile
+		}
+		if st.Mode&unix.S_IFMT == unix.S_IFCHR && st.Rdev == unix.Mkdev(10, 200) || namespaceLink.MatchString(link) { // tuntap.rst
+			return fmt.Sprintf("descriptor %s is %s", e.Name(), link), nil
+		}
+	}
+	return "", nil
+}
+
+// namespaceLink is how /proc names files of namespaces (namespaces(7)).
+var namespaceLink = regexp.MustCompile(`^(net|mnt|pid|user|ipc|uts|cgroup|time)(_for_children)?:\[`)
 
 // netOwner is the inode of the user namespace that owns a process's network namespace (ioctl_ns(2)).
 func netOwner(pid int) (uint64, error) {

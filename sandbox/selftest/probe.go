@@ -197,5 +197,7 @@ func newCheck(id, tried, stops string, judge func(context.Context, *run) finding
 }
 
 func catalogue() []check {
-	return slices.Concat(resourceChecks(), limitProbes(), kernelChecks(), privilegeChecks(), reachChecks(), networkChecks(), outsideChecks(), controlChecks())
+	kernel, reach, network := slices.Concat(kernelChecks(), privilegeChecks()), reachChecks(), networkChecks()
+	return slices.Concat(resourceChecks(), limitProbes(), kernel, again(kernel), connectedKernelChecks(),
+		reach, network, outsideChecks(), again(reach), again(network), controlChecks())
 }

@@ -211,7 +211,7 @@ func TestAMissingWallIsSeen(t *testing.T) {
 		t.Run(w.name, func(t *testing.T) {
 			network := selftest.NewNetwork(&egress.Ceiling{Most: egress.Policy{Internet: true}})
 			m := connected(t, w.driver(t), network)
-			mustFail(t, network, m.Launch, w.fails)
+			mustFail(t, network, m.Launch, w.failing())
 		})
 	}
 }

@@ -5,12 +5,14 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"apibuilder/internal/testenv"
 	"apibuilder/sandbox"
 	"apibuilder/sandbox/nsjail"
+	"apibuilder/sandbox/selftest"
 )
 
 // wall is one that is turned off by a script between the driver and nsjail, and what must fail then.
@@ -20,7 +22,9 @@ type wall struct {
 	add     []string          // options
 	config  []string          // expressions of sed on the configuration
 	before  string            // shell that runs before nsjail; $dir is a directory that everybody may write
-	fails   []string
+	through string            // a command that runs nsjail
+	fails   []string          // and their like in a sandbox with a network, where there are such
+	holds   []string          // of those
 }
 
 const (
@@ -47,6 +51,9 @@ var walls = []wall{
 	{name: "capabilities", add: []string{"--keep_caps"}, fails: []string{"kernel.capabilities", "kernel.capability_sets"}},
 	{name: "seccomp and capabilities", replace: map[string]string{"--seccomp_policy": ""}, add: []string{"--keep_caps"}, fails: []string{
 		"kernel.mount", "kernel.pivot_root", "kernel.chroot", "kernel.hostname", "kernel.raw_sockets", "kernel.packet_sockets",
+	}, holds: []string{"kernel.egress_raw_sockets", "kernel.egress_packet_sockets"}}, // which want the capabilities of the network's owner
+	{name: "seccomp, capabilities and user namespace", replace: map[string]string{"--seccomp_policy": ""}, add: []string{"--keep_caps", "--disable_clone_newuser"}, fails: []string{
+		"kernel.egress_raw_sockets", "kernel.egress_packet_sockets", "reach.egress_sockets", "reach.egress_device",
 	}},
 	{name: "no_new_privs", replace: map[string]string{"--seccomp_policy": ""}, add: []string{"--disable_no_new_privs"}, fails: []string{"kernel.no_new_privs"}},
 	{name: "read-only mounts", add: []string{"--rw"}, config: []string{"s/rw: false/rw: true/"}, fails: []string{
@@ -65,9 +72,9 @@ var walls = []wall{
 	{name: "no root outside", replace: map[string]string{"--user": "--user 1000:0:1", "--group": "--group 1000:0:1"}, fails: []string{"reach.user"}},
 	{name: "no root inside", replace: map[string]string{"--user": "--user 0:1999999999:1"}, fails: []string{"kernel.become_root"}},
 	{name: "user namespace", add: []string{"--disable_clone_newuser"}, fails: []string{"reach.namespace_user"}},
-	{name: "network namespace", add: []string{"--disable_clone_newnet"}, fails: []string{
+	{name: "network namespace", add: []string{"--disable_clone_newnet"}, through: "nsenter --net=/proc/$PPID/ns/net", fails: []string{
 		"reach.namespace_net", "reach.abstract_socket", "reach.other_socket", "reach.host_loopback", "reach.host_loopback_udp",
-		"reach.host_addresses", "reach.interfaces",
+		"reach.host_addresses", "reach.interfaces", "reach.egress_namespace",
 	}},
 	{name: "pid namespace", add: []string{"--disable_clone_newpid"}, config: []string{procMount}, fails: []string{
 		"reach.namespace_pid", "reach.processes", "reach.host_process", "reach.signals",
@@ -81,6 +88,9 @@ var walls = []wall{
 	{name: "a tmp of its own", config: []string{dropTmp}, before: `mkdir -p -m 777 $dir/tmp; rm -rf $dir/tmp/.program`, add: []string{"--bindmount", "$dir/tmp:/tmp"}, fails: []string{"reach.other_files"}},
 	{name: "environment", before: "export APIBUILDER_LEAK=leaked", add: []string{"--keep_env"}, fails: []string{"reach.environment"}},
 	{name: "descriptors", before: "exec 8</etc/passwd", add: []string{"--pass_fd", "8"}, fails: []string{"reach.descriptors"}},
+	{name: "descriptors of a network", before: "exec 8<>/dev/net/tun 9</proc/self/ns/net", add: []string{"--pass_fd", "8", "--pass_fd", "9"}, fails: []string{
+		"reach.descriptors", "reach.egress_handles",
+	}},
 	{name: "session", add: []string{"--skip_setsid"}, fails: []string{"reach.session"}},
 	{name: "resource limits", before: noLimits, replace: map[string]string{
 		"--rlimit_nofile": "--rlimit_nofile hard", "--rlimit_fsize": "--rlimit_fsize hard", "--rlimit_memlock": "--rlimit_memlock hard",
@@ -89,6 +99,17 @@ var walls = []wall{
 		"resources.descriptors", "resources.file_size", "resources.locked_memory", "resources.message_queues", "resources.core", "resources.raise_limits",
 	}},
 	{name: "size of the tmpfs", config: []string{"s/size=[0-9]*,nr_inodes=[0-9]*,/size=256m,nr_inodes=100000,/"}, fails: []string{"resources.disk", "resources.inodes"}},
+}
+
+// failing are the checks that must fail.
+func (w wall) failing() []string {
+	ids := slices.Clone(w.fails)
+	for _, c := range selftest.Checks() {
+		if first := strings.Replace(c.ID, ".egress_", ".", 1); first != c.ID && slices.Contains(w.fails, first) && !slices.Contains(w.holds, c.ID) {
+			ids = append(ids, c.ID)
+		}
+	}
+	return ids
 }
 
 // driver calls nsjail by a script that turns the wall off.
@@ -110,7 +131,7 @@ func (w wall) driver(t *testing.T) sandbox.Driver {
 	}
 	return nsjail.New(nsjail.Config{
 		Nsjail: script, Dir: dir, Instance: nsjail.InstanceName(dir),
-		UIDs: nsjail.UIDRange{First: nsjail.DefaultUIDs.First + 1, Last: nsjail.DefaultUIDs.Last},
+		UIDs: nsjail.UIDRange{First: nsjail.DefaultUIDs.First + 1, Last: nsjail.DefaultUIDs.Last}, Network: true,
 	})
 }
 
@@ -136,6 +157,6 @@ while [ "$n" -gt 0 ]; do
 %s	*) set -- "$@" "$arg" ;;
 	esac
 done
-exec %s --config "$dir/config.$$" %s "$@"
-`, dir, w.before, sed.String(), cases.String(), nsjail, strings.Join(w.add, " "))
+exec %s %s --config "$dir/config.$$" %s "$@"
+`, dir, w.before, sed.String(), cases.String(), w.through, nsjail, strings.Join(w.add, " "))
 }
