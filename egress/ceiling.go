@@ -25,7 +25,7 @@ func (c *Ceiling) Check(p Policy) error {
 			"or ask the operator for --egress-ceiling internet", c)
 	}
 	for _, r := range p.Rules {
-		if slices.ContainsFunc(c.Private, func(own Rule) bool { return own.covers(r) }) {
+		if c.excepted(r) {
 			continue
 		}
 		if r.Name == "" {
@@ -39,6 +39,19 @@ func (c *Ceiling) Check(p Policy) error {
 		}
 	}
 	return nil
+}
+
+// excepted reports whether the operator's exceptions cover an entry. A range of theirs does not cover the one address that they must name.
+func (c *Ceiling) excepted(r Rule) bool {
+	if !slices.ContainsFunc(c.Private, func(own Rule) bool { return own.covers(r) }) {
+		return false
+	}
+	if r.Name != "" || !r.Prefix.IsSingleIP() {
+		return true
+	}
+	a := r.Prefix.Addr()
+	class := c.classify(a)
+	return class == Public || exempts(c.Private, Destination{Addr: a, Port: r.Port}, a, class)
 }
 
 // String is the ceiling in the words of a policy.

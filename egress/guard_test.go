@@ -109,6 +109,32 @@ func TestGuardDials(t *testing.T) {
 	}
 }
 
+// TestNamesThatLie has the name servers say that a name which the operator allows is at this host, at loopback or at a metadata service.
+func TestNamesThatLie(t *testing.T) {
+	private, err := ParseRules("*.internal:9, 10.0.0.0/8:9, 127.0.0.0/8:9, 169.254.0.0/16:9, [::/0]:9")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for at, class := range map[string]Class{
+		"127.0.0.1": Loopback, "::1": Loopback, "::ffff:127.0.0.1": Loopback, "169.254.169.254": Metadata, "fd00:ec2::254": Metadata,
+		"10.1.2.3": OwnHost, "fd00:5::1": OwnHost,
+	} {
+		ceiling := &Ceiling{Most: mustParse(t, "internet"), Private: private, host: ownHost("10.1.2.3", "fd00:5::1")}
+		gate := NewGate(Config{Ceiling: ceiling, Resolver: book{"db.internal.": {netip.MustParseAddr(at)}}})
+		guard, lines := bind(t, gate, "internet, *.internal:9")
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		_, err := guard.Dial(ctx, Destination{Name: "db.internal", Port: 9})
+		cancel()
+		refusal, ok := errors.AsType[*Refusal](err)
+		if !ok || refusal.Reason != Never || refusal.Class != class {
+			t.Errorf("%s: %v, want %s", at, err, class)
+		}
+		if len(*lines) != 1 || !strings.Contains((*lines)[0], "db.internal:9 has the address ") || !strings.Contains((*lines)[0], "("+string(class)+")") {
+			t.Errorf("%s: the author reads %q", at, *lines)
+		}
+	}
+}
+
 // TestInternetHasNoExceptions has a policy of internet reach nothing that the operator allows as an exception, until it names that, and
 // no more when it does not any more.
 func TestInternetHasNoExceptions(t *testing.T) {

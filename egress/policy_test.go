@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 )
 
 func mustParse(t testing.TB, text string) Policy {
@@ -119,6 +120,14 @@ func TestCeilingChecks(t *testing.T) {
 		{"internet", "", "169.254.169.254:80", "never allowed"},
 		{"internet", "10.0.0.0/8:5432", "10.0.0.5:5432", ""},
 		{"internet", "10.0.0.0/8:5432", "10.0.0.5:5433", "never allowed"},
+		{"internet", "169.254.0.0/16:80", "169.254.0.0/16:80, 169.254.7.7:80", ""},
+		{"internet", "169.254.0.0/16:80", "169.254.169.254:80", "never allowed: it is a cloud's metadata service"},
+		{"internet", "169.254.169.254:80", "169.254.169.254:80", ""},
+		{"internet", "127.0.0.0/8:80", "127.0.0.1:80", "--egress-allow-private 127.0.0.1:80"},
+		{"internet", "[::/0]:80", "[::1]:80", "never allowed: it is loopback"},
+		{"internet", "127.0.0.0/8:80, 127.0.0.1:80", "127.0.0.1:80", ""},
+		{"internet", "8.8.0.0/16:53", "8.8.8.8:53", ""},
+		{"none", "8.8.0.0/16:53", "8.8.8.8:53", ""},
 		{"none", "db.internal:5432", "db.internal:5432", ""},
 		{"*.example.com:443, b.org:80", "", "x.example.com:443, *.y.example.com:443, b.org:80", ""},
 		{"*.example.com:443", "", "example.com:443", "above the operator's ceiling"},
@@ -135,6 +144,103 @@ func TestCeilingChecks(t *testing.T) {
 			t.Errorf("%s under %s: %v, want %q", c.policy, ceiling, err, c.want)
 		}
 	}
+}
+
+// TestExceptionsOfOneAddress has an operator name what would let a program become somebody else by ranges and names, which allow nothing of
+// it, and by the one address and port, which does. Private networks may be named in all of these ways.
+func TestExceptionsOfOneAddress(t *testing.T) {
+	const none = Class("")
+	for _, c := range []struct {
+		private string // of the operator, and the whole of what the owner names
+		to      string // a name that resolves to at; empty: at itself
+		at      string
+		refused Class
+	}{
+		{"127.0.0.0/8:80", "", "127.0.0.1", Loopback},
+		{"127.0.0.1/31:80", "", "127.0.0.1", Loopback},
+		{"0.0.0.0/0:80", "", "127.0.0.1", Loopback},
+		{"127.0.0.1:80", "", "127.0.0.1", none},
+		{"127.0.0.1:80", "", "127.0.0.2", Loopback},
+		{"127.0.0.1:81", "", "127.0.0.1", Loopback},
+		{"[::/0]:80", "", "::1", Loopback},
+		{"[::1/127]:80", "", "::1", Loopback},
+		{"[::1]:80", "", "::1", none},
+		{"127.0.0.0/8:80", "", "::ffff:127.0.0.1", Loopback},
+		{"127.0.0.1:80", "", "::ffff:127.0.0.1", none},
+
+		{"169.254.0.0/16:80", "", "169.254.169.254", Metadata},
+		{"169.254.169.254/31:80", "", "169.254.169.254", Metadata},
+		{"169.254.0.0/16:80", "", "169.254.7.7", none},
+		{"169.254.169.254:80", "", "169.254.169.254", none},
+		{"100.64.0.0/10:80", "", "100.100.100.200", Metadata},
+		{"100.64.0.0/10:80", "", "100.64.0.1", none},
+		{"168.63.129.0/24:80", "", "168.63.129.16", Metadata},
+		{"[fd00:ec2::/32]:80", "", "fd00:ec2::254", Metadata},
+		{"[fd00:ec2::/32]:80", "", "fd00:ec2::253", none},
+		{"[fd00:ec2::254]:80", "", "fd00:ec2::254", none},
+		{"[64:ff9b::/96]:80", "", "64:ff9b::169.254.169.254", Metadata},
+		{"[64:ff9b::/96]:80", "", "64:ff9b::127.0.0.1", Loopback},
+		{"[64:ff9b::/96]:80", "", "64:ff9b::10.0.0.1", none},
+		{"169.254.169.254:80", "", "64:ff9b::169.254.169.254", Metadata},
+
+		{"10.1.0.0/16:80", "", "10.1.2.3", OwnHost},
+		{"10.1.2.3/31:80", "", "10.1.2.3", OwnHost},
+		{"10.1.0.0/16:80", "", "10.1.2.4", none},
+		{"10.1.2.3:80", "", "10.1.2.3", none},
+		{"5.5.5.0/24:80", "", "5.5.5.1", OwnHost},
+		{"5.5.5.1:80", "", "5.5.5.1", none},
+		{"[fd00:5::/64]:80", "", "fd00:5::1", OwnHost},
+		{"[fd00:5::/64]:80", "", "fd00:5::2", none},
+		{"[fd00:5::1]:80", "", "fd00:5::1", none},
+
+		{"224.0.0.0/4:80", "", "224.0.0.1", Multicast},
+		{"[ff00::/8]:80", "", "ff02::1", Multicast},
+
+		{"db.internal:80", "db.internal", "10.0.0.7", none},
+		{"db.internal:80", "db.internal", "fd00::7", none},
+		{"db.internal:80", "db.internal", "127.0.0.1", Loopback},
+		{"db.internal:80", "db.internal", "::1", Loopback},
+		{"db.internal:80", "db.internal", "::ffff:127.0.0.1", Loopback},
+		{"db.internal:80", "db.internal", "169.254.169.254", Metadata},
+		{"db.internal:80", "db.internal", "fd00:ec2::254", Metadata},
+		{"db.internal:80", "db.internal", "10.1.2.3", OwnHost},
+		{"db.internal:80", "db.internal", "fd00:5::1", OwnHost},
+		{"*.internal:80", "db.internal", "10.0.0.7", none},
+		{"*.internal:80", "db.internal", "127.0.0.1", Loopback},
+		{"*.internal:80", "db.internal", "::1", Loopback},
+		{"*.internal:80", "db.internal", "169.254.169.254", Metadata},
+		{"*.internal:80", "db.internal", "10.1.2.3", OwnHost},
+		{"db.internal:80, 127.0.0.0/8:80", "db.internal", "127.0.0.1", Loopback},
+		{"db.internal:80, 127.0.0.1:80", "db.internal", "127.0.0.1", none},
+		{"db.internal:80, 169.254.0.0/16:80", "db.internal", "169.254.169.254", Metadata},
+		{"db.internal:80, 169.254.169.254:80", "db.internal", "169.254.169.254", none},
+		{"db.internal:80, [::1]:80", "db.internal", "::1", none},
+	} {
+		private, err := ParseRules(c.private)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ceiling := &Ceiling{Most: mustParse(t, "internet"), Private: private, host: ownHost("10.1.2.3", "5.5.5.1", "fd00:5::1")}
+		at := netip.MustParseAddr(c.at)
+		to := Destination{Name: c.to, Port: 80}
+		if c.to == "" {
+			to.Addr = at
+		}
+		excepted, refusal := ceiling.address(mustParse(t, c.private), to, at)
+		switch {
+		case c.refused == none && (refusal != nil || !excepted):
+			t.Errorf("%s does not allow %s at %s: %v", c.private, to, at, refusal)
+		case c.refused != none && refusal == nil:
+			t.Errorf("%s allows %s at %s", c.private, to, at)
+		case c.refused != none && (refusal.Reason != Never || refusal.Class != c.refused):
+			t.Errorf("%s at %s under %s: %v, want %s", to, at, c.private, refusal, c.refused)
+		}
+	}
+}
+
+// ownHost are the addresses of a host that has just these, and where routes of this machine lead to itself.
+func ownHost(addresses ...string) ownAddresses {
+	return ownAddresses{all: addrs(addresses...), read: time.Now().Add(time.Hour)}
 }
 
 // FuzzParse holds what is parsed to what is written: a policy reads back as itself, and none allows what no entry names.
