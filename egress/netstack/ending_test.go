@@ -23,9 +23,11 @@ func TestEnding(t *testing.T) {
 		return
 	}
 	netstack.SetProgramIdle(300 * time.Millisecond)
-	const host = "93.184.216.34"
-	w := nettest.NewWorld(t, host+"/32")
+	const host, six = "93.184.216.34", "2606:2800::1"
+	w := nettest.NewWorld(t, host+"/32", six+"/128")
 	l := w.Listen(host + ":443")
+	others := map[string]string{host: six, six: host}
+	listeners := map[string]net.Listener{host: l, six: w.Listen(hostPort(six, 443))}
 	cfg := egress.Config{Ceiling: &egress.Ceiling{Most: parse(t, "internet")}}
 	t.Run("a reset after the end", func(t *testing.T) {
 		in := enter(t, cfg, "internet")
@@ -90,28 +92,49 @@ func TestEnding(t *testing.T) {
 		}
 		in.closes(0)
 	})
-	t.Run("a change while the program does not read", func(t *testing.T) {
-		in := enter(t, cfg, "internet")
-		conn, server := both(t, in, l, host)
-		fill(t, server, rand.NewChaCha8([32]byte{2}), sha256.New(), 64<<20)
-		in.gate.Set("api", parse(t, "none"))
-		in.closes(0)
-		resets(t, conn)
-	})
-	t.Run("a change after the server's end", func(t *testing.T) {
-		in := enter(t, cfg, "internet")
-		conn, server := both(t, in, l, host)
-		_ = server.(*net.TCPConn).CloseWrite()
-		if n, err := io.Copy(io.Discard, conn); n != 0 || err != nil {
-			t.Fatalf("%d bytes, %v", n, err)
-		}
-		in.gate.Set("api", parse(t, "none"))
-		in.closes(0)
-		_ = conn.SetWriteDeadline(time.Now().Add(10 * time.Second))
-		if _, err := io.Copy(conn, endless{}); !errors.Is(err, syscall.ECONNRESET) && !errors.Is(err, syscall.EPIPE) {
-			t.Errorf("the program sees %v", err)
-		}
-	})
+	for host, l := range listeners {
+		t.Run("a change while nothing moves "+host, func(t *testing.T) {
+			in := enter(t, cfg, "internet")
+			conn, server := both(t, in, l, host)
+			other := others[host]
+			kept, keptServer := both(t, in, listeners[other], other)
+			in.gate.Set("api", parse(t, hostPort(other, 443)+", "+hostPort(host, 444)))
+			in.closes(1)
+			resets(t, conn)
+			_ = server.SetReadDeadline(time.Now().Add(10 * time.Second))
+			if _, err := server.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
+				t.Errorf("the server sees %v", err)
+			}
+			go func() { _, _ = io.Copy(keptServer, keptServer) }()
+			ping(t, kept)
+			if _, err := in.connect(host, 443); !errors.Is(err, syscall.ECONNREFUSED) {
+				t.Errorf("a new one: %v", err)
+			}
+			in.line(hostPort(host, 443) + " is not in the API's option egress")
+		})
+		t.Run("a change while the program does not read "+host, func(t *testing.T) {
+			in := enter(t, cfg, "internet")
+			conn, server := both(t, in, l, host)
+			fill(t, server, rand.NewChaCha8([32]byte{2}), sha256.New(), 64<<20)
+			in.gate.Set("api", parse(t, "none"))
+			in.closes(0)
+			resets(t, conn)
+		})
+		t.Run("a change after the server's end "+host, func(t *testing.T) {
+			in := enter(t, cfg, "internet")
+			conn, server := both(t, in, l, host)
+			_ = server.(*net.TCPConn).CloseWrite()
+			if n, err := io.Copy(io.Discard, conn); n != 0 || err != nil {
+				t.Fatalf("%d bytes, %v", n, err)
+			}
+			in.gate.Set("api", parse(t, "none"))
+			in.closes(0)
+			_ = conn.SetWriteDeadline(time.Now().Add(10 * time.Second))
+			if _, err := io.Copy(conn, endless{}); !errors.Is(err, syscall.ECONNRESET) && !errors.Is(err, syscall.EPIPE) {
+				t.Errorf("the program sees %v", err)
+			}
+		})
+	}
 	t.Run("ended ones that are not read", func(t *testing.T) {
 		const count, each = 100, 3 << 20
 		in := enter(t, cfg, "internet")

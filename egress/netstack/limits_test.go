@@ -21,50 +21,55 @@ func TestLimits(t *testing.T) {
 	if !nettest.Isolated(t, &nothing, func() {}) {
 		return
 	}
-	w := nettest.NewWorld(t, "93.184.216.34/32", "9.9.9.9/32")
-	go nettest.Echo(w.Listen("93.184.216.34:443"))
+	w := nettest.NewWorld(t, "93.184.216.34/32", "2606:2800::1/128", "9.9.9.9/32")
+	hosts := []string{"93.184.216.34", "2606:2800::1"}
+	for _, host := range hosts {
+		go nettest.Echo(w.Listen(hostPort(host, 443)))
+	}
 	names := nettest.NewNames(w, "9.9.9.9:53", map[string][]string{"a.example.com": {"93.184.216.34"}})
 	limited := func(l egress.Limits) egress.Config {
 		return egress.Config{Ceiling: &egress.Ceiling{Most: parse(t, "internet")}, Resolver: names.Resolver(), Limits: l}
 	}
-	t.Run("connections", func(t *testing.T) {
-		in := enter(t, limited(egress.Limits{Connections: 2}), "internet")
-		first, _ := open(t, in, "93.184.216.34"), open(t, in, "93.184.216.34")
-		if _, err := in.connect("93.184.216.34", 443); !errors.Is(err, syscall.ECONNREFUSED) {
-			t.Errorf("a third: %v", err)
-		}
-		in.line("egress refused: 93.184.216.34:443: more than 2 connections at a time")
-		_ = first.Close()
-		for deadline := time.Now().Add(10 * time.Second); in.gate.Report("api").Open > 1; time.Sleep(time.Millisecond) {
-			if time.Now().After(deadline) {
-				t.Fatal("a closed connection keeps its place")
+	for _, host := range hosts {
+		t.Run("connections of "+host, func(t *testing.T) {
+			in := enter(t, limited(egress.Limits{Connections: 2}), "internet")
+			first, _ := open(t, in, host), open(t, in, host)
+			if _, err := in.connect(host, 443); !errors.Is(err, syscall.ECONNREFUSED) {
+				t.Errorf("a third: %v", err)
 			}
-		}
-		open(t, in, "93.184.216.34")
-	})
-	t.Run("new ones", func(t *testing.T) {
-		in := enter(t, limited(egress.Limits{PerSecond: 1}), "internet")
-		var made, refused atomic.Int32
-		var all sync.WaitGroup
-		began := time.Now()
-		for range 12 {
-			all.Go(func() {
-				conn, err := in.dialThere("93.184.216.34:443")
-				if err == nil {
-					made.Add(1)
-					_ = conn.Close()
-				} else if errors.Is(err, syscall.ECONNREFUSED) {
-					refused.Add(1)
+			in.line("egress refused: " + hostPort(host, 443) + ": more than 2 connections at a time")
+			_ = first.Close()
+			for deadline := time.Now().Add(10 * time.Second); in.gate.Report("api").Open > 1; time.Sleep(time.Millisecond) {
+				if time.Now().After(deadline) {
+					t.Fatal("a closed connection keeps its place")
 				}
-			})
-		}
-		all.Wait()
-		most := 2 + int32(time.Since(began).Seconds()+1)
-		if made.Load() < 2 || made.Load() > most || made.Load()+refused.Load() != 12 {
-			t.Errorf("%d were made of at most %d, %d refused", made.Load(), most, refused.Load())
-		}
-		in.line("egress refused: 93.184.216.34:443: more than 1 new connections in a second")
-	})
+			}
+			open(t, in, host)
+		})
+		t.Run("new ones of "+host, func(t *testing.T) {
+			in := enter(t, limited(egress.Limits{PerSecond: 1}), "internet")
+			var made, refused atomic.Int32
+			var all sync.WaitGroup
+			began := time.Now()
+			for range 12 {
+				all.Go(func() {
+					conn, err := in.dialThere(hostPort(host, 443))
+					if err == nil {
+						made.Add(1)
+						_ = conn.Close()
+					} else if errors.Is(err, syscall.ECONNREFUSED) {
+						refused.Add(1)
+					}
+				})
+			}
+			all.Wait()
+			most := 2 + int32(time.Since(began).Seconds()+1)
+			if made.Load() < 2 || made.Load() > most || made.Load()+refused.Load() != 12 {
+				t.Errorf("%d were made of at most %d, %d refused", made.Load(), most, refused.Load())
+			}
+			in.line("egress refused: " + hostPort(host, 443) + ": more than 1 new connections in a second")
+		})
+	}
 	t.Run("look-ups", func(t *testing.T) {
 		in := enter(t, limited(egress.Limits{PerSecond: 1}), "internet")
 		var found, later atomic.Int32
@@ -87,43 +92,45 @@ func TestLimits(t *testing.T) {
 		}
 		in.line("egress refused: a.example.com: more than 1 look-ups in a second")
 	})
-	t.Run("bandwidth", func(t *testing.T) {
-		const each, perSecond = 3 << 20, 1 << 20
-		in := enter(t, limited(egress.Limits{Bandwidth: perSecond}), "internet")
-		conn := open(t, in, "93.184.216.34")
-		_ = conn.SetDeadline(time.Now().Add(time.Minute))
-		began := time.Now()
-		go func() {
-			_, _ = io.WriteString(conn, strings.Repeat("x", each))
-			_ = conn.(*net.TCPConn).CloseWrite()
-		}()
-		n, err := io.Copy(io.Discard, conn)
-		took := time.Since(began)
-		if err != nil || n != each {
-			t.Errorf("%d bytes of %d came back: %v", n, each, err)
-		}
-		if least := time.Duration(float64(each-1<<20) / perSecond * float64(time.Second)); took < least {
-			t.Errorf("%d bytes each way took %v, at least %v are wanted", each, took, least)
-		}
-	})
-	t.Run("datagrams that go nowhere", func(t *testing.T) {
-		in := enter(t, limited(egress.Limits{}), "internet")
-		const perSecond, atOnce = 5000, 500
-		began := time.Now()
-		in.do(func() {
-			conn, err := net.Dial("udp", "93.184.216.34:9")
-			if err != nil {
-				t.Error(err)
-				return
+	for _, host := range hosts {
+		t.Run("bandwidth of "+host, func(t *testing.T) {
+			const each, perSecond = 3 << 20, 1 << 20
+			in := enter(t, limited(egress.Limits{Bandwidth: perSecond}), "internet")
+			conn := open(t, in, host)
+			_ = conn.SetDeadline(time.Now().Add(time.Minute))
+			began := time.Now()
+			go func() {
+				_, _ = io.WriteString(conn, strings.Repeat("x", each))
+				_ = conn.(*net.TCPConn).CloseWrite()
+			}()
+			n, err := io.Copy(io.Discard, conn)
+			took := time.Since(began)
+			if err != nil || n != each {
+				t.Errorf("%d bytes of %d came back: %v", n, each, err)
 			}
-			defer conn.Close()
-			for time.Since(began) < 300*time.Millisecond {
-				_, _ = conn.Write([]byte("x")) // it is told of those that were refused
+			if least := time.Duration(float64(each-1<<20) / perSecond * float64(time.Second)); took < least {
+				t.Errorf("%d bytes each way took %v, at least %v are wanted", each, took, least)
 			}
 		})
-		refused := in.gate.Report("api").Refused
-		if most := atOnce + int64(1.2*perSecond*time.Since(began).Seconds()); refused < 10 || refused > most {
-			t.Errorf("%d were looked at, at most %d are wanted", refused, most)
-		}
-	})
+		t.Run("datagrams that go nowhere, to "+host, func(t *testing.T) {
+			in := enter(t, limited(egress.Limits{}), "internet")
+			const perSecond, atOnce = 5000, 500
+			began := time.Now()
+			in.do(func() {
+				conn, err := net.Dial("udp", hostPort(host, 9))
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				defer conn.Close()
+				for time.Since(began) < 300*time.Millisecond {
+					_, _ = conn.Write([]byte("x")) // it is told of those that were refused
+				}
+			})
+			refused := in.gate.Report("api").Refused
+			if most := atOnce + int64(1.2*perSecond*time.Since(began).Seconds()); refused < 10 || refused > most {
+				t.Errorf("%d were looked at, at most %d are wanted", refused, most)
+			}
+		})
+	}
 }

@@ -224,20 +224,6 @@ func TestNetwork(t *testing.T) {
 		if _, err := in.resolver().LookupHost(t.Context(), "nowhere.example.org."); err == nil {
 			t.Error("a name that does not exist is found")
 		}
-		in.do(func() {
-			conn, err := net.Dial("udp", "93.184.216.34:123")
-			if err != nil {
-				t.Error(err)
-				return
-			}
-			defer conn.Close()
-			_, _ = conn.Write([]byte("x"))
-			_ = conn.SetReadDeadline(time.Now().Add(5 * time.Second))
-			if _, err := conn.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNREFUSED) {
-				t.Errorf("UDP: %v", err)
-			}
-		})
-		in.line("93.184.216.34:123 by UDP")
 	})
 	t.Run("lists", func(t *testing.T) {
 		in := enter(t, cfg, "api.example.com:443")
@@ -281,6 +267,91 @@ func TestNetwork(t *testing.T) {
 		in.line("has the address 169.254.169.254, which is never allowed")
 	})
 	goleak.VerifyNone(t, before)
+}
+
+// TestDatagramsAreRefused has a program that may reach everything send datagrams, over IPv4 and IPv6, to servers that would take them.
+func TestDatagramsAreRefused(t *testing.T) {
+	var nothing struct{}
+	if !nettest.Isolated(t, &nothing, func() {}) {
+		return
+	}
+	outside := []string{"93.184.216.34", "2606:2800::1", "169.254.169.254", "fd00:ec2::254", "10.9.8.7", "fd00::7"}
+	addresses := []string{"9.9.9.9/32"}
+	for _, host := range outside {
+		addresses = append(addresses, netip.PrefixFrom(addr(host), addr(host).BitLen()).String())
+	}
+	w := nettest.NewWorld(t, addresses...)
+	reached := make(chan string, 100)
+	for _, host := range outside {
+		go tellDatagrams(w.ListenPacket(hostPort(host, 123)), reached)
+	}
+	for _, own := range []string{nettest.Host, nettest.Host6, "127.0.0.1", "::1"} {
+		conn, err := net.ListenPacket("udp", hostPort(own, 123))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = conn.Close() })
+		go tellDatagrams(conn, reached)
+	}
+	names := nettest.NewNames(w, "9.9.9.9:53", map[string][]string{"api.example.com": {"93.184.216.34"}, "six.example.com": {"2606:2800::1"}})
+	private, err := egress.ParseRules("10.9.8.7:123, [fd00::7]:123")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cfg := egress.Config{Ceiling: &egress.Ceiling{Most: parse(t, "internet"), Private: private}, Resolver: names.Resolver()}
+	in := enter(t, cfg, "internet, 10.9.8.7:123, [fd00::7]:123")
+	hosts := append(outside, nettest.Host, nettest.Host6, "198.18.77.77", "api.example.com", "six.example.com")
+	for _, host := range hosts {
+		at := host
+		if net.ParseIP(host) == nil {
+			found, err := in.resolver().LookupHost(t.Context(), host+".")
+			if err != nil {
+				t.Fatal(err)
+			}
+			at = found[0]
+		}
+		if err := in.datagram(hostPort(at, 123)); !errors.Is(err, syscall.ECONNREFUSED) {
+			t.Errorf("%s: %v", host, err)
+		}
+		in.line("egress refused: " + hostPort(host, 123) + " by UDP; there is TCP, and UDP for look-ups of names alone; see docs/egress.md")
+	}
+	r := in.gate.Report("api")
+	if r.Refused != int64(len(hosts)) || r.Connections != 0 || len(r.Destinations) != len(hosts) {
+		t.Errorf("the report is %+v", r)
+	}
+	select {
+	case at := <-reached:
+		t.Errorf("a server was reached at %s", at)
+	default:
+	}
+}
+
+// datagram sends one from inside, and returns what comes of it.
+func (in *inside) datagram(address string) (err error) {
+	in.do(func() {
+		var conn net.Conn
+		if conn, err = net.Dial("udp", address); err != nil {
+			return
+		}
+		defer conn.Close()
+		if _, err = conn.Write([]byte("x")); err != nil {
+			return
+		}
+		_ = conn.SetReadDeadline(time.Now().Add(10 * time.Second))
+		_, err = conn.Read(make([]byte, 1))
+	})
+	return err
+}
+
+// tellDatagrams tells of each that comes.
+func tellDatagrams(conn net.PacketConn, reached chan<- string) {
+	b := make([]byte, 100)
+	for {
+		if _, _, err := conn.ReadFrom(b); err != nil {
+			return
+		}
+		reached <- conn.LocalAddr().String()
+	}
 }
 
 func open(t *testing.T, in *inside, host string) net.Conn {
