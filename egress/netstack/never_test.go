@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -66,8 +67,11 @@ var never = []struct {
 	{"fe80::7", "link-local", false},
 }
 
+// everywhere are exceptions of an operator that are ranges and names, which stand for private networks alone.
+const everywhere = "0.0.0.0/0:80, [::/0]:80, *.liar.example.com:80"
+
 // TestNever has a program that may reach everything public try each kind of address that is not, by the address and by a name that is
-// allowed and has it.
+// allowed and has it; those that are no networks also where the operator's exceptions are everywhere.
 func TestNever(t *testing.T) {
 	var nothing struct{}
 	if !nettest.Isolated(t, &nothing, func() {}) {
@@ -96,10 +100,14 @@ func TestNever(t *testing.T) {
 		t.Cleanup(func() { _ = l.Close() })
 		go tellAll(l, reached)
 	}
-	cfg := egress.Config{Ceiling: &egress.Ceiling{Most: parse(t, "internet")}, Resolver: names.Resolver()}
+	ranges, err := egress.ParseRules(everywhere)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for i, n := range never {
-		t.Run(n.address, func(t *testing.T) {
-			in := enter(t, cfg, "internet, *.liar.example.com:80")
+		try := func(t *testing.T, private []egress.Rule, policy string) {
+			cfg := egress.Config{Ceiling: &egress.Ceiling{Most: parse(t, "internet"), Private: private}, Resolver: names.Resolver()}
+			in := enter(t, cfg, policy)
 			if conn, err := in.connect(n.address, 80); err == nil {
 				_ = conn.Close()
 				t.Error("it is reached")
@@ -113,7 +121,11 @@ func TestNever(t *testing.T) {
 				t.Errorf("by a name: %v", err)
 			}
 			in.line(liar(i) + ":80 has the address " + addr(n.address).Unmap().String() + ", which is never allowed (" + class(n.kind) + ")")
-		})
+		}
+		t.Run(n.address, func(t *testing.T) { try(t, nil, "internet, *.liar.example.com:80") })
+		if slices.Contains([]string{"metadata", "this host", "loopback", "multicast or broadcast"}, n.kind) {
+			t.Run(n.address+" in an exception", func(t *testing.T) { try(t, ranges, everywhere) })
+		}
 	}
 	select {
 	case at := <-reached:
