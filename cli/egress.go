@@ -23,7 +23,7 @@ func readEgress(s settings) (c egress.Config, err error) {
 	if c.Ceiling.Most, err = parse(s, "egress-ceiling", egress.Parse); err != nil {
 		return c, err
 	}
-	if c.Ceiling.Private, err = parse(s, "egress-allow-private", egress.ParseRules); err != nil {
+	if c.Ceiling.Private, err = parse(s, "egress-allow-private", egress.ParsePrivate); err != nil {
 		return c, err
 	}
 	if c.Limits.Connections, err = parse(s, "egress-connections", parseCount); err != nil {

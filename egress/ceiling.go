@@ -41,6 +41,32 @@ func (c *Ceiling) Check(p Policy) error {
 	return nil
 }
 
+// ParsePrivate reads Private. Its errors name the entry and the remedy, also of a range that could never allow anything.
+func ParsePrivate(text string) ([]Rule, error) {
+	rules, err := ParseRules(text)
+	for _, r := range rules {
+		if r.Name != "" || r.Prefix.IsSingleIP() {
+			continue
+		}
+		first := r.Prefix.Addr()
+		if class := Classify(first); class == Classify(lastOf(r.Prefix)) && class != Public && !class.network() {
+			one := Rule{Prefix: netip.PrefixFrom(first.Next(), first.BitLen()), Port: r.Port}
+			return nil, fmt.Errorf("egress entry %q allows nothing: %s must be named by the one address, like %s", r, class, one)
+		}
+	}
+	return rules, err
+}
+
+// lastOf is the last address of a range.
+func lastOf(p netip.Prefix) netip.Addr {
+	b := p.Masked().Addr().AsSlice()
+	for bit := p.Bits(); bit < 8*len(b); bit++ {
+		b[bit/8] |= 0x80 >> (bit % 8)
+	}
+	last, _ := netip.AddrFromSlice(b) // it has a length of addresses
+	return last
+}
+
 // excepted reports whether the operator's exceptions cover an entry. A range of theirs does not cover the one address that they must name.
 func (c *Ceiling) excepted(r Rule) bool {
 	if !slices.ContainsFunc(c.Private, func(own Rule) bool { return own.covers(r) }) {
@@ -104,6 +130,9 @@ func (c *Ceiling) classify(a netip.Addr) Class {
 	class := Classify(a)
 	if class != Metadata && class != Loopback && c.host.have(a.Unmap()) {
 		return OwnHost
+	}
+	if inner, ok := embedded(a); ok && class == Translated && c.host.have(inner) {
+		return OwnHost // whoever translates may lead it back
 	}
 	return class
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"net/netip"
 	"slices"
@@ -63,9 +64,9 @@ func newFlow(to Destination) *flow {
 // Guard makes a guard for a sandbox that has no program yet. Close must be called.
 func (g *Gate) Guard() *Guard {
 	l := g.cfg.Limits
-	perSecond := limiter(l.PerSecond, 2*l.PerSecond)
+	twice := 2 * min(l.PerSecond, math.MaxInt/2)
 	return &Guard{
-		gate: g, fresh: perSecond, lookups: limiter(l.PerSecond, 2*l.PerSecond),
+		gate: g, fresh: limiter(l.PerSecond, twice), lookups: limiter(l.PerSecond, twice),
 		sending: limiter(l.Bandwidth, max(l.Bandwidth/8, mostAtOnce)), incoming: limiter(l.Bandwidth, max(l.Bandwidth/8, mostAtOnce)),
 		account: newAccount(), sums: newSums(), tell: newTeller(nil), flows: map[*flow]struct{}{},
 	}

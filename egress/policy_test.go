@@ -146,6 +146,25 @@ func TestCeilingChecks(t *testing.T) {
 	}
 }
 
+// TestExceptionsThatAllowNothing are refused where they are set.
+func TestExceptionsThatAllowNothing(t *testing.T) {
+	for text, want := range map[string]string{
+		"127.0.0.0/8:80":                "127.0.0.1:80",
+		"10.0.0.0/8:80, [ff00::/8]:443": "[ff00::1]:443",
+		"224.0.0.0/4:80":                "224.0.0.1:80",
+		"::/0:80":                       "brackets",
+	} {
+		if rules, err := ParsePrivate(text); err == nil || len(rules) > 0 || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, %v", text, rules, err)
+		}
+	}
+	for _, text := range []string{"", "0.0.0.0/0:80", "[::/0]:80", "127.0.0.1:80", "169.254.0.0/16:80", "8.8.8.0/24:53", "100.64.0.0/10:1", "*.internal:80"} {
+		if _, err := ParsePrivate(text); err != nil {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+}
+
 // TestExceptionsOfOneAddress has an operator name what would let a program become somebody else by ranges and names, which allow nothing of
 // it, and by the one address and port, which does. Private networks may be named in all of these ways.
 func TestExceptionsOfOneAddress(t *testing.T) {
@@ -181,6 +200,8 @@ func TestExceptionsOfOneAddress(t *testing.T) {
 		{"[64:ff9b::/96]:80", "", "64:ff9b::169.254.169.254", Metadata},
 		{"[64:ff9b::/96]:80", "", "64:ff9b::127.0.0.1", Loopback},
 		{"[64:ff9b::/96]:80", "", "64:ff9b::10.0.0.1", none},
+		{"[64:ff9b::/96]:80", "", "64:ff9b::5.5.5.1", OwnHost},
+		{"[64:ff9b::/96]:80", "", "64:ff9b::5.5.5.2", none},
 		{"169.254.169.254:80", "", "64:ff9b::169.254.169.254", Metadata},
 
 		{"10.1.0.0/16:80", "", "10.1.2.3", OwnHost},

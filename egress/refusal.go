@@ -14,8 +14,9 @@ const (
 	AboveCeiling Reason = "above_ceiling" // the operator's ceiling does not
 	NotTCP       Reason = "not_tcp"
 	Unknown      Reason = "unknown_name" // a synthetic address that stands for no name
-	TooMany      Reason = "too_many"     // connections at a time
-	TooFast      Reason = "too_fast"     // new connections, or look-ups
+	ByTCP        Reason = "look_up_by_tcp"
+	TooMany      Reason = "too_many" // connections at a time
+	TooFast      Reason = "too_fast" // new connections, or look-ups
 )
 
 // guide is where a refused author reads on.
@@ -51,6 +52,8 @@ func (r *Refusal) Error() string {
 		return fmt.Sprintf("egress refused: %s by UDP; there is TCP, and UDP for look-ups of names alone; see %s", r.What, guide)
 	case Unknown:
 		return fmt.Sprintf("egress refused: %s stands for no name, or not any more: look the name up again; see %s", r.What, guide)
+	case ByTCP:
+		return fmt.Sprintf("egress refused: %s by TCP; names are looked up by UDP; see %s", r.What, guide)
 	}
 	return fmt.Sprintf("egress refused: %s: %s; see %s", r.What, r.Limit, guide)
 }

@@ -6,6 +6,7 @@ import (
 	"gvisor.dev/gvisor/pkg/waiter"
 
 	"apibuilder/egress"
+	"apibuilder/egress/netns"
 )
 
 // accept decides about a connection that the sandbox asks for, makes it outside, and only then answers inside: a program
@@ -18,7 +19,11 @@ func (n *Network) accept(r *tcp.ForwarderRequest) {
 	defer n.work.Done()
 	to, known := n.destination(r.ID())
 	if !known {
-		n.guard.Refuse(&egress.Refusal{Reason: egress.Unknown, What: to.String()})
+		reason := egress.Unknown
+		if to.Addr == netns.Outside && to.Port == dnsPort {
+			reason = egress.ByTCP
+		}
+		n.guard.Refuse(&egress.Refusal{Reason: reason, What: to.String()})
 		r.Complete(true)
 		return
 	}

@@ -107,7 +107,7 @@ func TestQuestions(t *testing.T) {
 	if _, err := in.connect(own, 53); !errors.Is(err, syscall.ECONNREFUSED) {
 		t.Errorf("the resolver by TCP: %v", err)
 	}
-	in.line("egress refused: " + own + ":53 stands for no name")
+	in.line("egress refused: " + own + ":53 by TCP; names are looked up by UDP")
 }
 
 // ask puts one question to the resolver inside, and returns what it answers: addresses and names.
