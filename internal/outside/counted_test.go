@@ -171,7 +171,9 @@ func TestCounted(t *testing.T) {
 			sums = lines[len(lines)-1]
 		}
 	}
-	has("logs", sums+text, "egress: reached "+webAddress+":443 (4 connections, 976.6 KiB sent, 976.6 KiB received); refused "+webAddress+":444 (")
+	has("logs", sums+"\n"+text, "egress: reached "+webAddress+":443 (4 connections, 976.6 KiB sent, 976.6 KiB received), "+
+		"web.example.com:443 (1 connection, 7 bytes sent, 7 bytes received); refused ", " "+webAddress+":444 (", " web.example.com:444 (1 time)",
+		fmt.Sprintf(" other.example.com (%d time", looked))
 }
 
 // TestBuildsAreCounted has a whole server count what builds reach: an index of packages, which has none.
