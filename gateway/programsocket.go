@@ -16,7 +16,7 @@ import (
 // programSocket is a Unix socket to a program, below socket, which reads and writes by its poll.
 type programSocket struct {
 	net.Conn // closed: it knows the addresses
-	poll     programPoll
+	poll     *programPoll
 }
 
 // programPoll has Go's poller know when there is something to read of a Unix socket, and of nothing else.
@@ -32,7 +32,8 @@ type programPoll struct {
 	in, out programCall
 
 	mu     sync.Mutex
-	room   *os.File // another descriptor of the socket; nil until a write finds no room
+	spare  int      // another descriptor of the socket, for room
+	room   *os.File // nil until a write finds no room
 	closed bool
 }
 
@@ -47,53 +48,60 @@ type programCall struct {
 	failed error
 }
 
-// programSockets are open. Each takes a descriptor more than what net makes, and two where a program is slow to read.
+// programSockets are open. Each takes two descriptors more than what net makes.
 var programSockets atomic.Int64
 
-// mostProgramSockets leaves nineteen of twenty descriptors to all else; a variable for tests. Where so many are in use, hardly a thread sleeps that could be
-// woken for nothing.
+// mostProgramSockets leaves nineteen of twenty descriptors to all else; a variable for tests. Where so many are in use, hardly a thread sleeps that
+// could be woken for nothing.
 var mostProgramSockets = sync.OnceValue(func() int64 {
 	var limit unix.Rlimit
 	_ = unix.Getrlimit(unix.RLIMIT_NOFILE, &limit) // none without
 	return int64(min(limit.Cur/40, 512))           //nolint:gosec // at most 512
 })
 
-// newProgramSocket takes over a connection, also where it fails. It is as newSocket has it where there are many already.
-func newProgramSocket(conn *net.UnixConn) (net.Conn, error) {
-	if programSockets.Add(1) > mostProgramSockets() {
-		programSockets.Add(-1)
-		return newSocket(conn), nil
+// newProgramSocket takes over a connection, which is as newSocket has it where there are many already, or no descriptors.
+func newProgramSocket(conn *net.UnixConn) net.Conn {
+	if programSockets.Add(1) <= mostProgramSockets() {
+		if p, err := newProgramPoll(conn); err == nil {
+			_ = conn.Close()
+			s := &socket{Conn: &programSocket{conn, p}, raw: p}
+			s.in.try, s.out.try = s.receive, s.send
+			return s
+		}
 	}
-	s, err := makeProgramSocket(conn)
-	if err != nil {
-		programSockets.Add(-1)
-	}
-	return s, err
+	programSockets.Add(-1)
+	return newSocket(conn)
 }
 
-func makeProgramSocket(conn *net.UnixConn) (net.Conn, error) {
-	defer func() { _ = conn.Close() }()
+// newProgramPoll makes one for a connection's socket, by descriptors of its own.
+func newProgramPoll(conn *net.UnixConn) (p *programPoll, err error) {
 	raw, err := conn.SyscallConn()
 	if err != nil {
 		return nil, err
 	}
-	fd := -1
-	closed := raw.Control(func(own uintptr) { fd, err = unix.FcntlInt(own, unix.F_DUPFD_CLOEXEC, 0) })
+	var fds [2]int
+	closed := raw.Control(func(own uintptr) {
+		for i := range fds {
+			if fds[i], err = unix.FcntlInt(own, unix.F_DUPFD_CLOEXEC, 0); err != nil {
+				if i > 0 {
+					_ = unix.Close(fds[0])
+				}
+				return
+			}
+		}
+	})
 	if err = errors.Join(closed, os.NewSyscallError("fcntl", err)); err != nil {
 		return nil, err
 	}
-	file, err := pollInput(fd)
+	input, err := pollInput(fds[0])
 	if err != nil {
-		_ = unix.Close(fd)
+		_, _ = unix.Close(fds[0]), unix.Close(fds[1])
 		return nil, err
 	}
-	program := &programSocket{Conn: conn, poll: programPoll{fd: uintptr(fd), input: file}}
-	p := &program.poll
-	p.raw, _ = file.SyscallConn() // an error is only for a file that is none
+	p = &programPoll{fd: uintptr(fds[0]), spare: fds[1], input: input}
+	p.raw, _ = input.SyscallConn() // an error is only for a file that is none
 	p.in.try, p.out.try = p.tryRead, p.tryWrite
-	s := &socket{Conn: program, raw: p}
-	s.in.try, s.out.try = s.receive, s.send
-	return s, nil
+	return p, nil
 }
 
 // pollInput makes an epoll instance that Go's poller knows, and that tells when a descriptor can be read, each time anew.
@@ -169,17 +177,15 @@ func (p *programPoll) tryWrite(uintptr) bool {
 func (p *programPoll) waitForRoom() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.room != nil {
+	switch {
+	case p.room != nil:
 		return nil
-	}
-	if p.closed {
+	case p.closed, p.spare < 0: // the poller did not take it
 		return p.over(net.ErrClosed)
 	}
-	fd, err := unix.FcntlInt(p.fd, unix.F_DUPFD_CLOEXEC, 0)
-	if err != nil {
-		return os.NewSyscallError("fcntl", err)
-	}
-	p.room, err = polled(fd, "unix")
+	var err error
+	p.room, err = polled(p.spare, "unix")
+	p.spare = -1
 	return err
 }
 
@@ -199,8 +205,8 @@ func (*programPoll) over(err error) error {
 // close has whoever waits do so no more. A second one fails.
 func (p *programPoll) close() error {
 	p.mu.Lock()
-	again, room := p.closed, p.room
-	p.closed = true
+	again, room, spare := p.closed, p.room, p.spare
+	p.closed, p.spare = true, -1
 	p.mu.Unlock()
 	if again {
 		return p.over(net.ErrClosed)
@@ -209,6 +215,9 @@ func (p *programPoll) close() error {
 	err := p.input.Close() // nobody uses the socket after that: it waits for who does
 	if room != nil {
 		err = errors.Join(err, room.Close())
+	}
+	if spare >= 0 {
+		err = errors.Join(err, os.NewSyscallError("close", unix.Close(spare)))
 	}
 	return errors.Join(err, os.NewSyscallError("close", unix.Close(int(p.fd))))
 }

@@ -27,13 +27,10 @@ func programPair(t *testing.T) (ours *socket, poll *programPoll, theirs net.Conn
 	}
 	defer l.Close()
 	theirs, conn := connected(t, l)
-	c, err := newProgramSocket(conn.(*net.UnixConn))
-	if err != nil {
-		t.Fatal(err)
-	}
+	c := newProgramSocket(conn.(*net.UnixConn))
 	t.Cleanup(func() { _ = c.Close() })
 	ours = c.(*socket)
-	return ours, &ours.Conn.(*programSocket).poll, theirs
+	return ours, ours.Conn.(*programSocket).poll, theirs
 }
 
 // polledFor lists what every epoll instance of this process asks of a descriptor (proc_pid_fdinfo(5)).
@@ -197,7 +194,8 @@ func TestAProgramsConnectionIsClosedUnderCalls(t *testing.T) {
 	}
 }
 
-// TestNoDescriptorsForAProgramsConnection has the process run out of them at each step.
+// TestNoDescriptorsForAProgramsConnection has the process run out of them at each step: the connection is as net makes it then, and nothing
+// else is left of it.
 func TestNoDescriptorsForAProgramsConnection(t *testing.T) {
 	l, err := net.Listen("unix", filepath.Join(t.TempDir(), "s"))
 	if err != nil {
@@ -208,30 +206,43 @@ func TestNoDescriptorsForAProgramsConnection(t *testing.T) {
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &before); err != nil {
 		t.Fatal(err)
 	}
-	for free := range 3 {
-		_, conn := connected(t, l)
+	mostProgramSockets() // which asks for the limit once
+	const takes = 3
+	for free := range takes + 1 {
+		theirs, conn := connected(t, l)
 		next, err := unix.FcntlInt(0, unix.F_DUPFD_CLOEXEC, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
 		_ = unix.Close(next)
+		open := programSockets.Load()
 		limit := before
 		limit.Cur = uint64(next + free) //nolint:gosec // some tens
 		if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
 			t.Fatal(err)
 		}
-		c, err := newProgramSocket(conn.(*net.UnixConn))
+		c := newProgramSocket(conn.(*net.UnixConn))
 		if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &before); err != nil {
 			t.Fatal(err)
 		}
-		switch {
-		case free == 2 && err == nil:
-			_ = c.Close()
-		case free == 2 || !isExhausted(err):
-			t.Errorf("with %d more descriptors: %v", free, err)
+		if _, own := c.(*socket).Conn.(*programSocket); own != (free == takes) {
+			t.Errorf("with %d more descriptors it is one of these: %v", free, own)
 		}
-		if n, err := conn.Read(make([]byte, 1)); n != 0 || !errors.Is(err, net.ErrClosed) {
-			t.Errorf("with %d more descriptors the connection that was taken over is open: %v", free, err)
+		if free < takes {
+			if after, err := unix.FcntlInt(0, unix.F_DUPFD_CLOEXEC, 0); after != next || err != nil || programSockets.Load() != open {
+				t.Errorf("with %d more descriptors the next one is %d in place of %d, %d are counted in place of %d", free, after, next, programSockets.Load(), open)
+			} else {
+				_ = unix.Close(after)
+			}
+		}
+		if _, err := theirs.Write([]byte("x")); err != nil {
+			t.Fatal(err)
+		}
+		if n, err := c.Read(make([]byte, 2)); n != 1 || err != nil {
+			t.Errorf("with %d more descriptors: read %d bytes, %v", free, n, err)
+		}
+		if err := c.Close(); err != nil || programSockets.Load() != open {
+			t.Errorf("with %d more descriptors: closed: %v, %d are counted in place of %d", free, err, programSockets.Load(), open)
 		}
 	}
 }
@@ -249,10 +260,7 @@ func TestManyProgramConnectionsTakeFewDescriptors(t *testing.T) {
 	next := func() (own bool, c net.Conn) {
 		t.Helper()
 		theirs, conn := connected(t, l)
-		c, err := newProgramSocket(conn.(*net.UnixConn))
-		if err != nil {
-			t.Fatal(err)
-		}
+		c = newProgramSocket(conn.(*net.UnixConn))
 		t.Cleanup(func() { _ = c.Close() })
 		if _, err := theirs.Write([]byte("x")); err != nil {
 			t.Fatal(err)
