@@ -44,7 +44,14 @@ func TestHostile(t *testing.T) {
 		Ceiling: &egress.Ceiling{Most: policy(t, "internet")}, Resolver: names.Resolver(), Limits: egress.Limits{PerSecond: 2000},
 	})
 	i := s.launch(t, hostileCode, "internet", nil)
-	t.Run("kernel", func(t *testing.T) {
+	victim := s.launchAs(t, "api_victim", victimCode, "web.example.com:443", nil)
+	attack := func(name string, f func(t *testing.T)) {
+		t.Run(name, func(t *testing.T) {
+			defer besides(t, victim)()
+			f(t)
+		})
+	}
+	attack("kernel", func(t *testing.T) {
 		for what, came := range get[map[string]string](t, i, "/kernel") {
 			if came == "allowed" {
 				t.Errorf("%s is allowed", what)
@@ -52,33 +59,76 @@ func TestHostile(t *testing.T) {
 			t.Logf("%s: %s", what, came)
 		}
 	})
-	t.Run("scan", func(t *testing.T) {
+	attack("scan", func(t *testing.T) {
+		before := s.manager.Egress("api_outside").Refused
+		tried := 0
 		for what, came := range get[map[string]string](t, i, "/scan") {
 			if came == "connected" {
 				t.Errorf("%s is reached", what)
 			}
+			tried++
 		}
+		if n := s.manager.Egress("api_outside").Refused - before; n < int64(tried)*9/10 { // the program's own kernel refuses a few
+			t.Errorf("%d of %d tries are counted", n, tried)
+		}
+		s.line(t, ":80 stands for no name")
 		select {
 		case address := <-touched:
 			t.Errorf("%s was reached", address)
 		default:
 		}
 	})
-	t.Run("careless", func(t *testing.T) {
-		get[int](t, i, "/careless", "count", "20")
-		settle(t, s, 0, 0)
-		files, heap := held(t)
+	get[int](t, i, "/careless", "count", "20")
+	settle(t, s, 0, 0)
+	files, heap := held(t)
+	attack("careless", func(t *testing.T) {
 		if n := get[int](t, i, "/careless", "count", "1000"); n < 900 {
 			t.Errorf("%d of 1000 connections were made", n)
 		}
-		settle(t, s, files+5, heap+4<<20)
 	})
-	t.Run("flood", func(t *testing.T) {
+	settle(t, s, files+5, heap+4<<20)
+	attack("flood", func(t *testing.T) {
 		get[int](t, i, "/flood")
 		if n := get[int](t, i, "/careless", "count", "10"); n != 10 {
 			t.Errorf("%d of 10 connections were made after a flood", n)
 		}
 	})
+	settle(t, s, files+5, heap+4<<20)
+}
+
+// victimCode asks a server outside.
+const victimCode = `
+import socket
+@app.get("/ask")
+def ask():
+    with socket.create_connection(("web.example.com", 443), 20) as s:
+        s.sendall(b"x")
+        return s.recv(1)
+`
+
+// besides has a program of another API ask a server outside all the time, until the function that it returns: it must be answered each time.
+func besides(t *testing.T, victim *sandbox.Instance) (end func()) {
+	stop, over, asked := make(chan struct{}), make(chan struct{}), 0
+	go func() {
+		defer close(over)
+		for {
+			if got, err := tryGet[string](t.Context(), victim, "/ask"); got != "x" || err != nil {
+				t.Errorf("the victim's answer: %q, %v", got, err)
+				return
+			}
+			asked++
+			select {
+			case <-stop:
+				return
+			default:
+			}
+		}
+	}()
+	return func() {
+		close(stop)
+		<-over
+		t.Logf("the victim was answered %d times", asked)
+	}
 }
 
 // settle waits until nothing is open, and what is held is back where it was; 0 is not looked at.

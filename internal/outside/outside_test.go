@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -74,7 +75,14 @@ func policy(t *testing.T, text string) egress.Policy {
 // launch starts code, with `app` made before it, under a policy.
 func (s *server) launch(t *testing.T, code, allowed string, env map[string]string) *sandbox.Instance {
 	t.Helper()
+	return s.launchAs(t, s.spec.API, code, allowed, env)
+}
+
+// launchAs is launch for another API.
+func (s *server) launchAs(t *testing.T, api, code, allowed string, env map[string]string) *sandbox.Instance {
+	t.Helper()
 	spec := s.spec
+	spec.API, spec.RootPath = api, "/run/"+api
 	spec.Code, spec.Egress, spec.Env = "from fastapi import *\napp = FastAPI()\n"+code, policy(t, allowed), env
 	i, err := s.manager.Launch(t.Context(), spec)
 	if err != nil {
@@ -107,28 +115,36 @@ func (s *server) line(t *testing.T, want string) {
 // get asks a program for a path with a query, and returns the text or the object that it answers.
 func get[T any](t *testing.T, i *sandbox.Instance, path string, query ...string) T {
 	t.Helper()
+	v, err := tryGet[T](t.Context(), i, path, query...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+// tryGet is get for goroutines that are no test's.
+func tryGet[T any](ctx context.Context, i *sandbox.Instance, path string, query ...string) (v T, err error) {
 	values := url.Values{}
 	for n := 0; n+1 < len(query); n += 2 {
 		values.Set(query[n], query[n+1])
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://sandbox"+path+"?"+values.Encode(), nil)
 	if err != nil {
-		t.Fatal(err)
+		return v, err
 	}
 	resp, err := i.Transport().RoundTrip(req)
 	if err != nil {
-		t.Fatal(err)
+		return v, err
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
 	if err != nil || resp.StatusCode != http.StatusOK {
-		t.Fatalf("GET %s: %d, %v: %s", path, resp.StatusCode, err, body)
+		return v, fmt.Errorf("GET %s: %d, %v: %s", path, resp.StatusCode, err, body)
 	}
-	var v T
 	if err := json.Unmarshal(body, &v); err != nil {
-		t.Fatalf("GET %s answers %q: %v", path, body, err)
+		return v, fmt.Errorf("GET %s answers %q: %w", path, body, err)
 	}
-	return v
+	return v, nil
 }
