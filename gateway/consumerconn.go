@@ -1,14 +1,12 @@
 package gateway
 
 import (
-	"bytes"
 	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"os"
-	"strconv"
 	"sync/atomic"
 	"time"
 
@@ -16,16 +14,13 @@ import (
 	"go.uber.org/zap"
 )
 
-// consumerConn is a consumer's connection as net/http sees it. It keeps from net/http what the guard refuses, and
-// replaces the answers that net/http makes by itself, which are text without a request id, by problems. Behind TLS it is
-// the plain side.
+// consumerConn is a consumer's connection. It keeps from whoever reads it what the guard refuses. Behind TLS it is the plain side.
 type consumerConn struct {
 	net.Conn
-	log    *zap.Logger
-	guard  guard
-	word   atomic.Pointer[string] // why the guard stopped the connection; nil: it did not
-	free   atomic.Bool            // HTTP/1 has ended on it: bytes go through unseen
-	inside atomic.Bool            // a handler's answer has not ended: what is written is not net/http's own
+	log   *zap.Logger
+	guard guard
+	word  atomic.Pointer[string] // why the guard stopped the connection; nil: it did not
+	free  atomic.Bool            // HTTP/1 has ended on it: bytes go through unseen
 
 	traffic  *traffic
 	isClosed atomic.Bool
@@ -100,15 +95,7 @@ func (c *consumerConn) Read(p []byte) (int, error) {
 func (c *consumerConn) stop(word string) { c.word.Store(&word) }
 
 // Write implements net.Conn.
-func (c *consumerConn) Write(p []byte) (int, error) {
-	if c.inside.Load() || c.free.Load() || c.guard.state == atNothing || !bytes.HasPrefix(p, []byte("HTTP/1.1 ")) {
-		return c.write(p)
-	}
-	if _, err := c.write(c.refusal(p)); err != nil {
-		return 0, err
-	}
-	return len(p), nil
-}
+func (c *consumerConn) Write(p []byte) (int, error) { return c.write(p) }
 
 func (c *consumerConn) write(p []byte) (int, error) {
 	n, err := c.Conn.Write(p)
@@ -150,15 +137,6 @@ func (c *consumerConn) SetReadDeadline(t time.Time) error { return c.readDeadlin
 // SetWriteDeadline implements net.Conn.
 func (c *consumerConn) SetWriteDeadline(t time.Time) error { return c.writeDeadline.move(t) }
 
-// refusal is the problem that stands for an answer of net/http's own.
-func (c *consumerConn) refusal(own []byte) []byte {
-	word := c.stopped()
-	if word == "" {
-		word = wordOfStatus(own)
-	}
-	return c.problem(word)
-}
-
 // problem is a whole answer, after which the connection ends.
 func (c *consumerConn) problem(word string) []byte {
 	id := newRequestID(time.Now())
@@ -171,20 +149,6 @@ func (c *consumerConn) problem(word string) []byte {
 	h.add("X-Request-Id", id)
 	out := h.appendTo(fmt.Appendf(nil, "HTTP/1.1 %d %s\r\n", status, http.StatusText(status)))
 	return append(append(out, "\r\n"...), body...)
-}
-
-// wordOfStatus finds the word for an answer of net/http's own: HTTP/1.1 431 ...
-func wordOfStatus(own []byte) string {
-	status, _ := strconv.Atoi(string(own[len("HTTP/1.1 "):min(len(own), len("HTTP/1.1 431"))]))
-	switch status {
-	case http.StatusRequestHeaderFieldsTooLarge:
-		return wordHeaderTooLarge
-	case http.StatusNotImplemented:
-		return wordCodingNotSupported
-	case http.StatusExpectationFailed:
-		return wordExpectationFailed
-	}
-	return wordBadRequest
 }
 
 // CloseWrite lets net/http end an answer without a reset when the consumer still sends.

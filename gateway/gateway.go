@@ -159,7 +159,6 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	g.traffic.begin()
 	defer g.traffic.end()
 	if c := connOf(r); c != nil {
-		c.inside.Store(true)
 		c.used()
 		r.TLS = c.security()
 	}

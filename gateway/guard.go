@@ -7,7 +7,9 @@ import (
 
 const (
 	mostRequestFields = 1000 // of one request
-	preface           = "PRI * HTTP/2.0"
+
+	preface       = "PRI * HTTP/2.0" // the line with which HTTP/2 begins (RFC 9113, 3.4)
+	restOfPreface = "\r\nSM\r\n\r\n"
 )
 
 // guard watches the bytes of a consumer's connection before net/http reads them, and knows where each request ends. It
@@ -31,6 +33,8 @@ type guard struct {
 	chunk int  // Transfer-Encoding fields
 	ws    bool // asks for WebSocket
 	blank bool // an empty line was before it
+
+	served bool // a request was before on the connection
 }
 
 type guardState int
@@ -43,6 +47,7 @@ const (
 	atChunk
 	atChunkEnd
 	atTrailer
+	atPreface // behind its line
 	atNothing // another protocol: not watched
 )
 
@@ -55,6 +60,15 @@ func (g *guard) pass(p []byte) (n int, word string) {
 			return len(p), ""
 		case atBody, atChunk:
 			n += g.skip(len(p) - n)
+			continue
+		case atPreface: // another one would have net/http read what comes as HTTP/1, and nobody watch it
+			if p[n] != restOfPreface[g.left] {
+				return n, wordBadRequest
+			}
+			n++
+			if g.left++; g.left == int64(len(restOfPreface)) {
+				g.state = atNothing
+			}
 			continue
 		}
 		used, word := g.take(p[n:])
@@ -83,7 +97,9 @@ func (g *guard) skip(have int) int {
 }
 
 // begin waits for the next request.
-func (g *guard) begin() { *g = guard{mostHead: g.mostHead, mostTarget: g.mostTarget, line: g.line[:0]} }
+func (g *guard) begin() {
+	*g = guard{mostHead: g.mostHead, mostTarget: g.mostTarget, line: g.line[:0], served: true}
+}
 
 // take looks at a line, or at the part of one that is there.
 func (g *guard) take(p []byte) (used int, word string) {
@@ -170,8 +186,8 @@ func (g *guard) read(line []byte) string {
 }
 
 func (g *guard) requestLine(text []byte) string {
-	if string(text) == preface {
-		g.state = atNothing
+	if string(text) == preface && !g.served && !g.blank {
+		g.state, g.left = atPreface, 0
 		return ""
 	}
 	method, rest, ok1 := bytes.Cut(text, []byte(" "))
@@ -239,7 +255,10 @@ func framesMessage(name []byte) bool {
 	return equalFold(name, "Host") || equalFold(name, "Content-Length") || equalFold(name, "Transfer-Encoding")
 }
 
-func equalFold(a []byte, b string) bool { return len(a) == len(b) && strings.EqualFold(string(a), b) }
+// equalFold compares with a text of ASCII letters. Others that Unicode folds to those are longer.
+func equalFold[T string | []byte](a T, b string) bool {
+	return len(a) == len(b) && strings.EqualFold(string(a), b)
+}
 
 // endOfHead decides where the request ends (RFC 9112, 6.3), and refuses what could end in two places.
 func (g *guard) endOfHead() string {

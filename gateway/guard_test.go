@@ -170,6 +170,32 @@ func FuzzGuard(f *testing.F) {
 	})
 }
 
+// TestThePrefaceIsWholeAndFirst has what HTTP/2 begins with come in other places, and cut: what follows would be read by nobody.
+func TestThePrefaceIsWholeAndFirst(t *testing.T) {
+	const whole, request = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "GET / HTTP/1.1\r\nHost: h\r\n\r\n"
+	for text, want := range map[string]string{
+		whole:                               "",
+		whole + "\x00anything\n":            "",
+		request + whole:                     wordBadRequest,
+		"\r\n" + whole:                      wordBadRequest,
+		"PRI * HTTP/2.0\r\nHost: h\r\n\r\n": wordBadRequest,
+		"PRI * HTTP/2.0\r\n\r\n" + request:  wordBadRequest,
+		"PRI * HTTP/2.0\r\n\r\nSM\r\nX":     wordBadRequest,
+		"PRI * HTTP/2.0\n\nSM\n\n":          wordBadRequest,
+	} {
+		for _, size := range []int{1, 5, len(text)} {
+			g := guard{mostHead: 1 << 10, mostTarget: 1 << 10}
+			word := ""
+			for rest := []byte(text); len(rest) > 0 && word == ""; rest = rest[min(size, len(rest)):] {
+				_, word = g.pass(rest[:min(size, len(rest))])
+			}
+			if word != want || word == "" && g.state != atNothing {
+				t.Errorf("%q by %d: %q, want %q", text, size, word, want)
+			}
+		}
+	}
+}
+
 // The preface of HTTP/2 is how its connections begin when they are not agreed on otherwise.
 func overHTTP2(addr string, security *tls.Config) *http.Client {
 	protocols := new(http.Protocols)

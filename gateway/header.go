@@ -81,7 +81,7 @@ func hasToken(values []string, want string) bool {
 func isUpgrade(r *http.Request) bool {
 	return r.Method == http.MethodGet && r.ContentLength == 0 && r.ProtoAtLeast(1, 1) &&
 		hasToken(r.Header["Connection"], "upgrade") &&
-		len(r.Header["Upgrade"]) == 1 && strings.EqualFold(r.Header["Upgrade"][0], webSocket)
+		len(r.Header["Upgrade"]) == 1 && equalFold(r.Header["Upgrade"][0], webSocket)
 }
 
 const webSocket = "websocket"
@@ -92,7 +92,7 @@ func mayUpgrade(r *http.Request) bool {
 		return false
 	}
 	for _, value := range r.Header["Upgrade"] {
-		if strings.EqualFold(value, webSocket) {
+		if equalFold(value, webSocket) {
 			return true
 		}
 	}

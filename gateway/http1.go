@@ -122,6 +122,9 @@ func (c *http1) dropBuffer() {
 // await waits for the first byte of a request; false when there will be none that may be served.
 func (c *http1) await(first bool) bool {
 	if c.hasMore() {
+		if !first {
+			_ = c.conn.SetReadDeadline(time.Now().Add(headerTimeout)) // for the rest of its head
+		}
 		return !c.server.closing.Load()
 	}
 	c.state.Store(stateIdle)
@@ -189,9 +192,10 @@ func (c *http1) awaitMore() error {
 
 // isSecond reports whether the connection begins with the preface of HTTP/2 (RFC 9113, 3.4).
 func (c *http1) isSecond() bool {
-	for n := 1; n <= len(preface); n++ {
+	const whole = preface + "\r\n" + restOfPreface
+	for n := 1; n <= len(whole); n++ {
 		p, err := c.r.Peek(n)
-		if err != nil || p[n-1] != preface[n-1] {
+		if err != nil || p[n-1] != whole[n-1] {
 			return false
 		}
 	}

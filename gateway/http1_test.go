@@ -183,10 +183,12 @@ func TestRequestsFollowEachOther(t *testing.T) {
 		"an unannounced trailer": {
 			"POST /read HTTP/1.1\r\nHost: h\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\nX-Late: 1\r\n\r\n", 1, "+X-Late",
 		},
-		"HTTP/2 in the middle": {"GET / HTTP/1.1\r\nHost: h\r\n\r\nPRI * HTTP/2.0\r\n\r\nSM\r\n\r\nGET / HTTP/1.1\r\nHost: h\r\n\r\n", 2, "bad_request"},
-		"no HTTP":              {"\x16\x03\x01\r\n\r\n", 1, "bad_request"},
-		"an impossible host":   {"GET / HTTP/1.1\r\nHost: a/b\r\n\r\n", 1, "bad_request"},
-		"a wrong expectation":  {"POST /read HTTP/1.1\r\nHost: h\r\nExpect: more\r\nContent-Length: 1\r\n\r\n", 1, "expectation_failed"},
+		"HTTP/2 in the middle":             {"GET / HTTP/1.1\r\nHost: h\r\n\r\nPRI * HTTP/2.0\r\n\r\nSM\r\n\r\nGET / HTTP/1.1\r\nHost: h\r\n\r\n", 2, "bad_request"},
+		"the line of HTTP/2 in the middle": {"GET / HTTP/1.1\r\nHost: h\r\n\r\nPRI * HTTP/2.0\r\n", 2, "bad_request"},
+		"the line of HTTP/2 alone":         {"PRI * HTTP/2.0\r\nHost: h\r\n\r\nGET / HTTP/1.1\r\nHost: h\r\n\r\n", 1, "bad_request"},
+		"no HTTP":                          {"\x16\x03\x01\r\n\r\n", 1, "bad_request"},
+		"an impossible host":               {"GET / HTTP/1.1\r\nHost: a/b\r\n\r\n", 1, "bad_request"},
+		"a wrong expectation":              {"POST /read HTTP/1.1\r\nHost: h\r\nExpect: more\r\nContent-Length: 1\r\n\r\n", 1, "expectation_failed"},
 		"behind a refused WebSocket": {
 			"GET / HTTP/1.1\r\nHost: h\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nGET / HTTP/1.1\r\nHost: h\r\n\r\n", 1, ".",
 		},
@@ -237,6 +239,61 @@ func TestIdleConnections(t *testing.T) {
 		end()
 		synctest.Wait()
 	})
+}
+
+// TestStalledHeads has a consumer stop in the middle of the head of its first request, of one on a connection that was kept, and of one that it
+// sends before the one before is answered.
+func TestStalledHeads(t *testing.T) {
+	const whole, half = "GET / HTTP/1.1\r\nHost: h\r\n\r\n", "GET / HTTP/1.1\r\nHo"
+	for name, c := range map[string]struct {
+		first   string
+		answers int
+		pause   time.Duration
+		rest    string
+	}{
+		"the first":                        {half, 0, 0, ""},
+		"a kept connection's":              {whole, 1, time.Second, half},
+		"one that was kept for long":       {whole, 1, 2 * bufferTime, half},
+		"with the one before":              {whole + half, 1, 0, ""},
+		"a byte with the one before":       {whole + "G", 1, 0, ""},
+		"while the one before is answered": {strings.Replace(whole, "/", "/slow", 1), 0, lookAfter * 2, half},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				l, s, end := serveHTTP1(func(w http.ResponseWriter, r *http.Request) {
+					if r.URL.Path == "/slow" {
+						time.Sleep(time.Second)
+					}
+					_, _ = io.WriteString(w, "ok")
+				})
+				conn := l.dial()
+				r := bufio.NewReader(conn)
+				if _, err := io.WriteString(conn, c.first); err != nil {
+					t.Fatal(err)
+				}
+				for range c.answers {
+					res, err := http.ReadResponse(r, nil)
+					if err != nil {
+						t.Fatal(err)
+					}
+					_, _ = io.Copy(io.Discard, res.Body)
+				}
+				time.Sleep(c.pause)
+				go func() { _, _ = io.WriteString(conn, c.rest) }()
+				began := time.Now()
+				_, _ = io.Copy(io.Discard, r)
+				if took := time.Since(began); took < headerTimeout-time.Second || took > headerTimeout+2*time.Second {
+					t.Errorf("it ended after %v", took)
+				}
+				synctest.Wait()
+				if len(s.conns) > 0 {
+					t.Errorf("%d connections are left", len(s.conns))
+				}
+				end()
+				synctest.Wait()
+			})
+		})
+	}
 }
 
 func TestALeavingConsumerCancels(t *testing.T) {

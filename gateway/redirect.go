@@ -13,7 +13,6 @@ func (g *Gateway) ServeRedirect(l net.Listener, port int, first func(http.Respon
 	s := g.server()
 	s.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if c := connOf(r); c != nil {
-			c.inside.Store(true)
 			c.used()
 		}
 		if first == nil || !first(w, r) {

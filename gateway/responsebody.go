@@ -25,7 +25,7 @@ func (t *trip) frame(res *http.Response) error {
 	switch {
 	case codings > 0 && lengths > 0:
 		return malformed("both Transfer-Encoding and Content-Length")
-	case codings > 0 && (codings > 1 || !strings.EqualFold(coding, "chunked") || res.ProtoMinor == 0):
+	case codings > 0 && (codings > 1 || !equalFold(coding, "chunked") || res.ProtoMinor == 0):
 		return malformed("Transfer-Encoding %.40q", t.fields.values("Transfer-Encoding"))
 	}
 	if res.ProtoMinor == 0 || hasToken(t.fields.values("Connection"), "close") {

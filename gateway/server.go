@@ -66,7 +66,6 @@ func (g *Gateway) server() *http.Server {
 		panic(err) // only for a level that does not exist
 	}
 	protocols := new(http.Protocols)
-	protocols.SetHTTP1(true)
 	protocols.SetUnencryptedHTTP2(true)
 	return &http.Server{
 		Handler:                      g,
@@ -81,14 +80,6 @@ func (g *Gateway) server() *http.Server {
 			SendPingTimeout: keepAlive, WriteByteTimeout: writeGrace,
 		},
 		ConnContext: withConn,
-		ConnState:   connState,
-	}
-}
-
-// connState notes that an answer of a handler has been sent.
-func connState(c net.Conn, state http.ConnState) {
-	if conn, ok := c.(*consumerConn); ok && state == http.StateIdle {
-		conn.inside.Store(false)
 	}
 }
 

@@ -49,8 +49,8 @@ func NewTransport(dial func(context.Context) (net.Conn, error)) *Transport {
 // RoundTrip implements http.RoundTripper. The request's body may still be read after it has returned, until the
 // response's body is closed or the request's context ends.
 func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
-	for {
-		c, reused, err := t.conn(r)
+	for again := false; ; {
+		c, reused, err := t.conn(r, again)
 		if err != nil {
 			return nil, err
 		}
@@ -61,6 +61,7 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 		if err == nil || !reused || !errors.Is(err, errNoAnswer) || !repeatable(r) || r.Context().Err() != nil {
 			return res, err
 		}
+		again = true // on a connection of its own, so that it is for the last time
 	}
 }
 
@@ -73,9 +74,9 @@ func repeatable(r *http.Request) bool {
 	return false
 }
 
-// conn takes a connection that waits, or makes one.
-func (t *Transport) conn(r *http.Request) (c *programConn, reused bool, err error) {
-	for {
+// conn takes a connection that waits, or makes one, which may have to be fresh.
+func (t *Transport) conn(r *http.Request, fresh bool) (c *programConn, reused bool, err error) {
+	for !fresh {
 		c = t.take()
 		if c == nil {
 			break
@@ -104,7 +105,7 @@ func (t *Transport) connect(ctx context.Context) (net.Conn, error) {
 		switch {
 		case err == nil:
 			if program, ok := conn.(*net.UnixConn); ok {
-				return newProgramSocket(program)
+				return newProgramSocket(program), nil
 			}
 			return newSocket(conn), nil
 		case ctx.Err() != nil:

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 )
@@ -219,6 +220,53 @@ func TestAClosedConnectionIsReplaced(t *testing.T) {
 	count.Store(1)
 	if _, _, err := fetch(t, tr, "POST", "/"); !errors.Is(err, errNoAnswer) {
 		t.Errorf("a POST was repeated, or %v", err)
+	}
+}
+
+// TestARequestIsRepeatedOnce has a program take every request and close, when many connections wait.
+func TestARequestIsRepeatedOnce(t *testing.T) {
+	const many = 8
+	var heads, closes atomic.Int32
+	var together sync.WaitGroup // so that each has a connection of its own
+	together.Add(many)
+	tr, _ := rawProgram(t, func(string) (string, bool) {
+		if heads.Add(1); closes.Load() > 0 {
+			return "", true
+		}
+		together.Done()
+		together.Wait()
+		return "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nab", false
+	})
+	var group sync.WaitGroup
+	for range many {
+		group.Go(func() {
+			if _, text, err := fetch(t, tr, "GET", "/"); err != nil || text != "ab" {
+				t.Errorf("%q, %v", text, err)
+			}
+		})
+	}
+	group.Wait()
+	heads.Store(0)
+	closes.Store(1)
+	if _, _, err := fetch(t, tr, "GET", "/"); !errors.Is(err, errNoAnswer) || heads.Load() != 2 {
+		t.Errorf("it was sent %d times, and then %v", heads.Load(), err)
+	}
+}
+
+// TestWhatWasInformedIsNotRepeated has a program say something before it closes.
+func TestWhatWasInformedIsNotRepeated(t *testing.T) {
+	var heads atomic.Int32
+	tr, _ := rawProgram(t, func(string) (string, bool) {
+		if heads.Add(1) == 1 {
+			return "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nab", false
+		}
+		return "HTTP/1.1 103 Early Hints\r\n\r\n", true
+	})
+	if _, _, err := fetch(t, tr, "GET", "/"); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := fetch(t, tr, "GET", "/"); err == nil || errors.Is(err, errNoAnswer) || heads.Load() != 2 {
+		t.Errorf("%v after %d requests", err, heads.Load())
 	}
 }
 

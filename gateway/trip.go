@@ -113,9 +113,12 @@ func (t *trip) unarm() bool {
 
 // receive reads heads until one is final.
 func (t *trip) receive(scratch *[]byte) (*http.Response, error) {
-	for {
+	for first := true; ; first = false {
 		res := &t.res
 		if err := readResponseHead(t.c.r, scratch, res, t.fields); err != nil {
+			if !first && errors.Is(err, errNoAnswer) { // which would have the request sent again, and told of again
+				err = io.ErrUnexpectedEOF
+			}
 			return nil, err
 		}
 		final := res.StatusCode >= 200 || res.StatusCode == http.StatusSwitchingProtocols
