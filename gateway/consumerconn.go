@@ -95,9 +95,7 @@ func (c *consumerConn) Read(p []byte) (int, error) {
 func (c *consumerConn) stop(word string) { c.word.Store(&word) }
 
 // Write implements net.Conn.
-func (c *consumerConn) Write(p []byte) (int, error) { return c.write(p) }
-
-func (c *consumerConn) write(p []byte) (int, error) {
+func (c *consumerConn) Write(p []byte) (int, error) {
 	n, err := c.Conn.Write(p)
 	for errors.Is(err, os.ErrDeadlineExceeded) && c.writeDeadline.early() {
 		var more int
@@ -111,10 +109,10 @@ func (c *consumerConn) write(p []byte) (int, error) {
 func (c *consumerConn) writeAll(a, b []byte) error {
 	s, ok := c.Conn.(*socket)
 	if !ok {
-		if _, err := c.write(a); err != nil {
+		if _, err := c.Write(a); err != nil {
 			return err
 		}
-		_, err := c.write(b)
+		_, err := c.Write(b)
 		return err
 	}
 	n, err := s.write(a, b)

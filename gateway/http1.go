@@ -261,7 +261,7 @@ func possibleHost(s string) bool {
 // refuse answers what cannot be understood, and ends the connection.
 func (c *http1) refuse(word string) {
 	_ = c.conn.SetWriteDeadline(time.Now().Add(writeGrace))
-	if _, err := c.conn.write(c.conn.problem(word)); err == nil {
+	if _, err := c.conn.Write(c.conn.problem(word)); err == nil {
 		c.linger()
 	}
 }

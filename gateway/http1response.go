@@ -242,7 +242,7 @@ func (w *http1Response) sendWithLocked(p []byte) {
 
 func (w *http1Response) sendLocked() {
 	if w.err == nil && len(w.out) > 0 {
-		_, w.err = w.c.conn.write(w.out)
+		_, w.err = w.c.conn.Write(w.out)
 	}
 	w.out = w.out[:0]
 }
