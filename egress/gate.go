@@ -80,7 +80,7 @@ func NewGate(cfg Config) *Gate {
 		cfg.Ceiling = &Ceiling{}
 	}
 	if cfg.Resolver == nil {
-		cfg.Resolver = newHostResolver()
+		cfg.Resolver = NewHostResolver()
 	}
 	return &Gate{cfg: cfg, turn: 1, apis: map[string]*member{}}
 }

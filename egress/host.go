@@ -11,10 +11,10 @@ import (
 // mostServers are those of resolv.conf(5) that are asked.
 const mostServers = 3
 
-// newHostResolver asks this host's name servers. Where there are several, one that says nothing is waited for only so long that the
+// NewHostResolver asks this host's name servers. Where there are several, one that says nothing is waited for only so long that the
 // others are asked as well, and the first once more, before a look-up has taken too long: a host does without a server that is away,
 // though slowly, and programs shall too.
-func newHostResolver() *net.Resolver {
+func NewHostResolver() *net.Resolver {
 	var d net.Dialer
 	return &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
 		conn, err := d.DialContext(ctx, network, address)

@@ -15,6 +15,7 @@ import (
 // ceiling. It keeps what the gate refuses, and its resolver also knows names that lead to where nobody may go.
 type Network struct {
 	gate *egress.Gate
+	host egress.Resolver // for all other names
 
 	mu      sync.Mutex
 	refused map[string][]egress.Reason // since forget, by what was refused
@@ -26,7 +27,7 @@ var public = egress.Policy{Internet: true}
 
 // NewNetwork makes the network of one run.
 func NewNetwork(ceiling *egress.Ceiling) *Network {
-	n := &Network{}
+	n := &Network{host: egress.NewHostResolver()}
 	n.forget()
 	n.gate = egress.NewGate(egress.Config{Ceiling: ceiling, Resolver: n, Refused: n.remember})
 	return n
@@ -100,7 +101,7 @@ func trapNames(traps ...string) []string {
 func (n *Network) LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error) {
 	trap, ok := strings.CutSuffix(host, trapDomain+".")
 	if !ok {
-		return (&net.Resolver{PreferGo: true}).LookupNetIP(ctx, network, host)
+		return n.host.LookupNetIP(ctx, network, host)
 	}
 	address := traps[trap] + loopbackTraps[trap]
 	if trap == turningTrap {
