@@ -12,15 +12,7 @@ import (
 func TestEgressLimitsAreRead(t *testing.T) {
 	read := func(args ...string) egress.Limits {
 		t.Helper()
-		s, err := settingsOf(t, append([]string{"serve"}, args...)...)
-		if err != nil {
-			t.Fatal(err)
-		}
-		o, err := readServeOptions(s)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return o.egress.Limits
+		return readAs(t, readServeOptions, args...).egress.Limits
 	}
 	defaults := egress.Limits{Connections: 256, PerSecond: 100, Bandwidth: 128 << 20}
 	if egress.DefaultLimits != defaults {

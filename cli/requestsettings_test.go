@@ -11,15 +11,7 @@ import (
 func TestRequestSettingsAreRead(t *testing.T) {
 	read := func(args ...string) requestOptions {
 		t.Helper()
-		s, err := settingsOf(t, append([]string{"serve"}, args...)...)
-		if err != nil {
-			t.Fatal(err)
-		}
-		o, err := readRequestOptions(s)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return o
+		return readAs(t, readRequestOptions, args...)
 	}
 	want := requestOptions{
 		times: gateway.Timeouts{

@@ -200,3 +200,17 @@ func TestVersionJSON(t *testing.T) {
 		}
 	}
 }
+
+// readAs is what a part of serve makes of its arguments.
+func readAs[T any](t *testing.T, read func(settings) (T, error), args ...string) T {
+	t.Helper()
+	s, err := settingsOf(t, append([]string{"serve"}, args...)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := read(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
