@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"os"
 	"runtime"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -194,7 +195,24 @@ func route(h *netlink.Handle, device netlink.Link, own netip.Addr, everything st
 	if err != nil {
 		return fmt.Errorf("route %s to the sandbox's network device: %w", everything, err)
 	}
-	return nil
+	return awaitOwn(h, own)
+}
+
+// settleTimeout is how long the kernel has for what it does later by itself; it takes microseconds where processors are free.
+const settleTimeout = 5 * time.Second
+
+// awaitOwn waits until the calling thread's namespace takes packets for an address that it was given: with IPv6 that is some time after it
+// sends from there, and the first answers would be lost.
+func awaitOwn(h *netlink.Handle, own netip.Addr) error {
+	for end := time.Now().Add(settleTimeout); ; time.Sleep(50 * time.Microsecond) {
+		found, err := h.RouteGet(own.AsSlice())
+		if err == nil && len(found) > 0 && found[0].Type == unix.RTN_LOCAL {
+			return nil
+		}
+		if time.Now().After(end) {
+			return fmt.Errorf("the kernel does not take %s for the sandbox's own address: %w", own, errors.Join(err, os.ErrDeadlineExceeded))
+		}
+	}
 }
 
 func fileExists(path string) bool {
