@@ -23,72 +23,126 @@ type connector struct {
 	life    context.Context // whose end a wait ends with as well; nil: none
 }
 
+// attempt is one that a connector has begun: what has come of it, or a socket that the kernel still connects.
+type attempt struct {
+	to     netip.AddrPort
+	scope  uint32
+	socket *socket
+	made   bool
+	err    error // when the socket is closed, or there is none
+}
+
+// close is for who does not complete it.
+func (a attempt) close() {
+	if a.err == nil && a.socket != nil {
+		_ = a.socket.Close()
+	}
+}
+
 // connect makes a connection within a time and ctx. Its errors are decide's, or *net.OpError as net.Dialer's.
 func (c connector) connect(ctx context.Context, to netip.AddrPort, within time.Duration) (*socket, error) {
-	to = netip.AddrPortFrom(to.Addr().Unmap(), to.Port())
-	s, err := c.try(ctx, to, within)
+	if ctx.Err() != nil {
+		return nil, dialError(to, given(ctx))
+	}
+	return c.complete(ctx, c.begin(to), within)
+}
+
+// begin goes as far as it can without waiting. What it returns must be completed or closed.
+func (c connector) begin(to netip.AddrPort) attempt {
+	a := attempt{to: netip.AddrPortFrom(to.Addr().Unmap(), to.Port())}
+	if c.life != nil && c.life.Err() != nil {
+		a.err = errCanceled
+		return a
+	}
+	if a.scope, a.err = scopeOf(a.to.Addr()); a.err != nil {
+		return a
+	}
+	family := unix.AF_INET6
+	if a.to.Addr().Is4() {
+		family = unix.AF_INET
+	}
+	fd, err := rawcall.Socket(family)
+	if err != nil {
+		a.err = os.NewSyscallError("socket", err)
+		return a
+	}
+	if a.made, a.err = c.ask(fd, a.to, a.scope); a.err != nil {
+		_ = unix.Close(int(fd))
+		return a
+	}
+	a.socket = &socket{fd: fd, remote: a.to}
+	if a.made {
+		a.err = a.name()
+	}
+	if a.err != nil {
+		_ = a.socket.Close()
+	}
+	return a
+}
+
+// name asks for the socket's own address, once it is connected.
+func (a attempt) name() (err error) {
+	a.socket.local, err = rawcall.Local(a.socket.fd)
+	if err == nil && a.socket.local == netip.AddrPortFrom(a.to.Addr().WithZone(""), a.to.Port()) {
+		err = errSelf
+	}
+	return err
+}
+
+// complete is connect for what was begun.
+func (c connector) complete(ctx context.Context, a attempt, within time.Duration) (*socket, error) {
+	s, err := c.finish(ctx, a, within)
 	for range 2 { // as net: https://go.dev/issue/2690
-		if !errors.Is(err, errSelf) && !errors.Is(err, unix.EADDRNOTAVAIL) {
+		if !again(err) {
 			break
 		}
 		c.decided = false
-		s, err = c.try(ctx, to, within)
+		s, err = c.finish(ctx, c.begin(a.to), within)
 	}
 	if errors.Is(err, errSelf) {
 		err = os.NewSyscallError("connect", unix.ECONNREFUSED)
 	}
-	if _, refused := errors.AsType[*Refusal](err); err != nil && !refused {
-		err = &net.OpError{Op: "dial", Net: "tcp", Addr: net.TCPAddrFromAddrPort(to), Err: err}
+	if err != nil {
+		return nil, dialError(a.to, err)
 	}
-	return s, err
+	return s, nil
+}
+
+// dialError is an error in net's words, unless it is a *Refusal.
+func dialError(to netip.AddrPort, err error) error {
+	if _, refused := errors.AsType[*Refusal](err); refused {
+		return err
+	}
+	return &net.OpError{Op: "dial", Net: "tcp", Addr: net.TCPAddrFromAddrPort(to), Err: err}
 }
 
 // errSelf is a port of this host where nobody listens, and which the kernel chose as the socket's own: it is connected to itself then.
 var errSelf = errors.New("connected to itself")
 
-func (c connector) try(ctx context.Context, to netip.AddrPort, within time.Duration) (*socket, error) {
-	if ctx.Err() != nil {
-		return nil, given(ctx)
+// again reports whether an error is a reason to try once more: the kernel chose a port that does not do.
+func again(err error) bool { return errors.Is(err, errSelf) || errors.Is(err, unix.EADDRNOTAVAIL) }
+
+// finish waits for an attempt where that is needed.
+func (c connector) finish(ctx context.Context, a attempt, within time.Duration) (*socket, error) {
+	if a.err != nil {
+		return nil, a.err
 	}
-	if c.life != nil && c.life.Err() != nil {
-		return nil, errCanceled
+	if a.made {
+		return a.socket, nil
 	}
-	scope, err := scopeOf(to.Addr())
-	if err != nil {
-		return nil, err
-	}
-	family := unix.AF_INET6
-	if to.Addr().Is4() {
-		family = unix.AF_INET
-	}
-	fd, err := rawcall.Socket(family)
-	if err != nil {
-		return nil, os.NewSyscallError("socket", err)
-	}
-	made, err := c.begin(fd, to, scope)
-	if err != nil {
-		_ = unix.Close(int(fd))
-		return nil, err
-	}
-	s := &socket{fd: fd, remote: to}
-	if !made {
-		err = c.await(ctx, s, scope, within)
-	}
+	err := c.await(ctx, a.socket, a.scope, within)
 	if err == nil {
-		s.local, err = rawcall.Local(fd)
-	}
-	if err == nil && s.local == netip.AddrPortFrom(to.Addr().WithZone(""), to.Port()) {
-		err = errSelf
+		err = a.name()
 	}
 	if err != nil {
-		_ = s.Close()
+		_ = a.socket.Close()
 		return nil, err
 	}
-	return s, nil
+	return a.socket, nil
 }
 
-// begin has the kernel connect a socket, and reports whether it has done so already.
-func (c connector) begin(fd uintptr, to netip.AddrPort, scope uint32) (made bool, err error) {
+// ask has the kernel connect a socket, and reports whether it has done so already.
+func (c connector) ask(fd uintptr, to netip.AddrPort, scope uint32) (made bool, err error) {
 	if !c.decided {
 		if err := c.decide(to.Addr()); err != nil {
 			return false, err

@@ -2,20 +2,68 @@ package egress
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"time"
 )
 
-// dial is Dial, which tells of its errors.
-func (g *Guard) dial(ctx context.Context, to Destination) (*Conn, error) {
-	f, err := g.admit(to)
-	if err != nil {
-		return nil, err
+// Dialing is a connection that is being made. Conn or Abandon must be called, once; its methods are for one goroutine at a time.
+type Dialing struct {
+	guard *Guard
+	to    Destination
+	began time.Time
+	flow  *flow
+	by    connector
+	first attempt // where begun
+	begun bool    // and Conn has only to complete it
+	err   error   // of admission
+}
+
+// Begin decides about a connection and goes as far as that can without waiting: to an address, the kernel is asked for it.
+func (g *Guard) Begin(to Destination) *Dialing {
+	to.Addr = to.Addr.Unmap()
+	d := &Dialing{guard: g, to: to}
+	if d.flow, d.err = g.admit(to); d.err != nil {
+		return d
 	}
-	began := time.Now()
-	conn, err := g.connect(ctx, f)
+	d.began = time.Now()
+	f := d.flow
+	d.by = connector{decide: func(a netip.Addr) error { return g.address(f, a) }, life: f.life}
+	if to.Name == "" && g.fresh.Allow() {
+		d.by.decided = true // by admit
+		d.first, d.begun = d.by.begin(netip.AddrPortFrom(to.Addr, to.Port)), true
+	}
+	return d
+}
+
+// Conn waits for the connection, or says why there is none, as Dial does.
+func (d *Dialing) Conn(ctx context.Context) (*Conn, error) {
+	c, err := d.conn(ctx)
+	if refusal, ok := errors.AsType[*Refusal](err); ok {
+		return nil, d.guard.refused(refusal)
+	}
+	if err != nil && !errors.Is(err, net.ErrClosed) {
+		d.guard.teller().say(fmt.Sprintf("egress: connect to %s: %v", d.to, plain(err)))
+	}
+	return c, err
+}
+
+// Abandon is for who has no use for the connection any more.
+func (d *Dialing) Abandon() {
+	if d.err == nil {
+		d.first.close()
+		d.guard.forget(d.flow)
+	}
+}
+
+func (d *Dialing) conn(ctx context.Context) (*Conn, error) {
+	if d.err != nil {
+		return nil, d.err
+	}
+	g, f := d.guard, d.flow
+	conn, err := d.connect(ctx)
 	if err != nil {
 		g.mu.Lock()
 		defer g.mu.Unlock()
@@ -25,7 +73,7 @@ func (g *Guard) dial(ctx context.Context, to Destination) (*Conn, error) {
 		g.forgetLocked(f)
 		return nil, err
 	}
-	return g.keep(f, conn, began)
+	return g.keep(f, conn, d.began)
 }
 
 // askedAgain is the least time after which a system asks again for a connection that nobody answers (RFC 6298 says a second), wherever its
@@ -103,26 +151,24 @@ func (g *Guard) address(f *flow, a netip.Addr) error {
 	return nil
 }
 
-// connect waits for the connection's turn, and makes it.
-func (g *Guard) connect(ctx context.Context, f *flow) (*socket, error) {
-	end := time.Now().Add(turnTimeout + dialTimeout)
-	c := connector{decide: func(a netip.Addr) error { return g.address(f, a) }, life: f.life}
-	if f.to.Name == "" && ctx.Err() == nil && g.fresh.Allow() {
-		c.decided = true // by admit
-		return c.connect(ctx, netip.AddrPortFrom(f.to.Addr, f.to.Port), dialTimeout)
+// connect completes what was begun, or waits for the connection's turn, and makes it.
+func (d *Dialing) connect(ctx context.Context) (*socket, error) {
+	if d.begun {
+		return d.by.complete(ctx, d.first, dialTimeout)
 	}
-	ctx, cancel := context.WithDeadline(ctx, end)
+	g, f := d.guard, d.flow
+	ctx, cancel := context.WithDeadline(ctx, d.began.Add(turnTimeout+dialTimeout))
 	defer cancel()
 	defer context.AfterFunc(f.life, cancel)()
 	if !turn(ctx, g.fresh) {
 		return nil, &Refusal{Reason: TooFast, What: f.to.String(), Limit: fmt.Sprintf("more than %d new connections in a second", g.gate.cfg.Limits.PerSecond)}
 	}
 	if f.to.Name == "" {
-		return c.connect(ctx, netip.AddrPortFrom(f.to.Addr, f.to.Port), dialTimeout)
+		return d.by.connect(ctx, netip.AddrPortFrom(f.to.Addr, f.to.Port), dialTimeout)
 	}
 	found, err := g.gate.cfg.Resolver.LookupNetIP(ctx, "ip", f.to.Name+".")
 	if err != nil {
 		return nil, err
 	}
-	return c.race(ctx, found, f.to.Port)
+	return d.by.race(ctx, found, f.to.Port)
 }

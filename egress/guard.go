@@ -188,15 +188,10 @@ func turn(ctx context.Context, l *rate.Limiter) bool {
 // Dial connects to where a program wants to, or says why not: a *Refusal, which the author has been told of, or what went
 // wrong outside. Names are resolved now, and the decision is made again on each address that is tried.
 func (g *Guard) Dial(ctx context.Context, to Destination) (*Conn, error) {
-	to.Addr = to.Addr.Unmap()
-	c, err := g.dial(ctx, to)
-	if refusal, ok := errors.AsType[*Refusal](err); ok {
-		return nil, g.refused(refusal)
+	if ctx.Err() != nil {
+		return nil, ctx.Err()
 	}
-	if err != nil && !errors.Is(err, net.ErrClosed) {
-		g.teller().say(fmt.Sprintf("egress: connect to %s: %v", to, plain(err)))
-	}
-	return c, err
+	return g.Begin(to).Conn(ctx)
 }
 
 // Adopt counts a connection that its caller made by a decision of its own, and ends it with the guard. It is the caller's no more.

@@ -2,6 +2,8 @@ package netstack
 
 import (
 	"gvisor.dev/gvisor/pkg/tcpip"
+	"gvisor.dev/gvisor/pkg/tcpip/header"
+	"gvisor.dev/gvisor/pkg/tcpip/stack"
 	"gvisor.dev/gvisor/pkg/tcpip/transport/tcp"
 	"gvisor.dev/gvisor/pkg/waiter"
 
@@ -9,33 +11,88 @@ import (
 	"apibuilder/egress/netns"
 )
 
-// accept decides about a connection that the sandbox asks for, makes it outside, and only then answers inside: a program
-// sees at once that it was refused, as it would be told by the host that it wanted to reach.
+// open is about every packet of a connection that the stack does not know. One that asks for a connection has it decided about and begun, before
+// another goroutine has to run for it.
+func (n *Network) open(id stack.TransportEndpointID, p *stack.PacketBuffer) bool {
+	if h := p.TransportHeader().Slice(); len(h) < header.TCPMinimumSize ||
+		header.TCP(h).Flags()&(header.TCPFlagSyn|header.TCPFlagAck) != header.TCPFlagSyn {
+		return n.forwarder.HandlePacket(id, p)
+	}
+	n.mu.Lock()
+	_, known := n.opening[id]
+	full := len(n.opening) >= mostHandshakes
+	n.mu.Unlock()
+	if known || full {
+		return true // the sandbox asks again
+	}
+	var o opening
+	if o.to, o.known = n.destination(id); o.known {
+		o.dialing = n.guard.Begin(o.to)
+	}
+	n.mu.Lock()
+	n.opening[id] = &o
+	n.mu.Unlock()
+	if !n.forwarder.HandlePacket(id, p) {
+		n.opened(id, func() {})
+		o.abandon()
+		return false
+	}
+	return true
+}
+
+// opened ends what is known of a connection that a sandbox asked for; complete tells the forwarder.
+func (n *Network) opened(id stack.TransportEndpointID, complete func()) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	complete() // nobody may find one that the forwarder has and this does not, which it would not call accept for
+	delete(n.opening, id)
+}
+
+// opening is a connection that a sandbox asks for.
+type opening struct {
+	to      egress.Destination
+	known   bool
+	dialing *egress.Dialing // where known
+}
+
+func (o *opening) abandon() {
+	if o.known {
+		o.dialing.Abandon()
+	}
+}
+
+// accept completes a connection that the sandbox asks for, and only then answers inside: a program sees at once that it was refused, as
+// it would be told by the host that it wanted to reach.
 func (n *Network) accept(r *tcp.ForwarderRequest) {
+	id := r.ID()
+	n.mu.Lock()
+	o := n.opening[id]
+	n.mu.Unlock()
+	complete := func(refused bool) { n.opened(id, func() { r.Complete(refused) }) }
 	if !n.begin() {
-		r.Complete(false)
+		o.abandon()
+		complete(false)
 		return
 	}
 	defer n.work.Done()
-	to, known := n.destination(r.ID())
-	if !known {
+	if !o.known {
 		reason := egress.Unknown
-		if to.Addr == netns.Outside && to.Port == dnsPort {
+		if o.to.Addr == netns.Outside && o.to.Port == dnsPort {
 			reason = egress.ByTCP
 		}
-		n.guard.Refuse(&egress.Refusal{Reason: reason, What: to.String()})
-		r.Complete(true)
+		n.guard.Refuse(&egress.Refusal{Reason: reason, What: o.to.String()})
+		complete(true)
 		return
 	}
-	outside, err := n.guard.Dial(n.life, to)
+	outside, err := o.dialing.Conn(n.life)
 	if err != nil {
-		r.Complete(true)
+		complete(true)
 		return
 	}
 	defer func() { _ = outside.Close() }()
 	var events waiter.Queue
 	endpoint, refused := r.CreateEndpoint(&events)
-	r.Complete(refused != nil)
+	complete(refused != nil)
 	if refused != nil {
 		return
 	}
@@ -47,15 +104,15 @@ func (n *Network) accept(r *tcp.ForwarderRequest) {
 // what gives it back: two may have the most, and thousands together have no more than eight times that.
 func (n *Network) share(endpoint tcpip.Endpoint) func() {
 	n.mu.Lock()
-	n.open++
-	size := bufferOf(n.open)
+	n.shared++
+	size := bufferOf(n.shared)
 	n.mu.Unlock()
 	endpoint.SocketOptions().SetReceiveBufferSize(size, true)
 	endpoint.SocketOptions().SetSendBufferSize(size, true)
 	return func() {
 		n.mu.Lock()
 		defer n.mu.Unlock()
-		n.open--
+		n.shared--
 	}
 }
 

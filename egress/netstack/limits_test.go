@@ -4,12 +4,16 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 
 	"apibuilder/egress"
 	"apibuilder/internal/nettest"
@@ -22,6 +26,12 @@ func TestLimits(t *testing.T) {
 		return
 	}
 	w := nettest.NewWorld(t, "93.184.216.34/32", "2606:2800::1/128", "9.9.9.9/32")
+	w.Do(func() { // IPv6 says otherwise that there is no way to who is not there
+		_, all, _ := net.ParseCIDR("2606:2800::/64")
+		if err := netlink.RouteAdd(&netlink.Route{Dst: all, Type: unix.RTN_BLACKHOLE}); err != nil {
+			t.Error(err)
+		}
+	})
 	hosts := []string{"93.184.216.34", "2606:2800::1"}
 	for _, host := range hosts {
 		go nettest.Echo(w.Listen(hostPort(host, 443)))
@@ -45,6 +55,16 @@ func TestLimits(t *testing.T) {
 				}
 			}
 			open(t, in, host)
+		})
+		t.Run("one that nobody answers at "+host, func(t *testing.T) {
+			in := enter(t, limited(egress.Limits{Connections: 3}), "internet")
+			silent := strings.NewReplacer(".34", ".99", "::1", "::99").Replace(host)
+			in.do(func() { // the program's system asks again after one second and after two, which are no others
+				if conn, err := net.DialTimeout("tcp", hostPort(silent, 443), 2500*time.Millisecond); conn != nil || !os.IsTimeout(err) {
+					t.Errorf("%s: %v", silent, err)
+				}
+			})
+			open(t, in, host) // there is room for one more
 		})
 		t.Run("new ones of "+host, func(t *testing.T) {
 			in := enter(t, limited(egress.Limits{PerSecond: 1}), "internet")

@@ -47,10 +47,13 @@ type Network struct {
 	life  context.Context
 	end   context.CancelFunc
 
-	mu     sync.Mutex
-	closed bool
-	open   int // connections, which share the memory
-	work   sync.WaitGroup
+	forwarder *tcp.Forwarder
+
+	mu      sync.Mutex
+	closed  bool
+	opening map[stack.TransportEndpointID]*opening
+	shared  int // connections, which share the memory
+	work    sync.WaitGroup
 }
 
 // Start takes over the device of a network namespace and serves the sandbox that is in it by a guard.
@@ -59,7 +62,7 @@ func Start(device *os.File, guard *egress.Guard) (*Network, error) {
 	if err != nil {
 		return nil, fmt.Errorf("use the sandbox's network device: %w", err)
 	}
-	n := &Network{guard: guard, link: l, names: newNames()}
+	n := &Network{guard: guard, link: l, names: newNames(), opening: map[stack.TransportEndpointID]*opening{}}
 	n.life, n.end = context.WithCancel(context.Background())
 	n.stack = stack.New(stack.Options{
 		// Without options that are given, IPv6 would look for others on the wire.
@@ -86,7 +89,8 @@ func (n *Network) configure() error {
 			return fmt.Errorf("configure the network stack: %s", err)
 		}
 	}
-	n.stack.SetTransportProtocolHandler(tcp.ProtocolNumber, tcp.NewForwarder(n.stack, 0, mostHandshakes, n.accept).HandlePacket)
+	n.forwarder = tcp.NewForwarder(n.stack, 0, mostHandshakes, n.accept)
+	n.stack.SetTransportProtocolHandler(tcp.ProtocolNumber, n.open)
 	n.stack.SetTransportProtocolHandler(udp.ProtocolNumber, n.refuseUDP)
 	if err := n.stack.CreateNIC(nic, n.link); err != nil {
 		return fmt.Errorf("attach the network stack: %s", err)
