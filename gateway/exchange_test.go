@@ -124,7 +124,7 @@ func TestTrailers(t *testing.T) {
 	})
 	c := d.dial()
 	c.send("POST /run/private/ HTTP/1.1\r\nHost: h\r\nX-API-Key: %s\r\nTE: trailers\r\nTransfer-Encoding: chunked\r\n"+
-		"Trailer: X-In, X-Forwarded-For, X-Api-Key\r\n\r\n1\r\na\r\n0\r\nX-In: 1\r\nX-Forwarded-For: 6.6.6.6\r\nX-Api-Key: %s\r\nX-Late: 1\r\n\r\n",
+		"Trailer: X-In, X-Forwarded-For, X-Api-Key\r\n\r\n1\r\na\r\n0\r\nX-In: 1\r\nX-Forwarded-For: 6.6.6.6\r\nX-Api-Key: %s\r\nVia: 1.0 x\r\nMax-Forwards: 5\r\nX-Late: 1\r\n\r\n",
 		testKey, testKey)
 	answer := c.answer("POST")
 	if in := within(t, "trailer", got); len(in) != 2 || in.Get("X-In") != "1" || in.Get("X-Late") != "1" {

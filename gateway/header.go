@@ -122,9 +122,22 @@ func appendHeader(b []byte, r *http.Request, id string, from *origin) ([]byte, e
 		w.set("Connection", "Upgrade")
 		w.set("Upgrade", "websocket")
 	}
+	w.set("Via", via(r)) // behind the consumer's own, whatever its Connection says of them
 	from.write(&w)
 	w.set("X-Request-Id", id)
 	return w.b, w.err
+}
+
+// via is the gateway's own line of Via (RFC 9110, 7.6.3): the version of HTTP that r came by, and a pseudonym, because programs have
+// no need of the host's name.
+func via(r *http.Request) string {
+	switch {
+	case r.ProtoMajor > 1:
+		return "2.0 apibuilder"
+	case r.ProtoAtLeast(1, 1):
+		return "1.1 apibuilder"
+	}
+	return "1.0 apibuilder"
 }
 
 // fieldWriter appends fields, up to the first that cannot be sent.

@@ -74,7 +74,17 @@ func TestRequestHeader(t *testing.T) {
 		{
 			"nothing added", "",
 			[]string{"User-Agent", "Accept-Encoding", "TE", "Content-Length", "Transfer-Encoding", "Connection"},
-			map[string][]string{"Host": {"a.example:81"}},
+			map[string][]string{"Host": {"a.example:81"}, "Via": {"1.1 apibuilder"}},
+		},
+		{
+			"who has passed it on", "Via: 1.0 first\r\nX-Mine: 1\r\nVia: HTTP/2 second:80 (a, b), 1.1 third\r\n",
+			nil,
+			map[string][]string{"Via": {"1.0 first", "HTTP/2 second:80 (a, b), 1.1 third", "1.1 apibuilder"}},
+		},
+		{
+			"Connection cannot strip our Via", "Connection: Via, close\r\nVia: 1.0 first\r\n",
+			nil,
+			map[string][]string{"Via": {"1.1 apibuilder"}},
 		},
 		{
 			"the author's own", "Accept-Encoding: br\r\nUser-Agent: a/1\r\nCookie: a=1\r\nX-Two: 1\r\nX-Two: 2\r\nAuthorization: Digest x\r\nRange: bytes=1-\r\n",
@@ -103,6 +113,36 @@ func TestRequestHeader(t *testing.T) {
 				t.Errorf("request id: program %q, consumer %q", id, got.Header.Get("X-Request-ID"))
 			}
 		})
+	}
+}
+
+// TestViaOfEveryVersion: a program is told by which version of HTTP its consumer came.
+func TestViaOfEveryVersion(t *testing.T) {
+	heads := make(chan string, 1)
+	d := newRawDoor(t, Config{}, func(conn net.Conn, r *bufio.Reader) {
+		head, err := readHead(r)
+		if err != nil {
+			return
+		}
+		heads <- head
+		_, _ = io.WriteString(conn, "HTTP/1.1 403 Forbidden\r\nConnection: close\r\nContent-Length: 2\r\n\r\nno")
+	})
+	const own = "Via: 1.0 first\r\n"
+	for name, c := range map[string]struct {
+		ask  func()
+		want []string
+	}{
+		"HTTP/1.0":    {func() { d.dial().send("GET /run/public/ HTTP/1.0\r\n%s\r\n", own) }, []string{"1.0 first", "1.0 apibuilder"}},
+		"plain":       {func() { d.dial().send("GET /run/public/ HTTP/1.1\r\nHost: h\r\n%s\r\n", own) }, []string{"1.0 first", "1.1 apibuilder"}},
+		"not plain":   {func() { d.dial().send("GET /run/public/%%20 HTTP/1.1\r\nHost: h\r\n%s\r\n", own) }, []string{"1.0 first", "1.1 apibuilder"}},
+		"with a body": {func() { d.dial().send("PUT /run/public/ HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n%s\r\na", own) }, []string{"1.0 first", "1.1 apibuilder"}},
+		"WebSocket":   {func() { d.upgrade("") }, []string{"1.1 apibuilder"}},
+		"HTTP/2":      {func() { d.second().open(1, true, http.MethodGet, "via", "1.0 first", "via", "1.1 second") }, []string{"1.0 first", "1.1 second", "2.0 apibuilder"}},
+	} {
+		c.ask()
+		if got := fieldsOf(within(t, name, heads), "Via"); !slices.Equal(got, c.want) {
+			t.Errorf("%s: the program got Via: %q, want %q", name, got, c.want)
+		}
 	}
 }
 

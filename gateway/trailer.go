@@ -27,8 +27,12 @@ func copyTrailer(dst, src http.Header) {
 }
 
 func staysBehind(name string) bool {
-	return isKept(name) || isFraming(name) || holdsSecrets(folded(name)) || folded(name) == "Content-Type"
+	name = folded(name)
+	return isKept(name) || isFraming(name) || holdsSecrets(name) || onlyInHeader.has(name)
 }
+
+// onlyInHeader are the fields that would change behind a body what was said before it (RFC 9110, 6.5.1).
+var onlyInHeader = knownFields("Content-Type", "Max-Forwards", "Via")
 
 // declareTrailer announces a program's trailer fields on the header of an answer.
 func (l *fieldList) declareTrailer(trailer http.Header) {

@@ -281,9 +281,9 @@ func testWireConnections(t *testing.T, d deployed) {
 			t.Errorf("%s: status %d, %q", target, res.StatusCode, text)
 		}
 	}
-	w.request("GET", "/head", "One: 1\r\nTwo: a, b\r\nOne: 2\r\nCookie: a=1\r\none: 1\r\nCookie: b=2\r\n\r\n")
+	w.request("GET", "/head", "One: 1\r\nTwo: a, b\r\nOne: 2\r\nCookie: a=1\r\none: 1\r\nCookie: b=2\r\nVia: 1.0 p\r\n\r\n")
 	_, text := w.answer("GET")
-	for _, want := range []string{"\none: 1\none: 2\none: 1\n", "\ncookie: a=1\ncookie: b=2\n", "\ntwo: a, b\n"} {
+	for _, want := range []string{"\none: 1\none: 2\none: 1\n", "\ncookie: a=1\ncookie: b=2\n", "\ntwo: a, b\n", "\nvia: 1.0 p\n", "\nvia: 1.1 apibuilder\n"} {
 		if !strings.Contains(text, want) || strings.Contains(text, d.Key) {
 			t.Errorf("of repeated fields the program got %q", text)
 		}
@@ -291,8 +291,8 @@ func testWireConnections(t *testing.T, d deployed) {
 	w = d.dial(t)
 	w.write("GET " + w.path + "/head HTTP/1.0\r\nX-API-Key: " + w.key + "\r\n\r\n")
 	res, text := w.answer("GET")
-	if _, err := w.r.ReadByte(); res.StatusCode != 200 || text == "" || err != io.EOF {
-		t.Errorf("HTTP/1.0: status %d, then %v", res.StatusCode, err)
+	if _, err := w.r.ReadByte(); res.StatusCode != 200 || !strings.Contains(text, "\nvia: 1.0 apibuilder\n") || err != io.EOF {
+		t.Errorf("HTTP/1.0: status %d, %q, then %v", res.StatusCode, text, err)
 	}
 	w = d.dial(t)
 	for range 2 {
@@ -328,7 +328,7 @@ func testWireHTTP2(t *testing.T, d deployed) {
 		}
 		return res, string(got)
 	}
-	if res, text := do("POST", "/head", "body"); res.StatusCode != 200 || !strings.HasSuffix(text, "\n\nbody") {
+	if res, text := do("POST", "/head", "body"); res.StatusCode != 200 || !strings.HasSuffix(text, "\n\nbody") || !strings.Contains(text, "\nvia: 2.0 apibuilder\n") {
 		t.Errorf("HTTP/2: status %d, %q", res.StatusCode, text)
 	}
 	if res, text := do("POST", "/early", strings.Repeat("x", 64<<20)); res.StatusCode != 403 || text != "no" {
