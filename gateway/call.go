@@ -74,7 +74,7 @@ func (g *Gateway) serveAPI(a *answer, r *http.Request, ref, rest string) {
 		a.problem(word)
 		return
 	}
-	if a.answerPreflight(r) {
+	if a.answerPreflight(r) || a.answerLast(r) {
 		return
 	}
 	times := g.config.Timeouts.of(&e.options)

@@ -28,6 +28,7 @@ const (
 	wordMethodNotAllowed   = "method_not_allowed"
 	wordMethodNotSupported = "method_not_supported"
 	wordBadRequest         = "bad_request"
+	wordBadMaxForwards     = "bad_max_forwards"
 	wordURLTooLong         = "url_too_long"
 	wordHeaderTooLarge     = "header_too_large"
 	wordCodingNotSupported = "coding_not_supported"
@@ -78,8 +79,9 @@ var problems = map[string]problemKind{
 	wordRateLimited:        {429, "Too many requests", "Wait for the seconds in Retry-After. The RateLimit fields name the limit."},
 	wordOverQuota:          {429, "Over quota", "The requests of this month are used up. They begin anew on the first of the next month, UTC."},
 	wordMethodNotAllowed:   {405, "Method not allowed", "This address takes GET and HEAD."},
-	wordMethodNotSupported: {501, "Method not supported", "The gateway opens no tunnels."},
+	wordMethodNotSupported: {501, "Method not supported", "The gateway itself opens no tunnels and reflects no requests."},
 	wordBadRequest:         {400, "Bad request", "The request is not valid HTTP, or could be understood in two ways."},
+	wordBadMaxForwards:     {400, "Bad Max-Forwards", "The header field Max-Forwards of OPTIONS and TRACE is one number without a sign."},
 	wordURLTooLong:         {414, "Address too long", "The request's address is longer than this server accepts."},
 	wordHeaderTooLarge:     {431, "Header too large", "The request's header fields are more or larger than this server accepts."},
 	wordCodingNotSupported: {501, "Transfer coding not supported", "The only transfer coding that this server knows is chunked."},

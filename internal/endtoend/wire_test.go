@@ -288,6 +288,14 @@ func testWireConnections(t *testing.T, d deployed) {
 			t.Errorf("of repeated fields the program got %q", text)
 		}
 	}
+	w.request("OPTIONS", "/head", "Max-Forwards: 2\r\n\r\n")
+	if _, text := w.answer("OPTIONS"); !strings.Contains(text, "\nmax-forwards: 1\n") {
+		t.Errorf("OPTIONS that may go on: the program got %q", text)
+	}
+	w.request("OPTIONS", "/head", "Max-Forwards: 0\r\n\r\n")
+	if res, text := w.answer("OPTIONS"); res.StatusCode != 204 || text != "" {
+		t.Errorf("OPTIONS that may not: status %d, %q", res.StatusCode, text)
+	}
 	w = d.dial(t)
 	w.write("GET " + w.path + "/head HTTP/1.0\r\nX-API-Key: " + w.key + "\r\n\r\n")
 	res, text := w.answer("GET")
