@@ -271,8 +271,11 @@ func (x *exchange) respond(res *http.Response) {
 		x.answer.problem(wordBadResponse)
 		return
 	}
-	a := x.answer
+	a, demanded := x.answer, x.demanded(res)
 	a.head.pass()
+	if demanded != "" {
+		a.head.add("Upgrade", demanded)
+	}
 	a.head.declareTrailer(res.Trailer)
 	a.settleBody()
 	if a.upload != nil {
@@ -292,6 +295,15 @@ func (x *exchange) respond(res *http.Response) {
 	if len(res.Trailer) > 0 {
 		passTrailer(a.Header(), res.Trailer)
 	}
+}
+
+// demanded are the protocols without which a program serves nobody, by a 426, which has to name them (RFC 9110, 15.5.22); empty where
+// the consumer's version of HTTP has no Upgrade (RFC 9110, 7.8, and RFC 9113, 8.2.2).
+func (x *exchange) demanded(res *http.Response) string {
+	if res.StatusCode != http.StatusUpgradeRequired || x.in.ProtoMajor > 1 || !x.in.ProtoAtLeast(1, 1) {
+		return ""
+	}
+	return protocols(x.answer.head.values("Upgrade"))
 }
 
 var errConsumer = errors.New("write to the consumer")

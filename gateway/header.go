@@ -86,6 +86,18 @@ func isUpgrade(r *http.Request) bool {
 
 const webSocket = "websocket"
 
+// protocols makes one value of those of Upgrade (RFC 9110, 7.8); empty when there is no protocol, or something else among them.
+func protocols(upgrade []string) string {
+	list := listOf(upgrade)
+	for _, protocol := range list {
+		name, version, found := strings.Cut(protocol, "/")
+		if !isToken(name) || found && !isToken(version) {
+			return ""
+		}
+	}
+	return strings.Join(list, ", ")
+}
+
 // mayUpgrade reports whether the guard has let go of the connection after r.
 func mayUpgrade(r *http.Request) bool {
 	if r.ContentLength != 0 {

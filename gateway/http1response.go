@@ -132,17 +132,30 @@ func (w *http1Response) writeHeadLocked(status int, h *fieldList) {
 	if w.chunked {
 		w.out = append(w.out, "Transfer-Encoding: chunked\r\n"...)
 	}
-	switch {
-	case w.close && w.request.ProtoAtLeast(1, 1):
-		w.out = append(w.out, "Connection: close\r\n"...)
-	case !w.close && !w.request.ProtoAtLeast(1, 1):
-		w.out = append(w.out, "Connection: keep-alive\r\n"...)
-	}
+	w.out = append(w.out, w.connection(h)...)
 	if !h.has("Date") {
 		w.out = append(append(append(w.out, "Date: "...), dateNow()...), "\r\n"...)
 	}
 	w.appendFields(h)
 	w.out = append(w.out, "\r\n"...)
+}
+
+// connection is the line of Connection (RFC 9110, 7.6.1); empty where nothing has to be said.
+func (w *http1Response) connection(h *fieldList) string {
+	upgrade := w.status == http.StatusUpgradeRequired && h.has("Upgrade")
+	switch {
+	case !w.request.ProtoAtLeast(1, 1) && w.close:
+		return ""
+	case !w.request.ProtoAtLeast(1, 1):
+		return "Connection: keep-alive\r\n"
+	case upgrade && w.close:
+		return "Connection: close, upgrade\r\n"
+	case upgrade:
+		return "Connection: upgrade\r\n"
+	case w.close:
+		return "Connection: close\r\n"
+	}
+	return ""
 }
 
 // hasBody reports whether bytes follow the header (RFC 9112, 6.3).

@@ -112,6 +112,78 @@ func TestRefusedWebSocket(t *testing.T) {
 	}
 }
 
+// TestUpgradeRequired: a 426 names the protocols that it asks for, to whom may ask for one. What else a program says there stays behind,
+// and the connection goes on as after any other answer.
+func TestUpgradeRequired(t *testing.T) {
+	d := newRawDoor(t, Config{}, func(conn net.Conn, r *bufio.Reader) {
+		for {
+			head, err := readHead(r)
+			if err != nil {
+				return
+			}
+			_, _ = io.WriteString(conn, "HTTP/1.1 "+strings.Join(fieldsOf(head, "X-Answer"), "\r\n")+"\r\nContent-Length: 2\r\n\r\nno")
+		}
+	})
+	const get, answer = "GET /run/public/ HTTP/1.1\r\nHost: h\r\n", "X-Answer: 426 Own Words\r\nX-Answer: "
+	const asks = "Connection: upgrade\r\nUpgrade: websocket\r\n"
+	for _, c := range []struct {
+		request             string
+		connection, upgrade string
+	}{
+		{get + answer + "Upgrade: websocket", "upgrade", "websocket"},
+		{get + answer + "upgrade: WebSocket\r\nX-Answer: connection: Upgrade, X-Hop\r\nX-Answer: X-Hop: 1", "upgrade", "WebSocket"},
+		{get + answer + "Upgrade: HTTP/3.0,, a\r\nX-Answer: Upgrade: b/1", "upgrade", "HTTP/3.0, a, b/1"},
+		{get + answer + "Upgrade: websocket\r\nX-Answer: Connection: close", "upgrade", "websocket"}, // the program's own connection
+		{get + "Connection: close\r\n" + answer + "Upgrade: websocket", "close, upgrade", "websocket"},
+		{get + asks + answer + "Upgrade: websocket", "close, upgrade", "websocket"},
+		{"HEAD /run/public/ HTTP/1.1\r\nHost: h\r\n" + answer + "Upgrade: websocket", "upgrade", "websocket"},
+		{"GET /run/public/ HTTP/1.0\r\n" + answer + "Upgrade: websocket", "", ""},
+		{"GET /run/public/ HTTP/1.0\r\nConnection: keep-alive\r\n" + answer + "Upgrade: websocket", "keep-alive", ""},
+		{get + answer + "X: 1", "", ""},
+		{get + answer + "Connection: Upgrade", "", ""},
+		{get + answer + "Upgrade: ,", "", ""},
+		{get + answer + "Upgrade: websocket, a b", "", ""},
+		{get + answer + "Upgrade: websocket\r\nX-Answer: Upgrade: a;b", "", ""},
+		{get + answer + "Upgrade: /1", "", ""},
+		{get + answer + "Upgrade: a/", "", ""},
+		{get + answer + "Upgrade: a/1/2", "", ""},
+		{get + "X-Answer: 400 Bad\r\nX-Answer: Upgrade: websocket", "", ""},
+		{get + asks + "X-Answer: 403 No\r\nX-Answer: Upgrade: websocket\r\nX-Answer: Connection: Upgrade", "close", ""},
+	} {
+		conn := d.dial()
+		conn.send("%s\r\n\r\n", c.request)
+		head, err := readHead(conn.r)
+		text := "no"
+		if body := []byte("??"); err == nil && !strings.HasPrefix(c.request, "HEAD") {
+			_, err = io.ReadFull(conn.r, body)
+			text = string(body)
+		}
+		connection, upgrade := strings.Join(fieldsOf(head, "Connection"), " | "), strings.Join(fieldsOf(head, "Upgrade"), " | ")
+		if err != nil || text != "no" || connection != c.connection || upgrade != c.upgrade || strings.Contains(head, "X-Hop") {
+			t.Errorf("%q: %q, %q, %v", c.request, head, text, err)
+		}
+		if strings.Contains(c.request, "HTTP/1.0") || strings.Contains(connection, "close") {
+			continue
+		}
+		conn.send("%sUpgrade: h2c\r\nX-Answer: 200 OK\r\n\r\n", get)
+		if got := conn.answer("GET"); got.StatusCode != 200 || got.text != "no" {
+			t.Errorf("%q: the next request was answered with status %d, %q", c.request, got.StatusCode, got.text)
+		}
+	}
+	client := overHTTP2(d.addr, nil)
+	defer client.CloseIdleConnections()
+	r := d.request("GET", "/run/public/", nil)
+	r.Header["X-Answer"] = []string{"426 Own Words", "Upgrade: websocket", "Connection: upgrade"}
+	res, err := client.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	if res.ProtoMajor != 2 || res.StatusCode != 426 || res.Header["Upgrade"] != nil || res.Header["Connection"] != nil {
+		t.Errorf("%s: status %d, %v", res.Proto, res.StatusCode, res.Header)
+	}
+}
+
 // Only WebSocket is passed on: anything else is an ordinary request to the program.
 func TestOtherUpgrades(t *testing.T) {
 	d := newRawDoor(t, Config{}, echoSwitch)

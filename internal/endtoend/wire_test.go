@@ -345,6 +345,9 @@ func testWireHTTP2(t *testing.T, d deployed) {
 	if res, text := do("GET", "/raw/hints", ""); res.StatusCode != 200 || text != "ab" || hints.Get("Link") != "</x>" {
 		t.Errorf("hints of HTTP/2: status %d, %q, %v", res.StatusCode, text, hints)
 	}
+	if res, _ := do("GET", "/demand", ""); res.StatusCode != 426 || res.Header["Upgrade"] != nil || res.Header["Connection"] != nil {
+		t.Errorf("a demand for WebSocket, in HTTP/2: status %d, %v", res.StatusCode, res.Header)
+	}
 	if res, text := do("GET", "/raw/trailer", ""); text != "a" || res.Trailer.Get("X-Sum") != "7" {
 		t.Errorf("a trailer of HTTP/2: %q, %v", text, res.Trailer)
 	}
@@ -386,6 +389,9 @@ func testWireWebSockets(t *testing.T, d deployed) {
 	_ = w.Close()
 	if _, text := d.ask(t, "GET", "/closed", "\r\n"); text != "1005 " { // what uvicorn says by itself
 		t.Errorf("the program was told %q of a consumer that left", text)
+	}
+	if res, _ := d.ask(t, "GET", "/demand", "\r\n"); res.StatusCode != 426 || res.Header.Get("Upgrade") != "websocket" || res.Header.Get("Connection") != "upgrade" {
+		t.Errorf("a demand for WebSocket: status %d, %v", res.StatusCode, res.Header)
 	}
 	if res, _ := d.ask(t, "GET", "/refuse", askWebSocket+"\r\n"); res.StatusCode != 403 {
 		t.Errorf("refused: status %d", res.StatusCode)

@@ -108,6 +108,8 @@ async def http(path, scope, receive, send):
     elif path == "/short":
         await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"5")]})
         await send({"type": "http.response.body", "body": b"ab"})
+    elif path == "/demand":
+        await answer(send, 426, [(b"upgrade", b"websocket"), (b"connection", b"upgrade")])
     elif path == "/preflight":
         await answer(send, 204, [(b"access-control-allow-origin", b"*")])
     else:
