@@ -37,7 +37,7 @@ func TestCutWebSocketsAreTold(t *testing.T) {
 		"after a close":  {"\x88\x02\x03\xe8", false, "\x88\x02\x03\xe8"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			d := newRawDoor(t, Config{}, frameSwitch(c.sent, false))
+			d := newRawDoor(t, Config{ExitWait: time.Minute}, frameSwitch(c.sent, false))
 			w := d.upgrade("")
 			w.head("GET")
 			got := make([]byte, len(c.sent))
@@ -110,6 +110,26 @@ func TestAClosedWebSocketEndsAtOnce(t *testing.T) {
 	defer d.sandboxes.mu.Unlock()
 	if d.sandboxes.asked != 0 {
 		t.Error("the sandbox's end was waited for")
+	}
+}
+
+// One that the gateway ends gives its place back at once, whether there is a place for a close frame or not.
+func TestAWebSocketThatIsCutEndsAtOnce(t *testing.T) {
+	for sent, want := range map[string]string{"\x81\x02hi": "\x81\x02hi\x88\x0e\x03\xe9idle_timeout", "\x81\x05hi": "\x81\x05hi"} {
+		d := newRawDoor(t, Config{ExitWait: time.Minute, Timeouts: Timeouts{Stream: 50 * time.Millisecond}}, frameSwitch(sent, false))
+		w := d.upgrade("")
+		w.head("GET")
+		if got, err := io.ReadAll(w.r); err != nil || string(got) != want {
+			t.Errorf("the consumer read %q, %v, want %q", got, err, want)
+		}
+		if u := d.record(); u.Error != wordIdleTimeout {
+			t.Errorf("record %+v", u)
+		}
+		d.sandboxes.mu.Lock()
+		if d.sandboxes.asked != 0 {
+			t.Error("the sandbox's end was waited for")
+		}
+		d.sandboxes.mu.Unlock()
 	}
 }
 

@@ -67,13 +67,12 @@ func (x *exchange) join(bye *farewell, consumer io.Reader, program io.ReadWriter
 		rest = max(x.times.Total-time.Since(x.watch.begin), 1)
 	}
 	watch.start(x.times.Stream, rest, func(idle time.Duration) time.Duration {
+		cause, word := errIdle, wordIdleTimeout
 		if idle < x.times.Stream {
-			x.life.end(errTotalTimeout)
-			bye.say(closeGoingAway, wordTotalTimeout)
-		} else {
-			x.life.end(errIdle)
-			bye.say(closeGoingAway, wordIdleTimeout)
+			cause, word = errTotalTimeout, wordTotalTimeout
 		}
+		bye.say(closeGoingAway, word) // while the program is there: its end ends the consumer's connection
+		x.life.end(cause)
 		end()
 		return 0
 	})
@@ -88,7 +87,8 @@ func (x *exchange) join(bye *farewell, consumer io.Reader, program io.ReadWriter
 		end()
 	}()
 	err := pump(bye, program, &out, watch)
-	if !left.Load() && !errors.Is(err, errSink) && !bye.closed() { // after a close frame there is nothing to ask, and nobody to wait
+	byGateway := x.life.why() != nil || x.gateway.traffic.wasCut()
+	if !left.Load() && !byGateway && !errors.Is(err, errSink) && !bye.closed() { // else there is nothing to ask, and nobody to wait
 		code, reason, word := x.programLeft()
 		bye.say(code, reason)
 		a.word = word
