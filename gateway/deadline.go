@@ -34,7 +34,7 @@ func (d *deadline) move(t time.Time) error {
 func (d *deadline) early() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if !d.want.IsZero() && !time.Now().Before(d.want) {
+	if d.passedLocked() {
 		return false
 	}
 	if d.want.Equal(d.armed) { // somebody else moved it meanwhile
@@ -43,3 +43,12 @@ func (d *deadline) early() bool {
 	d.armed = d.want
 	return d.set(d.want) == nil
 }
+
+// passed reports whether it is over.
+func (d *deadline) passed() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.passedLocked()
+}
+
+func (d *deadline) passedLocked() bool { return !d.want.IsZero() && !time.Now().Before(d.want) }

@@ -217,7 +217,7 @@ func (c *http1) read() *http1Response {
 	case err != nil && word != "":
 		c.refuse(word)
 		return nil
-	case err != nil && isConnError(err):
+	case err != nil && (isConnError(err) || c.conn.readDeadline.passed()): // what came of a line passes for all of it, see bufio.Reader.ReadLine
 		return nil
 	case err != nil, r.ProtoMajor != 1, !possibleHost(r.Host):
 		c.refuse(wordBadRequest)
