@@ -87,12 +87,14 @@ func (u *upload) Read(p []byte) (int, error) {
 	if errors.Is(err, io.EOF) || u.length >= 0 && total == u.length {
 		u.finish()
 	}
-	if errors.Is(err, io.EOF) {
+	switch {
+	case u.most > 0 && total > u.most: // also where the end comes with the last bytes
+		err = errBodyTooLarge
+	case errors.Is(err, io.EOF):
 		u.ended()
 		return n, err
-	}
-	if err == nil {
-		err = u.check(total)
+	case err == nil && u.crawls(total):
+		err = errBodyCrawls
 	}
 	return n, u.keep(err)
 }
@@ -107,14 +109,9 @@ func (u *upload) finish() {
 	}
 }
 
-func (u *upload) check(total int64) error {
-	switch allowed := u.waited - crawlGrace; {
-	case u.most > 0 && total > u.most:
-		return errBodyTooLarge
-	case !u.relaxed.Load() && allowed > 0 && float64(total) < allowed.Seconds()*crawlBytesPerSecond:
-		return errBodyCrawls
-	}
-	return nil
+func (u *upload) crawls(total int64) bool {
+	allowed := u.waited - crawlGrace
+	return !u.relaxed.Load() && allowed > 0 && float64(total) < allowed.Seconds()*crawlBytesPerSecond
 }
 
 // keep remembers why the body ended early, unless it was made to.
