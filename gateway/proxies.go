@@ -111,10 +111,11 @@ func (c *consumerConn) isNobodys() bool {
 	return header != nil && header.Command.IsLocal()
 }
 
-// cameByTLS reports whether a trusted proxy says, in version 2 of the PROXY protocol, that its consumer came by TLS.
+// cameByTLS reports whether a trusted proxy says, in version 2 of the PROXY protocol, that its consumer came by TLS. Where it does not
+// say who that is, it says nothing of it (proxy-protocol.txt, 2.2: of LOCAL).
 func (c *consumerConn) cameByTLS() bool {
 	header := c.proxied()
-	if header == nil {
+	if header == nil || header.Command.IsLocal() {
 		return false
 	}
 	extensions, err := header.TLVs()

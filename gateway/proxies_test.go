@@ -149,7 +149,10 @@ func TestProxyProtocol(t *testing.T) {
 func TestProxyProtocolWithoutAnAddress(t *testing.T) {
 	for field, forwarded := range map[string]bool{"X-Forwarded-For: 1.1.1.1\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: b": false, "Forwarded: for=1.1.1.1;proto=https;host=b": true} {
 		d := newRawDoor(t, Config{TrustedProxies: loopback, ProxyProtocol: true, ReadForwarded: forwarded}, echoHead)
-		for _, header := range []string{"PROXY UNKNOWN\r\n", "\r\n\r\n\x00\r\nQUIT\n\x20\x00\x00\x00"} {
+		for _, header := range []string{
+			"PROXY UNKNOWN\r\n", "\r\n\r\n\x00\r\nQUIT\n\x20\x00\x00\x00",
+			"\r\n\r\n\x00\r\nQUIT\n\x20\x11\x00\x1eaaaabbbbccdd\x20\x00\x0f\x01\x00\x00\x00\x00\x21\x00\x07TLSv1.3",
+		} {
 			conn := d.dial()
 			conn.send("%sGET /run/public/ HTTP/1.1\r\nHost: a\r\n%s\r\n\r\n", header, field)
 			want := []string{`for=127.0.0.1;host="a";proto=http`}
