@@ -36,11 +36,17 @@ func (d deployed) path(t *testing.T) string {
 
 func (d deployed) dial(t *testing.T) *wire {
 	t.Helper()
+	return d.dialFrom(t, "127.0.0.1")
+}
+
+// dialFrom connects from an address of this machine.
+func (d deployed) dialFrom(t *testing.T, source string) *wire {
+	t.Helper()
 	u, err := url.Parse(d.URL)
 	if err != nil {
 		t.Fatal(err)
 	}
-	conn, err := net.Dial("tcp", u.Host)
+	conn, err := (&net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(source)}}).Dial("tcp", u.Host)
 	if err != nil {
 		t.Fatal(err)
 	}
