@@ -31,7 +31,7 @@ var errDraining = errors.New("the server is stopping")
 func (g *Gateway) Serve(l net.Listener, security *tls.Config) error {
 	if security != nil {
 		security = security.Clone()
-		security.NextProtos = append([]string{"h2", "http/1.1"}, security.NextProtos...)
+		security.NextProtos = append([]string{"h2", "http/1.1", "http/1.0"}, security.NextProtos...) // who offers only others is refused (RFC 7301, 3.2)
 	}
 	return g.serve(g.server(), l, security)
 }
