@@ -4,10 +4,14 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"crypto/x509"
+	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
+	"encoding/pem"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -26,24 +30,71 @@ import (
 // TestRealClients tries what consumers use: curl, Python's four clients and a browser.
 func TestRealClients(t *testing.T) {
 	s := serve(t, dataDir(t), "--no-example")
-	code, packages := sample(t, "clients/app.py"), sample(t, "clients/requirements.txt")
-	private := s.deploy("closed", code, packages)
-	public := s.deploy("open", code, packages, "--public")
-	t.Run("curl", func(t *testing.T) { withCurl(t, private) })
-	t.Run("python", func(t *testing.T) {
-		env := testenv.Environment(t, "httpx[http2]\nrequests\naiohttp\nwebsockets\n", "")
-		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
-		defer cancel()
-		cmd := exec.CommandContext(ctx, filepath.Join(env.Path, "bin/python"), "-B", "testdata/clients.py",
-			public.URL, private.URL, private.Key)
-		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Errorf("%v:\n%s", err, out)
-		}
-	})
+	private, public := deployClients(s)
+	t.Run("curl", func(t *testing.T) { withCurl(t, private, "1.1") })
+	t.Run("python", func(t *testing.T) { withPython(t, public, private) })
 	t.Run("browser", func(t *testing.T) { withBrowser(t, public, private) })
 }
 
-func withCurl(t *testing.T, d deployed) {
+// TestRealClientsOverTLS tries the same at host names of the APIs, with a certificate that the clients are told to trust. They agree on
+// HTTP/2 by themselves, where they know it.
+func TestRealClientsOverTLS(t *testing.T) {
+	cert, key, _ := certificateFiles(t, "*.apps.test")
+	s := serve(t, dataDir(t), "--no-example", "--listen-tls", "127.0.0.1:0", "--tls-cert", cert, "--tls-key", key, "--apps-domain", "apps.test")
+	private, public := deployClients(s)
+	_, port, err := net.SplitHostPort(fmt.Sprint(s.ready["listen_tls"]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	private.URL, public.URL = "https://closed.apps.test:"+port, "https://open.apps.test:"+port
+	for _, version := range []string{"1.1", "2"} {
+		t.Run("curl "+version, func(t *testing.T) {
+			withCurl(t, private, version, "--cacert", cert, "--resolve", "closed.apps.test:"+port+":127.0.0.1")
+		})
+	}
+	t.Run("python", func(t *testing.T) {
+		withPython(t, public, private, "SSL_CERT_FILE="+cert, "REQUESTS_CA_BUNDLE="+cert)
+	})
+	t.Run("browser", func(t *testing.T) {
+		withBrowser(t, public, private, "--host-resolver-rules=MAP *.apps.test 127.0.0.1", "--ignore-certificate-errors-spki-list="+keyDigest(t, cert))
+	})
+}
+
+func deployClients(s *server) (private, public deployed) {
+	s.t.Helper()
+	code, packages := sample(s.t, "clients/app.py"), sample(s.t, "clients/requirements.txt")
+	return s.deploy("closed", code, packages), s.deploy("open", code, packages, "--public")
+}
+
+// keyDigest is by what Chromium knows a certificate's key.
+func keyDigest(t *testing.T, file string) string {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	block, _ := pem.Decode(text)
+	cert, err := x509.ParseCertificate(block.Bytes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum := sha256.Sum256(cert.RawSubjectPublicKeyInfo)
+	return base64.StdEncoding.EncodeToString(sum[:])
+}
+
+func withPython(t *testing.T, public, private deployed, variables ...string) {
+	env := testenv.Environment(t, "httpx[http2]\nrequests\naiohttp\nwebsockets\n", "")
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, filepath.Join(env.Path, "bin/python"), "-B", "testdata/clients.py", public.URL, private.URL, private.Key)
+	cmd.Env = append(os.Environ(), variables...)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Errorf("%v:\n%s", err, out)
+	}
+}
+
+// withCurl runs curl with a version of HTTP, unless a case has another, and with options.
+func withCurl(t *testing.T, d deployed, version string, options ...string) {
 	file := filepath.Join(t.TempDir(), "file")
 	body := []byte(strings.Repeat("curl sends this ", 100_000))
 	if err := os.WriteFile(file, body, 0o600); err != nil {
@@ -59,6 +110,7 @@ func withCurl(t *testing.T, d deployed) {
 		args []string
 		want string
 	}{
+		"version":          {[]string{"-o", "/dev/null", "-w", "spoke %{http_version}.", d.URL + "/bytes/1"}, "spoke " + version + "."},
 		"upload":           {[]string{"-T", file, d.URL + "/raw"}, digest},
 		"post":             {[]string{"--data-binary", "@" + file, d.URL + "/raw"}, digest},
 		"chunked":          {[]string{"-H", "Transfer-Encoding: chunked", "--data-binary", "@" + file, d.URL + "/raw"}, digest},
@@ -74,8 +126,8 @@ func withCurl(t *testing.T, d deployed) {
 		"behind a file":    {[]string{"-r", "65536-", "-w", " %{http_code} %header{content-range}", d.URL + "/file"}, " 416 bytes */65536"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			args := append([]string{"-sS", "--max-time", "30", "-H", "X-API-Key: " + d.Key}, c.args...)
-			out, err := exec.CommandContext(t.Context(), "curl", args...).CombinedOutput()
+			args := append([]string{"-sS", "--max-time", "30", "-H", "X-API-Key: " + d.Key, "--http" + version}, options...)
+			out, err := exec.CommandContext(t.Context(), "curl", append(args, c.args...)...).CombinedOutput()
 			if err != nil || !strings.Contains(string(out), c.want) {
 				t.Errorf("curl: %v: %q", err, out)
 			}
@@ -95,8 +147,8 @@ func cycle(n int) []byte {
 	return b
 }
 
-// withBrowser opens a page of another origin in headless Chromium; the page posts what it found.
-func withBrowser(t *testing.T, public, private deployed) {
+// withBrowser opens a page of another origin in headless Chromium, with options; the page posts what it found.
+func withBrowser(t *testing.T, public, private deployed, options ...string) {
 	found := make(chan map[string]any, 1)
 	page := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/found" {
@@ -112,8 +164,7 @@ func withBrowser(t *testing.T, public, private deployed) {
 	}))
 	defer page.Close()
 	query := url.Values{"public": {public.URL}, "private": {private.URL}, "key": {private.Key}}
-	cmd := exec.Command("chromium", "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
-		"--disable-background-networking", "--no-first-run", "--user-data-dir="+t.TempDir(), page.URL+"/?"+query.Encode())
+	cmd := exec.Command("chromium", chromiumFlags(t, append(options, page.URL+"/?"+query.Encode())...)...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	var log strings.Builder
 	cmd.Stderr = &log
