@@ -16,7 +16,7 @@ import (
 	"testing"
 )
 
-var largeBody = flag.Int64("large", 256<<20, "bytes of the large bodies of TestLargeBodies")
+var largeBody = flag.Int64("large", 1<<30, "bytes of the large bodies of TestLargeBodies")
 
 // part is what the program saw of one part of a form.
 type part struct {
@@ -111,12 +111,12 @@ func TestFormsArriveEqual(t *testing.T) {
 	}
 }
 
-// TestLargeBodies sends a body up and another one down; the server's memory moves by 16 MiB at most.
+// TestLargeBodies sends bodies up and down, the smallest and large ones; the server's memory moves by 16 MiB at most.
 func TestLargeBodies(t *testing.T) {
 	s := serve(t, dataDir(t), "--no-example")
 	d := s.deploy("large", sample(t, "clients/app.py"), sample(t, "clients/requirements.txt"))
 	const warm = 32 << 20
-	for _, size := range []int64{warm, *largeBody} { // the first one is what a server takes once
+	for _, size := range []int64{0, 1, warm, *largeBody} { // up to the last one is what a server takes once
 		for _, chunked := range []bool{false, true} {
 			before := s.resetPeak(t)
 			want := sha256.New()
