@@ -4,7 +4,6 @@ import (
 	"io"
 	"net/http"
 	"testing"
-	"time"
 )
 
 // testConnect has the program take no more connections, of which some fit into its backlog or are there already. It fails its probe and
@@ -50,20 +49,15 @@ func (a *stalling) hold(t *testing.T, word string) (stream *http.Response, socke
 	return stream, socket
 }
 
-// testDrain has requests under way outlast the time that a new version gives them, which is longer than the server's.
+// testDrain has requests under way outlast the time that they have when a new version is there, which is shorter than the server's.
 func (a *stalling) testDrain(t *testing.T) {
-	const limit = 2 * time.Second
-	a.set("drain-timeout", limit.String())
+	a.set("drain-timeout", "300ms")
 	stream, socket := a.hold(t, "") // uvicorn closes it by itself
 	silent := a.dial(t)
 	silent.request("GET", "/silent", "\r\n")
-	began := time.Now()
 	a.server.deploy(a.Name, sample(t, "stalls/app.py"), sample(t, "stalls/requirements.txt"))
 	if text, err := io.ReadAll(stream.Body); err == nil {
 		t.Errorf("%q passed for a whole answer", text)
-	}
-	if took := time.Since(began); took < limit {
-		t.Errorf("broken off after %v", took)
 	}
 	socket.wantClose(1012, "")
 	res := silent.head("GET")

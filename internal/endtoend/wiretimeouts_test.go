@@ -46,23 +46,36 @@ type stalling struct {
 // option of the API or the server sets, as docs/limits.md says; the program is told, and serves on.
 func TestTimeoutsOverTheWire(t *testing.T) {
 	dir := dataDir(t)
-	s := serve(t, dir, "--no-example", "--drain-timeout", "1s")
-	words := map[string]string{}
+	s := serve(t, dir, "--no-example", "--connect-timeout", "1h", "--drain-timeout", "1h") // so that those of the API count
 	code, packages := sample(t, "stalls/app.py"), sample(t, "stalls/requirements.txt")
-	api := &stalling{s.deploy("stalls", code, packages), s, words}
+	api := &stalling{s.deploy("stalls", code, packages), s, map[string]string{}}
+	ending := &stalling{s.deploy("ending", code, packages), s, map[string]string{}}
 	fixed := api.beginFixed(t)
-	for _, option := range []string{"request-timeout", "upload-timeout", "stream-timeout", "total-timeout"} {
-		t.Run(option, func(t *testing.T) { api.testOption(t, option) })
-	}
-	t.Run("a consumer that does not read", api.testUnread)
-	t.Run("HTTP/2", api.testHTTP2)
-	ending := &stalling{s.deploy("ending", code, packages), s, words} // its program ends, which would end what fixed waits for
-	t.Run("connect-timeout", ending.testConnect)
-	t.Run("drain-timeout", ending.testDrain)
+	t.Run("meanwhile", func(t *testing.T) {
+		t.Run("a program that lives", func(t *testing.T) {
+			t.Parallel()
+			for _, option := range []string{"request-timeout", "upload-timeout", "stream-timeout", "total-timeout"} {
+				t.Run(option, func(t *testing.T) { api.testOption(t, option) })
+			}
+			t.Run("a consumer that does not read", api.testUnread)
+			t.Run("HTTP/2", api.testHTTP2)
+		})
+		t.Run("a program that ends", func(t *testing.T) {
+			t.Parallel()
+			t.Run("connect-timeout", ending.testConnect)
+			t.Run("drain-timeout", ending.testDrain)
+		})
+	})
 	t.Run("fixed times", fixed.test)
+	s.stop()
+	ending.server = serve(t, dir, "--no-example", "--drain-timeout", "1s")
+	ending.URL = ending.server.url + "/run/" + ending.ID
 	t.Run("the server's end", ending.testEnd)
-	ending.server = serve(t, dir, "--no-example")
-	t.Run("records", ending.testRecords)
+	last := serve(t, dir, "--no-example")
+	for _, a := range []*stalling{api, ending} {
+		a.server = last
+		t.Run("records of "+a.Name, a.testRecords)
+	}
 }
 
 // set gives an option a value, or with none its default.
@@ -166,13 +179,14 @@ func (a *stalling) testUnread(t *testing.T) {
 func (a *stalling) testHTTP2(t *testing.T) {
 	a.set("stream-timeout", "300ms")
 	client, fresh := overHTTP2(t), 0
+	client.Timeout = 30 * time.Second
+	ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{GotConn: func(c httptrace.GotConnInfo) {
+		if !c.Reused {
+			fresh++
+		}
+	}})
 	get := func(target string) *http.Response {
 		t.Helper()
-		ctx := httptrace.WithClientTrace(t.Context(), &httptrace.ClientTrace{GotConn: func(c httptrace.GotConnInfo) {
-			if !c.Reused {
-				fresh++
-			}
-		}})
 		r, err := http.NewRequestWithContext(ctx, "GET", a.URL+target, nil)
 		if err != nil {
 			t.Fatal(err)
@@ -203,7 +217,7 @@ func (a *stalling) testRecords(t *testing.T) {
 		var usage struct {
 			Records []struct{ ID, Error string }
 		}
-		if err := json.Unmarshal([]byte(a.server.must("usage", "--json", "--limit", "1000")), &usage); err != nil {
+		if err := json.Unmarshal([]byte(a.server.must("usage", "--json", "--api", a.Name, "--limit", "1000")), &usage); err != nil {
 			t.Fatal(err)
 		}
 		for _, r := range usage.Records {
