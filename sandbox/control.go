@@ -21,7 +21,6 @@ type order struct {
 	Env             map[string]string `json:"env"`
 	Probe           string            `json:"probe"`            // a path that the runner itself answers
 	PatienceSeconds float64           `json:"patience_seconds"` // after which it says what it is still doing
-	DrainSeconds    int               `json:"drain_seconds"`
 	Describe        bool              `json:"describe"`
 	Learn           bool              `json:"learn"`           // tell the imports
 	Entry           string            `json:"entry,omitempty"` // module in FilesDir to serve, instead of Code

@@ -20,7 +20,6 @@ type launcher struct {
 	driver       Driver
 	defaults     Limits
 	startTimeout time.Duration
-	drainTimeout time.Duration
 	newTransport func(Dialer) Transport
 	gate         *egress.Gate // nil: nothing outside is reached
 	onOutput     func(api string, version int, line Line)
@@ -257,7 +256,7 @@ func (i *Instance) hand(o order) (e event, err error) {
 func (l *launcher) order(ctx context.Context, i *Instance) order {
 	o := order{
 		RootPath: i.spec.RootPath, Env: i.spec.Env, Probe: i.probePath, Describe: i.spec.Describe, Entry: i.spec.Entry,
-		PatienceSeconds: patience(ctx).Seconds(), DrainSeconds: int(l.drainTimeout.Seconds()),
+		PatienceSeconds: patience(ctx).Seconds(),
 	}
 	if i.spec.Files == "" {
 		o.Code, o.Entry = i.spec.Code, ""

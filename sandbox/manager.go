@@ -97,7 +97,7 @@ func NewManager(cfg ManagerConfig) *Manager {
 	m.life, m.endLife = context.WithCancel(context.Background())
 	m.patience, m.hurry = context.WithCancel(context.Background())
 	m.launcher = launcher{
-		driver: cfg.Driver, defaults: cfg.Defaults, startTimeout: cfg.StartTimeout, drainTimeout: cfg.DrainTimeout,
+		driver: cfg.Driver, defaults: cfg.Defaults, startTimeout: cfg.StartTimeout,
 		newTransport: cfg.Transport, turns: newTurns(), onOutput: cfg.OnOutput, onExit: m.exited, gate: cfg.Egress,
 	}
 	if cfg.WarmMemory > 0 {

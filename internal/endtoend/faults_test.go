@@ -73,6 +73,7 @@ func TestUnhealthyProgramsAreReplaced(t *testing.T) {
 }
 
 const shutsDown = `
+import asyncio
 from contextlib import asynccontextmanager
 from fastapi import FastAPI
 @asynccontextmanager
@@ -82,6 +83,10 @@ async def life(app):
 app = FastAPI(lifespan=life)
 @app.get("/")
 def root(): return "well"
+@app.get("/sleep")
+async def sleep():
+    print("asleep", flush=True)
+    await asyncio.sleep(3600)
 `
 
 // TestLifespanShutdownRunsOnEveryStop ends a program in every way in which we end one that is well.
@@ -120,6 +125,19 @@ func TestLifespanShutdownRunsOnEveryStop(t *testing.T) {
 	s.prints("tidy", text, 6) // what was shared
 	d.get(t, "/")
 	s.prints("tidy", text, 7) // what had its one request
+
+	if _, err := s.command("apis", "update", "tidy", "--set", "isolation=none", "--set", "drain-timeout=300ms"); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_, _ = tryCall(t.Context(), http.MethodGet, d.URL+"/sleep", d.Key, nil) // it is broken off
+	}()
+	s.prints("tidy", "asleep", 1)
+	s.deploy("tidy", shutsDown, "")
+	s.prints("tidy", text, 8) // while a request is under way that never ends
+	<-done
 }
 
 // TestACrashLoopSaysSo crashes a program again and again.

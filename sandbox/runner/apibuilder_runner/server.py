@@ -55,6 +55,8 @@ def serve(app, listener, control, order, known, took):
     )
     config = uvicorn.Config(mounted, **options)
     if hasattr(config, "timeout_graceful_shutdown"):
-        config.timeout_graceful_shutdown = order.get("drain_seconds")
+        # Requests have had their time when the program is told to end. What runs on is cancelled, so that the program's own shutdown
+        # code has its turn before the host's patience ends.
+        config.timeout_graceful_shutdown = 1
     logging.getLogger("uvicorn.error").addHandler(records)
     Server(config).run(sockets=[listener])
