@@ -64,6 +64,7 @@ func (o *opening) abandon() {
 // accept completes a connection that the sandbox asks for, and only then answers inside: a program sees at once that it was refused, as
 // it would be told by the host that it wanted to reach.
 func (n *Network) accept(r *tcp.ForwarderRequest) {
+	growAcceptStack(false)
 	id := r.ID()
 	n.mu.Lock()
 	o := n.opening[id]

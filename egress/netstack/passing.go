@@ -33,6 +33,7 @@ func pass(endpoint tcpip.Endpoint, events *waiter.Queue, outside *egress.Conn) {
 	defer p.watch()()
 	var sending sync.WaitGroup
 	sending.Go(func() {
+		growSendingStack(false)
 		if copyOut(outside, endpoint, events) != nil || outside.CloseWrite() != nil {
 			outside.Abort()
 		}
