@@ -141,8 +141,14 @@ func TestAuthorsReadWhatWasWrong(t *testing.T) {
 
 func TestAKilledServerLeavesNothingAndLosesNothing(t *testing.T) {
 	dir := dataDir(t)
-	s := serve(t, dir, "--no-example")
+	s := serve(t, dir, "--no-example", "--egress-ceiling", "internet")
 	apis := []deployed{s.deploy("one", hello, ""), s.deploy("two", hello, "pillow\n")}
+	connected := s.deploy("connected", hello+`
+import socket
+@app.get("/devices")
+def devices(): return sorted(name for _, name in socket.if_nameindex())
+`, "", "--set", "egress=internet")
+	connected.devices(t)
 	stubborn := s.deploy("stubborn", hello+`
 import os, signal
 if os.fork() == 0:
@@ -179,7 +185,7 @@ if os.fork() == 0:
 	close(stop)
 	wg.Wait()
 
-	s = serve(t, dir, "--no-example")
+	s = serve(t, dir, "--no-example", "--egress-ceiling", "internet")
 	// The new server may have processes of its own by now.
 	old := func(process string) bool { return slices.Contains(before, process) }
 	if left := slices.DeleteFunc(sandboxProcesses(t, dir), func(p string) bool { return !old(p) }); len(left) > 0 || len(before) == 0 {
@@ -207,9 +213,19 @@ if os.fork() == 0:
 		d.URL = s.url + "/run/" + d.ID // the port is another one
 		d.get(t, "/")
 	}
+	connected.URL = s.url + "/run/" + connected.ID
+	connected.devices(t)
 	s.stop()
 	if left := controlGroups(t, dir); len(left) > 0 {
 		t.Errorf("after SIGTERM control groups are left: %v", left)
+	}
+}
+
+// devices looks whether the program has a network.
+func (d deployed) devices(t *testing.T) {
+	t.Helper()
+	if a := call(t, http.MethodGet, d.URL+"/devices", d.Key, nil); string(a.body) != `["lo","tun0"]` {
+		t.Errorf("the program's devices are %s", a.body)
 	}
 }
 
