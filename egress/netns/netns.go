@@ -168,7 +168,10 @@ func configure() error {
 		_ = os.WriteFile("/proc/sys/net/ipv6/conf/all/disable_ipv6", []byte("0"), 0)
 		err = route(h, device, Inside6, "::/0")
 	}
-	if err != nil && fileExists("/proc/sys/net/ipv6") {
+	if err == nil {
+		return awaitOwn(h, Inside6)
+	}
+	if fileExists("/proc/sys/net/ipv6") {
 		return err
 	}
 	return nil
@@ -195,13 +198,13 @@ func route(h *netlink.Handle, device netlink.Link, own netip.Addr, everything st
 	if err != nil {
 		return fmt.Errorf("route %s to the sandbox's network device: %w", everything, err)
 	}
-	return awaitOwn(h, own)
+	return nil
 }
 
 // settleTimeout is how long the kernel has for what it does later by itself; it takes microseconds where processors are free.
 const settleTimeout = 5 * time.Second
 
-// awaitOwn waits until the calling thread's namespace takes packets for an address that it was given: with IPv6 that is some time after it
+// awaitOwn waits until the calling thread's namespace takes packets for an IPv6 address that it was given: that is some time after it
 // sends from there, and the first answers would be lost.
 func awaitOwn(h *netlink.Handle, own netip.Addr) error {
 	for end := time.Now().Add(settleTimeout); ; time.Sleep(50 * time.Microsecond) {

@@ -25,12 +25,13 @@ func (n *Network) open(id stack.TransportEndpointID, p *stack.PacketBuffer) bool
 	if known || full {
 		return true // the sandbox asks again
 	}
-	var o opening
-	if o.to, o.known = n.destination(id); o.known {
-		o.dialing = n.guard.Begin(o.to)
+	to, means := n.destination(id)
+	o := &opening{to: to}
+	if means {
+		o.dialing = n.guard.Begin(to)
 	}
 	n.mu.Lock()
-	n.opening[id] = &o
+	n.opening[id] = o
 	n.mu.Unlock()
 	if !n.forwarder.HandlePacket(id, p) {
 		n.opened(id, func() {})
@@ -51,12 +52,11 @@ func (n *Network) opened(id stack.TransportEndpointID, complete func()) {
 // opening is a connection that a sandbox asks for.
 type opening struct {
 	to      egress.Destination
-	known   bool
-	dialing *egress.Dialing // where known
+	dialing *egress.Dialing // nil: the address means nothing
 }
 
 func (o *opening) abandon() {
-	if o.known {
+	if o.dialing != nil {
 		o.dialing.Abandon()
 	}
 }
@@ -76,7 +76,7 @@ func (n *Network) accept(r *tcp.ForwarderRequest) {
 		return
 	}
 	defer n.work.Done()
-	if !o.known {
+	if o.dialing == nil {
 		reason := egress.Unknown
 		if o.to.Addr == netns.Outside && o.to.Port == dnsPort {
 			reason = egress.ByTCP

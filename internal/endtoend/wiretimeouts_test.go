@@ -155,9 +155,10 @@ func (w *wire) wantClose(code uint16, reason string) {
 
 func wantProblem(t *testing.T, res *http.Response, word string) {
 	t.Helper()
-	var p struct{ Type string }
-	if err := json.NewDecoder(res.Body).Decode(&p); err != nil || p.Type != word || res.Header.Get("Content-Type") != "application/problem+json" {
-		t.Errorf("status %d, %v, type %q, %v; want %q", res.StatusCode, res.Header, p.Type, err, word)
+	body, err := io.ReadAll(res.Body)
+	got := answer{body: body}.problem()
+	if err != nil || got != word || res.Header.Get("Content-Type") != "application/problem+json" {
+		t.Errorf("status %d, %v, type %q, %v; want %q", res.StatusCode, res.Header, got, err, word)
 	}
 }
 
