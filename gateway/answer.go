@@ -49,6 +49,7 @@ type answer struct {
 	usage   *store.Usage // nil: not counted
 	counted store.Usage  // what usage points to
 	kept    bool         // usage is with the journal
+	ended   time.Time    // then; zero: it is not, or was long before the last byte
 	upload  *upload      // nil: no body, or nobody read it
 
 	status  int   // 0: no header yet
@@ -75,10 +76,15 @@ var answerHeads = sync.Pool{New: func() any { return new(answerHead) }}
 
 func newAnswer(g *Gateway, w http.ResponseWriter, r *http.Request) *answer {
 	now := time.Now()
-	return &answer{
-		gateway: g, w: w, control: *http.NewResponseController(w), request: r,
-		id: newRequestID(now), head: answerHeads.Get().(*answerHead), start: now, length: -1,
+	var a *answer
+	if own, ok := w.(*http1Response); ok {
+		a = &own.answer
+	} else {
+		a = new(answer)
 	}
+	a.gateway, a.w, a.control, a.request = g, w, *http.NewResponseController(w), r
+	a.id, a.head, a.start, a.length = newRequestID(now), answerHeads.Get().(*answerHead), now, -1
+	return a
 }
 
 // dropHead has the header be somebody else's.
@@ -173,7 +179,11 @@ func (a *answer) record() {
 	u := a.usage
 	u.Status, u.Error = a.status, a.word
 	u.BytesIn, u.BytesOut = a.upload.size(), a.written
-	u.Duration = time.Since(a.start)
+	ended := time.Now()
+	u.Duration = ended.Sub(a.start)
+	if a.length <= together {
+		a.ended = ended
+	}
 	if u.Refused() {
 		a.uncharge()
 	}
@@ -198,7 +208,11 @@ func (a *answer) finish(r *http.Request) {
 		panic(http.ErrAbortHandler)
 	}
 	// A consumer that stops reading now must not hold the connection: net/http clears this before the next request.
-	_ = a.control.SetWriteDeadline(time.Now().Add(writeGrace))
+	ended := a.ended
+	if ended.IsZero() {
+		ended = time.Now()
+	}
+	_ = a.control.SetWriteDeadline(ended.Add(writeGrace))
 }
 
 var errPanic = errors.New("panic")

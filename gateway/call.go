@@ -123,7 +123,8 @@ func (g *Gateway) goneWord() string {
 
 // admit checks the key. It returns whom the request is counted to, or the word why it is refused.
 func (g *Gateway) admit(r *http.Request, rest string, e *entry, now time.Time) (*pass, string, error) {
-	secrets := secretsIn(r.Header)
+	var room [2]string
+	secrets := secretsIn(r.Header, room[:0])
 	keyless := e.public || isPreflight(r, secrets) || e.publicDocs && isDocs(r, rest) || e.opens(r, rest)
 	switch {
 	case len(secrets) == 0 && keyless:

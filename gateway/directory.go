@@ -145,7 +145,8 @@ func (d *directory) api(ctx context.Context, ref string) (*entry, error) {
 	d.mu.RLock()
 	e := d.apis[ref]
 	_, unknown := d.unknown[ref]
-	stale, away := d.stale[ref], time.Now().Before(d.away)
+	stale := d.stale[ref]
+	away := stale != nil && time.Now().Before(d.away)
 	generation := d.generation
 	d.mu.RUnlock()
 	switch {

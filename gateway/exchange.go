@@ -38,8 +38,9 @@ type exchange struct {
 	life    lifetime // of the request to the program
 	limits  Limits
 	times   Timeouts
-	watch   watchdog
+	watch   *watchdog
 	trip    tripContext
+	room    trip // for the first one
 	url     url.URL
 	out     http.Request // what the program gets
 
@@ -49,13 +50,23 @@ type exchange struct {
 
 	counting  bool // the lease's CPU time since cpuAtHead
 	cpuAtHead time.Duration
+
+	over bool // nobody has anything of it any more, but whoever ran it
 }
 
 // newExchange is not inlined: the stack would hold another exchange for as long as this one lasts, which may be a stream of hours.
 //
 //go:noinline
 func newExchange(g *Gateway, a *answer, r *http.Request, lease Lease, limits Limits, times Timeouts) *exchange {
-	x := &exchange{gateway: g, answer: a, in: r, lease: lease, limits: limits, times: times}
+	var x *exchange
+	if w, ok := a.w.(*http1Response); ok {
+		x = &w.exchange
+		x.watch = &w.c.exchanges
+	} else {
+		x = new(exchange)
+		x.watch = new(watchdog)
+	}
+	x.gateway, x.answer, x.in, x.lease, x.limits, x.times = g, a, r, lease, limits, times
 	x.life.parent = r.Context()
 	x.life.bind()
 	return x
@@ -70,7 +81,7 @@ func (x *exchange) run(rest string) {
 	if out.Body != nil {
 		first = min(first, x.times.Upload)
 	}
-	x.watch.start(first, x.times.Total, x.expire) // not before: it looks at the upload
+	x.watch.start(first, x.times.Total, x) // not before: it looks at the upload
 	res, err := x.lease.RoundTrip(out)
 	if err != nil {
 		x.broken(err)
@@ -90,17 +101,21 @@ func (x *exchange) run(rest string) {
 
 func (x *exchange) close() {
 	x.watch.stop()
-	x.life.unbind()
+	if _, kept := x.answer.w.(*http1Response); !kept { // for the connection's next request
+		x.watch.free()
+	}
+	unbound := x.life.unbind()
 	x.life.end(nil)
 	x.answer.upload.stop()
+	x.over = unbound && x.room.over && x.answer.upload == nil && !x.life.watched()
 }
 
-// expire ends an exchange that stands still, by the program's fault or the consumer's, or that has lasted too long.
+// expire implements expirer: it ends an exchange that stands still, by the program's fault or the consumer's, or that has lasted too long.
 func (x *exchange) expire(idle time.Duration) (more time.Duration) {
 	upload := x.answer.upload
 	cause, limit := errRequestTimeout, x.times.FirstByte
 	switch {
-	case x.times.Total > 0 && time.Since(x.watch.begin) >= x.times.Total:
+	case x.times.Total > 0 && x.watch.ageLocked() >= x.times.Total:
 		cause, limit = errTotalTimeout, 0
 	case x.streaming.Load():
 		cause, limit = errIdle, x.times.Stream
@@ -127,7 +142,7 @@ func (x *exchange) request(rest string) *http.Request {
 	if host == "" {
 		host = localHost(r)
 	}
-	x.url.Opaque, x.trip = rest, tripContext{lifetime: &x.life, sender: x, fields: &x.answer.head.fieldList, connect: x.times.Connect}
+	x.url.Opaque, x.trip = rest, tripContext{lifetime: &x.life, sender: x, fields: &x.answer.head.fieldList, room: &x.room, connect: x.times.Connect}
 	out := &http.Request{
 		Method: r.Method, URL: &x.url, Host: host,
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, // its header: see appendHeader

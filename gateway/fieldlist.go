@@ -12,7 +12,7 @@ const mostProgramFields = 1000 // of one response
 // field is one line of a header.
 type field struct{ name, value string }
 
-// fieldList is the header of an answer: its fields in their order, with canonical names. In an http.Header, what is done to them on
+// fieldList is the header of an answer: its fields in their order, with canonical names, and none that cannot be sent. In an http.Header, what is done to them on
 // their way from a program to a consumer costs more than twice as much, and the order of different names is lost. The zero value is
 // empty; it must not be copied, and is for one goroutine.
 type fieldList struct {
@@ -22,7 +22,15 @@ type fieldList struct {
 
 func (l *fieldList) clear() { l.list = l.room[:0] }
 
+// add adds a field, unless it cannot be sent: a name must be a token, and a value has no control character.
 func (l *fieldList) add(name, value string) {
+	if isToken(name) && isFieldValue(value) {
+		l.append(name, value)
+	}
+}
+
+// append adds a field that can be sent.
+func (l *fieldList) append(name, value string) {
 	if l.list == nil {
 		l.clear()
 	}
@@ -64,8 +72,12 @@ func (l *fieldList) values(name string) (values []string) {
 	return values
 }
 
-// set has a name stand once, where it stood first.
+// set has a name stand once, where it stood first; not at all with a value that cannot be sent.
 func (l *fieldList) set(name, value string) {
+	if !isFieldValue(value) {
+		l.remove(name)
+		return
+	}
 	for i := range l.list {
 		if l.list[i].name != name {
 			continue
@@ -93,12 +105,16 @@ func (l *fieldList) addTo(h http.Header) {
 	}
 }
 
-// appendTo appends the lines of the fields, but what no field can hold.
+// appendTo appends the lines of the fields.
 func (l *fieldList) appendTo(b []byte) []byte {
 	for i := range l.list {
-		b, _ = appendField(b, l.list[i].name, l.list[i].value)
+		b = l.list[i].appendTo(b)
 	}
 	return b
+}
+
+func (f *field) appendTo(b []byte) []byte {
+	return append(append(append(append(b, f.name...), ": "...), f.value...), "\r\n"...)
 }
 
 // parse makes l what lines say, which all end with CRLF. It changes lines. A line that RFC 9112 does not allow is an errMalformed.
@@ -118,7 +134,7 @@ func (l *fieldList) parse(lines []byte) error {
 		if !isFieldValue(value) {
 			return malformed("field %.40q", line)
 		}
-		l.add(line[:colon], value)
+		l.append(line[:colon], value)
 	}
 	return nil
 }

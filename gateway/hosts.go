@@ -107,7 +107,7 @@ func (g *Gateway) KnowsHost(ctx context.Context, name string) error {
 // program's, whatever its path: /healthz and /run/ too.
 func (g *Gateway) answerOwn(a *answer) bool {
 	r := a.request
-	name, _ := hostnameOf(a.from.host)
+	name := a.from.name
 	at, err := g.address(r.Context(), name)
 	rest := originForm(r.RequestURI)
 	switch {

@@ -47,6 +47,11 @@ type http1 struct {
 	out   []byte // scratch for answers
 	watch leaving
 	away  bool // the connection belongs to somebody else
+
+	kept  bool      // alive, behind an answer or an empty line: what comes next may take longer than on a new connection
+	ended time.Time // when the answer to the last one was whole, or nearly; zero: unknown
+
+	exchanges watchdog // one after the other
 }
 
 func newHTTP1(s *consumerServer, conn *consumerConn) *http1 {
@@ -65,7 +70,7 @@ func (c *http1) serve() {
 	}
 	c.takeBuffer()
 	for first := true; ; first = false {
-		if !c.await(first) || !c.skipEmptyLine() {
+		if !c.await() || !c.skipEmptyLine() {
 			return
 		}
 		if first {
@@ -79,6 +84,8 @@ func (c *http1) serve() {
 		if w == nil || !c.exchange(w) {
 			return
 		}
+		w.free()
+		c.kept = true
 	}
 }
 
@@ -96,6 +103,7 @@ func (c *http1) handshake() bool {
 
 func (c *http1) end() {
 	c.server.remove(c)
+	c.exchanges.free()
 	if !c.away {
 		_ = c.conn.Close()
 	}
@@ -120,22 +128,22 @@ func (c *http1) dropBuffer() {
 }
 
 // await waits for the first byte of a request; false when there will be none that may be served.
-func (c *http1) await(first bool) bool {
+func (c *http1) await() bool {
 	if c.hasMore() {
-		if !first {
-			_ = c.conn.SetReadDeadline(time.Now().Add(headerTimeout)) // for the rest of its head
-		}
 		return !c.server.closing.Load()
 	}
 	c.state.Store(stateIdle)
 	if c.server.closing.Load() {
 		return false
 	}
-	if !first {
-		_ = c.conn.SetReadDeadline(time.Now().Add(bufferTime))
+	if c.kept {
+		if c.ended.IsZero() {
+			c.ended = time.Now()
+		}
+		_ = c.conn.SetReadDeadline(c.ended.Add(bufferTime))
 	}
 	_, err := c.r.Peek(1)
-	if !first && errors.Is(err, os.ErrDeadlineExceeded) {
+	if c.kept && errors.Is(err, os.ErrDeadlineExceeded) {
 		err = c.awaitLong()
 	}
 	if err != nil {
@@ -144,10 +152,15 @@ func (c *http1) await(first bool) bool {
 		}
 		return false
 	}
-	if !first {
+	return c.state.CompareAndSwap(stateIdle, stateActive)
+}
+
+// awaitRest is called before what may wait for the rest of a head, of which something has come: nearly all come whole. For the first
+// one the time runs since the connection was made.
+func (c *http1) awaitRest() {
+	if c.kept {
 		_ = c.conn.SetReadDeadline(time.Now().Add(headerTimeout))
 	}
-	return c.state.CompareAndSwap(stateIdle, stateActive)
 }
 
 // skipEmptyLine passes over one before a request (RFC 9112, 2.2), which the guard allows once; false when no request follows it.
@@ -156,11 +169,13 @@ func (c *http1) skipEmptyLine() bool {
 	if begin, err := c.r.Peek(1); err != nil || begin[0] != line[0] {
 		return true // whoever reads the request finds out
 	}
+	c.awaitRest()
 	if begin, err := c.r.Peek(len(line)); err != nil || string(begin) != line {
 		return true
 	}
 	_, _ = c.r.Discard(len(line)) // they are there
-	return c.await(false)
+	c.kept = true
+	return c.await()
 }
 
 // awaitLong waits without a buffer.
@@ -301,6 +316,7 @@ func (c *http1) exchange(w *http1Response) bool {
 	if err := w.finish(); err != nil {
 		return false
 	}
+	c.ended = w.answer.ended
 	unread := !w.body.settle()
 	if w.close || unread {
 		if unread || c.hasMore() {

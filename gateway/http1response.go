@@ -35,10 +35,16 @@ type http1Response struct {
 	written int64
 	chunked bool
 	err     error
+
+	answer   answer // of the gateway
+	exchange exchange
 }
 
+var http1Responses = sync.Pool{New: func() any { return new(http1Response) }}
+
 func newHTTP1Response(c *http1) *http1Response {
-	w := &http1Response{c: c, out: c.out[:0], length: -1}
+	w := http1Responses.Get().(*http1Response)
+	w.c, w.out, w.length = c, c.out[:0], -1
 	w.life.parent = c.ctx
 	w.body.w, w.body.seen = w, &w.request.Request
 	return w
@@ -55,6 +61,7 @@ func (w *http1Response) read() (*http.Request, error) {
 			w.body.r = &w.sized
 		}
 	} else {
+		w.c.awaitRest()
 		sent, err := http.ReadRequest(w.c.r)
 		if err != nil {
 			return nil, err
@@ -70,6 +77,17 @@ func (w *http1Response) read() (*http.Request, error) {
 		r.Body = &w.body
 	}
 	return r, nil
+}
+
+// free has another request use w, once the answer is whole. It does not where somebody may have kept anything of the request: its
+// context, which whoever waits does, or its body.
+func (w *http1Response) free() {
+	x := &w.exchange
+	if w.body.r != nil || w.life.watched() || x.gateway != nil && !x.over || w.answer.trace.ctx != nil {
+		return
+	}
+	*w = http1Response{request: plainRequest{fields: w.request.emptied()}}
+	http1Responses.Put(w)
 }
 
 // cancel ends the request's context.
@@ -187,7 +205,7 @@ func (w *http1Response) appendStatus(status int) {
 	w.out = append(append(append(w.out, ' '), text...), "\r\n"...)
 }
 
-// appendFields leaves out what is the connection's, what does not go with the framing, and what no field can hold.
+// appendFields leaves out what is the connection's, and what does not go with the framing.
 func (w *http1Response) appendFields(h *fieldList) {
 	for i := range h.list {
 		f := &h.list[i]
@@ -196,7 +214,7 @@ func (w *http1Response) appendFields(h *fieldList) {
 		case f.name == "Content-Length" && w.length < 0:
 		case f.name == "Trailer" && !w.chunked:
 		default:
-			w.out, _ = appendField(w.out, f.name, f.value)
+			w.out = f.appendTo(w.out)
 		}
 	}
 }

@@ -14,9 +14,8 @@ const apiKeyField = "X-Api-Key"
 const longestSecret = 128
 
 // secretsIn returns the secrets of ours that a request presents: X-API-Key: ab_..., and Authorization: Bearer ab_....
-// Any other value of these fields is the author's.
-func secretsIn(h http.Header) []string {
-	var secrets []string
+// Any other value of these fields is the author's. It appends them to secrets.
+func secretsIn(h http.Header, secrets []string) []string {
 	for _, field := range [...]string{apiKeyField, "Authorization"} {
 		for _, value := range h[field] {
 			for secret := range secretsOf(field, value) {

@@ -117,12 +117,19 @@ func (l *lifetime) bind() {
 	l.unbound = context.AfterFunc(l.parent, l.fail)
 }
 
-func (l *lifetime) unbind() {
+// unbind reports whether the parent has not ended l, and will not.
+func (l *lifetime) unbind() bool {
 	if p, ok := l.parent.(*lifetime); ok {
-		p.untell(l)
-		return
+		return p.untell(l)
 	}
-	l.unbound()
+	return l.unbound()
+}
+
+// watched reports whether somebody may wait for the end, or be told of it.
+func (l *lifetime) watched() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.done != nil || l.told != nil
 }
 
 // connContext is the context of a consumer's connection. It ends never: requests do.

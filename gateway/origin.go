@@ -12,6 +12,7 @@ type origin struct {
 	client netip.Addr // invalid: unknown
 	proto  string     // http or https
 	host   string     // as the consumer wrote it; empty: HTTP/1.0 without one
+	name   string     // of host, as hostnameOf has it; empty until possible was asked, or where it is none
 	prefix string     // below which the API is at this address; a slash alone at its own
 	sub    bool       // the address is below the domain that APIs share
 	broken bool       // a consumer wrote into the proxies' field what keeps them from being read
@@ -105,7 +106,8 @@ func (o *origin) setHost(host string) {
 
 // possible reports whether the request can be served: from wherever it comes, it must say for whom it is.
 func (o *origin) possible() bool {
-	_, ok := hostnameOf(o.host)
+	var ok bool
+	o.name, ok = hostnameOf(o.host)
 	return !o.broken && (ok || o.host == "")
 }
 

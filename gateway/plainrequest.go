@@ -11,12 +11,22 @@ import (
 
 const fewFields = 10 // whose values take no allocation of their own; more would make an http1Response take more memory
 
-// plainRequest is a request of the form that nearly all have, with all that it points to but its text and its map, so that it is a
-// part of whatever lives so long. The zero value is ready, once.
+// plainRequest is a request of the form that nearly all have, with all that it points to but its text, so that it is a part of whatever
+// lives so long. The zero value is ready, once.
 type plainRequest struct {
 	http.Request
 	url    url.URL
+	fields http.Header // empty; nil: it is made
 	values [fewFields]string
+}
+
+// emptied are the fields, for the next request; nil when they have become many.
+func (q *plainRequest) emptied() http.Header {
+	if len(q.fields) > fewFields {
+		return nil
+	}
+	clear(q.fields)
+	return q.fields
 }
 
 // read takes the next request from r, if all of its head is in r's buffer and has the plain form, and makes of it what
@@ -34,7 +44,7 @@ func (q *plainRequest) read(r *bufio.Reader) bool {
 	}
 	head := string(buffered[:size])
 	fields, ok := q.line(head)
-	if !ok || !q.fields(fields, lines-1) {
+	if !ok || !q.header(fields, lines-1) {
 		return false
 	}
 	_, _ = r.Discard(size + len("\r\n")) // as above
@@ -97,13 +107,16 @@ func isLiteral(s string) bool {
 	return true
 }
 
-// fields reads so many lines at the most, which should all end with CRLF.
-func (q *plainRequest) fields(text string, most int) bool {
+// header reads so many lines at the most, which should all end with CRLF.
+func (q *plainRequest) header(text string, most int) bool {
 	values := q.values[:]
 	if most > len(values) {
 		values = make([]string, most)
 	}
-	h := make(http.Header, most)
+	if q.fields == nil {
+		q.fields = make(http.Header, most)
+	}
+	h := q.fields
 	q.Header, q.Body = h, http.NoBody
 	host := false
 	for text != "" {

@@ -10,7 +10,7 @@ func (a *answer) answerPreflight(r *http.Request) bool {
 		policy = ofSandbox
 	}
 	switch {
-	case policy == nil || !isPreflight(r, secretsIn(r.Header)):
+	case policy == nil || !isPreflight(r, secretsIn(r.Header, nil)):
 		return false
 	case !policy.allows(origin):
 		a.problem(wordCORSRefused)

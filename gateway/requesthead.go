@@ -81,7 +81,8 @@ func appendField(b []byte, name, value string) ([]byte, error) {
 	if !isToken(name) || !isFieldValue(value) {
 		return b, fmt.Errorf("%w: field %.100q", errUnsendable, name)
 	}
-	return append(append(append(append(b, name...), ": "...), value...), "\r\n"...), nil
+	f := field{name, value}
+	return f.appendTo(b), nil
 }
 
 // isTarget reports whether s can stand between the two spaces of a request line.

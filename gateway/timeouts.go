@@ -55,6 +55,7 @@ type tripContext struct {
 	connect time.Duration // bounds the wait for a connection
 	fields  *fieldList    // for those of the response, informational ones too
 	inform  informer      // nil: nobody wants informational responses
+	room    *trip         // for the trip; nil: there is none
 }
 
 // sender writes a request's header straight to where it is sent from: to put it together in a http.Header first would cost more

@@ -27,6 +27,7 @@ type trip struct {
 	mu       sync.Mutex
 	parts    int // directions that have not ended
 	reusable bool
+	over     bool  // nobody has anything of it any more, but whoever has the response
 	bodyErr  error // of reading the request's body
 
 	res   http.Response
@@ -35,8 +36,15 @@ type trip struct {
 }
 
 func newTrip(c *programConn, r *http.Request) *trip {
-	t := &trip{c: c, r: r, parts: 1, reusable: true}
-	if own := tripOf(r.Context()); own != nil {
+	var t *trip
+	own := tripOf(r.Context())
+	if own != nil && own.room != nil {
+		t, own.room = own.room, nil
+	} else {
+		t = new(trip)
+	}
+	t.c, t.r, t.parts, t.reusable = c, r, 1, true
+	if own != nil {
 		t.fields, t.inform = own.fields, own.inform
 	} else {
 		t.fields = new(fieldList)
@@ -259,6 +267,7 @@ func (t *trip) done() {
 		return
 	}
 	if t.unarm() && reusable {
+		t.over = t.r.Body == nil
 		t.c.pool.put(t.c)
 		return
 	}

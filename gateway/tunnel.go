@@ -61,12 +61,12 @@ func (x *exchange) tunnel(res *http.Response) {
 func (x *exchange) join(bye *farewell, consumer io.Reader, program io.ReadWriter, end func()) {
 	a := x.answer
 	var in, out atomic.Int64
-	x.watch.stop()
+	x.watch.free()
 	watch, rest := &watchdog{}, time.Duration(0)
 	if x.times.Total > 0 {
-		rest = max(x.times.Total-time.Since(x.watch.begin), 1)
+		rest = max(x.times.Total-x.watch.age(), 1)
 	}
-	watch.start(x.times.Stream, rest, func(idle time.Duration) time.Duration {
+	watch.start(x.times.Stream, rest, expireFunc(func(idle time.Duration) time.Duration {
 		cause, word := errIdle, wordIdleTimeout
 		if idle < x.times.Stream {
 			cause, word = errTotalTimeout, wordTotalTimeout
@@ -75,7 +75,7 @@ func (x *exchange) join(bye *farewell, consumer io.Reader, program io.ReadWriter
 		x.life.end(cause)
 		end()
 		return 0
-	})
+	}))
 	var left atomic.Bool // the consumer ended it
 	up := make(chan struct{})
 	go func() {
@@ -95,7 +95,7 @@ func (x *exchange) join(bye *farewell, consumer io.Reader, program io.ReadWriter
 	}
 	end()
 	<-up
-	watch.stop()
+	watch.free()
 	a.upload = &upload{} // counts, and has no connection to end
 	a.upload.over.Store(true)
 	a.upload.whole.Store(true)

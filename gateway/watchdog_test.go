@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -10,10 +11,10 @@ func TestWatchdog(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		begin := time.Now()
 		var fired time.Duration
-		note := func(time.Duration) time.Duration {
+		note := expireFunc(func(time.Duration) time.Duration {
 			fired = time.Since(begin)
 			return 0
-		}
+		})
 		w := &watchdog{}
 		w.start(time.Minute, 0, note)
 		time.Sleep(59 * time.Second)
@@ -53,10 +54,10 @@ func TestWatchdogEndsAtTheFinalTime(t *testing.T) {
 		begin := time.Now()
 		var fired time.Duration
 		w := &watchdog{}
-		w.start(time.Minute, 90*time.Second, func(time.Duration) time.Duration {
+		w.start(time.Minute, 90*time.Second, expireFunc(func(time.Duration) time.Duration {
 			fired = time.Since(begin)
 			return time.Hour
-		})
+		}))
 		for range 9 {
 			time.Sleep(10 * time.Second)
 			w.moved()
@@ -74,15 +75,60 @@ func TestWatchdogAsksAgain(t *testing.T) {
 		begin := time.Now()
 		var asked []time.Duration
 		w := &watchdog{}
-		w.start(time.Second, 0, func(idle time.Duration) time.Duration {
+		w.start(time.Second, 0, expireFunc(func(idle time.Duration) time.Duration {
 			asked = append(asked, time.Since(begin))
 			return 3*time.Second - idle
-		})
+		}))
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		if len(asked) != 2 || asked[0] != time.Second || asked[1] != 3*time.Second {
 			t.Errorf("asked after %v", asked)
 		}
 		w.stop()
+	})
+}
+
+// TestWatchdogOfOneThingAfterTheOther: the timer of what was before is too early for one, and too late for another.
+func TestWatchdogOfOneThingAfterTheOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &watchdog{}
+		var fired []string
+		begin := time.Now()
+		start := func(name string, limit, final time.Duration) {
+			w.start(limit, final, expireFunc(func(time.Duration) time.Duration {
+				fired = append(fired, name+" "+time.Since(begin).String())
+				return 0
+			}))
+		}
+		at := func(after time.Duration) {
+			time.Sleep(after - time.Since(begin))
+			synctest.Wait()
+		}
+		start("stopped", time.Minute, 0)
+		at(10 * time.Second)
+		w.stop()
+		start("later", time.Minute, 0)
+		at(20 * time.Second)
+		if age := w.age(); age != 10*time.Second {
+			t.Errorf("its age is %v", age)
+		}
+		at(100 * time.Second)
+		start("sooner", time.Hour, 0)
+		w.stop()
+		start("sooner", time.Second, 0)
+		at(200 * time.Second)
+		start("final", time.Hour, time.Minute)
+		w.moved()
+		at(300 * time.Second)
+		start("kept", time.Hour, time.Minute)
+		w.stop()
+		start("without", 10*time.Minute, 0)
+		at(20 * time.Minute)
+		start("freed", time.Second, 0)
+		w.free()
+		at(time.Hour)
+		if want := []string{"later 1m10s", "sooner 1m41s", "final 4m20s", "without 15m0s"}; !slices.Equal(fired, want) {
+			t.Errorf("%v, want %v", fired, want)
+		}
 	})
 }
