@@ -61,7 +61,7 @@ func newExchange(g *Gateway, a *answer, r *http.Request, lease Lease, limits Lim
 	var x *exchange
 	if w, ok := a.w.(*http1Response); ok {
 		x = &w.exchange
-		x.watch = &w.c.exchanges
+		x.watch = &w.c.stalls
 	} else {
 		x = new(exchange)
 		x.watch = new(watchdog)
@@ -165,7 +165,11 @@ func (x *exchange) request(rest string) *http.Request {
 
 // appendHeader implements sender.
 func (x *exchange) appendHeader(b []byte) ([]byte, error) {
-	return appendHeader(b, x.in, x.answer.id, &x.answer.from)
+	order := &noOrder // as over HTTP/2, where nobody has kept it
+	if w, ok := x.answer.w.(*http1Response); ok {
+		order = &w.request.names
+	}
+	return appendHeader(b, x.in, order, x.answer.id, &x.answer.from)
 }
 
 // localHost is the address that an HTTP/1.0 consumer, which sends no Host, has called.

@@ -12,9 +12,9 @@ const mostProgramFields = 1000 // of one response
 // field is one line of a header.
 type field struct{ name, value string }
 
-// fieldList is the header of an answer: its fields in their order, with canonical names, and none that cannot be sent. In an http.Header, what is done to them on
-// their way from a program to a consumer costs more than twice as much, and the order of different names is lost. The zero value is
-// empty; it must not be copied, and is for one goroutine.
+// fieldList is the header of an answer: its fields in their order, with canonical names, and none that cannot be sent. In an
+// http.Header, what is done to them on their way from a program to a consumer costs more than twice as much, and the order of different
+// names is lost. The zero value is empty; it must not be copied, and is for one goroutine.
 type fieldList struct {
 	list []field
 	room [16]field // for nearly all there are

@@ -112,12 +112,13 @@ func mayUpgrade(r *http.Request) bool {
 }
 
 // appendHeader appends what the program gets of a consumer's header: neither fields of the connection nor our secrets nor anything
-// that pretends to come from the gateway, then what does come from it. The framing is the Transport's.
-func appendHeader(b []byte, r *http.Request, id string, from *origin) ([]byte, error) {
+// that pretends to come from the gateway, then what does come from it. The framing is the Transport's. Fields keep the order in which they came,
+// as far as order knows it.
+func appendHeader(b []byte, r *http.Request, order *fieldOrder, id string, from *origin) ([]byte, error) {
 	w, in, named := fieldWriter{b: b}, r.Header, connectionFields(r.Header["Connection"])
-	for name, values := range in {
+	order.each(in, func(name string, values []string) {
 		if named.has(name) || isKept(name) || isFraming(name) {
-			continue
+			return
 		}
 		like := folded(name)
 		secret := holdsSecrets(like)
@@ -126,7 +127,7 @@ func appendHeader(b []byte, r *http.Request, id string, from *origin) ([]byte, e
 				w.set(name, value)
 			}
 		}
-	}
+	})
 	if hasToken(in["Te"], "trailers") {
 		w.set("Te", "trailers")
 	}

@@ -51,7 +51,7 @@ type http1 struct {
 	kept  bool      // alive, behind an answer or an empty line: what comes next may take longer than on a new connection
 	ended time.Time // when the answer to the last one was whole, or nearly; zero: unknown
 
-	exchanges watchdog // one after the other
+	stalls watchdog // of its exchanges, one after the other
 }
 
 func newHTTP1(s *consumerServer, conn *consumerConn) *http1 {
@@ -103,7 +103,7 @@ func (c *http1) handshake() bool {
 
 func (c *http1) end() {
 	c.server.remove(c)
-	c.exchanges.free()
+	c.stalls.free()
 	if !c.away {
 		_ = c.conn.Close()
 	}

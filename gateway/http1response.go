@@ -62,6 +62,7 @@ func (w *http1Response) read() (*http.Request, error) {
 		}
 	} else {
 		w.c.awaitRest()
+		w.request.names.readOrder(w.c.r)
 		sent, err := http.ReadRequest(w.c.r)
 		if err != nil {
 			return nil, err

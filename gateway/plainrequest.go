@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-const fewFields = 10 // whose values take no allocation of their own; more would make an http1Response take more memory
+const fewFields = 16 // whose values take no allocation of their own; more would make an http1Response take more memory
 
 // plainRequest is a request of the form that nearly all have, with all that it points to but its text, so that it is a part of whatever
 // lives so long. The zero value is ready, once.
@@ -18,6 +18,7 @@ type plainRequest struct {
 	url    url.URL
 	fields http.Header // empty; nil: it is made
 	values [fewFields]string
+	names  fieldOrder
 }
 
 // emptied are the fields, for the next request; nil when they have become many.
@@ -149,6 +150,7 @@ func (q *plainRequest) header(text string, most int) bool {
 		if len(h) == known { // it was there
 			return false
 		}
+		q.names.add(name)
 	}
 	return host
 }
