@@ -154,6 +154,7 @@ func (x *exchange) request(rest string) *http.Request {
 		out.Body = x.newUpload(out.Trailer)
 		if expected := r.Header["Expect"]; expected != nil && !connectionFields(r.Header["Connection"]).has("Expect") {
 			out.Header = http.Header{"Expect": expected} // by which the Transport holds the body back
+			x.answer.upload.hold()
 		}
 	}
 	if r.ProtoAtLeast(1, 1) && r.Header["Expect"] == nil { // net/http writes its own 100 in another goroutine

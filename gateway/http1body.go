@@ -7,12 +7,13 @@ import (
 	"sync/atomic"
 )
 
-// http1Body is the body of a request. It asks for the body (RFC 9110, 10.1.1) when it is read for the first time, knows
+// http1Body is the body of a request. It asks for the body (RFC 9110, 10.1.1) when it is read for the first time, or when it is told to, knows
 // whether it came to its end, and cancels the request when it broke off, as net/http does.
 type http1Body struct {
 	r       io.Reader // nil: there is none
 	w       *http1Response
-	expects bool          // the consumer waits to be asked
+	expects atomic.Bool   // the consumer waits to be asked, and has sent nothing
+	held    atomic.Bool   // reading does not ask: somebody else will
 	sent    *http.Request // to which net/http's reader adds the trailer
 	seen    *http.Request // which the handler has
 	reads   atomic.Uint32 // that have ended
@@ -25,12 +26,14 @@ func (b *http1Body) Read(p []byte) (int, error) {
 	if b.over.Load() {
 		return 0, io.EOF
 	}
-	if b.expects {
-		b.expects = false
-		b.w.goOn()
+	if !b.held.Load() {
+		b.ask()
 	}
 	n, err := b.r.Read(p)
 	b.reads.Add(1)
+	if n > 0 {
+		b.expects.Store(false)
+	}
 	switch {
 	case errors.Is(err, io.EOF):
 		b.seen.Trailer = b.sent.Trailer
@@ -41,6 +44,19 @@ func (b *http1Body) Read(p []byte) (int, error) {
 	}
 	return n, err
 }
+
+// ask asks for the body, unless it comes already.
+func (b *http1Body) ask() {
+	if b.expects.CompareAndSwap(true, false) {
+		b.w.goOn()
+	}
+}
+
+// hold leaves asking to ask, while it has not to be done any more.
+func (b *http1Body) hold() { b.held.Store(true) }
+
+// unasked reports whether a read may wait for a consumer who waits as well.
+func (b *http1Body) unasked() bool { return b.held.Load() && b.expects.Load() }
 
 // Close implements io.Closer: what is not read is settled after the answer.
 func (b *http1Body) Close() error { return nil }
@@ -53,7 +69,7 @@ func (b *http1Body) settle() bool {
 	switch {
 	case b.ended():
 		return true
-	case b.broken.Load() || b.expects || b.w.close:
+	case b.broken.Load() || b.expects.Load() || b.w.close:
 		return false
 	}
 	_, err := io.CopyN(io.Discard, b, mostDiscard)

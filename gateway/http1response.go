@@ -74,7 +74,7 @@ func (w *http1Response) read() (*http.Request, error) {
 	}
 	w.close = r.Close || mayUpgrade(r) // after a handshake that is refused nobody watches what comes
 	if w.body.r != nil {
-		w.body.expects = r.ProtoAtLeast(1, 1) && hasToken(r.Header["Expect"], "100-continue")
+		w.body.expects.Store(r.ProtoAtLeast(1, 1) && hasToken(r.Header["Expect"], "100-continue"))
 		r.Body = &w.body
 	}
 	return r, nil

@@ -71,6 +71,9 @@ type informer interface {
 	inform(status int) error
 }
 
+// asker is a request's body that is told when the program wants it, in RoundTrip's goroutine: it must not be read before to find out.
+type asker interface{ ask() }
+
 type tripKey struct{}
 
 // Value implements context.Context.

@@ -31,7 +31,7 @@ const (
 //
 // Nothing is added to the header but Host and the framing, and nothing is decompressed. Informational responses go to the
 // gateway's own requests alone, others do not see them. Expect: 100-continue holds the body back until the
-// program wants it, or for a second.
+// program wants it, or for a second; the gateway's own consumers are asked for it in the first case alone.
 type Transport struct {
 	dial func(context.Context) (net.Conn, error)
 

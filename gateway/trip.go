@@ -130,6 +130,9 @@ func (t *trip) receive(scratch *[]byte) (*http.Response, error) {
 			return nil, err
 		}
 		final := res.StatusCode >= 200 || res.StatusCode == http.StatusSwitchingProtocols
+		if asker, ok := t.r.Body.(asker); ok && res.StatusCode == http.StatusContinue {
+			asker.ask()
+		}
 		if t.wants != nil && (final || res.StatusCode == http.StatusContinue) {
 			t.wants <- !final
 			t.wants = nil

@@ -66,7 +66,29 @@ func (u *upload) size() int64 {
 func (u *upload) complete() bool { return u == nil || u.whole.Load() }
 
 // waiting reports whether the program waits for the consumer, and not the other way round.
-func (u *upload) waiting() bool { return u != nil && u.reading.Load() }
+func (u *upload) waiting() bool { return u != nil && u.reading.Load() && !u.unasked() }
+
+// hold has the consumer be asked for the body when the program asks for it (RFC 9110, 10.1.1), and not by a read: a consumer who does not wait for
+// that sends it all the same. Over HTTP/2 the first read asks, because net/http does so.
+func (u *upload) hold() {
+	if b, ok := u.body.(*http1Body); ok {
+		b.hold()
+	}
+}
+
+// ask implements asker.
+func (u *upload) ask() {
+	u.moved() // the consumer's time begins
+	if b, ok := u.body.(*http1Body); ok {
+		b.ask()
+	}
+}
+
+// unasked reports whether the consumer waits to be asked.
+func (u *upload) unasked() bool {
+	b, ok := u.body.(*http1Body)
+	return ok && b.unasked()
+}
 
 // Read implements io.Reader for the Transport.
 func (u *upload) Read(p []byte) (int, error) {
@@ -77,9 +99,11 @@ func (u *upload) Read(p []byte) (int, error) {
 	if u.over.Load() {
 		return 0, errUploadOver
 	}
-	begin := time.Now()
+	begin, unasked := time.Now(), u.unasked()
 	n, err := u.body.Read(p)
-	u.waited += time.Since(begin)
+	if !unasked {
+		u.waited += time.Since(begin)
+	}
 	total := u.count.Add(int64(n))
 	if n > 0 {
 		u.moved()

@@ -10,6 +10,7 @@ import (
 	"os"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"testing/iotest"
 	"testing/synctest"
@@ -230,6 +231,70 @@ func TestExpectContinue(t *testing.T) {
 		t.Fatalf("status %d", got.StatusCode)
 	}
 	send("/take", unknownK).answer("POST").wantProblem(t, 401, wordInvalidKey)
+}
+
+// TestTheProgramAsksForTheBody: a consumer who waits to be asked is asked when the program is about to read, however late, and not at all when
+// it never reads; what is sent without being asked for arrives. While nobody asks, it is the program that is waited for.
+func TestTheProgramAsksForTheBody(t *testing.T) {
+	const late, later = continueWait + 200*time.Millisecond, continueWait + 500*time.Millisecond
+	end := make(chan struct{})
+	defer close(end)
+	d := newDoor(t, Config{Timeouts: Timeouts{FirstByte: 3 * time.Second, Upload: continueWait / 2}}, func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/hang":
+			<-end
+		case "/refuse":
+			time.Sleep(later)
+			w.WriteHeader(http.StatusForbidden)
+		default:
+			time.Sleep(later)
+			_, _ = io.Copy(w, r.Body)
+		}
+	})
+	const asked = "HTTP/1.1 100 Continue\r\n"
+	var group sync.WaitGroup
+	defer group.Wait()
+	for name, c := range map[string]struct {
+		path, first string        // of what the consumer reads
+		send        time.Duration // when the consumer sends; 0: when it is asked
+		answer      string        // behind an asked
+	}{
+		"asked late":               {"/read", asked, 0, "body"},
+		"sends at once":            {"/read", "HTTP/1.1 200 OK\r\n", time.Nanosecond, ""},
+		"sends before it is asked": {"/read", "HTTP/1.1 200 OK\r\n", late, ""},
+		"refused unread":           {"/refuse", "HTTP/1.1 403 Forbidden\r\n", 0, ""},
+		"no answer":                {"/hang", "HTTP/1.1 504 Gateway Timeout\r\n", 0, ""},
+		"asked, and stalls":        {"/read", asked, time.Hour, wordBodyTimeout},
+	} {
+		for framing, body := range map[string]string{"Content-Length: 4": "body", "Transfer-Encoding: chunked": "4\r\nbody\r\n0\r\n\r\n"} {
+			conn, began := d.dial(), time.Now()
+			conn.send("POST /run/public%s HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\n%s\r\n\r\n", c.path, framing)
+			if c.send > 0 {
+				time.AfterFunc(c.send, func() { _, _ = io.WriteString(conn, body) })
+			}
+			group.Go(func() {
+				first, err := conn.r.ReadString('\n')
+				if err != nil || first != c.first || time.Since(began) < later {
+					t.Errorf("%s, %s: %q after %v, %v", name, framing, first, time.Since(began), err)
+				}
+				if c.first != asked {
+					return
+				}
+				_, _ = conn.r.ReadString('\n')
+				if c.send == 0 {
+					_, _ = io.WriteString(conn, body)
+				}
+				res, err := http.ReadResponse(conn.r, nil)
+				if err != nil {
+					t.Errorf("%s, %s: %v", name, framing, err)
+					return
+				}
+				if text, err := io.ReadAll(res.Body); err != nil || !strings.Contains(string(text), c.answer) {
+					t.Errorf("%s, %s: %q, %v", name, framing, text, err)
+				}
+			})
+		}
+	}
 }
 
 func TestConsumerGoneInUpload(t *testing.T) {

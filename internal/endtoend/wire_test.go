@@ -153,6 +153,18 @@ func testWireUploads(t *testing.T, d deployed) {
 	w = d.dial(t)
 	w.request("POST", "/early", "Expect: 100-continue\r\nContent-Length: 4\r\n\r\n")
 	w.want("HTTP/1.1 403")
+	reads, refuses, began := d.dial(t), d.dial(t), time.Now()
+	reads.request("POST", "/late/head", "Expect: 100-continue\r\nContent-Length: 4\r\n\r\n")
+	refuses.request("POST", "/late/early", "Expect: 100-continue\r\nContent-Length: 4\r\n\r\n")
+	reads.want("HTTP/1.1 100 Continue\r\n\r\n")
+	if took := time.Since(began); took < 1500*time.Millisecond {
+		t.Errorf("asked for a body after %v, by whom?", took)
+	}
+	reads.write("body")
+	if _, text := reads.answer("POST"); !strings.HasSuffix(text, "\n\nbody") {
+		t.Errorf("after a late 100 came %q", text)
+	}
+	refuses.want("HTTP/1.1 403")
 	w = d.dial(t)
 	w.request("POST", "/early", "Content-Length: 1000000\r\n\r\nabc") // and never more
 	if res, text := w.answer("POST"); res.StatusCode != 403 || text != "no" || !res.Close {

@@ -58,6 +58,9 @@ async def websocket(path, scope, receive, send):
 
 
 async def http(path, scope, receive, send):
+    if path.startswith("/late/"):
+        await asyncio.sleep(1.5)
+        path = path[len("/late") :]
     if path.startswith("/raw/"):
         receive.__self__.transport.write(RAW[path[5:]])
         await asyncio.sleep(0.2)
