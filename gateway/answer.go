@@ -65,14 +65,17 @@ type answer struct {
 	preflight bool        // the answer says what pages may do
 }
 
-// answerHead is what an answer needs until its header is sent, and not for the hours that a stream may go on from there.
+// answerHead is what a request needs until the answer's header is sent, and not for the hours that a stream may go on from there.
 type answerHead struct {
-	fieldList // first those that the program says
+	fieldList            // first those that the program says
+	order     fieldOrder // of the request's fields
 	limits    ratelimit.Result
 	checks    [3]ratelimit.Check // that the limits are decided by
 }
 
 var answerHeads = sync.Pool{New: func() any { return new(answerHead) }}
+
+func newAnswerHead() *answerHead { return answerHeads.Get().(*answerHead) }
 
 func newAnswer(g *Gateway, w http.ResponseWriter, r *http.Request) *answer {
 	now := time.Now()
@@ -83,7 +86,10 @@ func newAnswer(g *Gateway, w http.ResponseWriter, r *http.Request) *answer {
 		a = new(answer)
 	}
 	a.gateway, a.w, a.control, a.request = g, w, *http.NewResponseController(w), r
-	a.id, a.head, a.start, a.length = newRequestID(now), answerHeads.Get().(*answerHead), now, -1
+	a.id, a.start, a.length = newRequestID(now), now, -1
+	if a.head == nil {
+		a.head = newAnswerHead()
+	}
 	return a
 }
 

@@ -166,11 +166,7 @@ func (x *exchange) request(rest string) *http.Request {
 
 // appendHeader implements sender.
 func (x *exchange) appendHeader(b []byte) ([]byte, error) {
-	order := &noOrder // as over HTTP/2, where nobody has kept it
-	if w, ok := x.answer.w.(*http1Response); ok {
-		order = &w.request.names
-	}
-	return appendHeader(b, x.in, order, x.answer.id, &x.answer.from)
+	return appendHeader(b, x.in, &x.answer.head.order, x.answer.id, &x.answer.from)
 }
 
 // localHost is the address that an HTTP/1.0 consumer, which sends no Host, has called.

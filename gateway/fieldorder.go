@@ -11,19 +11,17 @@ import (
 const mostOrdered = 100
 
 // fieldOrder are the names of a request's fields in the order in which they came first, which an http.Header does not know. The zero value
-// knows none; it must not be copied once names were added.
+// knows none, and a nil one never will; it must not be copied once names were added.
 type fieldOrder struct {
 	list []string
 	room [fewFields]string
 	many bool
 }
 
-var noOrder fieldOrder
-
 // add adds a name that was not there, in its canonical form.
 func (o *fieldOrder) add(name string) {
 	switch {
-	case o.many:
+	case o == nil || o.many:
 		return
 	case len(o.list) == mostOrdered:
 		o.list, o.many = nil, true
@@ -36,8 +34,12 @@ func (o *fieldOrder) add(name string) {
 
 // each calls fn with the fields of h: those that came in their order, then what was added since, in any.
 func (o *fieldOrder) each(h http.Header, fn func(name string, values []string)) {
+	var list []string
+	if o != nil {
+		list = o.list
+	}
 	rest := len(h)
-	for _, name := range o.list {
+	for _, name := range list {
 		if values, ok := h[name]; ok {
 			rest--
 			fn(name, values)
@@ -47,7 +49,7 @@ func (o *fieldOrder) each(h http.Header, fn func(name string, values []string)) 
 		return
 	}
 	for name, values := range h {
-		if !slices.Contains(o.list, name) {
+		if !slices.Contains(list, name) {
 			fn(name, values)
 		}
 	}

@@ -46,6 +46,8 @@ func newHTTP1Response(c *http1) *http1Response {
 	w := http1Responses.Get().(*http1Response)
 	w.c, w.out, w.length = c, c.out[:0], -1
 	w.life.parent = c.ctx
+	w.answer.head = newAnswerHead()
+	w.request.names = &w.answer.head.order
 	w.body.w, w.body.seen = w, &w.request.Request
 	return w
 }
@@ -72,6 +74,7 @@ func (w *http1Response) read() (*http.Request, error) {
 			w.body.r = r.Body
 		}
 	}
+	w.request.names = nil              // which are the answer's head's, and that is not for as long
 	w.close = r.Close || mayUpgrade(r) // after a handshake that is refused nobody watches what comes
 	if w.body.r != nil {
 		w.body.expects.Store(r.ProtoAtLeast(1, 1) && hasToken(r.Header["Expect"], "100-continue"))
@@ -87,6 +90,7 @@ func (w *http1Response) free() {
 	if w.body.r != nil || w.life.watched() || x.gateway != nil && !x.over || w.answer.trace.ctx != nil {
 		return
 	}
+	w.answer.dropHead()
 	*w = http1Response{request: plainRequest{fields: w.request.emptied()}}
 	http1Responses.Put(w)
 }

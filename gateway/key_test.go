@@ -46,7 +46,7 @@ func FuzzSecrets(f *testing.F) {
 	f.Fuzz(func(t *testing.T, name, value string) {
 		name = http.CanonicalHeaderKey(name)
 		h := http.Header{name: {value}}
-		text, err := appendHeader(nil, &http.Request{Header: h}, &noOrder, "id", &origin{proto: "http", prefix: "/"})
+		text, err := appendHeader(nil, &http.Request{Header: h}, nil, "id", &origin{proto: "http", prefix: "/"})
 		if err != nil {
 			return // nothing is sent
 		}

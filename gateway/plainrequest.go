@@ -18,7 +18,7 @@ type plainRequest struct {
 	url    url.URL
 	fields http.Header // empty; nil: it is made
 	values [fewFields]string
-	names  fieldOrder
+	names  *fieldOrder // nil: nobody wants to know
 }
 
 // emptied are the fields, for the next request; nil when they have become many.

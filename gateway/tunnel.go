@@ -61,11 +61,11 @@ func (x *exchange) tunnel(res *http.Response) {
 func (x *exchange) join(bye *farewell, consumer io.Reader, program io.ReadWriter, end func()) {
 	a := x.answer
 	var in, out atomic.Int64
-	x.watch.free()
-	watch, rest := &watchdog{}, time.Duration(0)
+	watch, rest := x.watch, time.Duration(0)
 	if x.times.Total > 0 {
-		rest = max(x.times.Total-x.watch.age(), 1)
+		rest = max(x.times.Total-watch.age(), 1)
 	}
+	watch.stop() // it watches over something else now
 	watch.start(x.times.Stream, rest, expireFunc(func(idle time.Duration) time.Duration {
 		cause, word := errIdle, wordIdleTimeout
 		if idle < x.times.Stream {
@@ -95,7 +95,7 @@ func (x *exchange) join(bye *farewell, consumer io.Reader, program io.ReadWriter
 	}
 	end()
 	<-up
-	watch.free()
+	watch.stop()
 	a.upload = &upload{} // counts, and has no connection to end
 	a.upload.over.Store(true)
 	a.upload.whole.Store(true)
