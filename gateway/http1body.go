@@ -45,11 +45,13 @@ func (b *http1Body) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// ask asks for the body, unless it comes already.
-func (b *http1Body) ask() {
-	if b.expects.CompareAndSwap(true, false) {
-		b.w.goOn()
+// ask asks for the body, once, unless it comes already, and reports whether it has.
+func (b *http1Body) ask() bool {
+	if !b.expects.CompareAndSwap(true, false) {
+		return false
 	}
+	b.w.goOn()
+	return true
 }
 
 // hold leaves asking to ask, while it has not to be done any more.

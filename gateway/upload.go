@@ -76,11 +76,10 @@ func (u *upload) hold() {
 	}
 }
 
-// ask implements asker.
+// ask implements asker. A program that asks again and again gets no more time by it.
 func (u *upload) ask() {
-	u.moved() // the consumer's time begins
-	if b, ok := u.body.(*http1Body); ok {
-		b.ask()
+	if b, ok := u.body.(*http1Body); ok && b.ask() {
+		u.moved() // the consumer's time begins
 	}
 }
 

@@ -297,6 +297,27 @@ func TestTheProgramAsksForTheBody(t *testing.T) {
 	}
 }
 
+// TestAskingAgainIsNoProgress: a program may send one 100 after the other.
+func TestAskingAgainIsNoProgress(t *testing.T) {
+	const limit = 200 * time.Millisecond
+	d := newRawDoor(t, Config{Timeouts: Timeouts{FirstByte: limit, Upload: limit}}, func(conn net.Conn, r *bufio.Reader) {
+		if _, err := readHead(r); err != nil {
+			return
+		}
+		for began := time.Now(); time.Since(began) < patience; time.Sleep(limit / 10) {
+			if _, err := io.WriteString(conn, "HTTP/1.1 100 Continue\r\n\r\n"); err != nil {
+				return
+			}
+		}
+	})
+	c := d.dial()
+	c.send("POST /run/public/ HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n")
+	if head, err := readHead(c.r); err != nil || head != "HTTP/1.1 100 Continue\r\n\r\n" {
+		t.Fatalf("%q, %v", head, err)
+	}
+	c.answer("POST").wantProblem(t, 408, wordBodyTimeout)
+}
+
 func TestConsumerGoneInUpload(t *testing.T) {
 	began := make(chan struct{})
 	d := newDoor(t, Config{}, func(_ http.ResponseWriter, r *http.Request) {
