@@ -161,9 +161,14 @@ func (u *upload) abort() {
 		return
 	}
 	u.kicked = u.ctx.Err() == nil
-	if u.reading.Load() && !u.whole.Load() {
-		_ = u.control.SetReadDeadline(time.Now().Add(kickGrace))
+	if !u.reading.Load() || u.whole.Load() {
+		return
 	}
+	grace := kickGrace
+	if u.unasked() { // nothing is on its way
+		grace = 0
+	}
+	_ = u.control.SetReadDeadline(time.Now().Add(grace))
 }
 
 // gone reports whether the consumer's connection has ended. net/http cancels the request's context for every failed

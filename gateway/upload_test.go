@@ -427,6 +427,41 @@ func TestCrawlingBody(t *testing.T) {
 	})
 }
 
+// TestAReadThatNobodyAskedForEndsAtOnce: an answer does not wait for it.
+func TestAReadThatNobodyAskedForEndsAtOnce(t *testing.T) {
+	for held, want := range map[bool]time.Duration{true: 0, false: kickGrace} {
+		synctest.Test(t, func(t *testing.T) {
+			took := make(chan time.Duration, 1)
+			l, _, end := serveHTTP1(func(w http.ResponseWriter, r *http.Request) {
+				u := &upload{
+					body: r.Body, control: http.NewResponseController(w), length: r.ContentLength, ctx: r.Context(), moved: func() {}, ended: func() {},
+				}
+				if held {
+					u.hold()
+				}
+				ended := make(chan struct{})
+				go func() {
+					defer close(ended)
+					_, _ = u.Read(make([]byte, 1))
+				}()
+				time.Sleep(time.Second)
+				began := time.Now()
+				u.abort()
+				<-ended
+				took <- time.Since(began)
+			})
+			defer end()
+			c := l.dial()
+			defer c.Close()
+			go func() { _, _ = io.Copy(io.Discard, c) }()
+			_, _ = io.WriteString(c, "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\nExpect: 100-continue\r\n\r\n")
+			if got := <-took; got != want {
+				t.Errorf("held %v: it took %v, want %v", held, got, want)
+			}
+		})
+	}
+}
+
 type slowReader struct{ pause time.Duration }
 
 func (r slowReader) Read(p []byte) (int, error) {
