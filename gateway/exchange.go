@@ -107,7 +107,7 @@ func (x *exchange) close() {
 	unbound := x.life.unbind()
 	x.life.end(nil)
 	x.answer.upload.stop()
-	x.over = unbound && x.room.over && x.answer.upload == nil && !x.life.watched()
+	x.over = x.answer.upload == nil && unbound && x.room.over && !x.life.watched() // with a body, its sender may still be ending the trip
 }
 
 // expire implements expirer: it ends an exchange that stands still, by the program's fault or the consumer's, or that has lasted too long.

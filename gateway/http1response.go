@@ -47,7 +47,6 @@ func newHTTP1Response(c *http1) *http1Response {
 	w.c, w.out, w.length = c, c.out[:0], -1
 	w.life.parent = c.ctx
 	w.answer.head = newAnswerHead()
-	w.request.names = &w.answer.head.order
 	w.body.w, w.body.seen = w, &w.request.Request
 	return w
 }
@@ -56,7 +55,8 @@ func newHTTP1Response(c *http1) *http1Response {
 func (w *http1Response) read() (*http.Request, error) {
 	r := &w.request.Request
 	*r = *new(http.Request).WithContext(&w.life) // which takes no allocation: the compiler sees that the copy ends here
-	if w.request.read(w.c.r) {
+	order := &w.answer.head.order
+	if w.request.read(w.c.r, order) {
 		w.body.sent = r
 		if r.ContentLength > 0 {
 			w.sized = sizedReader{w.c.r, r.ContentLength}
@@ -64,7 +64,7 @@ func (w *http1Response) read() (*http.Request, error) {
 		}
 	} else {
 		w.c.awaitRest()
-		w.request.names.readOrder(w.c.r)
+		order.readOrder(w.c.r)
 		sent, err := http.ReadRequest(w.c.r)
 		if err != nil {
 			return nil, err
@@ -74,7 +74,6 @@ func (w *http1Response) read() (*http.Request, error) {
 			w.body.r = r.Body
 		}
 	}
-	w.request.names = nil              // which are the answer's head's, and that is not for as long
 	w.close = r.Close || mayUpgrade(r) // after a handshake that is refused nobody watches what comes
 	if w.body.r != nil {
 		w.body.expects.Store(r.ProtoAtLeast(1, 1) && hasToken(r.Header["Expect"], "100-continue"))

@@ -18,7 +18,6 @@ type plainRequest struct {
 	url    url.URL
 	fields http.Header // empty; nil: it is made
 	values [fewFields]string
-	names  *fieldOrder // nil: nobody wants to know
 }
 
 // emptied are the fields, for the next request; nil when they have become many.
@@ -36,8 +35,8 @@ func (q *plainRequest) emptied() http.Header {
 //
 // Plain is HTTP/1.1 in the characters and the line ends of RFC 9112, for a path without escapes, with a Host, no field twice, and a body
 // that has a length or is none. Nothing that net/http repairs, guesses or refuses is plain. The head is one string, which lives as long as
-// any part of it.
-func (q *plainRequest) read(r *bufio.Reader) bool {
+// any part of it. names gets those of the fields; it may be nil.
+func (q *plainRequest) read(r *bufio.Reader, names *fieldOrder) bool {
 	buffered, _ := r.Peek(r.Buffered()) // no more than there is: no error
 	size, lines := headSize(buffered)
 	if lines < 2 {
@@ -45,7 +44,7 @@ func (q *plainRequest) read(r *bufio.Reader) bool {
 	}
 	head := string(buffered[:size])
 	fields, ok := q.line(head)
-	if !ok || !q.header(fields, lines-1) {
+	if !ok || !q.header(fields, lines-1, names) {
 		return false
 	}
 	_, _ = r.Discard(size + len("\r\n")) // as above
@@ -109,7 +108,7 @@ func isLiteral(s string) bool {
 }
 
 // header reads so many lines at the most, which should all end with CRLF.
-func (q *plainRequest) header(text string, most int) bool {
+func (q *plainRequest) header(text string, most int, names *fieldOrder) bool {
 	values := q.values[:]
 	if most > len(values) {
 		values = make([]string, most)
@@ -150,7 +149,7 @@ func (q *plainRequest) header(text string, most int) bool {
 		if len(h) == known { // it was there
 			return false
 		}
-		q.names.add(name)
+		names.add(name)
 	}
 	return host
 }

@@ -121,7 +121,7 @@ func readBoth(t *testing.T, input []byte, size int) (int, bool) {
 	ours, theirs := bufio.NewReaderSize(bytes.NewReader(input), size), bufio.NewReaderSize(bytes.NewReader(input), size)
 	_, _ = ours.Peek(1) // as the connection waits for its next request
 	var q plainRequest
-	if !q.read(ours) {
+	if !q.read(ours, nil) {
 		if rest, _ := io.ReadAll(ours); !bytes.Equal(rest, input) {
 			t.Fatalf("what is not plain was touched: %q is left of %q", rest, input)
 		}
@@ -251,7 +251,7 @@ func BenchmarkReadRequest(b *testing.B) {
 					r.Reset(source)
 					_, _ = r.Peek(1)
 					if plain {
-						if q := new(plainRequest); !q.read(r) {
+						if q := new(plainRequest); !q.read(r, nil) {
 							b.Fatal("not plain")
 						}
 					} else if q, err := http.ReadRequest(r); err != nil {

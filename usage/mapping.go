@@ -65,11 +65,11 @@ func (m *mapping) reserve(f *os.File, end int64) error {
 		m.reserved += step
 	}
 	for m.filled < end {
-		n, err := unix.Pwrite(int(f.Fd()), zeros[:min(fillBytes, m.reserved-m.filled)], m.filled)
-		if err != nil && !errors.Is(err, unix.EINTR) {
-			return os.NewSyscallError("pwrite", err)
+		n, err := f.WriteAt(zeros[:min(fillBytes, m.reserved-m.filled)], m.filled)
+		if err != nil {
+			return err
 		}
-		m.filled += int64(max(n, 0))
+		m.filled += int64(n)
 	}
 	return nil
 }
