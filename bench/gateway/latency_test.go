@@ -1,17 +1,11 @@
 package gateway_test
 
 import (
-	"bufio"
 	"flag"
 	"fmt"
-	"io"
-	"net"
-	"net/http"
-	"net/url"
 	"os"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 )
@@ -85,67 +79,4 @@ func added(all, program [][]time.Duration, part float64) (value, more float64) {
 // at is a percentile of sorted times, in milliseconds.
 func at(times []time.Duration, part float64) float64 {
 	return times[int(float64(len(times)-1)*part)].Seconds() * 1e3
-}
-
-// open sends at a rate for a turn and returns how long each answer took, sorted.
-func (p *peer) open(b *testing.B, rate float64) []time.Duration {
-	b.Helper()
-	u, err := url.Parse(p.url + "/json")
-	if err != nil {
-		b.Fatal(err)
-	}
-	request := fmt.Sprintf("GET %s HTTP/1.1\r\nHost: %s\r\nX-API-Key: %s\r\n\r\n", u.Path, u.Host, p.key)
-	every := time.Duration(float64(time.Second) * openConnections / rate)
-	begin := time.Now().Add(100 * time.Millisecond)
-	var group sync.WaitGroup
-	var mu sync.Mutex
-	var all []time.Duration
-	for i := range openConnections {
-		conn, err := net.Dial("tcp", u.Host)
-		if err != nil {
-			b.Fatal(err)
-		}
-		group.Go(func() {
-			defer conn.Close()
-			times, err := send(conn, request, begin.Add(every*time.Duration(i)/openConnections), every)
-			mu.Lock()
-			defer mu.Unlock()
-			all = append(all, times...)
-			if err != nil {
-				b.Errorf("%s: %v", p.name, err)
-			}
-		})
-	}
-	group.Wait()
-	if len(all) == 0 {
-		b.Fatal("no answers")
-	}
-	slices.Sort(all)
-	return all
-}
-
-// send sends a request every so often on one connection. Each counts from when it was due if the answer before it came later; else from
-// when it was sent, because that the sender was woken late is not the peer's doing.
-func send(conn net.Conn, request string, due time.Time, every time.Duration) (times []time.Duration, err error) {
-	reader := bufio.NewReader(conn)
-	for end := due.Add(*openSpan); due.Before(end); due = due.Add(every) {
-		start := due
-		if wait := time.Until(due); wait > 0 {
-			time.Sleep(wait)
-			start = time.Now()
-		}
-		if _, err := io.WriteString(conn, request); err != nil {
-			return times, err
-		}
-		res, err := http.ReadResponse(reader, nil)
-		if err != nil {
-			return times, err
-		}
-		_, err = io.Copy(io.Discard, res.Body)
-		if err != nil || res.StatusCode != http.StatusOK {
-			return times, fmt.Errorf("status %s: %w", res.Status, err)
-		}
-		times = append(times, time.Since(start))
-	}
-	return times, nil
 }
