@@ -15,6 +15,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"apibuilder/rawcall"
 )
 
 // openLoop sends requests at times that do not depend on the answers, and takes as little of the machine as wrk does: goroutines that sleep
@@ -32,7 +34,7 @@ type openLoop struct {
 // openConn has one request under way, and those that are due.
 type openConn struct {
 	file  *os.File
-	fd    int
+	fd    uintptr
 	start time.Time   // of the request that is under way; zero: none
 	due   []time.Time // of those that wait for it
 	got   []byte
@@ -61,7 +63,7 @@ func (p *peer) open(b *testing.B, rate float64) []time.Duration {
 		}
 		defer c.file.Close()
 		l.conns = append(l.conns, c)
-		if err := unix.EpollCtl(l.epoll, unix.EPOLL_CTL_ADD, c.fd, &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(i)}); err != nil {
+		if err := unix.EpollCtl(l.epoll, unix.EPOLL_CTL_ADD, int(c.fd), &unix.EpollEvent{Events: unix.EPOLLIN, Fd: int32(i)}); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -82,7 +84,7 @@ func dialOpen(address string) (*openConn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &openConn{file: file, fd: int(file.Fd()), got: make([]byte, 0, 4<<10)}, nil
+	return &openConn{file: file, fd: file.Fd(), got: make([]byte, 0, 4<<10)}, nil
 }
 
 func (l *openLoop) run() error {
@@ -103,7 +105,7 @@ func (l *openLoop) run() error {
 			return err
 		}
 		for now := time.Now(); l.sent < all; l.sent++ {
-			due := l.begin.Add(l.every * time.Duration(l.sent))
+			due := l.due()
 			if due.After(now) {
 				break
 			}
@@ -120,11 +122,14 @@ func (l *openLoop) run() error {
 	return nil
 }
 
+// due is when the next request is to be sent.
+func (l *openLoop) due() time.Time { return l.begin.Add(l.every * time.Duration(l.sent)) }
+
 // wait waits for answers or for when the next request is due, and takes the answers.
 func (l *openLoop) wait(all int) error {
 	wait := 10 * time.Millisecond
 	if l.sent < all {
-		wait = min(wait, max(0, time.Until(l.begin.Add(l.every*time.Duration(l.sent)))))
+		wait = min(wait, max(0, time.Until(l.due())))
 	}
 	var events [openConnections]unix.EpollEvent
 	timeout := unix.NsecToTimespec(wait.Nanoseconds())
@@ -148,30 +153,26 @@ func (l *openLoop) wait(all int) error {
 // send sends a request, whose time counts from start.
 func (l *openLoop) send(c *openConn, start time.Time) error {
 	c.start = start
-	n, _, errno := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(c.fd), uintptr(unsafe.Pointer(unsafe.SliceData(l.request))), uintptr(len(l.request)), unix.MSG_NOSIGNAL, 0, 0)
-	switch {
-	case errno != 0:
-		return os.NewSyscallError("sendto", errno)
-	case int(n) != len(l.request):
-		return fmt.Errorf("%d of a request's %d bytes were sent", n, len(l.request))
+	n, err := rawcall.Send(c.fd, l.request)
+	if err == nil && n != len(l.request) {
+		err = fmt.Errorf("%d of a request's %d bytes were sent", n, len(l.request))
 	}
-	return nil
+	return err
 }
 
 // receive takes what there is of an answer. Where that is all, the request that has waited longest on the connection is sent; it counts from
 // when it was due.
 func (l *openLoop) receive(c *openConn) error {
-	room := c.got[len(c.got):cap(c.got)]
-	n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(c.fd), uintptr(unsafe.Pointer(unsafe.SliceData(room))), uintptr(len(room)), unix.MSG_DONTWAIT, 0, 0)
+	n, err := rawcall.Recv(c.fd, c.got[len(c.got):cap(c.got)])
 	switch {
-	case errors.Is(errno, unix.EAGAIN), errors.Is(errno, unix.EINTR):
+	case rawcall.Waits(err):
 		return nil
-	case errno != 0:
-		return os.NewSyscallError("recvfrom", errno)
+	case err != nil:
+		return err
 	case n == 0:
 		return fmt.Errorf("the connection ended after %q", c.got)
 	}
-	c.got = c.got[:len(c.got)+int(n)]
+	c.got = c.got[:len(c.got)+n]
 	whole, err := answered(c.got)
 	switch {
 	case err != nil:
