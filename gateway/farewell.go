@@ -22,8 +22,18 @@ type farewell struct {
 	conn net.Conn
 
 	mu     sync.Mutex
+	begun  bool // the head of the answer was sent
 	frames frames
 	said   bool
+}
+
+// begin has send send the head of the answer, before which there is no place for a frame.
+func (f *farewell) begin(send func() error) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	err := send()
+	f.begun = err == nil
+	return err
 }
 
 // Write passes on what the program sends; nothing after the gateway's own close frame.
@@ -38,12 +48,12 @@ func (f *farewell) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// say sends a close frame, unless one was sent or a frame of the program's is not whole: then there is no place for it.
+// say sends a close frame, unless one was sent, or there is no place for it: the answer has not begun, or a frame of the program's is not whole.
 func (f *farewell) say(code uint16, reason string) {
 	_ = f.conn.SetWriteDeadline(time.Now().Add(farewellTime)) // for a Write under way too
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.said || f.frames.closed || !f.frames.between() {
+	if !f.begun || f.said || f.frames.closed || !f.frames.between() {
 		return
 	}
 	reason = reason[:min(len(reason), 123)] // a control frame has at most 125 bytes

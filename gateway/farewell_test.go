@@ -63,6 +63,30 @@ func TestCutWebSocketsAreTold(t *testing.T) {
 	}
 }
 
+// A WebSocket that is cut before the consumer knows that it is one gets no frame in place of the answer's head.
+func TestNoFrameBeforeTheAnswer(t *testing.T) {
+	ours, theirs := net.Pipe()
+	defer theirs.Close()
+	read := make(chan string, 1)
+	go func() {
+		all, _ := io.ReadAll(theirs)
+		read <- string(all)
+	}()
+	f := &farewell{conn: ours}
+	f.say(closeGoingAway, wordDraining)
+	if f.closed() {
+		t.Error("it was closed before it began")
+	}
+	if err := f.begin(func() error { _, err := io.WriteString(ours, "head "); return err }); err != nil {
+		t.Fatal(err)
+	}
+	f.say(closeGoingAway, "now")
+	_ = ours.Close()
+	if got, want := <-read, "head \x88\x05\x03\xe9now"; got != want || !f.closed() {
+		t.Errorf("the consumer read %q, want %q", got, want)
+	}
+}
+
 // A program that ends without a word leaves its consumers with the gateway's.
 func TestWebSocketOfAProgramThatEnds(t *testing.T) {
 	d := newRawDoor(t, Config{ExitWait: 10 * time.Millisecond}, frameSwitch("\x81\x02hi", true))

@@ -47,7 +47,7 @@ func (x *exchange) tunnel(res *http.Response) {
 		end()
 	})
 	defer forget()
-	if !ok || writeSwitch(a, consumer) != nil {
+	if !ok || bye.begin(func() error { return writeSwitch(a, consumer) }) != nil {
 		end()
 	}
 	rest := consumer.Reader // the writer has done its work, and is not kept
