@@ -212,15 +212,46 @@ func TestProgramDiesWhileConsumerPauses(t *testing.T) {
 	c.answer("POST").wantProblem(t, 502, "crashed")
 }
 
-// A consumer that leaves while its sandbox starts is nobody's failure.
+// A consumer that leaves while its sandbox starts is nobody's failure, also where it has sent more than the request, at once or later.
 func TestConsumerGoneDuringStart(t *testing.T) {
-	d := newDoor(t, Config{}, func(http.ResponseWriter, *http.Request) {})
-	d.sandboxes.block = true
+	for name, c := range map[string]struct{ behind, later string }{
+		"nothing more":             {},
+		"a byte behind it":         {behind: "G"},
+		"another request":          {behind: "GET /run/private/ HTTP/1.1\r\nHost: h\r\n\r\n"},
+		"a byte later":             {later: "G"},
+		"more than a buffer holds": {later: strings.Repeat("G", 3*readBytes)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			d := newDoor(t, Config{}, func(http.ResponseWriter, *http.Request) {})
+			d.sandboxes.block = true
+			w := d.dial()
+			w.send("GET /run/private/ HTTP/1.1\r\nHost: h\r\nX-API-Key: %s\r\n\r\n%s", testKey, c.behind)
+			within(t, "Acquire", d.sandboxes.waiting)
+			if c.later != "" {
+				time.Sleep(2 * lookAfter) // somebody reads by now
+				w.send("%s", c.later)
+				time.Sleep(lookAfter)
+			}
+			_ = w.Close()
+			if u := d.record(); u.Status != 499 || u.Error != wordClientGone {
+				t.Errorf("record %+v", u)
+			}
+		})
+	}
+}
+
+// One that has sent another request and stays is answered, however often is looked at it meanwhile.
+func TestAPatientConsumerOfTwoAnswers(t *testing.T) {
+	d := newDoor(t, Config{}, func(w http.ResponseWriter, r *http.Request) {
+		time.Sleep(3 * lookAfter)
+		_, _ = io.WriteString(w, r.URL.Path)
+	})
 	c := d.dial()
-	c.send("GET /run/private/ HTTP/1.1\r\nHost: h\r\nX-API-Key: %s\r\n\r\n", testKey)
-	within(t, "Acquire", d.sandboxes.waiting)
-	_ = c.Close()
-	if u := d.record(); u.Status != 499 || u.Error != wordClientGone {
-		t.Errorf("record %+v", u)
+	const request = "GET /run/private/%s HTTP/1.1\r\nHost: h\r\nX-API-Key: %s\r\n\r\n"
+	c.send(request+request, "a", testKey, "b", testKey)
+	for _, want := range []string{"/a", "/b"} {
+		if got := c.answer("GET"); got.StatusCode != 200 || !strings.HasSuffix(got.text, want) {
+			t.Errorf("%d %q, want %s", got.StatusCode, got.text, want)
+		}
 	}
 }

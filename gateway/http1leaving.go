@@ -21,7 +21,7 @@ type leaving struct {
 	timer   *time.Timer
 	w       *http1Response // nil: no request is under way
 	looking bool
-	looked  bool          // for this request: there is nothing more to be seen, and no buffer
+	looked  bool          // for this request: it is known what follows it, and there is no buffer
 	reads   uint32        // of the body, at the last look
 	pause   time.Duration // before the next look
 }
@@ -39,16 +39,16 @@ func (l *leaving) begin(w *http1Response) {
 }
 
 // look waits for the next byte of the connection, or its end. While a body is read, whoever reads it sees the end; while nobody reads it,
-// because the request waits or the program does, the socket is asked. It may be called more than once for a request: a timer that fired
-// for the one before cannot be stopped any more.
+// because the request waits or the program does, and once there is another request, the socket is asked. It may be called more than once for a
+// request: a timer that fired for the one before cannot be stopped any more.
 func (l *leaving) look() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	w := l.w
 	switch {
-	case w == nil || l.looking || l.looked:
+	case w == nil || l.looking:
 		return
-	case !w.body.ended():
+	case l.looked || !w.body.ended():
 		l.lookAtUnreadLocked(w)
 		return
 	}
@@ -57,13 +57,17 @@ func (l *leaving) look() {
 	err := l.conn.awaitMore()
 	l.mu.Lock()
 	l.looking, l.looked = false, true
-	if err != nil && l.w == w && l.conn.conn.stopped() == "" {
+	switch {
+	case l.w != w:
+	case err == nil:
+		l.timer.Reset(l.pause)
+	case l.conn.conn.stopped() == "":
 		w.cancel()
 	}
 	l.ended.Broadcast()
 }
 
-// lookAtUnreadLocked looks at a connection whose body has not come to its end, without reading.
+// lookAtUnreadLocked looks, without reading, at a connection that has sent more than was read: a body, or another request.
 func (l *leaving) lookAtUnreadLocked(w *http1Response) {
 	reads := w.body.reads.Load()
 	switch {
