@@ -71,7 +71,7 @@ func TestANewBinaryTakesOver(t *testing.T) {
 	for _, f := range l.stop() {
 		t.Errorf("failed: %v", f)
 	}
-	waitFor(t, "the last deploy's line", func() bool { return strings.Contains(followed.String(), "version 3 is deployed") })
+	eventually(t, "the last deploy's line", func() bool { return strings.Contains(followed.String(), "version 3 is deployed") })
 	for _, text := range []string{"version 1 is deployed", "version 2 is deployed", "version 3 is deployed"} {
 		if n := strings.Count(followed.String(), text); n != 1 {
 			t.Errorf("who followed the log was told %d times that %s", n, text)
@@ -179,11 +179,11 @@ func TestATakenOverServerMayDie(t *testing.T) {
 	l := startLoad(t, d, 0, 1, 1) // the WebSocket keeps the old one until it is killed
 	l.more(50)
 	first := old.follow("echo")
-	waitFor(t, "the program's lines", func() bool { return strings.Count(first.String(), "talks") > 1 })
+	eventually(t, "the program's lines", func() bool { return strings.Count(first.String(), "talks") > 1 })
 	_, line, _ := strings.Cut(first.String(), "talks")
 	line, _, _ = strings.Cut(line, "\n")
 	next := serve(t, dir, "--no-example", "--take-over", "--metrics-listen", metrics)
-	waitFor(t, "a scrape of the new server's", func() bool { return kept() != ofOld })
+	eventually(t, "a scrape of the new server's", func() bool { return kept() != ofOld })
 	again := scraper(t, metrics, &http.Transport{DisableKeepAlives: true})
 	for range 30 {
 		if started := again(); started == ofOld || started == "" {
@@ -192,7 +192,7 @@ func TestATakenOverServerMayDie(t *testing.T) {
 	}
 	l.more(50)
 	followed := next.follow("echo") // which begins with 100 lines
-	waitFor(t, "lines of the old server's program", func() bool { return strings.Count(followed.String(), line) > 120 })
+	eventually(t, "lines of the old server's program", func() bool { return strings.Count(followed.String(), line) > 120 })
 	before := l.answered.Load()
 	if err := old.cmd.Process.Signal(syscall.SIGKILL); err != nil {
 		t.Fatal(err)

@@ -70,7 +70,7 @@ func TestNodesBehindAProxy(t *testing.T) {
 	// What nobody calls falls asleep after the time that passes, also where the clock is set back meanwhile.
 	c.call("10.0.0.13:8080"+plainPath, plain.Key)
 	c.clocks[2].Set(-2 * time.Hour)
-	waitFor(t, "sleep under a clock that was set back", func() bool { return len(c.nodes[2].showAPI("plain").Instances) == 0 })
+	eventually(t, "sleep under a clock that was set back", func() bool { return len(c.nodes[2].showAPI("plain").Instances) == 0 })
 	c.clocks[2].Set(-time.Hour)
 
 	finished := c.killNodes(limitedPath, limited.Key)

@@ -7,7 +7,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 )
 
 // shown is what `apis show --json` says of what runs.
@@ -40,16 +39,6 @@ func (a shown) serving() (n int) {
 		}
 	}
 	return n
-}
-
-// waitFor asks again until it holds.
-func waitFor(t *testing.T, what string, holds func() bool) {
-	t.Helper()
-	for began := time.Now(); !holds(); time.Sleep(50 * time.Millisecond) { // there is no event on the outside
-		if time.Since(began) > 2*time.Minute {
-			t.Fatalf("%s did not come about", what)
-		}
-	}
 }
 
 // TestTrafficIsSplitAndMovesWithoutAGap splits requests, moves them about under load, and restarts the server in between.
@@ -138,7 +127,7 @@ func TestInstancesFollowRequests(t *testing.T) {
 			}
 		})
 	}
-	waitFor(t, "a third instance", func() bool { return s.showAPI("grows").serving() == 3 })
+	eventually(t, "a third instance", func() bool { return s.showAPI("grows").serving() == 3 })
 	close(stop)
 	wg.Wait()
 	if n := s.showAPI("grows").serving(); n > 3 {
@@ -148,9 +137,9 @@ func TestInstancesFollowRequests(t *testing.T) {
 	s.must("apis", "update", "grows", "--set", "min-instances=1")
 	s.stop()
 	s = serve(t, dir, "--no-example")
-	waitFor(t, "an instance without a request", func() bool { return s.showAPI("grows").serving() == 1 })
+	eventually(t, "an instance without a request", func() bool { return s.showAPI("grows").serving() == 1 })
 	s.must("apis", "sleep", "grows")
-	waitFor(t, "sleep", func() bool { return len(s.showAPI("grows").Instances) == 0 })
+	eventually(t, "sleep", func() bool { return len(s.showAPI("grows").Instances) == 0 })
 	s.must("apis", "wake", "grows")
 	if n := s.showAPI("grows").serving(); n != 1 {
 		t.Errorf("%d instances after it woke", n)

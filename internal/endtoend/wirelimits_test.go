@@ -111,7 +111,7 @@ func (a *stalling) fillQueue(t *testing.T) (waits *wire) {
 		w.request("GET", "/read", "\r\n")
 	}
 	var refused *wire
-	waitFor(t, "a refusal", func() bool {
+	eventually(t, "a refusal", func() bool {
 		for i, w := range both {
 			_ = w.SetReadDeadline(time.Now().Add(10 * time.Millisecond))
 			_, err := w.r.Peek(1)
@@ -154,7 +154,7 @@ func (a *stalling) testLeavingQueue(t *testing.T) {
 	waits := a.fillQueue(t)
 	a.set("queue-timeout", "300ms")
 	_ = waits.Close()
-	waitFor(t, "a place to wait", func() bool {
+	eventually(t, "a place to wait", func() bool {
 		res, text := a.ask(t, "GET", "/read", "\r\n")
 		word := answer{body: []byte(text)}.problem()
 		if res.StatusCode != 503 || res.Header.Get("Retry-After") == "" || word != "queue_timeout" && word != "queue_full" {
@@ -184,7 +184,7 @@ func (a *stalling) testKeyAtOnce(t *testing.T) {
 		t.Errorf("another key: status %d, %s", got.status, got.body)
 	}
 	_ = stream.Close()
-	waitFor(t, "a place for the key", func() bool {
+	eventually(t, "a place for the key", func() bool {
 		res, _ := a.ask(t, "GET", "/read", "\r\n")
 		return res.StatusCode == 200
 	})
@@ -202,7 +202,7 @@ func (a *stalling) testAll(t *testing.T, other deployed) {
 		t.Errorf("the other API: status %d, %s", res.StatusCode, text)
 	}
 	_ = streams[0].Close()
-	waitFor(t, "a place in all", func() bool {
+	eventually(t, "a place in all", func() bool {
 		res, _ := a.ask(t, "GET", "/read", "\r\n")
 		return res.StatusCode == 200
 	})

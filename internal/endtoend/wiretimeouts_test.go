@@ -214,7 +214,7 @@ func (a *stalling) testHTTP2(t *testing.T) {
 // testRecords waits for the records of all requests: they are kept by and by.
 func (a *stalling) testRecords(t *testing.T) {
 	got := map[string]string{}
-	waitFor(t, "a record of each request", func() bool {
+	eventually(t, "a record of each request", func() bool {
 		var usage struct {
 			Records []struct{ ID, Error string }
 		}
