@@ -42,7 +42,7 @@ bench-egress: ## a sandbox's network beside a veth pair with NAT, and the ratios
 	@bash -c '. scripts/lib.sh && find_go && packages iperf3 nftables && go test -pgo packaging/apibuilder.pgo -run "^$$" -bench BenchmarkEgress -benchtime 1x ./bench/egress'
 
 bench-gateway: ## load the gateway beside nginx, HAProxy, Caddy and others, and print the ratios (root)
-	@bash -c '. scripts/lib.sh && packages nginx-light haproxy wrk && find_go && go test -pgo packaging/apibuilder.pgo -timeout 30m -run "^$$" -bench . -benchtime 1x ./bench/gateway'
+	@bash -c '. scripts/lib.sh && packages nginx-light haproxy wrk nghttp2-client && find_go && go test -pgo packaging/apibuilder.pgo -timeout 30m -run "^$$" -bench . -benchtime 1x ./bench/gateway'
 
 profile: ## renew the profile by which the program is compiled (root)
 	scripts/profile.sh

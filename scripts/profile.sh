@@ -6,7 +6,7 @@ set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
 need_root
-packages nginx-light wrk iperf3 nftables
+packages nginx-light wrk nghttp2-client iperf3 nftables
 find_go
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT

@@ -1,6 +1,7 @@
 // Package gateway_test measures the gateway beside other proxies in front of the same uvicorn, in the same run: nginx with
 // key check, three limits and access log, HAProxy, Caddy, a bare httputil.ReverseProxy, and the platform that this project
-// replaces. Each is a process of its own, so that its CPU time is known; the load comes from wrk, in turns, in rounds.
+// replaces. Each is a process of its own, so that its CPU time is known; the load comes from wrk, and from h2load where it is HTTP/2, in turns, in
+// rounds.
 //
 // Of `apibuilder` everything on the way of a request is the real thing (keys and limits from an SQLite store, journal,
 // limiter, transport) but for the sandboxes: the program is the one that the others have too, which no jail can share. The
@@ -45,12 +46,15 @@ type load struct {
 	path        string
 	connections int
 	upload      int
+	streams     int  // of each connection, by HTTP/2; 0: HTTP/1.1
 	small       bool // the replaced platform is asked too
 }
 
 var loads = []load{
 	{name: "small JSON, 1 connection", path: "/json", connections: 1, small: true},
 	{name: "small JSON, 64 connections", path: "/json", connections: 64, small: true},
+	{name: "small JSON by HTTP/2, 1 connection with 1 stream", path: "/json", connections: 1, streams: 1},
+	{name: "small JSON by HTTP/2, 8 connections with 8 streams", path: "/json", connections: 8, streams: 8},
 	{name: "64 KiB down, 16 connections", path: "/bytes/65536", connections: 16},
 	{name: "1 MiB down, 16 connections", path: "/bytes/1048576", connections: 16},
 	{name: "64 KiB up, 16 connections", path: "/upload", connections: 16, upload: 64 << 10},
@@ -74,7 +78,7 @@ func measure(b *testing.B, l load, peers []*peer) {
 	figures := map[string][]figure{}
 	for range *rounds {
 		for _, p := range peers {
-			if l.small || !p.smallOnly {
+			if p.takes(l) {
 				figures[p.name] = append(figures[p.name], p.run(b, l))
 			}
 		}
@@ -93,6 +97,14 @@ func measure(b *testing.B, l load, peers []*peer) {
 		b.ReportMetric(ratio(ours, figures["nginx"], figure.cpuMicros), "cpu/nginx")
 		b.ReportMetric(ratio(ours, figures["nginx"], figure.rate), "rate/nginx")
 	}
+}
+
+// takes reports whether a load is for a peer.
+func (p *peer) takes(l load) bool {
+	if l.streams > 0 {
+		return p.second != ""
+	}
+	return l.small || !p.smallOnly
 }
 
 func printRow(p *peer, f, nginx []figure) {

@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -41,6 +42,9 @@ var (
 // run sends one turn of load to a proxy. An answer that is no 200 ends the benchmark: a refusal is cheap.
 func (p *peer) run(b *testing.B, l load) figure {
 	b.Helper()
+	if l.streams > 0 {
+		return p.runSecond(b, l)
+	}
 	args := []string{
 		"-t1", "-c" + strconv.Itoa(l.connections), "-d", fmt.Sprintf("%dms", span.Milliseconds()), "--latency",
 		"-H", "X-API-Key: " + p.key, p.url + l.path,
@@ -56,16 +60,55 @@ func (p *peer) run(b *testing.B, l load) figure {
 		}
 		args = append([]string{"-s", script}, args...)
 	}
-	before, programBefore := cpuTime(b, p.pids), cpuTime(b, p.program)
-	out, err := exec.CommandContext(b.Context(), "wrk", args...).CombinedOutput()
-	cpu, program := cpuTime(b, p.pids)-before, cpuTime(b, p.program)-programBefore
-	text := string(out)
-	if err != nil || strings.Contains(text, "Non-2xx") || strings.Contains(text, "Socket errors") {
-		b.Fatalf("%s: %s: %v\n%s", p.name, l.name, err, text)
+	f, text := p.loadBy(b, "wrk", args)
+	if strings.Contains(text, "Non-2xx") || strings.Contains(text, "Socket errors") {
+		b.Fatalf("%s: %s:\n%s", p.name, l.name, text)
 	}
-	f := figure{cpu: cpu, program: program, p50: duration(b, wrkP50, text), p99: duration(b, wrkP99, text)}
+	f.p50, f.p99 = duration(b, wrkP50, text), duration(b, wrkP99, text)
 	f.requests, _ = strconv.Atoi(find(b, wrkRequests, text))
 	f.perSec, _ = strconv.ParseFloat(find(b, wrkRate, text), 64)
+	return f
+}
+
+// loadBy runs what sends, and returns what it said and what CPU time went meanwhile.
+func (p *peer) loadBy(b *testing.B, sender string, args []string) (figure, string) {
+	b.Helper()
+	before, programBefore := cpuTime(b, p.pids), cpuTime(b, p.program)
+	out, err := exec.CommandContext(b.Context(), sender, args...).CombinedOutput()
+	f := figure{cpu: cpuTime(b, p.pids) - before, program: cpuTime(b, p.program) - programBefore}
+	if err != nil {
+		b.Fatalf("%s: %s: %v\n%s", p.name, sender, err, out)
+	}
+	return f, string(out)
+}
+
+// runSecond is run by HTTP/2.
+func (p *peer) runSecond(b *testing.B, l load) figure {
+	b.Helper()
+	log := filepath.Join(b.TempDir(), "requests")
+	f, text := p.loadBy(b, "h2load", []string{
+		"-t1", "-c" + strconv.Itoa(l.connections), "-m" + strconv.Itoa(l.streams), fmt.Sprintf("--duration=%dms", span.Milliseconds()),
+		"--log-file=" + log, "-H", "X-API-Key: " + p.key, p.second + l.path,
+	})
+	lines, err := os.ReadFile(log)
+	if err != nil {
+		b.Fatal(err)
+	}
+	var times []time.Duration
+	for line := range strings.Lines(string(lines)) { // when it began, its status, what it took, in us
+		fields := strings.Fields(line)
+		if len(fields) != 3 || fields[1] != "200" {
+			b.Fatalf("%s: %s: %q\n%s", p.name, l.name, line, text)
+		}
+		us, _ := strconv.ParseInt(fields[2], 10, 64)
+		times = append(times, time.Duration(us)*time.Microsecond)
+	}
+	if len(times) == 0 {
+		b.Fatalf("%s: %s: no answer\n%s", p.name, l.name, text)
+	}
+	slices.Sort(times)
+	f.p50, f.p99 = times[len(times)/2], times[len(times)*99/100]
+	f.requests, f.perSec = len(times), float64(len(times))/span.Seconds()
 	return f
 }
 

@@ -29,6 +29,7 @@ const (
 type peer struct {
 	name      string
 	url       string // what stands before the path
+	second    string // the same for HTTP/2 by prior knowledge; empty: none
 	key       string
 	pids      []int // whose CPU time counts
 	program   []int // the process of the program behind it, if it is the one that all have
@@ -45,6 +46,7 @@ type ground struct {
 	Key     string
 	Socket  string
 	Address string
+	Second  string // the address for HTTP/2
 }
 
 func newGround(b *testing.B) *ground {
@@ -136,7 +138,7 @@ func (g *ground) native(name string) *peer {
 		fmt.Printf("%s is left out: %v\n", name, err)
 		return nil
 	}
-	g.Address = freeAddress(g.b)
+	g.Address, g.Second = freeAddress(g.b), freeAddress(g.b)
 	file := map[string]string{"nginx": "nginx.conf", "haproxy": "haproxy.cfg", "caddy": "Caddyfile"}[name]
 	config := g.fill(file)
 	args := map[string][]string{
@@ -145,7 +147,8 @@ func (g *ground) native(name string) *peer {
 		"caddy":   {"run", "--adapter", "caddyfile", "--config", config},
 	}[name]
 	cmd := g.start(exec.Command(binary, args...))
-	return &peer{name: name, url: "http://" + g.Address + "/run/" + apiName, pids: []int{cmd.Process.Pid}}
+	const path = "/run/" + apiName
+	return &peer{name: name, url: "http://" + g.Address + path, second: "http://" + g.Second + path, pids: []int{cmd.Process.Pid}}
 }
 
 // buildCaddy is done once; it takes minutes.
@@ -171,7 +174,8 @@ func (g *ground) child(role string) *peer {
 	cmd.Env = append(os.Environ(), roleVariable+"="+role, "BENCH_ADDRESS="+address, "BENCH_SOCKET="+g.socket,
 		"BENCH_DIR="+g.dir, "BENCH_PROFILE="+*profile)
 	g.start(cmd)
-	return &peer{name: role, url: "http://" + address + "/run/" + apiName, pids: []int{cmd.Process.Pid}}
+	url := "http://" + address + "/run/" + apiName
+	return &peer{name: role, url: url, second: url, pids: []int{cmd.Process.Pid}}
 }
 
 // python runs a program of testdata with the packages, and the other arguments.

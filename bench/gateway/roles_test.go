@@ -68,7 +68,9 @@ func bare(ctx context.Context, l net.Listener) error {
 		MaxIdleConnsPerHost: 64, DisableCompression: true,
 	}
 	proxy.BufferPool = newBuffers()
-	s := &http.Server{Handler: proxy}
+	s := &http.Server{Handler: proxy, Protocols: new(http.Protocols)}
+	s.Protocols.SetHTTP1(true)
+	s.Protocols.SetUnencryptedHTTP2(true)
 	proxy.ErrorLog = log.New(io.Discard, "", 0) // wrk leaves in the middle of answers
 	stop := context.AfterFunc(ctx, func() { _ = s.Close() })
 	defer stop()

@@ -46,5 +46,5 @@ func (g *ground) whole() *peer {
 	if err := json.Unmarshal(run("deploy", "testdata/app.py", "--name", apiName), &deployed); err != nil {
 		b.Fatal(err)
 	}
-	return &peer{name: "apibuilder, sandbox", url: deployed.URL, key: deployed.Key, pids: []int{cmd.Process.Pid}}
+	return &peer{name: "apibuilder, sandbox", url: deployed.URL, second: deployed.URL, key: deployed.Key, pids: []int{cmd.Process.Pid}}
 }
