@@ -229,6 +229,9 @@ func (x *exchange) reason(err error) string {
 	case errors.Is(cause, errIdle):
 		return wordIdleTimeout
 	}
+	if errors.Is(err, errPanic) {
+		return wordInternal
+	}
 	if word := connOf(x.in).stopped(); word != "" && !x.answer.upload.complete() { // else it was for what follows the request
 		x.answer.cause = errGuard
 		return word

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -224,6 +225,36 @@ func TestLengthsOverHTTP2(t *testing.T) {
 				t.Errorf("status %q, want %s", status, c.status)
 			}
 		})
+	}
+}
+
+// TestTrailersBehindALength: over HTTP/2 a trailer can be announced and come behind a body of known length (RFC 9113, 8.1), where HTTP/1.1 has
+// no place for one.
+func TestTrailersBehindALength(t *testing.T) {
+	came := make(chan string, 1)
+	d := newDoor(t, Config{}, func(_ http.ResponseWriter, r *http.Request) {
+		text, _ := io.ReadAll(r.Body)
+		came <- fmt.Sprint(string(text), r.Trailer)
+	})
+	for _, sent := range []bool{false, true} {
+		s := d.second()
+		s.open(1, false, http.MethodPost, "content-length", "2", "trailer", "x-end")
+		if err := s.WriteData(1, !sent, []byte("ab")); err != nil {
+			t.Fatal(err)
+		}
+		if sent {
+			s.block.Reset()
+			_ = s.encoder.WriteField(hpack.HeaderField{Name: "x-end", Value: "1"}) // to memory
+			if err := s.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: s.block.Bytes(), EndStream: true, EndHeaders: true}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if got := within(t, "the program", came); got != "abmap[]" {
+			t.Errorf("the program got %s", got)
+		}
+		if status := s.status(1); status != "200" {
+			t.Errorf("status %q", status)
+		}
 	}
 }
 

@@ -17,8 +17,11 @@ func requestTrailer(r *http.Request) http.Header {
 	return out
 }
 
-// copyTrailer puts on dst what came after a request's body, announced or not.
+// copyTrailer puts on dst what came after a request's body, announced or not; nowhere where that is nil: no trailer can be sent.
 func copyTrailer(dst, src http.Header) {
+	if dst == nil {
+		return
+	}
 	for name, values := range src {
 		if !staysBehind(name) {
 			dst[name] = values

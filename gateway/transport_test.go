@@ -253,6 +253,29 @@ func TestARequestIsRepeatedOnce(t *testing.T) {
 	}
 }
 
+// panics is a body whose reader is broken.
+type panics struct{}
+
+func (panics) Read([]byte) (int, error) { panic("no body") }
+func (panics) Close() error             { return nil }
+
+// TestAPanicOfABodyIsItsRequests: a goroutine that sends a body has nobody above it who would catch a panic, which would end the process.
+func TestAPanicOfABodyIsItsRequests(t *testing.T) {
+	tr, _ := rawProgram(t, func(string) (string, bool) { return "", false })
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://program/", panics{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.ContentLength = -1
+	res, err := tr.RoundTrip(r)
+	if err == nil {
+		_ = res.Body.Close()
+	}
+	if !errors.Is(err, errPanic) || !strings.Contains(err.Error(), "no body") {
+		t.Errorf("%v", err)
+	}
+}
+
 // TestWhatWasInformedIsNotRepeated has a program say something before it closes.
 func TestWhatWasInformedIsNotRepeated(t *testing.T) {
 	var heads atomic.Int32

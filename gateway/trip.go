@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"time"
@@ -193,7 +194,13 @@ func (t *trip) wanted(word <-chan bool) bool {
 	}
 }
 
-func (t *trip) copyBody() error {
+// copyBody sends the body. It answers for whoever makes the body, who is not to end the process: nobody above would catch a panic.
+func (t *trip) copyBody() (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = t.bodyFailed(fmt.Errorf("%w: %v\n%s", errPanic, p, debug.Stack()))
+		}
+	}()
 	chunked := t.r.ContentLength < 0
 	buffer := copyBuffers.Get().(*[copyBytes]byte)
 	defer copyBuffers.Put(buffer)
@@ -214,12 +221,16 @@ func (t *trip) copyBody() error {
 		case errors.Is(err, io.EOF):
 			return t.endBody(chunked)
 		case err != nil:
-			t.mu.Lock()
-			t.bodyErr = err
-			t.mu.Unlock()
-			return err
+			return t.bodyFailed(err)
 		}
 	}
+}
+
+func (t *trip) bodyFailed(err error) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.bodyErr = err
+	return err
 }
 
 // frameChunk writes the size before and the line end after n bytes at buffer[at:], and returns the whole chunk.
