@@ -67,6 +67,7 @@ func TestWhoMakesRoomIsTold(t *testing.T) {
 	managed(t, serveOK, func(t *testing.T, m *Manager, _ *fakeDriver) {
 		acquire(t, m, "api_a").Release()
 		acquire(t, m, "api_b").Release()
+		synctest.Wait() // events are told by goroutines of their own
 		if got := w.texts(); !strings.Contains(got, "api_a sleeping: put to sleep to make room for others") {
 			t.Errorf("%s", got)
 		}

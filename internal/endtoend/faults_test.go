@@ -86,7 +86,7 @@ app = FastAPI(lifespan=life)
 def root(): return "well"
 @app.get("/sleep")
 async def sleep():
-    print("asleep", flush=True)
+    print("the request is here", flush=True)
     await asyncio.sleep(3600)
 `
 
@@ -135,7 +135,7 @@ func TestLifespanShutdownRunsOnEveryStop(t *testing.T) {
 		defer close(done)
 		_, _ = tryCall(t.Context(), http.MethodGet, d.URL+"/sleep", d.Key, nil) // it is broken off
 	}()
-	s.prints("tidy", "asleep", 1)
+	s.prints("tidy", "the request is here", 1)
 	s.deploy("tidy", shutsDown, "")
 	s.prints("tidy", text, 8) // while a request is under way that never ends
 	<-done
