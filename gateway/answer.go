@@ -21,13 +21,13 @@ const (
 
 	smallBody  = 64 << 10         // a refused request's body up to this size is read, to keep the connection
 	bodyGrace  = time.Second      // how long that may take
-	linger     = time.Second / 2  // how long net/http may go on reading what a consumer still sends after its answer
+	linger     = time.Second / 2  // how long the server may go on reading what a consumer still sends after its answer
 	writeGrace = 30 * time.Second // for the last bytes of an answer
 )
 
 // answer is the http.ResponseWriter of one request. It puts the gateway's own fields on the response's header, counts
 // what is sent, and sees to it that the usage record is kept before the consumer can have the whole answer: just before
-// the last byte when the length is known, else before net/http ends the response. Write and WriteHeader are for the
+// the last byte when the length is known, else before the server ends the response. Write and WriteHeader are for the
 // handler's goroutine.
 type answer struct {
 	gateway *Gateway
@@ -75,13 +75,21 @@ type answerHead struct {
 
 var answerHeads = sync.Pool{New: func() any { return new(answerHead) }}
 
+// ownWriter is a ResponseWriter of one of this package's servers, which takes the header as a list, and keeps what a request needs. Others work as
+// well.
+type ownWriter interface {
+	http.ResponseWriter
+	writeHeader(status int, h *fieldList)
+	parts() (*answer, *exchange, *watchdog)
+}
+
 func newAnswerHead() *answerHead { return answerHeads.Get().(*answerHead) }
 
 func newAnswer(g *Gateway, w http.ResponseWriter, r *http.Request) *answer {
 	now := time.Now()
 	var a *answer
-	if own, ok := w.(*http1Response); ok {
-		a = &own.answer
+	if own, ok := w.(ownWriter); ok {
+		a, _, _ = own.parts()
 	} else {
 		a = new(answer)
 	}
@@ -120,21 +128,24 @@ func (a *answer) WriteHeader(status int) {
 	} else {
 		a.confine()
 	}
-	if w, ok := a.w.(*http1Response); ok {
-		w.writeHeader(status, &a.head.fieldList)
+	if a.request.ProtoMajor == 2 && status >= 200 && a.endsWithHead(status) {
+		a.record() // nothing follows that could wait for it
+	}
+	if own, ok := a.w.(ownWriter); ok {
+		own.writeHeader(status, &a.head.fieldList)
 		return
 	}
 	h := a.w.Header()
 	a.head.addTo(h)
 	if status < 200 {
-		// A goroutine of net/http writes these fields, and may not have done so when WriteHeader returns because the stream has
-		// ended. Only where there is a field that must not be written it gets a copy of the map, which changes below.
-		h["Content-Length"] = []string{"0"}
 		defer clear(h)
-	} else if h["Content-Type"] == nil {
-		h["Content-Type"] = nil // present and empty: net/http must not guess one
 	}
 	a.w.WriteHeader(status)
+}
+
+// endsWithHead reports whether no body can follow the header.
+func (a *answer) endsWithHead(status int) bool {
+	return a.request.Method == http.MethodHead || !allowsBody(status) || a.head.get("Content-Length") == "0"
 }
 
 // stamp sets the fields that are the gateway's on every answer.
@@ -172,8 +183,11 @@ func (a *answer) Write(p []byte) (int, error) {
 // whole reports whether all of a body of known length was written.
 func (a *answer) whole() bool { return a.length >= 0 && a.written >= a.length }
 
-// FlushError sends what net/http still buffers.
+// FlushError sends what the server still buffers.
 func (a *answer) FlushError() error { return a.control.Flush() }
+
+// isRecorded reports whether there is no record to be kept any more.
+func (a *answer) isRecorded() bool { return a.usage == nil || a.kept }
 
 // record keeps the usage record, once. When it cannot be kept the consumer gets its answer all the same, because the
 // program has done its work; the log has the record then.
@@ -213,7 +227,7 @@ func (a *answer) finish(r *http.Request) {
 	if a.abort {
 		panic(http.ErrAbortHandler)
 	}
-	// A consumer that stops reading now must not hold the connection: net/http clears this before the next request.
+	// A consumer that stops reading now must not hold the connection: the server clears this before the next request.
 	ended := a.ended
 	if ended.IsZero() {
 		ended = time.Now()
@@ -255,7 +269,7 @@ func (a *answer) logLine(r *http.Request) {
 	)
 }
 
-// settleBody is called before the header of an answer whose request's body may not have been read. net/http must not
+// settleBody is called before the header of an answer whose request's body may not have been read. The server must not
 // take the rest of it for the next request: a small one is read, else the connection will be closed.
 func (a *answer) settleBody() {
 	switch {

@@ -49,7 +49,7 @@ func isPlainSocket(c net.Conn) bool {
 	return false
 }
 
-// errGuard is what net/http reads when the guard has stopped a connection.
+// errGuard is what the server reads when the guard has stopped a connection.
 var errGuard = errors.New("the request is malformed or ambiguous")
 
 // stopped returns the word for which the guard has stopped the connection, or nothing. It may be called concurrently.
@@ -149,7 +149,7 @@ func (c *consumerConn) problem(word string) []byte {
 	return append(append(out, "\r\n"...), body...)
 }
 
-// CloseWrite lets net/http end an answer without a reset when the consumer still sends.
+// CloseWrite lets the server end an answer without a reset when the consumer still sends.
 func (c *consumerConn) CloseWrite() error {
 	conn := c.Conn
 	if proxied, ok := conn.(*proxyproto.Conn); ok {

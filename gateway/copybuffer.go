@@ -41,9 +41,6 @@ func (b *copyBuffer) filled(n int) {
 	}
 }
 
-// abandon gives nothing back: somebody may still read what next returned.
-func (b *copyBuffer) abandon() { *b = copyBuffer{} }
-
 // free gives everything back.
 func (b *copyBuffer) free() {
 	if b.large != nil {

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// deadline is one direction's deadline of a connection. net/http moves deadlines several times for each request, nearly
+// deadline is one direction's deadline of a connection. The server moves deadlines several times for each request, nearly
 // always to later, and each time costs the runtime a timer. So a deadline that is moved to later stays where it was, and
 // whoever meets it too early moves it then. Safe for concurrent use; a zero time is none.
 type deadline struct {

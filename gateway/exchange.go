@@ -51,7 +51,8 @@ type exchange struct {
 	counting  bool // the lease's CPU time since cpuAtHead
 	cpuAtHead time.Duration
 
-	over bool // nobody has anything of it any more, but whoever ran it
+	alone bool // whose watch is for nothing else
+	over  bool // nobody has anything of it any more, but whoever ran it
 }
 
 // newExchange is not inlined: the stack would hold another exchange for as long as this one lasts, which may be a stream of hours.
@@ -59,12 +60,13 @@ type exchange struct {
 //go:noinline
 func newExchange(g *Gateway, a *answer, r *http.Request, lease Lease, limits Limits, times Timeouts) *exchange {
 	var x *exchange
-	if w, ok := a.w.(*http1Response); ok {
-		x = &w.exchange
-		x.watch = &w.c.stalls
+	if own, ok := a.w.(ownWriter); ok {
+		var watch *watchdog
+		_, x, watch = own.parts()
+		x.watch = watch
 	} else {
 		x = new(exchange)
-		x.watch = new(watchdog)
+		x.watch, x.alone = new(watchdog), true
 	}
 	x.gateway, x.answer, x.in, x.lease, x.limits, x.times = g, a, r, lease, limits, times
 	x.life.parent = r.Context()
@@ -101,7 +103,7 @@ func (x *exchange) run(rest string) {
 
 func (x *exchange) close() {
 	x.watch.stop()
-	if _, kept := x.answer.w.(*http1Response); !kept { // for the connection's next request
+	if x.alone {
 		x.watch.free()
 	}
 	unbound := x.life.unbind()
@@ -157,7 +159,7 @@ func (x *exchange) request(rest string) *http.Request {
 			x.answer.upload.hold()
 		}
 	}
-	if r.ProtoAtLeast(1, 1) && r.Header["Expect"] == nil { // net/http writes its own 100 in another goroutine
+	if r.ProtoAtLeast(1, 1) {
 		x.trip.inform = x
 	}
 	x.out = *out.WithContext(&x.trip) // which takes no allocation: the compiler sees that both end here
@@ -195,7 +197,7 @@ func (x *exchange) inform(status int) error {
 	switch {
 	case x.informed > mostInform:
 		return errInformed
-	case status == http.StatusContinue: // net/http sends its own when the body is wanted
+	case status == http.StatusContinue: // the server sends its own when the body is wanted
 		return nil
 	}
 	x.answer.head.pass()
@@ -335,7 +337,7 @@ func (x *exchange) begin() error {
 }
 
 // stream sends the header and copies the body. Each piece is sent on at once, except for the last of a known length, which
-// net/http sends when the handler returns. The header of such a body goes with its first piece: a program that ends before that
+// the server sends when the handler returns. The header of such a body goes with its first piece: a program that ends before that
 // leaves the consumer without an answer, and so it can still be told why.
 func (x *exchange) stream(res *http.Response) error {
 	a := x.answer
@@ -369,7 +371,6 @@ func (x *exchange) stream(res *http.Response) error {
 		}
 		if n > 0 {
 			if err := x.pass(p[:n]); err != nil {
-				buffer.abandon() // a Write over HTTP/2 returns when its stream ends, and a goroutine of net/http may read on
 				return errors.Join(errConsumer, err)
 			}
 			buffer.filled(n)

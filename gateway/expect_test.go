@@ -10,6 +10,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"golang.org/x/net/http2"
 )
 
 func TestExpectContinue(t *testing.T) {
@@ -101,6 +103,84 @@ func TestTheProgramAsksForTheBody(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// TestTheProgramAsksOverHTTP2: the same over HTTP/2, where the first read of the body that the gateway does is early as well.
+func TestTheProgramAsksOverHTTP2(t *testing.T) {
+	const later = continueWait + 200*time.Millisecond
+	d := newDoor(t, Config{}, func(w http.ResponseWriter, r *http.Request) {
+		time.Sleep(later)
+		if r.Header.Get("X-Refuse") != "" {
+			w.WriteHeader(http.StatusForbidden)
+			return
+		}
+		_, _ = io.Copy(w, r.Body)
+	})
+	var group sync.WaitGroup
+	defer group.Wait()
+	for name, c := range map[string]struct {
+		fields []string
+		early  bool   // the consumer sends without being asked
+		want   string // statuses
+	}{
+		"asked late":     {want: "100 200"},
+		"sends at once":  {early: true, want: "200"},
+		"refused unread": {fields: []string{"x-refuse", "1"}, want: "403"},
+	} {
+		s, began := d.second(), time.Now()
+		s.open(1, false, "POST", append(c.fields, "expect", "100-continue")...)
+		if c.early {
+			s.raw(http2.FrameData, endStream, 1, "body")
+		}
+		group.Go(func() {
+			var statuses []string
+			for len(statuses) == 0 || statuses[len(statuses)-1] == "100" {
+				frame, err := s.ReadFrame()
+				if err != nil {
+					t.Errorf("%s: %v", name, err)
+					return
+				}
+				f, ok := frame.(*http2.MetaHeadersFrame)
+				if !ok {
+					continue
+				}
+				statuses = append(statuses, f.PseudoValue("status"))
+				if statuses[0] == "100" && len(statuses) == 1 {
+					if err := s.WriteData(1, true, []byte("body")); err != nil {
+						t.Errorf("%s: %v", name, err)
+						return
+					}
+				}
+			}
+			if got := strings.Join(statuses, " "); got != c.want || time.Since(began) < later {
+				t.Errorf("%s: %s after %v, want %s", name, got, time.Since(began), c.want)
+			}
+		})
+	}
+}
+
+// TestInformedAndAsked: a consumer who waits to be asked for the body gets other informational answers as well.
+func TestInformedAndAsked(t *testing.T) {
+	d := newRawDoor(t, Config{}, func(conn net.Conn, r *bufio.Reader) {
+		if _, err := readHead(r); err != nil {
+			return
+		}
+		_, _ = io.WriteString(conn, "HTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\nHTTP/1.1 100 Continue\r\n\r\n")
+		body := make([]byte, 4)
+		_, _ = io.ReadFull(r, body)
+		_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 4\r\n\r\n"+string(body))
+	})
+	c := d.dial()
+	c.send("POST /run/public/ HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n")
+	for _, want := range []string{"HTTP/1.1 103", "HTTP/1.1 100"} {
+		if head, err := readHead(c.r); err != nil || !strings.HasPrefix(head, want) {
+			t.Fatalf("got %q, %v, want %s", head, err, want)
+		}
+	}
+	c.send("body")
+	if got := c.answer("POST"); got.StatusCode != 200 || got.text != "body" {
+		t.Errorf("status %d, body %q", got.StatusCode, got.text)
 	}
 }
 

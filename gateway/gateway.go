@@ -153,7 +153,7 @@ func (g *Gateway) mostRequests(api string) (most int, known bool) {
 	return g.config.Limits.of(&e.options).APIRequests, true
 }
 
-// ServeHTTP answers one request. It panics with http.ErrAbortHandler, which net/http knows, when an answer broke off
+// ServeHTTP answers one request. It panics with http.ErrAbortHandler, which servers know, when an answer broke off
 // after its header was sent: only so does the consumer see that it is not whole.
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	g.traffic.begin()
@@ -166,7 +166,7 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer a.finish(r)
 	a.from = originOf(r, &g.config)
 	r.Host = a.from.host
-	// The answer may begin before the upload ends, and net/http must not read what is left of it first.
+	// The answer may begin before the upload ends, and the server must not read what is left of it first.
 	_ = a.control.EnableFullDuplex()
 	if !a.from.possible() {
 		a.problem(wordBadRequest)
@@ -179,6 +179,18 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	default:
 		g.router.ServeHTTP(a, r)
 	}
+}
+
+// refuseHead answers a request whose head nobody may see.
+func (g *Gateway) refuseHead(w http.ResponseWriter, r *http.Request, word string) {
+	g.traffic.begin()
+	defer g.traffic.end()
+	if c := connOf(r); c != nil {
+		c.used()
+	}
+	a := newAnswer(g, w, r)
+	defer a.finish(r)
+	a.problem(word)
 }
 
 func notFound(w http.ResponseWriter, _ *http.Request) { w.(*answer).problem(wordNotFound) }

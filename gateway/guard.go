@@ -12,7 +12,7 @@ const (
 	restOfPreface = "\r\nSM\r\n\r\n"
 )
 
-// guard watches the bytes of a consumer's connection before net/http reads them, and knows where each request ends. It
+// guard watches the bytes of a consumer's connection before they are parsed, and knows where each request ends. It
 // stops the connection at what RFC 9112 calls malformed or lets two readers understand differently: net/http repairs
 // some of that silently, and what it repairs another server in front of us may have read otherwise. Nothing is buffered
 // but an unfinished line.
@@ -61,7 +61,7 @@ func (g *guard) pass(p []byte) (n int, word string) {
 		case atBody, atChunk:
 			n += g.skip(len(p) - n)
 			continue
-		case atPreface: // another one would have net/http read what comes as HTTP/1, and nobody watch it
+		case atPreface: // another one would have what comes be read as HTTP/1, and nobody watch it
 			if p[n] != restOfPreface[g.left] {
 				return n, wordBadRequest
 			}

@@ -48,6 +48,8 @@ type http1 struct {
 	watch leaving
 	away  bool // the connection belongs to somebody else
 
+	second atomic.Pointer[http2Conn] // that speaks on the connection; nil: HTTP/1 does
+
 	kept  bool      // alive, behind an answer or an empty line: what comes next may take longer than on a new connection
 	ended time.Time // when the answer to the last one was whole, or nearly; zero: unknown
 
@@ -218,10 +220,15 @@ func (c *http1) isSecond() bool {
 }
 
 func (c *http1) handOver() {
-	begin, _ := c.r.Peek(c.r.Buffered()) // no more than there is: no error
-	c.conn.replay = append([]byte(nil), begin...)
-	_ = c.conn.SetReadDeadline(time.Time{})
-	c.away = c.server.handoff.put(c.conn)
+	second := newHTTP2Conn(c)
+	second.greet()
+	c.second.Store(second)
+	if c.server.closing.Load() {
+		second.shutdown()
+	}
+	if second.serve() != nil {
+		c.linger()
+	}
 }
 
 // read returns what answers the next request; nil when there is none, and an answer has said so if somebody can read it.

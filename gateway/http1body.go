@@ -45,7 +45,7 @@ func (b *http1Body) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// ask asks for the body, once, unless it comes already, and reports whether it has.
+// ask implements invited.
 func (b *http1Body) ask() bool {
 	if !b.expects.CompareAndSwap(true, false) {
 		return false
@@ -54,10 +54,10 @@ func (b *http1Body) ask() bool {
 	return true
 }
 
-// hold leaves asking to ask, while it has not to be done any more.
+// hold implements invited.
 func (b *http1Body) hold() { b.held.Store(true) }
 
-// unasked reports whether a read may wait for a consumer who waits as well.
+// unasked implements invited.
 func (b *http1Body) unasked() bool { return b.held.Load() && b.expects.Load() }
 
 // Close implements io.Closer: what is not read is settled after the answer.

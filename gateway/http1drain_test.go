@@ -124,7 +124,7 @@ func TestHandshakesEndInTime(t *testing.T) {
 			return nil, errors.New("no certificate")
 		}})
 		g := &Gateway{config: Config{}.withDefaults(), log: zap.NewNop()}
-		s := newConsumerServer(g, g.server())
+		s := newConsumerServer(g, g)
 		go func() { _ = s.Serve(consumerListener{l, g}) }()
 		began := time.Now()
 		if err := tls.Client(theirs, &tls.Config{ServerName: "hello.apps.test"}).Handshake(); err == nil {

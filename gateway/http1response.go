@@ -51,6 +51,11 @@ func newHTTP1Response(c *http1) *http1Response {
 	return w
 }
 
+// parts implements ownWriter.
+func (w *http1Response) parts() (*answer, *exchange, *watchdog) {
+	return &w.answer, &w.exchange, &w.c.stalls
+}
+
 // read reads the request. What it returns is a part of w. Its errors are those of http.ReadRequest.
 func (w *http1Response) read() (*http.Request, error) {
 	r := &w.request.Request
@@ -106,12 +111,12 @@ func (w *http1Response) Header() http.Header {
 }
 
 // WriteHeader sends informational answers at once, and others with what follows.
-func (w *http1Response) WriteHeader(status int) { w.writeHeader(status, w.fields()) }
+func (w *http1Response) WriteHeader(status int) { w.writeHeader(status, fieldsOfHeader(w.header)) }
 
-// fields are those of the header, which WriteHeader sends.
-func (w *http1Response) fields() *fieldList {
+// fieldsOfHeader are the fields of a header, without those that have net/http's prefix of a trailer's.
+func fieldsOfHeader(header http.Header) *fieldList {
 	var l fieldList
-	for name, values := range w.header {
+	for name, values := range header {
 		if strings.HasPrefix(name, http.TrailerPrefix) {
 			continue
 		}
@@ -234,7 +239,7 @@ func (w *http1Response) Write(p []byte) (int, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.status == 0 {
-		w.writeHeadLocked(http.StatusOK, w.fields())
+		w.writeHeadLocked(http.StatusOK, fieldsOfHeader(w.header))
 	}
 	switch {
 	case w.err != nil:
@@ -294,7 +299,7 @@ func (w *http1Response) FlushError() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.status == 0 {
-		w.writeHeadLocked(http.StatusOK, w.fields())
+		w.writeHeadLocked(http.StatusOK, fieldsOfHeader(w.header))
 	}
 	w.sendLocked()
 	return w.err
@@ -318,7 +323,7 @@ func (w *http1Response) finish() error {
 		if w.header["Content-Length"] == nil && w.request.Method != http.MethodHead {
 			w.Header()["Content-Length"] = []string{"0"}
 		}
-		w.writeHeadLocked(http.StatusOK, w.fields())
+		w.writeHeadLocked(http.StatusOK, fieldsOfHeader(w.header))
 	}
 	if w.chunked {
 		w.out = append(w.out, "0\r\n"...)

@@ -11,14 +11,11 @@ import (
 	"time"
 )
 
-// consumerServer serves consumers' connections: HTTP/1 by itself, because net/http's goroutine, timers and buffers for each
-// request cost as much as all that the gateway does; HTTP/2 by net/http, which gets a connection as soon as that is known.
-// It understands of http.Server's fields the handler alone; the times are those of this package.
+// consumerServer serves consumers' connections by itself, because net/http's goroutines, timers and buffers for each request cost as much as all
+// that the gateway does, and for HTTP/2 twice as much.
 type consumerServer struct {
 	gateway *Gateway
 	handler http.Handler
-	second  *http.Server // for HTTP/2
-	handoff *handoff
 
 	handshakes context.Context // until the server closes
 	closing    atomic.Bool
@@ -29,11 +26,8 @@ type consumerServer struct {
 	none  chan struct{} // closed when conns is empty; nil when nobody waits
 }
 
-func newConsumerServer(g *Gateway, second *http.Server) *consumerServer {
-	s := &consumerServer{
-		gateway: g, handler: second.Handler, second: second,
-		handoff: newHandoff(), conns: make(map[*http1]struct{}),
-	}
+func newConsumerServer(g *Gateway, handler http.Handler) *consumerServer {
+	s := &consumerServer{gateway: g, handler: handler, conns: make(map[*http1]struct{})}
 	s.handshakes, s.close = context.WithCancel(context.Background())
 	return s
 }
@@ -41,8 +35,6 @@ func newConsumerServer(g *Gateway, second *http.Server) *consumerServer {
 // Serve takes connections from l until that is closed, and returns why it ended. What it has accepted is known to Shutdown
 // when it returns.
 func (s *consumerServer) Serve(l consumerListener) error {
-	s.handoff.addr = l.Addr()
-	go func() { _ = s.second.Serve(s.handoff) }() // it ends with Shutdown or Close
 	const shortest, longest = 5 * time.Millisecond, time.Second
 	for pause := shortest; ; {
 		conn, err := l.Accept()
@@ -95,6 +87,8 @@ func (s *consumerServer) Shutdown(ctx context.Context) error {
 	for c := range s.conns {
 		if c.state.CompareAndSwap(stateIdle, stateClosed) {
 			_ = c.conn.Close()
+		} else if second := c.second.Load(); second != nil {
+			go second.shutdown() // it may have to wait until something can be sent
 		}
 	}
 	if len(s.conns) > 0 {
@@ -104,20 +98,19 @@ func (s *consumerServer) Shutdown(ctx context.Context) error {
 		none = s.none
 	}
 	s.mu.Unlock()
-	err := s.second.Shutdown(ctx)
 	if none == nil {
-		return err
+		return nil
 	}
 	select {
 	case <-none:
-		return err
+		return nil
 	case <-ctx.Done():
-		return errors.Join(err, ctx.Err())
+		return ctx.Err()
 	}
 }
 
 // Close closes all connections, and cancels the requests on them: nobody may be reading from one, who would see its end.
-func (s *consumerServer) Close() error {
+func (s *consumerServer) Close() {
 	s.closing.Store(true)
 	s.close()
 	s.mu.Lock()
@@ -126,44 +119,4 @@ func (s *consumerServer) Close() error {
 		c.watch.cancel()
 	}
 	s.mu.Unlock()
-	return s.second.Close()
 }
-
-// handoff is the listener from which net/http takes connections that speak HTTP/2.
-type handoff struct {
-	addr  net.Addr
-	conns chan net.Conn
-	once  sync.Once
-	done  chan struct{}
-}
-
-func newHandoff() *handoff { return &handoff{conns: make(chan net.Conn), done: make(chan struct{})} }
-
-// put hands a connection over; false when nobody takes any.
-func (h *handoff) put(c net.Conn) bool {
-	select {
-	case h.conns <- c:
-		return true
-	case <-h.done:
-		return false
-	}
-}
-
-// Accept implements net.Listener.
-func (h *handoff) Accept() (net.Conn, error) {
-	select {
-	case c := <-h.conns:
-		return c, nil
-	case <-h.done:
-		return nil, net.ErrClosed
-	}
-}
-
-// Close implements net.Listener.
-func (h *handoff) Close() error {
-	h.once.Do(func() { close(h.done) })
-	return nil
-}
-
-// Addr implements net.Listener.
-func (h *handoff) Addr() net.Addr { return h.addr }

@@ -3,12 +3,10 @@ package gateway
 import (
 	"bufio"
 	"bytes"
-	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -16,8 +14,7 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
-// A consumer that resets streams while informational answers are written to it. net/http writes them in another goroutine, which goes on
-// when the stream has ended: the header must not be the one that is written to meanwhile. It takes the race detector to see it.
+// A consumer that resets streams while informational answers are written to it. It takes the race detector to see what is wrong.
 func TestStreamsThatEndWhileTheyAreInformed(t *testing.T) {
 	const streams = 300
 	hint := "HTTP/1.1 103 Early Hints\r\n" + strings.Repeat("Link: </x>; rel=preload\r\nX-A: 1\r\nX-B: 2\r\nX-C: 3\r\n", 20) + "\r\n"
@@ -47,37 +44,7 @@ func TestStreamsThatEndWhileTheyAreInformed(t *testing.T) {
 	}
 }
 
-// brokenSink is a stream of HTTP/2 that ends within a write: what was to be written may be read after that.
-type brokenSink struct {
-	sink
-	written []byte
-}
-
-func (s *brokenSink) Write(p []byte) (int, error) {
-	s.written = p
-	return 0, errors.New("stream closed")
-}
-
-// What may still be sent to one consumer must not be filled with what is for another.
-func TestABufferWhoseWriteBrokeIsNotUsedAgain(t *testing.T) {
-	d := newDoor(t, Config{}, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.Copy(w, &pattern{left: 1 << 20}) })
-	w := &brokenSink{sink: sink{header: http.Header{}}}
-	func() {
-		defer func() { _ = recover() }() // it is broken off so
-		d.gateway.ServeHTTP(w, httptest.NewRequest("GET", "/run/public/", nil))
-	}()
-	if len(w.written) == 0 {
-		t.Fatal("nothing was written")
-	}
-	for range 1000 {
-		large, small := copyBuffers.Get().(*[copyBytes]byte), smallBuffers.Get().(*[smallBytes]byte)
-		if &large[0] == &w.written[0] || &small[0] == &w.written[0] {
-			t.Fatal("the buffer is used again")
-		}
-	}
-}
-
-// net/http takes every method of HTTP/2. One that is no token is the consumer's mistake, and no program's.
+// A method that is no token is the consumer's mistake, and no program's.
 func TestAMethodThatIsNone(t *testing.T) {
 	d := newDoor(t, Config{}, func(http.ResponseWriter, *http.Request) {})
 	c := d.dial()

@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"context"
-	"net"
 	"net/http"
 	"sync"
 	"time"
@@ -156,11 +155,5 @@ func connOf(r *http.Request) *consumerConn {
 	return c
 }
 
-// withConn serves http.Server.
-func withConn(ctx context.Context, c net.Conn) context.Context {
-	conn, ok := c.(*consumerConn)
-	if !ok {
-		return ctx
-	}
-	return &connContext{ctx, conn}
-}
+// withConn is the context of a connection's requests.
+func withConn(ctx context.Context, c *consumerConn) context.Context { return &connContext{ctx, c} }

@@ -99,7 +99,7 @@ func (x *exchange) noteUse(res *http.Response) {
 	}
 	use := useIn(&x.answer.head.fieldList)
 	u.CPU, u.Route = use.cpu, x.gateway.templates.known(u.APIID, use.route, u.Time)
-	if res.ContentLength < 0 || res.StatusCode == http.StatusSwitchingProtocols {
+	if res.ContentLength < 0 && res.Body != http.NoBody || res.StatusCode == http.StatusSwitchingProtocols {
 		x.counting, x.cpuAtHead = true, x.lease.CPUShare()
 	}
 }

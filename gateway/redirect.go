@@ -10,16 +10,14 @@ import (
 // so that methods and bodies stay (RFC 9110, 15.4.9). first, if it is not nil, is asked before, and reports whether it has
 // answered. It closes l, and returns as Serve does.
 func (g *Gateway) ServeRedirect(l net.Listener, port int, first func(http.ResponseWriter, *http.Request) bool) error {
-	s := g.server()
-	s.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	return g.serve(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if c := connOf(r); c != nil {
 			c.used()
 		}
 		if first == nil || !first(w, r) {
 			g.redirect(w, r, port)
 		}
-	})
-	return g.serve(s, l, nil)
+	}), l, nil)
 }
 
 func (g *Gateway) redirect(w http.ResponseWriter, r *http.Request, port int) {

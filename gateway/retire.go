@@ -31,7 +31,7 @@ const (
 	settleEvery = 5 * time.Millisecond
 )
 
-// settle serves on for a moment when no more connections are taken. net/http's Shutdown drops a request that it has not read
+// settle serves on for a moment when no more connections are taken. A server's Shutdown drops a request that it has not read
 // to the end of its header by then, and closes idle connections on which one may be on its way. Those that are in use end by
 // `Connection: close` meanwhile, and those that are new bring their request.
 func (g *Gateway) settle(ctx context.Context, none <-chan struct{}) {

@@ -9,8 +9,6 @@ import (
 	"net/http"
 	"sync"
 	"time"
-
-	"go.uber.org/zap"
 )
 
 const (
@@ -33,11 +31,11 @@ func (g *Gateway) Serve(l net.Listener, security *tls.Config) error {
 		security = security.Clone()
 		security.NextProtos = append([]string{"h2", "http/1.1", "http/1.0"}, security.NextProtos...) // who offers only others is refused (RFC 7301, 3.2)
 	}
-	return g.serve(g.server(), l, security)
+	return g.serve(g, l, security)
 }
 
-// serve runs a server until Drain.
-func (g *Gateway) serve(s *http.Server, l net.Listener, security *tls.Config) error {
+// serve has a handler answer until Drain.
+func (g *Gateway) serve(handler http.Handler, l net.Listener, security *tls.Config) error {
 	l = socketListener{l}
 	if g.config.ProxyProtocol {
 		l = proxyListener(l, g.config.TrustedProxies)
@@ -45,7 +43,7 @@ func (g *Gateway) serve(s *http.Server, l net.Listener, security *tls.Config) er
 	if security != nil {
 		l = tls.NewListener(l, security)
 	}
-	server := newConsumerServer(g, s)
+	server := newConsumerServer(g, handler)
 	if !g.traffic.add(server, l) {
 		_ = l.Close()
 		return http.ErrServerClosed
@@ -56,31 +54,6 @@ func (g *Gateway) serve(s *http.Server, l net.Listener, security *tls.Config) er
 		return http.ErrServerClosed
 	}
 	return err
-}
-
-// server makes the http.Server. HTTP/2 inside TLS is for net/http the same as without: the handshake is done below it,
-// because it takes only a bare *tls.Conn for TLS, which nobody can watch.
-func (g *Gateway) server() *http.Server {
-	errorLog, err := zap.NewStdLogAt(g.log.Named("http"), zap.WarnLevel)
-	if err != nil {
-		panic(err) // only for a level that does not exist
-	}
-	protocols := new(http.Protocols)
-	protocols.SetUnencryptedHTTP2(true)
-	return &http.Server{
-		Handler:                      g,
-		ReadHeaderTimeout:            headerTimeout,
-		IdleTimeout:                  keepAlive,
-		MaxHeaderBytes:               g.config.Limits.HeaderBytes + mostRequestFields*fieldOverhead, // by HTTP/2: see serveAPI
-		DisableGeneralOptionsHandler: true,                                                          // its answer to OPTIONS * has no request id
-		ErrorLog:                     errorLog,
-		Protocols:                    protocols,
-		HTTP2: &http.HTTP2Config{
-			MaxConcurrentStreams: 100, MaxReceiveBufferPerConnection: 1 << 20, MaxReceiveBufferPerStream: 256 << 10,
-			SendPingTimeout: keepAlive, WriteByteTimeout: writeGrace,
-		},
-		ConnContext: withConn,
-	}
 }
 
 // Drain ends the servers that Serve runs: they take no more connections, and what is going on may finish until ctx ends;
@@ -99,7 +72,7 @@ func (g *Gateway) Drain(ctx context.Context) error {
 		err = fmt.Errorf("drain: %w", err)
 		g.traffic.cut()
 		for _, s := range servers {
-			_ = s.Close()
+			s.Close()
 		}
 		cutCtx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cutGrace)
 		defer cancel()
@@ -110,7 +83,7 @@ func (g *Gateway) Drain(ctx context.Context) error {
 	return err
 }
 
-// traffic knows what is going on: the requests, and the upgraded connections, which net/http has forgotten. The zero
+// traffic knows what is going on: the requests, and the upgraded connections, which the servers have forgotten. The zero
 // value is ready for use.
 type traffic struct {
 	mu      sync.Mutex

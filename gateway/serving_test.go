@@ -4,7 +4,6 @@ import (
 	"context"
 	"io"
 	"net"
-	"net/http"
 	"testing"
 	"time"
 
@@ -52,7 +51,7 @@ func BenchmarkServing(b *testing.B) {
 			g := New(Config{ExitWait: time.Millisecond}, st, sandboxes, ratelimit.New(nil), discardJournal{})
 			defer func() { _ = g.Drain(context.Background()) }()
 			limitAPI(&door{gateway: g, store: st}, "api_private", 1_000_000_000)
-			s := newConsumerServer(g, &http.Server{Handler: g})
+			s := newConsumerServer(g, g)
 			b.ReportAllocs()
 			b.ResetTimer()
 			newHTTP1(s, newConsumerConn(&talker{[]byte(text), b.N}, g)).serve()

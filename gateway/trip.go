@@ -201,13 +201,16 @@ func (t *trip) copyBody() (err error) {
 			err = t.bodyFailed(fmt.Errorf("%w: %v\n%s", errPanic, p, debug.Stack()))
 		}
 	}()
-	chunked := t.r.ContentLength < 0
+	chunked, left := t.r.ContentLength < 0, t.r.ContentLength
 	buffer := copyBuffers.Get().(*[copyBytes]byte)
 	defer copyBuffers.Put(buffer)
 	// A chunk is written with one call: its size goes before it into the same buffer.
 	const room, tail = 10, 2
 	for {
 		n, err := t.r.Body.Read(buffer[room : copyBytes-tail])
+		if left -= int64(n); !chunked && left < 0 { // the program would take it for another request
+			return t.bodyFailed(errUnsendable)
+		}
 		if n > 0 {
 			piece := buffer[room : room+n]
 			if chunked {

@@ -68,24 +68,31 @@ func (u *upload) complete() bool { return u == nil || u.whole.Load() }
 // waiting reports whether the program waits for the consumer, and not the other way round.
 func (u *upload) waiting() bool { return u != nil && u.reading.Load() && !u.unasked() }
 
-// hold has the consumer be asked for the body when the program asks for it (RFC 9110, 10.1.1), and not by a read: a consumer who does not wait for
-// that sends it all the same. Over HTTP/2 the first read asks, because net/http does so.
+// invited is a body that a consumer may wait to be asked for (RFC 9110, 10.1.1).
+type invited interface {
+	hold()         // leaves asking to ask, while it has not to be done any more
+	ask() bool     // asks, once, unless the body comes already, and reports whether it has
+	unasked() bool // reports whether a read may wait for a consumer who waits as well
+}
+
+// hold has the consumer be asked for the body when the program asks for it, and not by a read: a consumer who does not wait for that sends it all the
+// same.
 func (u *upload) hold() {
-	if b, ok := u.body.(*http1Body); ok {
+	if b, ok := u.body.(invited); ok {
 		b.hold()
 	}
 }
 
 // ask implements asker. A program that asks again and again gets no more time by it.
 func (u *upload) ask() {
-	if b, ok := u.body.(*http1Body); ok && b.ask() {
+	if b, ok := u.body.(invited); ok && b.ask() {
 		u.moved() // the consumer's time begins
 	}
 }
 
 // unasked reports whether the consumer waits to be asked.
 func (u *upload) unasked() bool {
-	b, ok := u.body.(*http1Body)
+	b, ok := u.body.(invited)
 	return ok && b.unasked()
 }
 
@@ -147,7 +154,7 @@ func (u *upload) keep(err error) error {
 	return err
 }
 
-// Close is called by the Transport. The body itself is net/http's to close.
+// Close is called by the Transport. The body itself is the server's to close.
 func (u *upload) Close() error { return nil }
 
 // abort makes a read that goes on, and every later one, fail soon. It may be called concurrently with everything.
@@ -171,8 +178,8 @@ func (u *upload) abort() {
 	_ = u.control.SetReadDeadline(time.Now().Add(grace))
 }
 
-// gone reports whether the consumer's connection has ended. net/http cancels the request's context for every failed
-// read, also for one that abort made fail: what the context says after that means nothing.
+// gone reports whether the consumer's connection has ended. The server cancels the request's context for every failed
+// read of HTTP/1, also for one that abort made fail: what the context says after that means nothing.
 func (u *upload) gone(ctx context.Context) bool {
 	if u == nil {
 		return ctx.Err() != nil
@@ -182,7 +189,7 @@ func (u *upload) gone(ctx context.Context) bool {
 	return ctx.Err() != nil && !u.kicked
 }
 
-// stop aborts and waits for the read that goes on. What the consumer still sends is then net/http's to discard.
+// stop aborts and waits for the read that goes on. What the consumer still sends is then the server's to discard.
 func (u *upload) stop() {
 	if u == nil {
 		return
