@@ -79,10 +79,16 @@ func act(ctx context.Context, t Target, random *rand.Rand, do func(*client) erro
 	return do(&client{conn, bufio.NewReader(conn), t, random, ctx})
 }
 
-var acts = []struct {
+// namedAct is what a client does.
+type namedAct struct {
 	name string
 	do   func(*client) error
-}{
+}
+
+var acts = append(firstActs, secondActs...)
+
+// firstActs are what clients do over HTTP/1.
+var firstActs = []namedAct{
 	{"some requests on one connection", func(c *client) error {
 		for range 1 + c.random.IntN(5) {
 			if err := c.whole(c.random.IntN(20_000)); err != nil {
