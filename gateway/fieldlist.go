@@ -98,6 +98,14 @@ func (l *fieldList) removeAll(which func(name string) bool) {
 	l.list = slices.DeleteFunc(l.list, func(f field) bool { return which(f.name) })
 }
 
+// size is how many bytes the names and values have.
+func (l *fieldList) size() (n int) {
+	for i := range l.list {
+		n += len(l.list[i].name) + len(l.list[i].value)
+	}
+	return n
+}
+
 // addTo adds all of l to h.
 func (l *fieldList) addTo(h http.Header) {
 	for _, f := range l.list {

@@ -42,9 +42,12 @@ func (b *http2Body) wakeLocked() {
 	}
 }
 
+// isWholeLocked reports whether as much has come as was declared.
+func (b *http2Body) isWholeLocked() bool { return b.s.declared >= 0 && b.got == b.s.declared }
+
 func (b *http2Body) lenLocked() int {
 	n := -b.begin
-	for _, part := range b.parts { // eight, and the first
+	for _, part := range b.parts { // eight, and two small ones
 		n += len(part)
 	}
 	return n
@@ -59,6 +62,9 @@ func (b *http2Body) addLocked(p []byte) {
 		switch {
 		case last < 0 && len(p) <= smallBytes:
 			b.parts = append(b.parts, make([]byte, 0, smallBytes))
+			continue
+		case last <= 0 && len(p) <= together && (last < 0 || len(b.parts[0]) == smallBytes):
+			b.parts = append(b.parts, make([]byte, 0, together))
 			continue
 		case last < 0 || len(b.parts[last]) == cap(b.parts[last]):
 			b.parts = append(b.parts, copyBuffers.Get().(*[copyBytes]byte)[:0])
@@ -125,6 +131,8 @@ func (b *http2Body) Read(p []byte) (int, error) {
 			for name, values := range b.trailer {
 				s.request.Trailer[name] = values
 			}
+			return 0, io.EOF
+		case b.isWholeLocked(): // its stream may end whenever the consumer likes
 			return 0, io.EOF
 		case !b.readBy.IsZero() && !time.Now().Before(b.readBy):
 			return 0, &net.OpError{Op: "read", Net: "http2", Err: os.ErrDeadlineExceeded}

@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.uber.org/zap"
@@ -27,6 +28,7 @@ const (
 	http2Flood      = 1 << 20   // bytes that wait because of what was read: whoever lets so many wait does so on purpose
 	http2Parts      = 32        // CONTINUATION frames of one head
 	http2Ended      = 256       // streams whose end is remembered
+	http2Inline     = 36 << 10  // bytes that a request's goroutine sends by itself, which nobody can break off
 	http2Idlers     = 4         // goroutines of a connection that wait for another request
 	pingTimeout     = 15 * time.Second
 	lastWords       = 2 * time.Second // after the last that was sent, from one sign of the consumer's to the next
@@ -56,8 +58,8 @@ type http2Conn struct {
 	pinged   bool      // nothing has come since
 
 	mu      sync.Mutex
-	changed sync.Cond // windows, what waits, and ends
-	lookers int       // wait for it
+	roomy   sync.Cond // less than http2Pending waits to be sent
+	quieter sync.Cond // all is sent, or a request is over: for end
 	out     []byte    // to be sent
 	sent    []byte    // memory for the next out
 	sending bool
@@ -71,14 +73,16 @@ type http2Conn struct {
 	leaving bool                    // no more are served
 	shut    time.Time               // since then nothing is sent any more
 
-	window  int64 // bytes of bodies that the consumer takes
-	initial int64 // of a new stream's window
-	frame   int   // bytes of a frame that the consumer takes
-	room    int64 // bytes of bodies that the consumer may send
-	read    int64 // bytes that were read, and that it has not been told of
+	window  int64          // bytes of bodies that the consumer takes
+	starved []*http2Stream // wait for it, though their own would let them send
+	initial int64          // of a new stream's window
+	frame   int            // bytes of a frame that the consumer takes
+	room    int64          // bytes of bodies that the consumer may send
+	read    int64          // bytes that were read, and that it has not been told of
 
-	running int       // requests
-	quiet   time.Time // since then none is
+	running int         // requests
+	quiet   time.Time   // since then none is
+	over    atomic.Bool // the connection ends: there is one time for all that is still sent
 	idlers  int
 	queue   []*http2Stream
 	work    sync.Cond
@@ -135,7 +139,7 @@ func newHTTP2Conn(c *http1) *http2Conn {
 		mostHead: limits.HeaderBytes + mostRequestFields*fieldOverhead,
 		window:   65535, initial: 65535, frame: http2Frame, room: http2ConnWindow, quiet: time.Now(),
 	}
-	h.changed.L, h.work.L = &h.mu, &h.mu
+	h.roomy.L, h.quieter.L, h.work.L = &h.mu, &h.mu, &h.mu
 	h.encoder = hpack.NewEncoder(&h.fields)
 	h.decoder = hpack.NewDecoder(http2Table, h.takeField)
 	h.decoder.SetMaxStringLength(h.mostHead)
@@ -156,6 +160,8 @@ func (c *http2Conn) serve() error {
 	}
 	c.leaving = true
 	c.mu.Unlock()
+	c.over.Store(true)
+	_ = c.conn.SetWriteDeadline(time.Now().Add(writeGrace))
 	c.flush()
 	c.end()
 	if broken != nil || errors.Is(err, os.ErrDeadlineExceeded) {
@@ -181,23 +187,15 @@ func (c *http2Conn) end() {
 	}
 	c.mu.Lock()
 	for c.sending { // the last words, for which there is a time
-		c.waitLocked()
+		c.quieter.Wait()
 	}
 	if c.failed == nil {
 		c.failed = net.ErrClosed
 	}
-	c.changed.Broadcast()
 	c.work.Broadcast()
 	for c.running > 0 {
-		c.waitLocked()
+		c.quieter.Wait()
 	}
-}
-
-// waitLocked waits until something has changed.
-func (c *http2Conn) waitLocked() {
-	c.lookers++
-	c.changed.Wait()
-	c.lookers--
 }
 
 // greet says what the consumer may send (RFC 9113, 6.5.2). It is the first that is sent.
@@ -547,10 +545,10 @@ func (c *http2Conn) workOn() {
 	defer c.mu.Unlock()
 	for {
 		for len(c.queue) == 0 {
+			c.dropMemoryLocked()
 			if c.idlers >= http2Idlers || c.failed != nil {
 				return
 			}
-			c.dropMemoryLocked()
 			c.idlers++
 			c.work.Wait()
 			c.idlers--
@@ -564,9 +562,7 @@ func (c *http2Conn) workOn() {
 			c.quiet = time.Now()
 			c.leaveIfOverLocked()
 		}
-		if c.lookers > 0 {
-			c.changed.Broadcast()
-		}
+		c.quieter.Signal()
 	}
 }
 
@@ -588,7 +584,6 @@ func (c *http2Conn) takeSettings(h frameHead, p []byte) error {
 		}
 	}
 	c.appendHeadLocked(0, http2.FrameSettings, http2.FlagSettingsAck, 0)
-	c.changed.Broadcast()
 	c.mu.Unlock()
 	return c.answerReading()
 }
@@ -604,6 +599,9 @@ func (c *http2Conn) settleLocked(id http2.SettingID, value uint32) error {
 		for _, s := range c.streams {
 			if s.window += more; s.window > unknownStream {
 				return &http2Error{http2.ErrCodeFlowControl, "INITIAL_WINDOW_SIZE"}
+			}
+			if s.window > 0 {
+				s.woken.Signal()
 			}
 		}
 	case http2.SettingMaxFrameSize:
@@ -659,6 +657,7 @@ func (c *http2Conn) takeWindow(h frameHead, p []byte) error {
 			c.mu.Unlock()
 			return protocolError("WINDOW_UPDATE of nothing")
 		}
+		c.passOnLocked()
 	case n == 0:
 		c.mu.Unlock()
 		return c.breakOff(h.id, http2.ErrCodeProtocol)
@@ -668,12 +667,19 @@ func (c *http2Conn) takeWindow(h frameHead, p []byte) error {
 			c.mu.Unlock()
 			return c.breakOff(h.id, http2.ErrCodeFlowControl)
 		}
-	}
-	if c.lookers > 0 {
-		c.changed.Broadcast()
+		if s.window > 0 {
+			s.woken.Signal()
+		}
 	}
 	c.mu.Unlock()
 	return nil
+}
+
+// passOnLocked has the stream that has waited for longest see that the consumer takes bytes. It does the same for the next one.
+func (c *http2Conn) passOnLocked() {
+	if c.window > 0 && len(c.starved) > 0 {
+		c.starved[0].woken.Signal()
+	}
 }
 
 func (c *http2Conn) takeReset(h frameHead, p []byte) error {
@@ -760,8 +766,8 @@ func (c *http2Conn) creditLocked(n int64) {
 	}
 }
 
-// flush sends what waits, unless somebody does so. What comes to be there meanwhile is sent by a goroutine of its own: nobody else has to send
-// for others without end.
+// flush sends what waits, unless somebody does so. What comes to be there meanwhile, and what is much, is sent by a goroutine of its own: nobody
+// else has to send for others without end, or for a consumer that takes little at a time.
 func (c *http2Conn) flush() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -769,7 +775,9 @@ func (c *http2Conn) flush() {
 		return
 	}
 	c.sending = true
-	c.sendLocked()
+	if len(c.out) <= http2Inline {
+		c.sendLocked()
+	}
 	if c.hasMoreLocked() {
 		go c.sendOn()
 		return
@@ -792,9 +800,8 @@ func (c *http2Conn) sendOn() {
 func (c *http2Conn) sentLocked() {
 	c.sending = false
 	c.leaveIfOverLocked()
-	if c.lookers > 0 {
-		c.changed.Broadcast()
-	}
+	c.dropMemoryLocked()
+	c.quieter.Signal()
 }
 
 // sendLocked sends what there is now. Nobody else does so meanwhile.
@@ -810,29 +817,34 @@ func (c *http2Conn) sendLocked() {
 	c.out = c.sent[:0]
 	c.mu.Unlock()
 	err := c.write(b)
+	if err != nil {
+		_ = c.conn.Close() // the reader ends, and with it all streams
+	}
 	c.mu.Lock()
 	if c.sent = b[:0]; cap(b) > 2*http2Pending {
 		c.sent = nil
 	}
 	if err != nil {
 		c.failed = err
-		_ = c.conn.Close() // the reader ends, and with it all streams
 	}
-	if c.lookers > 0 {
-		c.changed.Broadcast()
+	if len(c.out) < http2Pending || err != nil {
+		c.roomy.Broadcast()
 	}
 }
 
-// write writes all of b. A consumer has a while for each piece of it, however slow it is.
+// write writes all of b. A consumer has a while for each http2Frame bytes of it.
 func (c *http2Conn) write(b []byte) error {
 	step := len(b)
 	if !isPlainSocket(c.conn.Conn) { // one that does not outlive a timeout
 		step = http2Frame
 	}
 	for len(b) > 0 {
-		_ = c.conn.SetWriteDeadline(time.Now().Add(writeGrace))
+		if !c.over.Load() {
+			_ = c.conn.SetWriteDeadline(time.Now().Add(writeGrace))
+		}
 		n, err := c.conn.Write(b[:min(len(b), step)])
-		if b = b[n:]; err != nil && (n == 0 || !errors.Is(err, os.ErrDeadlineExceeded) || step == http2Frame) {
+		b = b[n:]
+		if err != nil && (n < http2Frame || step == http2Frame || c.over.Load() || !errors.Is(err, os.ErrDeadlineExceeded)) {
 			return err
 		}
 	}

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -435,7 +436,6 @@ func TestRapidReset(t *testing.T) {
 		}
 	}
 	s.open(6001, true, "HEAD")
-	go func() { time.Sleep(time.Second); _ = s.WriteRSTStream(6001, http2.ErrCodeCancel) }()
 	if err := s.WritePing(false, [8]byte{1}); err != nil {
 		t.Fatal(err)
 	}
@@ -725,6 +725,145 @@ func TestNobodyIsHeldUpByAWindow(t *testing.T) {
 	if got := s.outcome(1); got != "502" {
 		t.Error(got)
 	}
+}
+
+// TestABodyIsWholeByItsLength: a stream that does not end holds nothing once its body has come.
+func TestABodyIsWholeByItsLength(t *testing.T) {
+	d := newDoor(t, Config{}, echo)
+	s := d.second()
+	s.open(1, false, "POST", "content-length", "4")
+	s.raw(http2.FrameData, 0, 1, "body")
+	if got := s.outcome(1); got != "200" {
+		t.Fatal(got)
+	}
+	for begin := time.Now(); d.gateway.admission.count("api_public") > 0; time.Sleep(time.Millisecond) {
+		if time.Since(begin) > patience {
+			t.Fatal("a place is held")
+		}
+	}
+	s.raw(http2.FrameData, endStream, 1, "")
+	s.open(3, true, "GET")
+	for answered := false; !answered; {
+		frame, err := s.ReadFrame()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if h := frame.Header(); h.Type == http2.FrameRSTStream {
+			t.Errorf("stream %d was reset", h.StreamID)
+		} else {
+			answered = h.StreamID == 3 && h.Flags.Has(endStream)
+		}
+	}
+}
+
+// TestOneWindowForAll: streams that wait for the connection's window get it one after the other, also when one of them ends meanwhile.
+func TestOneWindowForAll(t *testing.T) {
+	const size = 100_000
+	d := newDoor(t, Config{}, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.Copy(w, &pattern{left: size}) })
+	s := d.second()
+	if err := s.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1 << 20}); err != nil {
+		t.Fatal(err)
+	}
+	left := map[uint32]int{}
+	for id := uint32(1); id < 13; id += 2 {
+		s.open(id, true, "GET")
+		left[id] = size
+	}
+	seen, all := 0, false
+	for len(left) > 0 {
+		frame, err := s.ReadFrame()
+		if err != nil {
+			t.Fatal(err)
+		}
+		f, ok := frame.(*http2.DataFrame)
+		if !ok {
+			continue
+		}
+		seen += len(f.Data())
+		if left[f.StreamID] -= len(f.Data()); f.StreamEnded() {
+			if left[f.StreamID] != 0 {
+				t.Errorf("stream %d lacks %d bytes", f.StreamID, left[f.StreamID])
+			}
+			delete(left, f.StreamID)
+		}
+		if seen == 65535 { // all wait
+			time.Sleep(10 * time.Millisecond)
+			_ = s.WriteRSTStream(3, http2.ErrCodeCancel)
+			delete(left, 3)
+		}
+		switch {
+		case len(f.Data()) == 0 || seen < 65535 || seen > 200_000 && all:
+		case seen > 200_000:
+			all = true
+			_ = s.WriteWindowUpdate(0, 1<<24) // once for all that wait
+		default:
+			_ = s.WriteWindowUpdate(0, uint32(min(len(f.Data())+7, 9000))) //nolint:gosec // a frame's
+		}
+	}
+}
+
+// TestNobodyIsHeldUpByWhatWaits: where much waits for a consumer that takes nothing, a small answer holds its request up no more than a large one's
+// end would, and when all is read the connection holds little.
+func TestNobodyIsHeldUpByWhatWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var large, small atomic.Int32
+		l, server, end := serveHTTP1(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.Path == "/small" {
+				w.WriteHeader(http.StatusForbidden)
+				small.Add(1)
+				return
+			}
+			_, _ = w.Write(make([]byte, 100_000))
+			large.Add(1)
+		})
+		conn := l.dial()
+		s := &second{Framer: http2.NewFramer(conn, conn), t: t}
+		s.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
+		s.encoder = hpack.NewEncoder(&s.block)
+		_, _ = io.WriteString(conn, http2.ClientPreface)
+		for range 2 { // what greets
+			if _, err := s.ReadFrame(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		_ = s.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1 << 20})
+		_ = s.WriteWindowUpdate(0, 1<<24)
+		const requests = 8
+		for i := range uint32(requests + 1) {
+			path := "/"
+			if i == requests {
+				path = "/small"
+			}
+			s.raw(http2.FrameHeaders, endHeaders|endStream, 2*i+1, s.encoded(":method", "GET", ":scheme", "http", ":authority", "h", ":path", path))
+		}
+		synctest.Wait()
+		if small.Load() != 1 || large.Load() != 0 {
+			t.Errorf("%d small and %d large answers are over", small.Load(), large.Load())
+		}
+		for ended := 0; ended <= requests; {
+			frame, err := s.ReadFrame()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if h := frame.Header(); (h.Type == http2.FrameData || h.Type == http2.FrameHeaders) && h.Flags.Has(endStream) {
+				ended++
+			}
+		}
+		synctest.Wait()
+		server.mu.Lock()
+		for c := range server.conns {
+			h := c.second.Load()
+			h.mu.Lock()
+			if n := cap(h.out) + cap(h.sent); n > together {
+				t.Errorf("an idle connection holds %d bytes", n)
+			}
+			h.mu.Unlock()
+		}
+		server.mu.Unlock()
+		_ = conn.Close()
+		end()
+		synctest.Wait()
+	})
 }
 
 // TestHTTP2Requests: crumbs of a cookie are one, a consumer that waits to be asked for a body is, and one that expects anything else is told.

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -36,18 +37,20 @@ type http2Stream struct {
 	out http.Header // of the answer: see Header
 
 	// What follows is guarded by the connection's mutex.
-	window     int64 // bytes of the answer's body that the consumer takes
-	recvEnded  bool  // all of the request has come
-	sentEnded  bool  // all of the answer was put behind what is to be sent
-	cut        bool  // it has ended otherwise
-	why        error // it was cut
-	status     int   // 0: no header yet
-	length     int64 // of the answer, as declared; -1: not declared
+	window     int64     // bytes of the answer's body that the consumer takes
+	woken      sync.Cond // there may be a window, or its end, or that of the time to write
+	recvEnded  bool      // all of the request has come
+	sentEnded  bool      // all of the answer was put behind what is to be sent
+	cut        bool      // it has ended otherwise
+	why        error     // it was cut
+	status     int       // 0: no header yet
+	length     int64     // of the answer, as declared; -1: not declared
 	written    int64
 	tail       []byte // of the answer, for which there was no room yet
 	lost       bool   // some of it will not be sent
 	writeBy    time.Time
 	writeTimer *time.Timer
+	armed      time.Time // writeTimer's
 
 	answer   answer // of the gateway
 	exchange exchange
@@ -60,6 +63,7 @@ func newHTTP2Stream(c *http2Conn, id uint32) *http2Stream {
 	s.c, s.id, s.declared, s.length = c, id, -1, -1
 	s.life.parent = c.ctx
 	s.body.s = s
+	s.woken.L = &c.mu
 	s.answer.head = newAnswerHead()
 	return s
 }
@@ -126,7 +130,13 @@ func (s *http2Stream) cutLocked(why error) {
 	s.cut, s.why = true, why
 	s.c.creditLocked(s.body.dropLocked())
 	s.body.wakeLocked()
-	s.c.changed.Broadcast()
+	s.wakeLocked()
+}
+
+// wakeLocked has whoever waits for room look why it may not wait any longer.
+func (s *http2Stream) wakeLocked() {
+	s.woken.Signal()
+	s.c.roomy.Broadcast()
 }
 
 // end ends the answer.
@@ -158,7 +168,7 @@ func (s *http2Stream) end(whole bool) {
 		c.appendHeadLocked(0, http2.FrameData, http2.FlagDataEndStream, s.id)
 	}
 	s.sentEnded = true
-	if early && !reset { // the consumer need send no more of it (RFC 9113, 8.1)
+	if early && !reset && !s.body.isWholeLocked() { // the consumer need send no more of it (RFC 9113, 8.1)
 		c.appendResetLocked(s.id, http2.ErrCodeNo)
 	}
 	if c.streams[s.id] == s {
@@ -193,15 +203,34 @@ func (s *http2Stream) Header() http.Header {
 // WriteHeader implements http.ResponseWriter.
 func (s *http2Stream) WriteHeader(status int) { s.writeHeader(status, fieldsOfHeader(s.out)) }
 
-// writeHeader sends informational answers at once, and others with what follows.
+// writeHeader sends informational answers at once, and others with what follows. One that is not large does not wait for a consumer who takes
+// nothing: its request may hold a place.
 func (s *http2Stream) writeHeader(status int, h *fieldList) {
-	s.c.mu.Lock()
-	_, _ = s.roomLocked(0) // an error is what follows it finds, too
-	s.writeHeadLocked(status, h)
-	s.c.mu.Unlock()
-	if status < 200 {
-		s.c.flush()
+	c := s.c
+	c.mu.Lock()
+	wait := (status < 200 || h.size() > together) && len(c.out) >= http2Pending
+	if !wait || s.waitLocked() == nil || status >= 200 { // what follows it finds out as well
+		s.writeHeadLocked(status, h)
 	}
+	c.mu.Unlock()
+	if status < 200 {
+		c.flush()
+	}
+}
+
+// waitLocked waits until not too much waits to be sent, for a while.
+func (s *http2Stream) waitLocked() error {
+	if s.writeBy.IsZero() {
+		by := time.Now().Add(writeGrace)
+		s.writeBy = by
+		defer func() {
+			if s.writeBy.Equal(by) {
+				s.writeBy = time.Time{}
+			}
+		}()
+	}
+	_, err := s.roomLocked(0)
+	return err
 }
 
 func (s *http2Stream) writeHeadLocked(status int, h *fieldList) {
@@ -385,6 +414,7 @@ func (s *http2Stream) sendLocked(p []byte) (sent int, err error) {
 // roomLocked waits until some of so many bytes may be sent, and returns how many; of 0, until not too much waits. It sends what waits meanwhile.
 func (s *http2Stream) roomLocked(want int) (int, error) {
 	c := s.c
+	defer c.passOnLocked()
 	for {
 		switch {
 		case s.cut:
@@ -394,7 +424,8 @@ func (s *http2Stream) roomLocked(want int) (int, error) {
 		case !s.writeBy.IsZero() && !time.Now().Before(s.writeBy):
 			return 0, &net.OpError{Op: "write", Net: "http2", Err: os.ErrDeadlineExceeded}
 		}
-		if room := min(s.window, c.window, int64(c.frame), int64(want)); len(c.out) < http2Pending && (room > 0 || want == 0) {
+		full := len(c.out) >= http2Pending
+		if room := min(s.window, c.window, int64(c.frame), int64(want)); !full && (room > 0 || want == 0) {
 			return int(room), nil
 		}
 		if len(c.out) > 0 && !c.sending {
@@ -404,15 +435,27 @@ func (s *http2Stream) roomLocked(want int) (int, error) {
 			continue
 		}
 		s.armLocked()
-		c.waitLocked()
+		switch {
+		case full:
+			c.roomy.Wait()
+		case s.window > 0:
+			c.starved = append(c.starved, s)
+			s.woken.Wait()
+			at := slices.Index(c.starved, s)
+			c.starved = slices.Delete(c.starved, at, at+1)
+		default:
+			c.passOnLocked()
+			s.woken.Wait()
+		}
 	}
 }
 
 // armLocked has the end of the time to write be noticed.
 func (s *http2Stream) armLocked() {
-	if s.writeBy.IsZero() {
+	if s.writeBy.IsZero() || s.writeBy.Equal(s.armed) {
 		return
 	}
+	s.armed = s.writeBy
 	left := time.Until(s.writeBy)
 	if s.writeTimer != nil {
 		s.writeTimer.Reset(left)
@@ -421,7 +464,7 @@ func (s *http2Stream) armLocked() {
 	s.writeTimer = time.AfterFunc(left, func() {
 		s.c.mu.Lock()
 		defer s.c.mu.Unlock()
-		s.c.changed.Broadcast()
+		s.wakeLocked()
 	})
 }
 
@@ -483,9 +526,7 @@ func (s *http2Stream) SetWriteDeadline(t time.Time) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s.writeBy = t
-	if c.lookers > 0 {
-		c.changed.Broadcast()
-	}
+	s.wakeLocked()
 	return nil
 }
 
