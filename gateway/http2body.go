@@ -28,6 +28,8 @@ type http2Body struct {
 
 	readBy time.Time
 	timer  *time.Timer
+	endBy  time.Time // when a body that is whole has to end
+	ender  *time.Timer
 }
 
 // open makes it ready.
@@ -44,6 +46,25 @@ func (b *http2Body) wakeLocked() {
 
 // isWholeLocked reports whether as much has come as was declared.
 func (b *http2Body) isWholeLocked() bool { return b.s.declared >= 0 && b.got == b.s.declared }
+
+// isLateLocked reports whether the end of a body that is whole is not worth waiting for any longer. A consumer that sends it by a frame of its own is
+// not to be told that it need send no more: some take that for a failure.
+func (b *http2Body) isLateLocked() bool {
+	if b.endBy.IsZero() {
+		b.endBy = time.Now().Add(endGrace)
+		b.ender = b.wakeAfter(endGrace)
+	}
+	return !time.Now().Before(b.endBy)
+}
+
+// wakeAfter has readers look again after a time.
+func (b *http2Body) wakeAfter(d time.Duration) *time.Timer {
+	return time.AfterFunc(d, func() {
+		b.s.c.mu.Lock()
+		defer b.s.c.mu.Unlock()
+		b.arrived.Broadcast()
+	})
+}
 
 func (b *http2Body) lenLocked() int {
 	n := -b.begin
@@ -132,7 +153,7 @@ func (b *http2Body) Read(p []byte) (int, error) {
 				s.request.Trailer[name] = values
 			}
 			return 0, io.EOF
-		case b.isWholeLocked(): // its stream may end whenever the consumer likes
+		case b.isWholeLocked() && b.isLateLocked():
 			return 0, io.EOF
 		case !b.readBy.IsZero() && !time.Now().Before(b.readBy):
 			return 0, &net.OpError{Op: "read", Net: "http2", Err: os.ErrDeadlineExceeded}
@@ -204,11 +225,7 @@ func (b *http2Body) setDeadlineLocked(t time.Time) {
 		b.timer = nil
 	}
 	if left := time.Until(t); !t.IsZero() && left > 0 {
-		b.timer = time.AfterFunc(left, func() {
-			b.s.c.mu.Lock()
-			defer b.s.c.mu.Unlock()
-			b.arrived.Broadcast()
-		})
+		b.timer = b.wakeAfter(left)
 	}
 }
 
@@ -216,6 +233,9 @@ func (b *http2Body) stopLocked() {
 	if b.timer != nil {
 		b.timer.Stop()
 		b.timer = nil
+	}
+	if b.ender != nil {
+		b.ender.Stop()
 	}
 }
 

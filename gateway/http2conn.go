@@ -26,11 +26,13 @@ const (
 	http2Table      = 4 << 10   // bytes of a table of fields, in either direction (RFC 7541, 4.2)
 	http2Pending    = 64 << 10  // bytes that wait to be sent: who has more waits
 	http2Flood      = 1 << 20   // bytes that wait because of what was read: whoever lets so many wait does so on purpose
+	http2Settings   = 100       // of one frame
 	http2Parts      = 32        // CONTINUATION frames of one head
 	http2Ended      = 256       // streams whose end is remembered
 	http2Inline     = 36 << 10  // bytes that a request's goroutine sends by itself, which nobody can break off
 	http2Idlers     = 4         // goroutines of a connection that wait for another request
 	pingTimeout     = 15 * time.Second
+	endGrace        = time.Second     // for the end of a stream behind the last byte of its body
 	lastWords       = 2 * time.Second // after the last that was sent, from one sign of the consumer's to the next
 	unknownStream   = 1<<31 - 1
 	errorFrameBytes = 4
@@ -58,7 +60,6 @@ type http2Conn struct {
 	pinged   bool      // nothing has come since
 
 	mu      sync.Mutex
-	roomy   sync.Cond // less than http2Pending waits to be sent
 	quieter sync.Cond // all is sent, or a request is over: for end
 	out     []byte    // to be sent
 	sent    []byte    // memory for the next out
@@ -74,7 +75,8 @@ type http2Conn struct {
 	shut    time.Time               // since then nothing is sent any more
 
 	window  int64          // bytes of bodies that the consumer takes
-	starved []*http2Stream // wait for it, though their own would let them send
+	starved []*http2Stream // wait for it, though their own would let them send: the first one is next
+	crowded []*http2Stream // wait until less is to be sent
 	initial int64          // of a new stream's window
 	frame   int            // bytes of a frame that the consumer takes
 	room    int64          // bytes of bodies that the consumer may send
@@ -139,7 +141,7 @@ func newHTTP2Conn(c *http1) *http2Conn {
 		mostHead: limits.HeaderBytes + mostRequestFields*fieldOverhead,
 		window:   65535, initial: 65535, frame: http2Frame, room: http2ConnWindow, quiet: time.Now(),
 	}
-	h.roomy.L, h.quieter.L, h.work.L = &h.mu, &h.mu, &h.mu
+	h.quieter.L, h.work.L = &h.mu, &h.mu
 	h.encoder = hpack.NewEncoder(&h.fields)
 	h.decoder = hpack.NewDecoder(http2Table, h.takeField)
 	h.decoder.SetMaxStringLength(h.mostHead)
@@ -573,6 +575,8 @@ func (c *http2Conn) takeSettings(h frameHead, p []byte) error {
 		return protocolError("SETTINGS of a stream")
 	case len(p)%6 != 0, ack && len(p) > 0:
 		return &http2Error{http2.ErrCodeFrameSize, "SETTINGS"}
+	case len(p) > 6*http2Settings:
+		return &http2Error{http2.ErrCodeEnhanceYourCalm, "SETTINGS"}
 	case ack:
 		return nil
 	}
@@ -600,9 +604,7 @@ func (c *http2Conn) settleLocked(id http2.SettingID, value uint32) error {
 			if s.window += more; s.window > unknownStream {
 				return &http2Error{http2.ErrCodeFlowControl, "INITIAL_WINDOW_SIZE"}
 			}
-			if s.window > 0 {
-				s.woken.Signal()
-			}
+			s.windowMovedLocked()
 		}
 	case http2.SettingMaxFrameSize:
 		if value < http2Frame || value >= 1<<24 {
@@ -667,15 +669,13 @@ func (c *http2Conn) takeWindow(h frameHead, p []byte) error {
 			c.mu.Unlock()
 			return c.breakOff(h.id, http2.ErrCodeFlowControl)
 		}
-		if s.window > 0 {
-			s.woken.Signal()
-		}
+		s.windowMovedLocked()
 	}
 	c.mu.Unlock()
 	return nil
 }
 
-// passOnLocked has the stream that has waited for longest see that the consumer takes bytes. It does the same for the next one.
+// passOnLocked has the stream that has waited for longest see that the consumer takes bytes. When that one has taken some it does the same.
 func (c *http2Conn) passOnLocked() {
 	if c.window > 0 && len(c.starved) > 0 {
 		c.starved[0].woken.Signal()
@@ -815,6 +815,7 @@ func (c *http2Conn) sendLocked() {
 	}
 	b := c.out
 	c.out = c.sent[:0]
+	c.wakeCrowdedLocked()
 	c.mu.Unlock()
 	err := c.write(b)
 	if err != nil {
@@ -826,10 +827,17 @@ func (c *http2Conn) sendLocked() {
 	}
 	if err != nil {
 		c.failed = err
+		c.wakeCrowdedLocked()
 	}
-	if len(c.out) < http2Pending || err != nil {
-		c.roomy.Broadcast()
+}
+
+// wakeCrowdedLocked has those look again for whom too much had to be sent.
+func (c *http2Conn) wakeCrowdedLocked() {
+	for _, s := range c.crowded {
+		s.woken.Signal()
 	}
+	clear(c.crowded)
+	c.crowded = c.crowded[:0]
 }
 
 // write writes all of b. A consumer has a while for each http2Frame bytes of it.

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"slices"
@@ -88,13 +89,21 @@ func echo(w http.ResponseWriter, r *http.Request) {
 
 // TestBrokenFrames: what RFC 9113 calls an error is one, of the connection or of the stream.
 func TestBrokenFrames(t *testing.T) {
-	d := newDoor(t, Config{}, echo)
+	d := newDoor(t, Config{}, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/endless" {
+			<-r.Context().Done()
+		}
+		echo(w, r)
+	})
 	setting := func(id http2.SettingID, value uint32) string {
 		return string(binary.BigEndian.AppendUint32(binary.BigEndian.AppendUint16(nil, uint16(id)), value))
 	}
 	window := func(n uint32) string { return string(binary.BigEndian.AppendUint32(nil, n)) }
 	open := func(s *second) { s.raw(http2.FrameHeaders, endHeaders, 1, s.request("POST")) }
 	whole := func(s *second) { s.raw(http2.FrameHeaders, endHeaders|endStream, 1, s.request("GET")) }
+	endless := func(s *second) {
+		s.raw(http2.FrameHeaders, endHeaders|endStream, 1, s.encoded(":method", "GET", ":scheme", "http", ":authority", "h", ":path", "/run/public/endless"))
+	}
 	for name, c := range map[string]struct {
 		act  func(s *second)
 		want string
@@ -102,7 +111,7 @@ func TestBrokenFrames(t *testing.T) {
 		"DATA of stream 0":         {func(s *second) { s.raw(http2.FrameData, 0, 0, "a") }, "goaway PROTOCOL_ERROR"},
 		"DATA of an idle stream":   {func(s *second) { s.raw(http2.FrameData, 0, 1, "a") }, "goaway PROTOCOL_ERROR"},
 		"DATA of a server's":       {func(s *second) { s.raw(http2.FrameData, 0, 2, "a") }, "goaway PROTOCOL_ERROR"},
-		"DATA behind the end":      {func(s *second) { whole(s); s.raw(http2.FrameData, 0, 1, "a") }, "reset STREAM_CLOSED"},
+		"DATA behind the end":      {func(s *second) { endless(s); s.raw(http2.FrameData, 0, 1, "a") }, "reset STREAM_CLOSED"},
 		"padding of nothing":       {func(s *second) { open(s); s.raw(http2.FrameData, http2.FlagDataPadded, 1, "") }, "goaway FRAME_SIZE_ERROR"},
 		"too much padding":         {func(s *second) { open(s); s.raw(http2.FrameData, http2.FlagDataPadded, 1, "\x02a") }, "goaway PROTOCOL_ERROR"},
 		"a frame that is too long": {func(s *second) { open(s); s.raw(http2.FrameData, 0, 1, strings.Repeat("a", http2Frame+1)) }, "goaway FRAME_SIZE_ERROR"},
@@ -741,17 +750,21 @@ func TestABodyIsWholeByItsLength(t *testing.T) {
 			t.Fatal("a place is held")
 		}
 	}
-	s.raw(http2.FrameData, endStream, 1, "")
-	s.open(3, true, "GET")
-	for answered := false; !answered; {
+	s.open(3, false, "POST", "content-length", "4")
+	s.raw(http2.FrameData, 0, 3, "body")
+	time.Sleep(endGrace / 20) // while the body has come
+	s.raw(http2.FrameData, endStream, 3, "")
+	s.open(5, true, "GET")
+	for answered := 0; answered < 2; {
 		frame, err := s.ReadFrame()
 		if err != nil {
 			t.Fatal(err)
 		}
-		if h := frame.Header(); h.Type == http2.FrameRSTStream {
+		switch h := frame.Header(); {
+		case h.Type == http2.FrameRSTStream && h.StreamID > 1:
 			t.Errorf("stream %d was reset", h.StreamID)
-		} else {
-			answered = h.StreamID == 3 && h.Flags.Has(endStream)
+		case (h.Type == http2.FrameData || h.Type == http2.FrameHeaders) && h.StreamID > 1 && h.Flags.Has(endStream):
+			answered++
 		}
 	}
 }
@@ -761,19 +774,24 @@ func TestOneWindowForAll(t *testing.T) {
 	const size = 100_000
 	d := newDoor(t, Config{}, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.Copy(w, &pattern{left: size}) })
 	s := d.second()
-	if err := s.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1 << 20}); err != nil {
+	if err := s.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0}); err != nil {
 		t.Fatal(err)
 	}
-	left := map[uint32]int{}
+	left, first := map[uint32]int{}, map[uint32]int{}
 	for id := uint32(1); id < 13; id += 2 {
 		s.open(id, true, "GET")
 		left[id] = size
 	}
-	seen, all := 0, false
+	seen, all, begun := 0, false, 0
 	for len(left) > 0 {
 		frame, err := s.ReadFrame()
 		if err != nil {
 			t.Fatal(err)
+		}
+		if _, ok := frame.(*http2.MetaHeadersFrame); ok {
+			if begun++; begun == len(left) {
+				_ = s.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1 << 20})
+			}
 		}
 		f, ok := frame.(*http2.DataFrame)
 		if !ok {
@@ -787,6 +805,7 @@ func TestOneWindowForAll(t *testing.T) {
 			delete(left, f.StreamID)
 		}
 		if seen == 65535 { // all wait
+			first = maps.Clone(left)
 			time.Sleep(10 * time.Millisecond)
 			_ = s.WriteRSTStream(3, http2.ErrCodeCancel)
 			delete(left, 3)
@@ -795,6 +814,11 @@ func TestOneWindowForAll(t *testing.T) {
 		case len(f.Data()) == 0 || seen < 65535 || seen > 200_000 && all:
 		case seen > 200_000:
 			all = true
+			for id, n := range left {
+				if got := first[id] - n; got == 0 {
+					t.Errorf("stream %d got %d bytes while all together got %d", id, got, seen-65535)
+				}
+			}
 			_ = s.WriteWindowUpdate(0, 1<<24) // once for all that wait
 		default:
 			_ = s.WriteWindowUpdate(0, uint32(min(len(f.Data())+7, 9000))) //nolint:gosec // a frame's

@@ -38,7 +38,8 @@ type http2Stream struct {
 
 	// What follows is guarded by the connection's mutex.
 	window     int64     // bytes of the answer's body that the consumer takes
-	woken      sync.Cond // there may be a window, or its end, or that of the time to write
+	woken      sync.Cond // for who waits for room
+	waits      waiting   // what for
 	recvEnded  bool      // all of the request has come
 	sentEnded  bool      // all of the answer was put behind what is to be sent
 	cut        bool      // it has ended otherwise
@@ -88,7 +89,8 @@ func (s *http2Stream) serve(stalls *watchdog) {
 	s.life.end(nil)
 	c.flush()
 	c.mu.Lock()
-	_, err := s.roomLocked(0) // nobody may have answers wait without end
+	_, err := s.takeRoomLocked(0) // nobody may have answers wait without end
+	s.stopLocked()
 	again := err == nil && s.request.Body == http.NoBody && s.writeTimer == nil
 	c.mu.Unlock()
 	x := &s.exchange
@@ -130,13 +132,7 @@ func (s *http2Stream) cutLocked(why error) {
 	s.cut, s.why = true, why
 	s.c.creditLocked(s.body.dropLocked())
 	s.body.wakeLocked()
-	s.wakeLocked()
-}
-
-// wakeLocked has whoever waits for room look why it may not wait any longer.
-func (s *http2Stream) wakeLocked() {
 	s.woken.Signal()
-	s.c.roomy.Broadcast()
 }
 
 // end ends the answer.
@@ -168,7 +164,7 @@ func (s *http2Stream) end(whole bool) {
 		c.appendHeadLocked(0, http2.FrameData, http2.FlagDataEndStream, s.id)
 	}
 	s.sentEnded = true
-	if early && !reset && !s.body.isWholeLocked() { // the consumer need send no more of it (RFC 9113, 8.1)
+	if early && !reset { // the consumer need send no more of it (RFC 9113, 8.1)
 		c.appendResetLocked(s.id, http2.ErrCodeNo)
 	}
 	if c.streams[s.id] == s {
@@ -188,6 +184,7 @@ func (s *http2Stream) closeLocked() {
 func (s *http2Stream) stopLocked() {
 	if s.writeTimer != nil {
 		s.writeTimer.Stop()
+		s.armed = time.Time{}
 	}
 	s.body.stopLocked()
 }
@@ -229,7 +226,7 @@ func (s *http2Stream) waitLocked() error {
 			}
 		}()
 	}
-	_, err := s.roomLocked(0)
+	_, err := s.takeRoomLocked(0)
 	return err
 }
 
@@ -391,13 +388,11 @@ func (s *http2Stream) sendTailLocked() error {
 func (s *http2Stream) sendLocked(p []byte) (sent int, err error) {
 	c := s.c
 	for sent < len(p) {
-		n, err := s.roomLocked(len(p) - sent)
+		n, err := s.takeRoomLocked(len(p) - sent)
 		if err != nil {
 			s.lost = true
 			return sent, err
 		}
-		s.window -= int64(n)
-		c.window -= int64(n)
 		last := sent+n == len(p) && s.written == s.length && s.answer.isRecorded()
 		var flags http2.Flags
 		if last {
@@ -411,10 +406,21 @@ func (s *http2Stream) sendLocked(p []byte) (sent int, err error) {
 	return sent, nil
 }
 
-// roomLocked waits until some of so many bytes may be sent, and returns how many; of 0, until not too much waits. It sends what waits meanwhile.
-func (s *http2Stream) roomLocked(want int) (int, error) {
+// waiting is what a stream waits for.
+type waiting int
+
+const (
+	waitsForNothing waiting = iota
+	waitsForRoom            // less has to be there to be sent: among those that are crowded
+	waitsForAll             // the window of all: among those that are starved
+	waitsForOwn             // its own window
+)
+
+// takeRoomLocked waits until some of so many bytes may be sent, and takes them from the windows; of 0, until not too much waits. It sends what waits
+// meanwhile. Of those for whom the window of all is too small, whoever comes first has it first.
+func (s *http2Stream) takeRoomLocked(want int) (int, error) {
 	c := s.c
-	defer c.passOnLocked()
+	defer s.waitForLocked(waitsForNothing)
 	for {
 		switch {
 		case s.cut:
@@ -424,8 +430,20 @@ func (s *http2Stream) roomLocked(want int) (int, error) {
 		case !s.writeBy.IsZero() && !time.Now().Before(s.writeBy):
 			return 0, &net.OpError{Op: "write", Net: "http2", Err: os.ErrDeadlineExceeded}
 		}
-		full := len(c.out) >= http2Pending
-		if room := min(s.window, c.window, int64(c.frame), int64(want)); !full && (room > 0 || want == 0) {
+		var next waiting
+		switch {
+		case len(c.out) >= http2Pending:
+			next = waitsForRoom
+		case want == 0:
+			return 0, nil
+		case s.window <= 0:
+			next = waitsForOwn
+		case c.window <= 0, len(c.starved) > 0 && c.starved[0] != s:
+			next = waitsForAll
+		default:
+			room := min(s.window, c.window, int64(c.frame), int64(want))
+			s.window -= room
+			c.window -= room
 			return int(room), nil
 		}
 		if len(c.out) > 0 && !c.sending {
@@ -435,18 +453,43 @@ func (s *http2Stream) roomLocked(want int) (int, error) {
 			continue
 		}
 		s.armLocked()
-		switch {
-		case full:
-			c.roomy.Wait()
-		case s.window > 0:
-			c.starved = append(c.starved, s)
-			s.woken.Wait()
-			at := slices.Index(c.starved, s)
-			c.starved = slices.Delete(c.starved, at, at+1)
-		default:
-			c.passOnLocked()
-			s.woken.Wait()
-		}
+		s.waitForLocked(next)
+		s.woken.Wait()
+	}
+}
+
+// waitForLocked has the stream be among those that wait for something, where it keeps its turn when it was there before.
+func (s *http2Stream) waitForLocked(what waiting) {
+	c := s.c
+	if s.waits == waitsForRoom { // unless all of them were woken
+		c.crowded = without(c.crowded, s)
+	}
+	if s.waits == waitsForAll && what != waitsForAll {
+		c.starved = without(c.starved, s)
+	}
+	switch {
+	case what == waitsForRoom:
+		c.crowded = append(c.crowded, s)
+	case what == waitsForAll && s.waits != waitsForAll:
+		c.starved = append(c.starved, s)
+	}
+	s.waits = what
+	if what != waitsForAll {
+		c.passOnLocked()
+	}
+}
+
+func without(all []*http2Stream, s *http2Stream) []*http2Stream {
+	if at := slices.Index(all, s); at >= 0 {
+		return slices.Delete(all, at, at+1)
+	}
+	return all
+}
+
+// windowMovedLocked has whoever waits for the stream's own window look again.
+func (s *http2Stream) windowMovedLocked() {
+	if s.waits == waitsForOwn && s.window > 0 {
+		s.woken.Signal()
 	}
 }
 
@@ -464,7 +507,7 @@ func (s *http2Stream) armLocked() {
 	s.writeTimer = time.AfterFunc(left, func() {
 		s.c.mu.Lock()
 		defer s.c.mu.Unlock()
-		s.wakeLocked()
+		s.woken.Signal()
 	})
 }
 
@@ -526,7 +569,7 @@ func (s *http2Stream) SetWriteDeadline(t time.Time) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s.writeBy = t
-	s.wakeLocked()
+	s.woken.Signal()
 	return nil
 }
 
