@@ -47,8 +47,13 @@ func (b *http2Body) wakeLocked() {
 // isWholeLocked reports whether as much has come as was declared.
 func (b *http2Body) isWholeLocked() bool { return b.s.declared >= 0 && b.got == b.s.declared }
 
-// isLateLocked reports whether the end of a body that is whole is not worth waiting for any longer. A consumer that sends it by a frame of its own is
-// not to be told that it need send no more: some take that for a failure.
+// mayEndLocked reports whether nothing but a stream's end is missing, and not for long. A consumer that sends it by a frame of its own is not to be told
+// that it need send no more: some take that for a failure.
+func (b *http2Body) mayEndLocked() bool {
+	return b.isWholeLocked() && (b.endBy.IsZero() || time.Now().Before(b.endBy))
+}
+
+// isLateLocked reports whether the end of a body that is whole is not worth waiting for any longer.
 func (b *http2Body) isLateLocked() bool {
 	if b.endBy.IsZero() {
 		b.endBy = time.Now().Add(endGrace)

@@ -754,8 +754,9 @@ func TestABodyIsWholeByItsLength(t *testing.T) {
 	s.raw(http2.FrameData, 0, 3, "body")
 	time.Sleep(endGrace / 20) // while the body has come
 	s.raw(http2.FrameData, endStream, 3, "")
-	s.open(5, true, "GET")
-	for answered := 0; answered < 2; {
+	s.open(5, false, "POST", "content-length", "0") // nobody reads it
+	s.open(7, true, "GET")
+	for answered := 0; answered < 3; {
 		frame, err := s.ReadFrame()
 		if err != nil {
 			t.Fatal(err)

@@ -164,7 +164,7 @@ func (s *http2Stream) end(whole bool) {
 		c.appendHeadLocked(0, http2.FrameData, http2.FlagDataEndStream, s.id)
 	}
 	s.sentEnded = true
-	if early && !reset { // the consumer need send no more of it (RFC 9113, 8.1)
+	if early && !reset && !s.body.mayEndLocked() { // the consumer need send no more of it (RFC 9113, 8.1)
 		c.appendResetLocked(s.id, http2.ErrCodeNo)
 	}
 	if c.streams[s.id] == s {
@@ -353,7 +353,8 @@ func (s *http2Stream) Write(p []byte) (int, error) {
 		return 0, s.why
 	}
 	// Little may wait until the handler has returned, and holds nobody's place meanwhile.
-	if len(s.tail)+len(p) <= together && (len(s.tail) > 0 || int64(len(p)) > min(s.window, c.window) || len(c.out) >= http2Pending) {
+	waits := len(s.tail) > 0 || int64(len(p)) > min(s.window, c.window) || len(c.starved) > 0 || len(c.out) >= http2Pending
+	if waits && len(s.tail)+len(p) <= together {
 		s.tail = append(s.tail, p...)
 		s.written += int64(len(p))
 		return len(p), nil
