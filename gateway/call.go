@@ -40,7 +40,7 @@ func (g *Gateway) serveAPI(a *answer, r *http.Request, ref, rest string) {
 	case r.ProtoMajor > 1 && g.config.Limits.exceeded(r.Header, headBytes(r)): // as above
 		a.problem(wordHeaderTooLarge)
 		return
-	case !isTarget(rest) || !isToken(r.Method) || r.ProtoMajor > 1 && (!clearLength(r) || !clearHost(r)):
+	case !isTarget(rest) || !isToken(r.Method) || r.ProtoMajor > 1 && !clearLength(r):
 		a.problem(wordBadRequest)
 		return
 	}

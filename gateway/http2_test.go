@@ -237,7 +237,7 @@ func TestHostsOverHTTP2(t *testing.T) {
 		status string
 	}{
 		"none": {nil, "200"}, "the same": {[]string{"H"}, "200"}, "another": {[]string{"other"}, "400"}, "a second": {[]string{"h", "other"}, "400"},
-		"with a port": {[]string{"h:80"}, "400"}, "empty": {[]string{""}, "400"},
+		"with its port": {[]string{"h:80"}, "200"}, "with a port": {[]string{"h:81"}, "400"}, "empty": {[]string{""}, "400"},
 	} {
 		s := d.second()
 		var more []string
@@ -248,5 +248,20 @@ func TestHostsOverHTTP2(t *testing.T) {
 		if status := s.status(1); status != c.status {
 			t.Errorf("%s: status %q, want %s", name, status, c.status)
 		}
+	}
+}
+
+// TestHostBehindAProxy: some proxies send Host and no :authority, which is compared with nothing that they say of the consumer's.
+func TestHostBehindAProxy(t *testing.T) {
+	d := newDoor(t, Config{TrustedProxies: loopback}, func(_ http.ResponseWriter, r *http.Request) {
+		if r.Host != "api.example.com" {
+			t.Errorf("the program got the host %q", r.Host)
+		}
+	})
+	s := d.second()
+	s.raw(http2.FrameHeaders, endHeaders|endStream, 1, s.encoded(":method", "GET", ":scheme", "https", ":path", "/run/public/",
+		"host", "gw.internal", "x-forwarded-host", "api.example.com"))
+	if status := s.status(1); status != "200" {
+		t.Errorf("status %s", status)
 	}
 }

@@ -32,6 +32,7 @@ const (
 	http2Inline     = 36 << 10  // bytes that a request's goroutine sends by itself, which nobody can break off
 	http2Idlers     = 4         // goroutines of a connection that wait for another request
 	pingTimeout     = 15 * time.Second
+	partTime        = 2 * time.Second // for what is under way when a connection is to end
 	endGrace        = time.Second     // for the end of a stream behind the last byte of its body
 	lastWords       = 2 * time.Second // after the last that was sent, from one sign of the consumer's to the next
 	unknownStream   = 1<<31 - 1
@@ -71,6 +72,7 @@ type http2Conn struct {
 	last    uint32                  // the consumer has opened all up to here that are, or were, served
 	seen    uint32                  // and up to here in all
 	ended   [http2Ended]endedStream // those that ended lately
+	parting bool                    // none is to come when nothing is under way
 	leaving bool                    // no more are served
 	shut    time.Time               // since then nothing is sent any more
 
@@ -217,12 +219,25 @@ func (c *http2Conn) greet() {
 	c.flush()
 }
 
-// shutdown has the requests that are under way be the last ones.
+// shutdown has the requests that are under way be the last ones. Some consumers take no more of an answer once they were told so: GOAWAY waits for what
+// ends soon.
 func (c *http2Conn) shutdown() {
 	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.parting = true
+	if c.running > 0 {
+		time.AfterFunc(partTime, c.part)
+		return
+	}
 	c.goAwayLocked(http2.ErrCodeNo)
-	c.mu.Unlock()
-	c.flush()
+	c.sendSoonLocked()
+}
+
+func (c *http2Conn) part() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.goAwayLocked(http2.ErrCodeNo)
+	c.sendSoonLocked()
 }
 
 // isOverLocked reports whether nothing is to be served any more.
@@ -562,6 +577,10 @@ func (c *http2Conn) workOn() {
 		c.mu.Lock()
 		if c.running--; c.running == 0 {
 			c.quiet = time.Now()
+			if c.parting {
+				c.goAwayLocked(http2.ErrCodeNo)
+				c.sendSoonLocked()
+			}
 			c.leaveIfOverLocked()
 		}
 		c.quieter.Signal()

@@ -247,44 +247,46 @@ func TestMalformedRequests(t *testing.T) {
 		fields []string
 		want   string
 	}{
-		"plain":                 {with(), "200"},
-		"no method":             {without(":method"), "reset PROTOCOL_ERROR"},
-		"no scheme":             {without(":scheme"), "reset PROTOCOL_ERROR"},
-		"no path":               {without(":path"), "reset PROTOCOL_ERROR"},
-		"no authority":          {append(without(":authority"), "host", "h"), "200"},
-		"an empty path":         {append(without(":path"), "x-a", "b"), "reset PROTOCOL_ERROR"},
-		"another's path":        {slices.Insert(without(":path"), 0, ":path", "http://other/"), "reset PROTOCOL_ERROR"},
-		"a path with a space":   {slices.Insert(without(":path"), 0, ":path", "/run/public/ HTTP/1.1"), "400"},
-		"the asterisk":          {slices.Insert(without(":path"), 0, ":path", "*"), "reset PROTOCOL_ERROR"},
-		"two methods":           {with(":method", "GET"), "reset PROTOCOL_ERROR"},
-		"two paths":             {with(":path", "/"), "reset PROTOCOL_ERROR"},
-		"two authorities":       {with(":authority", "h"), "reset PROTOCOL_ERROR"},
-		"an unknown pseudo":     {with(":what", "x"), "reset PROTOCOL_ERROR"},
-		"an answer's pseudo":    {with(":status", "200"), "reset PROTOCOL_ERROR"},
-		"a pseudo behind":       {append(append([]string{"x-a", "b"}, with()...), "x-b", "c"), "reset PROTOCOL_ERROR"},
-		"upper case":            {with("X-A", "b"), "reset PROTOCOL_ERROR"},
-		"upper case, common":    {with("Accept", "b"), "reset PROTOCOL_ERROR"},
-		"no token":              {with("x a", "b"), "reset PROTOCOL_ERROR"},
-		"an empty name":         {with("", "b"), "reset PROTOCOL_ERROR"},
-		"a colon":               {with("x:a", "b"), "reset PROTOCOL_ERROR"},
-		"a line end":            {with("x-a", "b\r\nx-b: c"), "reset PROTOCOL_ERROR"},
-		"a zero":                {with("x-a", "b\x00"), "reset PROTOCOL_ERROR"},
-		"a space before":        {with("x-a", " b"), "reset PROTOCOL_ERROR"},
-		"a tab behind":          {with("x-a", "b\t"), "reset PROTOCOL_ERROR"},
-		"Connection":            {with("connection", "x-a"), "reset PROTOCOL_ERROR"},
-		"Keep-Alive":            {with("keep-alive", "1"), "reset PROTOCOL_ERROR"},
-		"Proxy-Connection":      {with("proxy-connection", "close"), "reset PROTOCOL_ERROR"},
-		"Transfer-Encoding":     {with("transfer-encoding", "chunked"), "reset PROTOCOL_ERROR"},
-		"Upgrade":               {with("upgrade", "websocket"), "reset PROTOCOL_ERROR"},
-		"TE":                    {with("te", "gzip"), "reset PROTOCOL_ERROR"},
-		"TE of trailers":        {with("te", "trailers"), "200"},
-		"user and host":         {slices.Insert(without(":authority"), 0, ":authority", "me@h"), "400"},
-		"CONNECT with a path":   {slices.Insert(without(":method"), 0, ":method", "CONNECT"), "reset PROTOCOL_ERROR"},
-		"CONNECT":               {[]string{":method", "CONNECT", ":authority", "h:1"}, "404"},
-		"a method that is none": {slices.Insert(without(":method"), 0, ":method", "G(T"), "400"},
-		"too many fields":       {with(slices.Repeat([]string{"x-a", "b"}, mostRequestFields+1)...), "431"},
-		"a large field":         {with("x-a", strings.Repeat("\x7e", headerBytes)), "431"},
-		"a bomb":                {with(slices.Repeat([]string{"x-a", strings.Repeat("b", 2000)}, 200)...), "431"},
+		"plain":                  {with(), "200"},
+		"no method":              {without(":method"), "reset PROTOCOL_ERROR"},
+		"no scheme":              {without(":scheme"), "reset PROTOCOL_ERROR"},
+		"no path":                {without(":path"), "reset PROTOCOL_ERROR"},
+		"no authority":           {append(without(":authority"), "host", "h"), "200"},
+		"no host":                {without(":authority"), "400"},
+		"an escape that is none": {slices.Insert(without(":path"), 0, ":path", "/run/public/50%"), "400"},
+		"an empty path":          {append(without(":path"), "x-a", "b"), "reset PROTOCOL_ERROR"},
+		"another's path":         {slices.Insert(without(":path"), 0, ":path", "http://other/"), "reset PROTOCOL_ERROR"},
+		"a path with a space":    {slices.Insert(without(":path"), 0, ":path", "/run/public/ HTTP/1.1"), "400"},
+		"the asterisk":           {slices.Insert(without(":path"), 0, ":path", "*"), "reset PROTOCOL_ERROR"},
+		"two methods":            {with(":method", "GET"), "reset PROTOCOL_ERROR"},
+		"two paths":              {with(":path", "/"), "reset PROTOCOL_ERROR"},
+		"two authorities":        {with(":authority", "h"), "reset PROTOCOL_ERROR"},
+		"an unknown pseudo":      {with(":what", "x"), "reset PROTOCOL_ERROR"},
+		"an answer's pseudo":     {with(":status", "200"), "reset PROTOCOL_ERROR"},
+		"a pseudo behind":        {append(append([]string{"x-a", "b"}, with()...), "x-b", "c"), "reset PROTOCOL_ERROR"},
+		"upper case":             {with("X-A", "b"), "reset PROTOCOL_ERROR"},
+		"upper case, common":     {with("Accept", "b"), "reset PROTOCOL_ERROR"},
+		"no token":               {with("x a", "b"), "reset PROTOCOL_ERROR"},
+		"an empty name":          {with("", "b"), "reset PROTOCOL_ERROR"},
+		"a colon":                {with("x:a", "b"), "reset PROTOCOL_ERROR"},
+		"a line end":             {with("x-a", "b\r\nx-b: c"), "reset PROTOCOL_ERROR"},
+		"a zero":                 {with("x-a", "b\x00"), "reset PROTOCOL_ERROR"},
+		"a space before":         {with("x-a", " b"), "reset PROTOCOL_ERROR"},
+		"a tab behind":           {with("x-a", "b\t"), "reset PROTOCOL_ERROR"},
+		"Connection":             {with("connection", "x-a"), "reset PROTOCOL_ERROR"},
+		"Keep-Alive":             {with("keep-alive", "1"), "reset PROTOCOL_ERROR"},
+		"Proxy-Connection":       {with("proxy-connection", "close"), "reset PROTOCOL_ERROR"},
+		"Transfer-Encoding":      {with("transfer-encoding", "chunked"), "reset PROTOCOL_ERROR"},
+		"Upgrade":                {with("upgrade", "websocket"), "reset PROTOCOL_ERROR"},
+		"TE":                     {with("te", "gzip"), "reset PROTOCOL_ERROR"},
+		"TE of trailers":         {with("te", "trailers"), "200"},
+		"user and host":          {slices.Insert(without(":authority"), 0, ":authority", "me@h"), "400"},
+		"CONNECT with a path":    {slices.Insert(without(":method"), 0, ":method", "CONNECT"), "reset PROTOCOL_ERROR"},
+		"CONNECT":                {[]string{":method", "CONNECT", ":authority", "h:1"}, "404"},
+		"a method that is none":  {slices.Insert(without(":method"), 0, ":method", "G(T"), "400"},
+		"too many fields":        {with(slices.Repeat([]string{"x-a", "b"}, mostRequestFields+1)...), "431"},
+		"a large field":          {with("x-a", strings.Repeat("\x7e", headerBytes)), "431"},
+		"a bomb":                 {with(slices.Repeat([]string{"x-a", strings.Repeat("b", 2000)}, 200)...), "431"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := d.second()
@@ -637,6 +639,58 @@ func TestHTTP2Drain(t *testing.T) {
 	if err := within(t, "Drain", drained); err != nil || len(arrived) > 0 {
 		t.Errorf("%v, %d more requests", err, len(arrived))
 	}
+}
+
+// TestGoAwayIsBehindTheAnswers: a consumer may take nothing more of a connection that is to end.
+func TestGoAwayIsBehindTheAnswers(t *testing.T) {
+	first, second, arrived := make(chan struct{}), make(chan struct{}), make(chan struct{}, 2)
+	d := newDoor(t, Config{}, func(w http.ResponseWriter, r *http.Request) {
+		arrived <- struct{}{}
+		if r.Header.Get("X-Second") == "" {
+			<-first
+		} else {
+			<-second
+		}
+		_, _ = io.WriteString(w, "done")
+	})
+	s := d.second()
+	s.open(1, true, "GET")
+	s.open(3, true, "GET", "x-second", "1")
+	within(t, "arrival", arrived)
+	within(t, "arrival", arrived)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		d.gateway.Retire(t.Context())
+	}()
+	for begin := time.Now(); !d.gateway.traffic.isRetiring(); time.Sleep(time.Millisecond) {
+		if time.Since(begin) > patience {
+			t.Fatal("it does not retire")
+		}
+	}
+	close(first)
+	answered := 0
+	for gone := false; !gone; {
+		frame, err := s.ReadFrame()
+		if err != nil {
+			t.Fatal(err)
+		}
+		switch h := frame.Header(); {
+		case h.Type == http2.FrameGoAway:
+			gone = true
+			if last := frame.(*http2.GoAwayFrame).LastStreamID; answered < 2 || last != 3 {
+				t.Errorf("it comes behind %d answers, and names %d", answered, last)
+			}
+		case (h.Type == http2.FrameData || h.Type == http2.FrameHeaders) && h.Flags.Has(endStream):
+			if answered++; answered == 1 {
+				close(second)
+			}
+		}
+	}
+	if got := s.outcome(5); got != "closed" {
+		t.Errorf("then: %s", got)
+	}
+	within(t, "Retire", ended)
 }
 
 // TestHTTP2Silence: a connection on which nothing is under way ends after a time, and one with a request when its consumer does not answer.

@@ -193,6 +193,11 @@ func (h *headReader) finish() {
 	if r.Host == "" {
 		r.Host = r.Header.Get("Host")
 	}
+	for _, host := range r.Header["Host"] {
+		if !sameHost(host, r.Host, h.scheme) {
+			h.s.wrong = wordBadRequest
+		}
+	}
 	r.RequestURI = h.path
 	switch {
 	case r.Method == "":
@@ -202,6 +207,8 @@ func (h *headReader) finish() {
 		r.RequestURI, h.s.url = r.Host, url.URL{Host: r.Host}
 	case h.scheme == "" || !h.target():
 		h.wrong = true
+	case r.Host == "": // as in HTTP/1.1
+		h.s.wrong = wordBadRequest
 	}
 	if expected := r.Header["Expect"]; len(expected) > 0 {
 		if h.s.body.expects = hasToken(expected, "100-continue"); !h.s.body.expects {
@@ -235,10 +242,31 @@ func (h *headReader) target() bool {
 		u.Path, u.RawQuery, u.ForceQuery = path, query, asked && query == ""
 		return true
 	}
-	parsed, err := url.ParseRequestURI(h.path)
-	if err != nil {
-		return false
+	if parsed, err := url.ParseRequestURI(h.path); err == nil {
+		*u = *parsed
+	} else { // an escape that is none, which browsers send as they are given it
+		h.s.wrong = wordBadRequest
 	}
-	*u = *parsed
 	return true
+}
+
+// sameHost reports whether a Host field says the same as :authority, which is taken: whoever has passed the request on may have looked at the other
+// (RFC 9113, 8.3.1).
+func sameHost(host, authority, scheme string) bool {
+	port := ":80"
+	if scheme == "https" {
+		port = ":443"
+	}
+	return strings.EqualFold(strings.TrimSuffix(host, port), strings.TrimSuffix(authority, port))
+}
+
+// clearLength reports whether a request of HTTP/2 has no length, or one that its body has too (RFC 9113, 8.1.1). In HTTP/1 the
+// guard sees to it.
+func clearLength(r *http.Request) bool {
+	declared := r.Header["Content-Length"]
+	if declared == nil {
+		return true
+	}
+	n, ok := parseLength(declared[0])
+	return ok && len(declared) == 1 && n == r.ContentLength
 }

@@ -250,9 +250,7 @@ func (s *http2Stream) writeHeadLocked(status int, h *fieldList) {
 		f := &h.list[i]
 		switch f.name {
 		case "Connection":
-			if hasToken([]string{f.value}, "close") {
-				c.goAwayLocked(http2.ErrCodeNo)
-			}
+			c.parting = c.parting || hasToken([]string{f.value}, "close")
 			continue
 		case "Transfer-Encoding", "Keep-Alive", "Proxy-Connection", "Upgrade":
 			continue
