@@ -97,7 +97,7 @@ func (c *consumerConn) stop(word string) { c.word.Store(&word) }
 // Write implements net.Conn.
 func (c *consumerConn) Write(p []byte) (int, error) {
 	n, err := c.Conn.Write(p)
-	for errors.Is(err, os.ErrDeadlineExceeded) && c.writeDeadline.early() {
+	for !c.writeDeadline.eager && errors.Is(err, os.ErrDeadlineExceeded) && c.writeDeadline.early() {
 		var more int
 		more, err = c.Conn.Write(p[n:])
 		n += more
@@ -127,6 +127,20 @@ func (c *consumerConn) writeAll(a, b []byte) error {
 // SetDeadline implements net.Conn.
 func (c *consumerConn) SetDeadline(t time.Time) error {
 	return errors.Join(c.SetReadDeadline(t), c.SetWriteDeadline(t))
+}
+
+// awaitUntil is SetReadDeadline for what comes while nothing is written. Inside TLS a read may write as well (RFC 8446, 4.6.3), for which a consumer who
+// does not read must not have for ever, and which must not fail because the time for what was written last is over.
+func (c *consumerConn) awaitUntil(t time.Time) {
+	_ = c.SetReadDeadline(t)
+	if c.isSecure() {
+		_ = c.SetWriteDeadline(t)
+	}
+}
+
+func (c *consumerConn) isSecure() bool {
+	_, is := c.Conn.(*tls.Conn)
+	return is
 }
 
 // SetReadDeadline implements net.Conn.

@@ -66,7 +66,7 @@ func newHTTP1(s *consumerServer, conn *consumerConn) *http1 {
 // serve owns the connection until its end.
 func (c *http1) serve() {
 	defer c.end()
-	_ = c.conn.SetReadDeadline(time.Now().Add(headerTimeout))
+	c.conn.awaitUntil(time.Now().Add(headerTimeout))
 	if !c.handshake() {
 		return
 	}
@@ -142,7 +142,7 @@ func (c *http1) await() bool {
 		if c.ended.IsZero() {
 			c.ended = time.Now()
 		}
-		_ = c.conn.SetReadDeadline(c.ended.Add(bufferTime))
+		c.conn.awaitUntil(c.ended.Add(bufferTime))
 	}
 	_, err := c.r.Peek(1)
 	if c.kept && errors.Is(err, os.ErrDeadlineExceeded) {
@@ -161,7 +161,7 @@ func (c *http1) await() bool {
 // one the time runs since the connection was made.
 func (c *http1) awaitRest() {
 	if c.kept {
-		_ = c.conn.SetReadDeadline(time.Now().Add(headerTimeout))
+		c.conn.awaitUntil(time.Now().Add(headerTimeout))
 	}
 }
 
@@ -183,7 +183,7 @@ func (c *http1) skipEmptyLine() bool {
 // awaitLong waits without a buffer.
 func (c *http1) awaitLong() error {
 	c.out = nil
-	_ = c.conn.SetReadDeadline(time.Now().Add(keepAlive - bufferTime))
+	c.conn.awaitUntil(time.Now().Add(keepAlive - bufferTime))
 	err := c.awaitMore()
 	c.takeBuffer()
 	return err
@@ -310,6 +310,9 @@ func (c *http1) exchange(w *http1Response) bool {
 	defer w.cancel()
 	c.watch.begin(w)
 	whole := c.handle(w)
+	if !whole && !c.away {
+		_ = c.conn.SetWriteDeadline(time.Now()) // for who looks, and would wait for a consumer who reads nothing: see awaitUntil
+	}
 	c.watch.stop()
 	switch {
 	case c.away:

@@ -86,7 +86,11 @@ func (s *consumerServer) Shutdown(ctx context.Context) error {
 	var none chan struct{}
 	for c := range s.conns {
 		if c.state.CompareAndSwap(stateIdle, stateClosed) {
-			_ = c.conn.Close()
+			if c.conn.isSecure() {
+				go func() { _ = c.conn.Close() }() // its goodbye may take seconds
+			} else {
+				_ = c.conn.Close()
+			}
 		} else if second := c.second.Load(); second != nil {
 			go second.shutdown() // it may have to wait until something can be sent
 		}
@@ -115,7 +119,7 @@ func (s *consumerServer) Close() {
 	s.close()
 	s.mu.Lock()
 	for c := range s.conns {
-		_ = c.conn.Close()
+		_ = socketOf(c.conn.Conn).Close() // without TLS's goodbye, for which a read that writes may have to be waited for
 		c.watch.cancel()
 	}
 	s.mu.Unlock()

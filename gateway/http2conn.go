@@ -818,6 +818,9 @@ func (c *http2Conn) sendOn() {
 // sentLocked says that all was sent.
 func (c *http2Conn) sentLocked() {
 	c.sending = false
+	if c.conn.isSecure() && !c.over.Load() { // see awaitUntil; before that is over a PING is sent
+		_ = c.conn.SetWriteDeadline(time.Now().Add(2 * keepAlive))
+	}
 	c.leaveIfOverLocked()
 	c.dropMemoryLocked()
 	c.quieter.Signal()

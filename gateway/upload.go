@@ -22,6 +22,9 @@ const (
 // kickGrace is what a read that must end is given, so that the bytes of a consumer that does send still arrive whole.
 const kickGrace = 100 * time.Millisecond
 
+// stuckGrace is how long a read may go on that its deadline does not end: longer than one does that waits for the end of a stream of HTTP/2.
+const stuckGrace = 2 * endGrace
+
 var (
 	errBodyTooLarge = errors.New("request body too large")
 	errBodyCrawls   = errors.New("request body too slow")
@@ -195,6 +198,10 @@ func (u *upload) stop() {
 		return
 	}
 	u.abort()
+	if u.reading.Load() { // inside TLS it may write, which takes a deadline of its own to end: see consumerConn.awaitUntil
+		stuck := time.AfterFunc(stuckGrace, func() { _ = u.control.SetWriteDeadline(time.Now()) })
+		defer stuck.Stop()
+	}
 	u.blocking.Lock()
 	defer u.blocking.Unlock()
 	u.mu.Lock()
