@@ -289,9 +289,12 @@ func (a *answer) discardSmallBody() bool {
 	if n < 0 || n > smallBody || a.request.Header.Get("Expect") != "" {
 		return false
 	}
-	_ = a.control.SetReadDeadline(time.Now().Add(bodyGrace))
+	by := time.Now().Add(bodyGrace)
+	_ = a.control.SetReadDeadline(by)
+	_ = a.control.SetWriteDeadline(by) // of what a read may write: see consumerConn.awaitUntil
 	read, err := io.Copy(io.Discard, a.request.Body)
 	_ = a.control.SetReadDeadline(time.Time{})
+	_ = a.control.SetWriteDeadline(time.Time{})
 	return err == nil && read == n
 }
 

@@ -134,7 +134,7 @@ func (c *consumerConn) SetDeadline(t time.Time) error {
 func (c *consumerConn) awaitUntil(t time.Time) {
 	_ = c.SetReadDeadline(t)
 	if c.isSecure() {
-		_ = c.SetWriteDeadline(t)
+		_ = c.SetWriteDeadline(t.Add(writeGrace))
 	}
 }
 

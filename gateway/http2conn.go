@@ -163,8 +163,8 @@ func (c *http2Conn) serve() error {
 		c.goAwayLocked(code)
 	}
 	c.leaving = true
-	c.mu.Unlock()
 	c.over.Store(true)
+	c.mu.Unlock()
 	_ = c.conn.SetWriteDeadline(time.Now().Add(writeGrace))
 	c.flush()
 	c.end()
@@ -224,18 +224,27 @@ func (c *http2Conn) greet() {
 func (c *http2Conn) shutdown() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.parting = true
 	if c.running > 0 {
-		time.AfterFunc(partTime, c.part)
+		c.partSoonLocked()
 		return
 	}
-	c.goAwayLocked(http2.ErrCodeNo)
-	c.sendSoonLocked()
+	c.partLocked()
 }
 
-func (c *http2Conn) part() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+// partSoonLocked has no more requests be served when none is under way, or after a while.
+func (c *http2Conn) partSoonLocked() {
+	if c.parting {
+		return
+	}
+	c.parting = true
+	time.AfterFunc(partTime, func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.partLocked()
+	})
+}
+
+func (c *http2Conn) partLocked() {
 	c.goAwayLocked(http2.ErrCodeNo)
 	c.sendSoonLocked()
 }
@@ -265,6 +274,7 @@ func (c *http2Conn) allow(d time.Duration) {
 		}
 	}
 	_ = c.conn.SetReadDeadline(by)
+	c.easeLocked()
 }
 
 func (c *http2Conn) goAwayLocked(code http2.ErrCode) {
@@ -578,8 +588,7 @@ func (c *http2Conn) workOn() {
 		if c.running--; c.running == 0 {
 			c.quiet = time.Now()
 			if c.parting {
-				c.goAwayLocked(http2.ErrCodeNo)
-				c.sendSoonLocked()
+				c.partLocked()
 			}
 			c.leaveIfOverLocked()
 		}
@@ -815,12 +824,17 @@ func (c *http2Conn) sendOn() {
 	c.sentLocked()
 }
 
+// easeLocked gives what a read may write its time (see consumerConn.awaitUntil), while nobody else writes.
+func (c *http2Conn) easeLocked() {
+	if c.conn.isSecure() && !c.sending && c.shut.IsZero() && !c.over.Load() {
+		_ = c.conn.SetWriteDeadline(time.Now().Add(2 * keepAlive))
+	}
+}
+
 // sentLocked says that all was sent.
 func (c *http2Conn) sentLocked() {
 	c.sending = false
-	if c.conn.isSecure() && !c.over.Load() { // see awaitUntil; before that is over a PING is sent
-		_ = c.conn.SetWriteDeadline(time.Now().Add(2 * keepAlive))
-	}
+	c.easeLocked()
 	c.leaveIfOverLocked()
 	c.dropMemoryLocked()
 	c.quieter.Signal()

@@ -250,7 +250,9 @@ func (s *http2Stream) writeHeadLocked(status int, h *fieldList) {
 		f := &h.list[i]
 		switch f.name {
 		case "Connection":
-			c.parting = c.parting || hasToken([]string{f.value}, "close")
+			if hasToken([]string{f.value}, "close") {
+				c.partSoonLocked()
+			}
 			continue
 		case "Transfer-Encoding", "Keep-Alive", "Proxy-Connection", "Upgrade":
 			continue
