@@ -92,7 +92,7 @@ func (s *consumerServer) Shutdown(ctx context.Context) error {
 				_ = c.conn.Close()
 			}
 		} else if second := c.second.Load(); second != nil {
-			go second.shutdown() // it may have to wait until something can be sent
+			go second.shutdown() // it may have to wait for the goodbye of TLS
 		}
 	}
 	if len(s.conns) > 0 {
