@@ -2,11 +2,8 @@ package gateway
 
 import (
 	"errors"
-	"net"
 	"net/http"
 	"net/url"
-	"os"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -405,111 +402,6 @@ func (s *http2Stream) sendLocked(p []byte) (sent int, err error) {
 		sent += n
 	}
 	return sent, nil
-}
-
-// waiting is what a stream waits for.
-type waiting int
-
-const (
-	waitsForNothing waiting = iota
-	waitsForRoom            // less has to be there to be sent: among those that are crowded
-	waitsForAll             // the window of all: among those that are starved
-	waitsForOwn             // its own window
-)
-
-// takeRoomLocked waits until some of so many bytes may be sent, and takes them from the windows; of 0, until not too much waits. It sends what waits
-// meanwhile. Of those for whom the window of all is too small, whoever comes first has it first.
-func (s *http2Stream) takeRoomLocked(want int) (int, error) {
-	c := s.c
-	defer s.waitForLocked(waitsForNothing)
-	for {
-		switch {
-		case s.cut:
-			return 0, s.why
-		case c.failed != nil:
-			return 0, c.failed
-		case !s.writeBy.IsZero() && !time.Now().Before(s.writeBy):
-			return 0, &net.OpError{Op: "write", Net: "http2", Err: os.ErrDeadlineExceeded}
-		}
-		var next waiting
-		switch {
-		case len(c.out) >= http2Pending:
-			next = waitsForRoom
-		case want == 0:
-			return 0, nil
-		case s.window <= 0:
-			next = waitsForOwn
-		case c.window <= 0, len(c.starved) > 0 && c.starved[0] != s:
-			next = waitsForAll
-		default:
-			room := min(s.window, c.window, int64(c.frame), int64(want))
-			s.window -= room
-			c.window -= room
-			return int(room), nil
-		}
-		if len(c.out) > 0 && !c.sending {
-			c.mu.Unlock()
-			c.flush()
-			c.mu.Lock()
-			continue
-		}
-		s.armLocked()
-		s.waitForLocked(next)
-		s.woken.Wait()
-	}
-}
-
-// waitForLocked has the stream be among those that wait for something, where it keeps its turn when it was there before.
-func (s *http2Stream) waitForLocked(what waiting) {
-	c := s.c
-	if s.waits == waitsForRoom { // unless all of them were woken
-		c.crowded = without(c.crowded, s)
-	}
-	if s.waits == waitsForAll && what != waitsForAll {
-		c.starved = without(c.starved, s)
-	}
-	switch {
-	case what == waitsForRoom:
-		c.crowded = append(c.crowded, s)
-	case what == waitsForAll && s.waits != waitsForAll:
-		c.starved = append(c.starved, s)
-	}
-	s.waits = what
-	if what != waitsForAll {
-		c.passOnLocked()
-	}
-}
-
-func without(all []*http2Stream, s *http2Stream) []*http2Stream {
-	if at := slices.Index(all, s); at >= 0 {
-		return slices.Delete(all, at, at+1)
-	}
-	return all
-}
-
-// windowMovedLocked has whoever waits for the stream's own window look again.
-func (s *http2Stream) windowMovedLocked() {
-	if s.waits == waitsForOwn && s.window > 0 {
-		s.woken.Signal()
-	}
-}
-
-// armLocked has the end of the time to write be noticed.
-func (s *http2Stream) armLocked() {
-	if s.writeBy.IsZero() || s.writeBy.Equal(s.armed) {
-		return
-	}
-	s.armed = s.writeBy
-	left := time.Until(s.writeBy)
-	if s.writeTimer != nil {
-		s.writeTimer.Reset(left)
-		return
-	}
-	s.writeTimer = time.AfterFunc(left, func() {
-		s.c.mu.Lock()
-		defer s.c.mu.Unlock()
-		s.woken.Signal()
-	})
 }
 
 // FlushError sends what was written.
