@@ -3,12 +3,14 @@ package gateway
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
@@ -27,10 +29,7 @@ func TestStreamsThatEndWhileTheyAreInformed(t *testing.T) {
 	for id := uint32(1); id < 2*streams; id += 2 {
 		c.open(id, true, "GET")
 		for { // up to the first that it is told
-			frame, err := c.ReadFrame()
-			if err != nil {
-				t.Fatal(err)
-			}
+			frame := c.frame()
 			if frame.Header().StreamID == id {
 				break
 			}
@@ -97,6 +96,26 @@ func (d *door) second() *second {
 	return s
 }
 
+// frame is the next one.
+func (s *second) frame() http2.Frame {
+	s.t.Helper()
+	frame, err := s.ReadFrame()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return frame
+}
+
+// left waits until no more requests of the public API hold a place, for which there is no event.
+func (d *door) left(most int, otherwise string) {
+	d.t.Helper()
+	for begin := time.Now(); d.gateway.admission.count("api_public") > most; time.Sleep(time.Millisecond) {
+		if time.Since(begin) > patience {
+			d.t.Fatal(otherwise)
+		}
+	}
+}
+
 // open begins a request of the public API, with more fields in pairs of name and value.
 func (s *second) open(id uint32, whole bool, method string, more ...string) {
 	s.t.Helper()
@@ -115,10 +134,7 @@ func (s *second) open(id uint32, whole bool, method string, more ...string) {
 func (s *second) status(id uint32) (status string) {
 	s.t.Helper()
 	for {
-		frame, err := s.ReadFrame()
-		if err != nil {
-			s.t.Fatal(err)
-		}
+		frame := s.frame()
 		if frame.Header().StreamID != id {
 			continue
 		}
@@ -131,6 +147,71 @@ func (s *second) status(id uint32) (status string) {
 		if frame.Header().Flags.Has(http2.FlagDataEndStream) { // the same bit in both kinds of frames
 			return status
 		}
+	}
+}
+
+// outcome is how a stream or the connection ended, as text: a status, "reset CODE", "goaway CODE" or "closed".
+func (s *second) outcome(id uint32) string {
+	s.t.Helper()
+	status := ""
+	for {
+		frame, err := s.ReadFrame()
+		switch {
+		case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF):
+			return "closed"
+		case err != nil:
+			s.t.Fatal(err)
+		}
+		switch f := frame.(type) {
+		case *http2.GoAwayFrame:
+			if f.ErrCode != http2.ErrCodeNo {
+				return "goaway " + f.ErrCode.String()
+			}
+		case *http2.RSTStreamFrame:
+			if f.StreamID == id {
+				return strings.TrimSpace(status + " reset " + f.ErrCode.String())
+			}
+		case *http2.MetaHeadersFrame:
+			if f.StreamID == id {
+				status = f.PseudoValue("status")
+			}
+		}
+		if h := frame.Header(); h.StreamID == id && (h.Type == http2.FrameData || h.Type == http2.FrameHeaders) && h.Flags.Has(http2.FlagDataEndStream) {
+			return status
+		}
+	}
+}
+
+func (s *second) raw(kind http2.FrameType, flags http2.Flags, id uint32, payload string) {
+	s.t.Helper()
+	if err := s.WriteRawFrame(kind, flags, id, []byte(payload)); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// encoded is a block of fields.
+func (s *second) encoded(fields ...string) string {
+	s.block.Reset()
+	for i := 0; i < len(fields); i += 2 {
+		_ = s.encoder.WriteField(hpack.HeaderField{Name: fields[i], Value: fields[i+1]}) // to memory
+	}
+	return s.block.String()
+}
+
+func (s *second) request(method string) string {
+	return s.encoded(":method", method, ":scheme", "http", ":authority", "h", ":path", "/run/public/")
+}
+
+const (
+	endStream  = http2.FlagDataEndStream
+	endHeaders = http2.FlagHeadersEndHeaders
+)
+
+// echo reads a request's body, and answers with it.
+func echo(w http.ResponseWriter, r *http.Request) {
+	text, err := io.ReadAll(r.Body)
+	if err == nil {
+		_, _ = w.Write(text)
 	}
 }
 
