@@ -3,6 +3,7 @@
 import faulthandler
 import logging
 
+from .connections import forget_lost
 from .control import Failure
 from .imports import imported_since
 from .mount import Mount
@@ -32,6 +33,7 @@ def serve(app, listener, control, order, known, took):
 
     class Server(uvicorn.Server):
         async def startup(self, sockets=None):
+            forget_lost()
             try:
                 await super().startup(sockets=sockets)
             except SystemExit:
