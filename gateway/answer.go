@@ -51,6 +51,7 @@ type answer struct {
 	kept    bool         // usage is with the journal
 	ended   time.Time    // then; zero: it is not, or was long before the last byte
 	upload  *upload      // nil: no body, or nobody read it
+	parting parting
 
 	status  int   // 0: no header yet
 	length  int64 // of the body as declared, -1: not declared

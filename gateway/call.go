@@ -80,7 +80,7 @@ func (g *Gateway) serveAPI(a *answer, r *http.Request, ref, rest string) {
 	times := g.config.Timeouts.of(&e.options)
 	began := a.trace.now()
 	here, word, err := g.admission.enter(r.Context(), e.id, p.keyID, limits, times.Queue)
-	defer here.leave()
+	defer a.parting.end(here, times.FirstByte)
 	a.traceQueue(began, word, err)
 	switch {
 	case err != nil:

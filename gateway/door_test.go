@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -54,13 +55,31 @@ func newDoor(t testing.TB, c Config, program http.HandlerFunc) *door {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		_ = s.Serve(l)
+		_ = s.Serve(abandonedListener{l})
 	}()
 	t.Cleanup(func() {
 		_ = s.Close()
 		<-done
 	})
 	return newDoorTo(t, c, l.Addr().String())
+}
+
+// abandonedListener has requests that nobody waits for any more be over at once, as the runner has a program that ends with them.
+type abandonedListener struct{ net.Listener }
+
+func (l abandonedListener) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	return abandonedConn{conn}, err
+}
+
+type abandonedConn struct{ net.Conn }
+
+func (c abandonedConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if errors.Is(err, io.EOF) {
+		_ = c.Close()
+	}
+	return n, err
 }
 
 // newRawDoor runs the program once for each connection, which it gets as it is.

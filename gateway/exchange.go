@@ -144,7 +144,7 @@ func (x *exchange) request(rest string) *http.Request {
 	if host == "" {
 		host = localHost(r)
 	}
-	x.url.Opaque, x.trip = rest, tripContext{lifetime: &x.life, sender: x, fields: &x.answer.head.fieldList, room: &x.room, connect: x.times.Connect}
+	x.url.Opaque, x.trip = rest, tripContext{lifetime: &x.life, sender: x, fields: &x.answer.head.fieldList, room: &x.room, connect: x.times.Connect, parting: &x.answer.parting}
 	out := &http.Request{
 		Method: r.Method, URL: &x.url, Host: host,
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, // its header: see appendHeader

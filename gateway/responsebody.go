@@ -34,7 +34,9 @@ func (t *trip) frame(res *http.Response) error {
 	status := res.StatusCode
 	switch {
 	case status == http.StatusSwitchingProtocols:
-		t.notReusable()
+		t.mu.Lock()
+		t.reusable, t.tunnel = false, true
+		t.mu.Unlock()
 		res.ContentLength, res.Body = 0, &tunnelBody{t: t}
 		return nil
 	case t.r.Method == http.MethodHead, status == http.StatusNoContent, status == http.StatusNotModified:

@@ -56,6 +56,7 @@ type tripContext struct {
 	fields  *fieldList    // for those of the response, informational ones too
 	inform  informer      // nil: nobody wants informational responses
 	room    *trip         // for the trip; nil: there is none
+	parting *parting      // gets connections on which the program may still be at work; nil: nobody does
 }
 
 // sender writes a request's header straight to where it is sent from: to put it together in a http.Header first would cost more

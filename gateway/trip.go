@@ -28,6 +28,7 @@ type trip struct {
 	mu       sync.Mutex
 	parts    int // directions that have not ended
 	reusable bool
+	tunnel   bool  // the program has switched to another protocol
 	over     bool  // nobody has anything of it any more, but whoever has the response
 	bodyErr  error // of reading the request's body
 
@@ -293,6 +294,12 @@ func (t *trip) done() {
 
 // fail ends both directions. It may be called more than once, and concurrently.
 func (t *trip) fail() {
-	t.notReusable()
+	t.mu.Lock()
+	t.reusable = false
+	tunnel := t.tunnel
+	t.mu.Unlock()
+	if own := tripOf(t.r.Context()); own != nil && own.parting != nil && !tunnel {
+		own.parting.keep(t.c.raw)
+	}
 	_ = t.c.conn.Close()
 }

@@ -7,14 +7,17 @@ import (
 	"time"
 )
 
+// bothProtocols are first lines of programs that are served by each of uvicorn's protocols.
+var bothProtocols = map[string]string{
+	"HttpToolsProtocol": "",
+	"H11Protocol":       "import uvicorn.config\nuvicorn.config.HTTP_PROTOCOLS['auto'] = 'uvicorn.protocols.http.h11_impl:H11Protocol'\n",
+}
+
 // TestWhoLeavesTakesTheMemoryAlong: a program keeps nothing of consumers that left in the middle of its answer, with either
 // of uvicorn's protocols.
 func TestWhoLeavesTakesTheMemoryAlong(t *testing.T) {
 	s := serve(t, dataDir(t), "--no-example")
-	for name, first := range map[string]string{
-		"HttpToolsProtocol": "",
-		"H11Protocol":       "import uvicorn.config\nuvicorn.config.HTTP_PROTOCOLS['auto'] = 'uvicorn.protocols.http.h11_impl:H11Protocol'\n",
-	} {
+	for name, first := range bothProtocols {
 		t.Run(name, func(t *testing.T) {
 			d := s.deploy(strings.ToLower(name), first+`
 import gc

@@ -1,21 +1,51 @@
-"""What uvicorn keeps of connections."""
+"""What uvicorn does when a consumer leaves."""
 
 import sys
 
+left = {}  # connections whose consumer has gone, while the program answers the request with that scope
 
-def forget_lost():
-    """Have uvicorn's connections take their timer with them, however they end; its protocols are imported by then.
 
-    From the end of an answer on, a timer holds the connection for the keep-alive time. uvicorn ends the timer where the peer
-    closes in order, but not where it resets (connection_lost in all of uvicorn/protocols/http, 0.54 being the newest), as
-    the gateway does when a consumer has gone with a part of the answer unread: some 8 KiB each, for an hour.
+def watch_ends():
+    """Have uvicorn's connections end as the gateway expects it. Its protocols are imported by then.
+
+    The gateway ends its direction of a connection when nobody waits for the answer any more, and counts the request as one
+    that the program has until the program's direction ends. uvicorn would end that at once, and the program would go on
+    unseen, beside as many others as its author allows at a time. So it is ended with the request, by request_ended.
+
+    Also, a timer holds each connection for the keep-alive time from the end of an answer on. uvicorn ends the timer where
+    the peer closes in order, but not where it resets (connection_lost in all of uvicorn/protocols/http, 0.54 being
+    the newest), as the gateway does with a part of an answer unread: some 8 KiB each, for an hour.
     """
     for name, module in list(sys.modules.items()):
         if not name.startswith("uvicorn.protocols.http."):
             continue
         for protocol in vars(module).values():
-            if isinstance(protocol, type) and "connection_lost" in vars(protocol) and protocol.__module__ == name:
+            if isinstance(protocol, type) and protocol.__module__ == name and "connection_lost" in vars(protocol):
+                protocol.eof_received = consumer_left
                 protocol.connection_lost = ending_timer(protocol.connection_lost)
+
+
+def consumer_left(protocol):
+    """Tell the program, as uvicorn's connection_lost does, and keep the connection while the program is at work."""
+    cycle = getattr(protocol, "cycle", None)
+    try:
+        if not cycle.response_complete:
+            cycle.disconnected = True
+            cycle.message_event.set()
+            protocol.flow.resume_writing()  # nobody reads what the program is waiting to send
+            left[id(cycle.scope)] = protocol.transport
+            return True
+    except AttributeError:  # no request, or a uvicorn that keeps it elsewhere
+        pass
+    protocol.transport.abort()  # close would wait until what is left of the answer is read
+    return None
+
+
+def request_ended(scope):
+    """The program has ended its work for a request."""
+    transport = left.pop(id(scope), None)
+    if transport is not None:
+        transport.abort()
 
 
 def ending_timer(connection_lost):

@@ -2,6 +2,7 @@
 
 import contextvars
 
+from .connections import request_ended
 from .output import note_request
 from .routes import innermost
 from .tally import Tally
@@ -91,7 +92,10 @@ class Mount:
             scope["path"] = path
             if raw:
                 scope["raw_path"] = raw
-            await self.tally(scope, receive, send)
+            try:
+                await self.tally(scope, receive, send)
+            finally:
+                request_ended(scope)
             return
         await self.app(scope, receive, send)
 

@@ -3,7 +3,7 @@
 import faulthandler
 import logging
 
-from .connections import forget_lost
+from .connections import watch_ends
 from .control import Failure
 from .imports import imported_since
 from .mount import Mount
@@ -33,7 +33,7 @@ def serve(app, listener, control, order, known, took):
 
     class Server(uvicorn.Server):
         async def startup(self, sockets=None):
-            forget_lost()
+            watch_ends()
             try:
                 await super().startup(sockets=sockets)
             except SystemExit:
