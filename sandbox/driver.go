@@ -69,6 +69,7 @@ type Status struct {
 	Syscall     string // the call for which the kernel killed it, where that is known
 	OOMKilled   bool   // the kernel killed a process of it at the memory limit
 	NetlinkFull bool   // it was killed because more waited in its netlink sockets than may
+	LocksFull   bool   // it was killed because it held more locks of files than it may
 	DiskFull    bool   // /tmp had no byte or no file left when the program ended; the sandbox's own word
 	PidsRefused bool   // the kernel refused it a process at the process limit
 	// Err is set when the sandbox itself failed, not the program.

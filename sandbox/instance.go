@@ -189,6 +189,9 @@ func classify(ending *Exit, s Status, limits Limits) *Exit {
 	case s.NetlinkFull:
 		e.Reason = OutOfMemory
 		e.Detail = "more waited in the program's netlink sockets than may: what is asked there must be read, or the socket closed"
+	case s.LocksFull:
+		e.Reason = OutOfMemory
+		e.Detail = "the program held more locks of files than it may: each takes memory until it is given back or its file is closed"
 	case ending != nil:
 		e.Reason, e.Detail = ending.Reason, ending.Detail
 	case s.Err != nil:

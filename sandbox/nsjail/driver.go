@@ -50,6 +50,7 @@ type Driver struct {
 	uids    *uidPool
 	tree    *cgroup.Tree
 	heard   *refusals
+	locks   *lockWatch
 	closing sync.WaitGroup // networks of sandboxes that have ended
 	sockets *os.File       // the directory of the listening sockets, which only root can enter
 }
@@ -88,6 +89,7 @@ func (d *Driver) Start(ctx context.Context) (err error) {
 		return err
 	}
 	d.heard = openRefusals()
+	d.locks = watchLocks("/proc/locks")
 	if d.sockets, err = openSocketDir(filepath.Join(d.cfg.Dir, d.cfg.Sockets)); err != nil {
 		return err
 	}
@@ -201,6 +203,10 @@ func (d *Driver) Stop(ctx context.Context) error {
 	if d.heard != nil {
 		d.heard.close()
 		d.heard = nil
+	}
+	if d.locks != nil {
+		d.locks.close()
+		d.locks = nil
 	}
 	if d.tree != nil {
 		errs = append(errs, d.tree.Clean(ctx), d.tree.Close())

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -28,6 +29,8 @@ type process struct {
 	socket  string // name to connect to
 	status  sandbox.Status
 	done    chan struct{}
+
+	locksFull atomic.Bool // it was ended because it held too many locks of files
 }
 
 var _ sandbox.Sandbox = (*process)(nil)
@@ -57,6 +60,11 @@ func (d *Driver) Launch(ctx context.Context, l sandbox.Launch) (_ sandbox.Sandbo
 	undo.add(func() { _ = group.Remove(context.WithoutCancel(ctx)) })
 
 	p := &process{group: group, done: make(chan struct{}), socket: d.socketName(l.ID)}
+	d.locks.watch(uid, func() {
+		p.locksFull.Store(true)
+		_ = p.Kill() // retried when the group is removed
+	})
+	undo.add(func() { d.locks.forget(uid) })
 	listener, err := listen(p.socket)
 	if err != nil {
 		return nil, err
@@ -99,6 +107,7 @@ func (d *Driver) Launch(ctx context.Context, l sandbox.Launch) (_ sandbox.Sandbo
 	killer := func() string { return d.heard.killer(uid) }
 	go p.supervise(outputs, l.Output, killer, outside.netlink(), func() {
 		d.heard.forget(uid)
+		d.locks.forget(uid)
 		outside.close()
 		release()
 	})
@@ -207,7 +216,7 @@ func (p *process) supervise(o outputs, output func(sandbox.Line), killer func() 
 	_ = os.Remove(p.socket)
 	p.status = status(p.cmd.ProcessState, events, explainLog(log.String()))
 	p.status.Err = errors.Join(p.status.Err, eventsErr, removeErr)
-	p.status.NetlinkFull = tooMuch
+	p.status.NetlinkFull, p.status.LocksFull = tooMuch, p.locksFull.Load()
 	p.status.DiskFull = verdict.String() == "disk_full"
 	if p.status.Signal == "SIGSYS" {
 		p.status.Syscall = killer()

@@ -46,7 +46,7 @@ var allowed = []syscallGroup{
 	},
 	{
 		"threads and processes of our own namespace, without new namespaces",
-		`clone(flags) { (flags & 0x7e020000) == 0 }, execve, execveat, exit, exit_group, wait4, waitid, kill, tkill,
+		`clone(flags) { (flags & 0x7e020000) == 0 && (flags & 0x10400) != 0x400 }, execve, execveat, exit, exit_group, wait4, waitid, kill, tkill,
 		tgkill, pidfd_open, pidfd_send_signal, getpid, getppid, gettid, getpgid, setpgid, getsid, setsid, set_tid_address,
 		set_robust_list, get_robust_list, futex, rseq, sched_yield, sched_getaffinity, sched_setaffinity,
 		sched_getparam, sched_setparam, sched_getscheduler, sched_setscheduler, sched_getattr, sched_setattr,
@@ -104,7 +104,10 @@ var refused = []syscallGroup{
 		`mount, umount, pivot_root, chroot, open_tree, move_mount, fsopen, fsconfig, fsmount, fspick, mount_setattr,
 		name_to_handle_at, open_by_handle_at, swapon, swapoff, quotactl, quotactl_fd`, "",
 	},
-	{"namespaces", `unshare, setns, clone(flags) { (flags & 0x7e020000) != 0 }`, ""},
+	{
+		"namespaces; descriptors in common with a process that is no thread, whose locks would outlive who took them",
+		`unshare, setns, clone(flags) { (flags & 0x7e020000) != 0 || (flags & 0x10400) == 0x400 }`, "",
+	},
 	{
 		"other processes",
 		`ptrace, process_vm_readv, process_vm_writev, process_madvise, process_mrelease, pidfd_getfd, kcmp, move_pages,

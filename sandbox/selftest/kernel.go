@@ -30,7 +30,7 @@ func kernelChecks() []check {
 	}
 	return []check{
 		call("unshare", "unshare every kind of namespace"),
-		call("clone", "clone into new namespaces"),
+		call("clone", "clone into new namespaces, and a process with descriptors in common"),
 		probe("kernel.clone3", "clone3, whose flags no filter can see", bySeccomp, refused(enosys)),
 		call("setns", "enter another namespace"),
 		call("mount", "mount and unmount"),

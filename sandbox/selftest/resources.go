@@ -75,6 +75,9 @@ func resourceChecks() []check {
 		memory("memory_memfd", "take memory with files that have no name (memfd)"),
 		memory("memory_sockets", "take memory with the buffers of sockets"),
 		memory("memory_pipes", "take memory with the buffers of pipes"),
+		attackCheck("resources.memory_locks", "take memory with locks of files", "the server's look at all locks", attackLimits, func(ctx context.Context, s *scene) finding {
+			return runOutOfMemory(ctx, s, "/attack/memory_locks")
+		}),
 		attackCheck("resources.disk", "fill /tmp with bytes", "size of the tmpfs", attackLimits, fillsDisk),
 		attackCheck("resources.inodes", "fill /tmp with empty files", "inodes of the tmpfs", attackLimits, fillsInodes),
 		attackCheck("resources.descriptors", "open descriptors until it is refused", "RLIMIT_NOFILE", attackLimits, opensDescriptors),

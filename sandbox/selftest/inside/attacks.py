@@ -1,5 +1,6 @@
 """Attacks on what is limited. Each stops by itself at three times its limit, so that a host without the wall survives."""
 
+import fcntl
 import mmap
 import threading
 
@@ -179,6 +180,17 @@ def memory_pipes():
                 filled += os.write(pipe[1], block)
         except BlockingIOError:
             taken += max(filled, 4096)
+    return "survived"
+
+
+@app.get("/attack/memory_locks")
+def memory_locks():
+    """Lock single bytes of a file, from its end on, so that each new lock is the first that the kernel looks at."""
+    file = open("/tmp/locked", "wb")
+    HELD.append(file)
+    for at in range(400_000, 0, -2):
+        fcntl.lockf(file, fcntl.LOCK_EX, 1, at)
+    time.sleep(3)  # for the host to see it
     return "survived"
 
 
