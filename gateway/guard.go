@@ -99,6 +99,9 @@ func (g *guard) skip(have int) int {
 // begin waits for the next request.
 func (g *guard) begin() {
 	*g = guard{mostHead: g.mostHead, mostTarget: g.mostTarget, line: g.line[:0], served: true}
+	if cap(g.line) > readBytes { // an idle connection holds little
+		g.line = nil
+	}
 }
 
 // take looks at a line, or at the part of one that is there.
@@ -120,6 +123,9 @@ func (g *guard) take(p []byte) (used int, word string) {
 		word = g.read(line)
 	}
 	g.line = g.line[:0]
+	if g.state == atNothing {
+		g.line = nil
+	}
 	return end + 1, word
 }
 

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -308,6 +309,22 @@ func TestARefusedUpgradeEndsTheConnection(t *testing.T) {
 		}
 		if rest, _ := io.ReadAll(c.r); len(rest) > 0 {
 			t.Errorf("%s: after the answer came %q", method, rest)
+		}
+	}
+}
+
+// TestTheGuardKeepsLittle: of a long line nothing is held once it has been looked at.
+func TestTheGuardKeepsLittle(t *testing.T) {
+	for _, last := range []string{"", "Connection: Upgrade\r\nUpgrade: websocket\r\n"} {
+		g := guard{mostHead: headerBytes, mostTarget: urlBytes}
+		head := "GET / HTTP/1.1\r\nHost: h\r\nX: " + strings.Repeat("a", 50<<10) + "\r\n" + last + "\r\n"
+		for piece := range slices.Chunk([]byte(head), readBytes) {
+			if _, word := g.pass(piece); word != "" {
+				t.Fatal(word)
+			}
+		}
+		if cap(g.line) > readBytes {
+			t.Errorf("after %q it holds %d bytes", last, cap(g.line))
 		}
 	}
 }

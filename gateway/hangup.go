@@ -27,6 +27,26 @@ func (c *consumerConn) hungUp() bool {
 	return err == nil && ended
 }
 
+// unacknowledged counts the bytes that the consumer's side has not said it has taken; 0 where there is no socket to ask. As hungUp, it may be called
+// concurrently with everything.
+func (c *consumerConn) unacknowledged() (bytes int64) {
+	socket, ok := socketOf(c.Conn).(syscall.Conn)
+	if !ok {
+		return 0
+	}
+	raw, err := socket.SyscallConn()
+	if err != nil {
+		return 0
+	}
+	_ = raw.Control(func(fd uintptr) { // an error: it is closed
+		n, err := unix.IoctlGetInt(int(fd), unix.SIOCOUTQ)
+		if err == nil {
+			bytes = int64(n)
+		}
+	})
+	return bytes
+}
+
 // socketOf is what is below TLS and the PROXY protocol.
 func socketOf(conn net.Conn) net.Conn {
 	if secure, ok := conn.(*tls.Conn); ok {

@@ -30,7 +30,9 @@ const (
 	http2Parts      = 32        // CONTINUATION frames of one head
 	http2Ended      = 256       // streams whose end is remembered
 	http2Inline     = 36 << 10  // bytes that a request's goroutine sends by itself, which nobody can break off
-	http2Idlers     = 4         // goroutines of a connection that wait for another request
+	http2Takes      = 8 << 10   // bytes that a consumer must take in takeTime while more wait
+	takeTime        = 15 * time.Second
+	http2Idlers     = 4 // goroutines of a connection that wait for another request
 	pingTimeout     = 15 * time.Second
 	partTime        = 2 * time.Second // for what is under way when a connection is to end
 	endGrace        = time.Second     // for the end of a stream behind the last byte of its body
@@ -60,6 +62,8 @@ type http2Conn struct {
 	blockBy  time.Time // when all of it must have come
 	pinged   bool      // nothing has come since
 
+	takenAtPing int64 // of what was sent, when the consumer was asked for a sign, or had one
+
 	mu      sync.Mutex
 	quieter sync.Cond // all is sent, or a request is over: for end
 	out     []byte    // to be sent
@@ -83,6 +87,11 @@ type http2Conn struct {
 	frame   int            // bytes of a frame that the consumer takes
 	room    int64          // bytes of bodies that the consumer may send
 	read    int64          // bytes that were read, and that it has not been told of
+
+	written        atomic.Int64 // bytes
+	unacknowledged func() int64 // of them, as far as is known
+	watch          *time.Timer  // over a write, where one that has met its deadline is the last; nil: it is not
+	takenThen      atomic.Int64 // of what was written, when watch has looked last; math.MinInt64: it has not yet
 
 	running int         // requests
 	quiet   time.Time   // since then none is
@@ -128,6 +137,11 @@ func newHTTP2Conn(c *http1) *http2Conn {
 		window:   65535, initial: 65535, frame: http2Frame, room: http2ConnWindow, quiet: time.Now(),
 	}
 	h.quieter.L, h.work.L = &h.mu, &h.mu
+	h.unacknowledged = c.conn.unacknowledged
+	if !isPlainSocket(h.conn.Conn) {
+		h.watch = time.AfterFunc(time.Hour, h.extend)
+		h.watch.Stop()
+	}
 	h.encoder = hpack.NewEncoder(&h.fields)
 	h.decoder = hpack.NewDecoder(http2Table, h.takeField)
 	h.decoder.SetMaxStringLength(h.mostHead)
@@ -240,6 +254,9 @@ func (c *http2Conn) isOverLocked() bool { return c.leaving && c.running == 0 }
 func (c *http2Conn) leaveIfOverLocked() {
 	if c.shut.IsZero() && c.isOverLocked() && !c.sending && len(c.out) == 0 {
 		c.shut = time.Now()
+		if c.conn.isSecure() { // which has a last word of its own, and waits for who writes
+			_ = c.conn.SetWriteDeadline(c.shut.Add(lastWords))
+		}
 		_ = c.conn.CloseWrite()
 		_ = c.conn.SetReadDeadline(c.shut.Add(lastWords))
 	}
@@ -278,18 +295,13 @@ func (c *http2Conn) patience() time.Duration {
 	return max(keepAlive-time.Since(c.quiet), 0)
 }
 
-// ping asks the consumer for a sign, unless it has no request under way, or is to leave.
-func (c *http2Conn) ping() bool {
+// ping asks the consumer for a sign.
+func (c *http2Conn) ping() {
 	c.mu.Lock()
-	if c.running == 0 {
-		c.mu.Unlock()
-		return false
-	}
 	c.appendHeadLocked(8, http2.FramePing, 0, 0)
 	c.out = append(c.out, "are you?"...)
 	c.mu.Unlock()
 	c.flush()
-	return true
 }
 
 // workOn serves requests of the connection, one after the other, and waits for some more.

@@ -3,6 +3,7 @@ package gateway
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -155,7 +156,7 @@ func TestGoAwayIsBehindTheAnswers(t *testing.T) {
 func TestHTTP2Silence(t *testing.T) {
 	for name, c := range map[string]struct {
 		request, answers, drain bool
-		took                    time.Duration
+		answer, took            time.Duration
 	}{
 		"idle":                            {took: keepAlive},
 		"a consumer is there":             {request: true, answers: true, took: 10 * time.Minute},
@@ -163,13 +164,14 @@ func TestHTTP2Silence(t *testing.T) {
 		"one is there while it drains":    {request: true, answers: true, drain: true, took: 10 * time.Minute},
 		"one has left while it drains":    {request: true, drain: true, took: keepAlive + pingTimeout},
 		"nothing is asked for, it drains": {drain: true, took: time.Minute + lastWords},
+		"idle after a long answer":        {request: true, answer: keepAlive - time.Second, took: 2*keepAlive - time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				l, server, end := serveHTTP1(func(w http.ResponseWriter, r *http.Request) {
 					select {
 					case <-r.Context().Done():
-					case <-time.After(10 * time.Minute):
+					case <-time.After(cmp.Or(c.answer, 10*time.Minute)):
 					}
 				})
 				conn := l.dial()
@@ -204,7 +206,7 @@ func TestHTTP2Silence(t *testing.T) {
 						<-sent
 						_ = framer.WritePing(true, p.Data)
 					}
-					if frame.Header().Type == http2.FrameHeaders {
+					if frame.Header().Type == http2.FrameHeaders && c.answer == 0 {
 						break
 					}
 				}
@@ -217,6 +219,35 @@ func TestHTTP2Silence(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestWhoTakesBytesIsThere: a consumer that takes its answer slowly is not left because it cannot answer what is behind that.
+func TestWhoTakesBytesIsThere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const size = 600 << 10
+		l, _, end := serveHTTP1(func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = w.Write(make([]byte, size))
+		})
+		conn := l.dial()
+		s := &second{Framer: http2.NewFramer(conn, nil), t: t}
+		s.encoder = hpack.NewEncoder(&s.block)
+		go func() {
+			_, _ = io.WriteString(conn, http2.ClientPreface)
+			_ = s.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1 << 30})
+			_ = s.WriteWindowUpdate(0, 1<<30)
+			s.raw(http2.FrameHeaders, endHeaders|endStream, 1, s.encoded(":method", "GET", ":scheme", "http", ":authority", "h", ":path", "/"))
+		}()
+		for n := 0; n < size; {
+			k, err := io.ReadFull(conn, make([]byte, 1<<10))
+			if n += k; err != nil {
+				t.Fatalf("after %d bytes: %v", n, err)
+			}
+			time.Sleep(time.Second / 2)
+		}
+		_ = conn.Close()
+		end()
+		synctest.Wait()
+	})
 }
 
 // TestABodyIsWholeByItsLength: a stream that does not end holds nothing once its body has come.

@@ -60,11 +60,32 @@ func (c *http2Conn) next() (h frameHead, err error) {
 			_, _ = c.r.Discard(size) // as above
 			c.pinged = false
 			return h, nil
-		case !errors.Is(err, os.ErrDeadlineExceeded), c.blockOf.id != 0, c.pinged || !c.ping():
+		case !errors.Is(err, os.ErrDeadlineExceeded), c.blockOf.id != 0, !c.isThere():
 			return h, err
 		}
-		c.pinged = true
 	}
+}
+
+// isThere reports whether a consumer that has said nothing in its time may stay: it is asked for a sign while it has a request under way, and taking bytes is one,
+// as the question is behind what was sent before.
+func (c *http2Conn) isThere() bool {
+	c.mu.Lock()
+	shut, running := !c.shut.IsZero(), c.running > 0
+	c.mu.Unlock()
+	taken := c.taken()
+	before := c.takenAtPing
+	c.takenAtPing = taken
+	switch {
+	case shut:
+		return false
+	case c.pinged:
+		return taken-before > 9+8 // more than the question
+	case running:
+		c.pinged = true
+		c.ping()
+		return true
+	}
+	return c.patience() > 0 // a request has ended meanwhile
 }
 
 // skip passes over what was looked at.

@@ -3,6 +3,7 @@ package gateway
 import (
 	"encoding/binary"
 	"errors"
+	"math"
 	"net"
 	"os"
 	"slices"
@@ -72,7 +73,7 @@ func (c *http2Conn) appendWindowLocked(id uint32, n int64) {
 // creditLocked says that bytes of bodies were read, or never will be: the consumer may send as many more.
 func (c *http2Conn) creditLocked(n int64) {
 	c.read += n
-	if c.read >= http2ConnWindow/4 {
+	if c.read >= http2ConnWindow/4 || c.read > 0 && c.room <= c.read { // others may hold what is left of it
 		c.room += c.read
 		c.appendWindowLocked(0, c.read)
 		c.read = 0
@@ -161,24 +162,67 @@ func (c *http2Conn) wakeCrowdedLocked() {
 	c.crowded = c.crowded[:0]
 }
 
-// write writes all of b. A consumer has a while for each http2Frame bytes of it.
+// write writes all of b. A consumer has takeTime for each http2Takes bytes of it.
 func (c *http2Conn) write(b []byte) error {
-	step := len(b)
-	if !isPlainSocket(c.conn.Conn) { // one that does not outlive a timeout
-		step = http2Frame
+	if c.watch != nil {
+		return c.writeWatched(b)
 	}
+	taken, known := int64(0), false
 	for len(b) > 0 {
 		if !c.over.Load() {
-			_ = c.conn.SetWriteDeadline(time.Now().Add(writeGrace))
+			_ = c.conn.SetWriteDeadline(time.Now().Add(takeTime))
 		}
-		n, err := c.conn.Write(b[:min(len(b), step)])
+		n, err := c.conn.Write(b)
 		b = b[n:]
-		if err != nil && (n < http2Frame || step == http2Frame || c.over.Load() || !errors.Is(err, os.ErrDeadlineExceeded)) {
+		c.written.Add(int64(n))
+		if err != nil {
+			before := taken
+			if taken = c.taken(); c.over.Load() || !errors.Is(err, os.ErrDeadlineExceeded) || known && taken-before < http2Takes {
+				return err
+			}
+			known = true
+		}
+	}
+	return nil
+}
+
+// writeWatched writes all of b where a write that has met its deadline is the last one: the deadline is moved before.
+func (c *http2Conn) writeWatched(b []byte) error {
+	for len(b) > 0 {
+		if !c.over.Load() {
+			_ = c.conn.SetWriteDeadline(time.Now().Add(3 * takeTime))
+			c.takenThen.Store(math.MinInt64)
+			c.watch.Reset(takeTime)
+		}
+		n, err := c.conn.Write(b[:min(len(b), http2Frame)])
+		c.watch.Stop()
+		b = b[n:]
+		c.written.Add(int64(n))
+		if err != nil {
 			return err
 		}
 	}
 	return nil
 }
+
+// extend gives a write more time whose consumer takes bytes.
+func (c *http2Conn) extend() {
+	now := c.taken()
+	before := c.takenThen.Swap(now)
+	switch {
+	case c.over.Load():
+	case before != math.MinInt64 && now-before < http2Takes:
+		_ = c.conn.SetWriteDeadline(time.Now())
+	default:
+		_ = c.conn.SetWriteDeadline(time.Now().Add(3 * takeTime))
+		c.watch.Reset(takeTime)
+	}
+}
+
+// taken counts the bytes that the consumer has taken. For what a socket has room is no measure of it: Linux tells of room when a third of the
+// buffer is free (sk_stream_is_writeable, include/net/sock.h), which is a megabyte. Only differences mean something: a write that is under way, and
+// what TLS adds, are in the socket before they were written.
+func (c *http2Conn) taken() int64 { return c.written.Load() - c.unacknowledged() }
 
 // waiting is what a stream waits for.
 type waiting int

@@ -2,12 +2,16 @@ package gateway
 
 import (
 	"bufio"
+	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
 	"net"
 	"net/http"
+	"os"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -337,4 +341,151 @@ func TestNobodyIsHeldUpByWhatWaits(t *testing.T) {
 		end()
 		synctest.Wait()
 	})
+}
+
+// TestOthersMayHoldTheWindow: what is read of one body is given back although others hold nearly all of the window.
+func TestOthersMayHoldTheWindow(t *testing.T) {
+	const size = 600_000
+	for name, c := range map[string]struct{ first, held int }{ // what is read before, and what the others hold
+		"nearly all":                   {0, 3*http2Window + 1},
+		"all but a little":             {0, 4*http2Window - 10},
+		"all but what was read before": {200_000, http2ConnWindow - 200_000},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var read atomic.Int64
+				l, _, end := serveHTTP1(func(_ http.ResponseWriter, r *http.Request) {
+					if r.URL.Path == "/stuck" {
+						<-r.Context().Done()
+						return
+					}
+					n, _ := io.Copy(io.Discard, r.Body)
+					read.Store(n)
+				})
+				conn := l.dial()
+				s := &second{Framer: http2.NewFramer(conn, conn), t: t}
+				s.encoder = hpack.NewEncoder(&s.block)
+				var mu sync.Mutex
+				room := map[uint32]int{0: 65535}
+				go func() {
+					for {
+						frame, err := s.ReadFrame()
+						if err != nil {
+							return
+						}
+						if f, ok := frame.(*http2.WindowUpdateFrame); ok {
+							mu.Lock()
+							room[f.StreamID] += int(f.Increment)
+							mu.Unlock()
+						}
+					}
+				}()
+				_, _ = io.WriteString(conn, http2.ClientPreface)
+				_ = s.WriteSettings()
+				open := func(id uint32, path string) {
+					s.raw(http2.FrameHeaders, endHeaders, id, s.encoded(":method", "POST", ":scheme", "http", ":authority", "h", ":path", path))
+					mu.Lock()
+					room[id] = http2Window
+					mu.Unlock()
+				}
+				send := func(id uint32, n int) {
+					for n > 0 {
+						synctest.Wait()
+						mu.Lock()
+						now := min(n, http2Frame, room[0], room[id])
+						room[0], room[id] = room[0]-now, room[id]-now
+						mu.Unlock()
+						if now == 0 {
+							t.Fatalf("with %d bytes left there is no window", n)
+						}
+						_ = s.WriteData(id, false, make([]byte, now))
+						n -= now
+					}
+				}
+				open(1, "/")
+				send(1, c.first)
+				id := uint32(3)
+				for left := c.held; left > 0; left -= min(left, http2Window) {
+					open(id, "/stuck")
+					send(id, min(left, http2Window))
+					id += 2
+				}
+				send(1, size-c.first)
+				_ = s.WriteData(1, true, nil)
+				synctest.Wait()
+				if read.Load() != size {
+					t.Errorf("%d bytes were read", read.Load())
+				}
+				_ = conn.Close()
+				end()
+				synctest.Wait()
+			})
+		})
+	}
+}
+
+// TestASlowConsumerIsNotLeft: who takes something all the time is not left, though no write ends, and who takes nothing is.
+func TestASlowConsumerIsNotLeft(t *testing.T) {
+	for name, outlives := range map[string]bool{"a connection that outlives timeouts": true, "one that does not": false} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ours, theirs := net.Pipe()
+				defer ours.Close()
+				defer theirs.Close()
+				g := &Gateway{config: Config{}.withDefaults()}
+				c := newHTTP2Conn(&http1{server: newConsumerServer(g, nil), conn: newConsumerConn(ours, g), ctx: t.Context(), r: bufio.NewReader(ours)})
+				if outlives {
+					c.watch = nil
+				}
+				began := time.Now()
+				const takes = 10 * time.Minute
+				c.unacknowledged = func() int64 { return -int64(min(time.Since(began), takes)/time.Second) * 600 }
+				err := c.write([]byte("which nobody reads"))
+				if took := time.Since(began); !errors.Is(err, os.ErrDeadlineExceeded) || took < takes || took > takes+2*takeTime {
+					t.Errorf("%v after %v", err, took)
+				}
+			})
+		})
+	}
+}
+
+// TestWhatAConsumerHasTaken: it is known of a socket, inside of TLS as well, although nothing is read of it.
+func TestWhatAConsumerHasTaken(t *testing.T) {
+	for _, secure := range []bool{false, true} {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		ours, theirs := connected(t, socketListener{l})
+		outside := ours
+		if secure {
+			outside = tls.Server(ours, &tls.Config{})
+		}
+		c := newConsumerConn(outside, &Gateway{config: Config{}.withDefaults()})
+		if n := c.unacknowledged(); n != 0 {
+			t.Fatalf("%d bytes before any was sent", n)
+		}
+		_ = ours.SetWriteDeadline(time.Now().Add(50 * time.Millisecond))
+		size, err := ours.Write(make([]byte, 64<<20))
+		if err == nil {
+			t.Fatal("nothing holds it up")
+		}
+		full := c.unacknowledged()
+		if full <= 0 || full > int64(size) {
+			t.Fatalf("%d bytes of %d", full, size)
+		}
+		if _, err := io.CopyN(io.Discard, theirs, int64(size)); err != nil {
+			t.Fatal(err)
+		}
+		for begin := time.Now(); c.unacknowledged() > 0; time.Sleep(time.Millisecond) { // nothing tells of it
+			if time.Since(begin) > patience {
+				t.Fatalf("%d bytes of %d that were read", c.unacknowledged(), size)
+			}
+		}
+		_ = ours.Close()
+		if n := c.unacknowledged(); n != 0 {
+			t.Errorf("%d bytes of a connection that is closed", n)
+		}
+	}
 }

@@ -51,6 +51,9 @@ func (p *parting) keep(conn syscall.RawConn) {
 	p.left = left
 }
 
+// mostParting bounds how long that is waited for, whatever an API's owner says: the places are everybody's.
+const mostParting = 10 * time.Minute
+
 // end gives the place back, now or when the program has ended the request, which it is given so long for. It does not wait.
 func (p *parting) end(here place, patience time.Duration) {
 	p.mu.Lock()
@@ -64,7 +67,7 @@ func (p *parting) end(here place, patience time.Duration) {
 	go func() {
 		defer here.leave()
 		defer left.Close()
-		_ = left.SetReadDeadline(time.Now().Add(patience))
+		_ = left.SetReadDeadline(time.Now().Add(min(patience, mostParting)))
 		if raw, err := left.SyscallConn(); err == nil {
 			_ = raw.Read(hungUp) // an error: it has had its time
 		}
