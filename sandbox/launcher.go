@@ -105,10 +105,10 @@ func (l *launcher) launchWarm(ctx context.Context, spec Spec) (*Instance, error)
 	ctx, cancel := context.WithTimeout(ctx, l.startTimeout)
 	defer cancel()
 	err := l.bring(ctx, i)
-	if i.isBegun() || ctx.Err() != nil {
+	if err == nil || i.isBegun() || ctx.Err() != nil {
 		return i, err
 	}
-	return nil, nil
+	return nil, nil // it has ended
 }
 
 func (l *launcher) launchCold(ctx context.Context, spec Spec) (*Instance, error) {
@@ -194,10 +194,12 @@ func expectWaiting(control net.Conn) error {
 	case e.Event == "failed":
 		return &Exit{Reason: e.Reason, Detail: e.Detail}
 	case e.Event != "waiting":
-		return fmt.Errorf("the runner says %q out of turn", e.Event)
+		return outOfTurn(e)
 	}
 	return nil
 }
+
+func outOfTurn(e event) error { return fmt.Errorf("the runner says %q out of turn", e.Event) }
 
 // bring hands the program to the runner and waits for its word and its first answer.
 func (l *launcher) bring(ctx context.Context, i *Instance) error {
@@ -227,7 +229,7 @@ func (l *launcher) bring(ctx context.Context, i *Instance) error {
 			err = i.awaitHealth(ctx)
 		}
 	case err == nil:
-		err = fmt.Errorf("the runner says %q out of turn", e.Event)
+		err = outOfTurn(e)
 	}
 	if err == nil {
 		return nil
@@ -235,7 +237,8 @@ func (l *launcher) bring(ctx context.Context, i *Instance) error {
 	return l.startFailure(ctx, i, err)
 }
 
-// hand gives the runner its order and returns what it says of it.
+// hand gives the runner its order and returns what it says of it. What comes before the word that the program has arrived is out of
+// turn: packages have run by then, and without that word nobody would know whose sandbox it is.
 func (i *Instance) hand(o order) (e event, err error) {
 	i.hearing <- struct{}{}
 	defer func() { <-i.hearing }()
@@ -243,9 +246,13 @@ func (i *Instance) hand(o order) (e event, err error) {
 	if err == nil {
 		e, err = readEvent(i.control)
 	}
-	if err == nil && e.Event == "taken" { // once: a program that says it for ever would have the host read for ever
+	switch {
+	case err != nil || e.Event == "failed":
+	case e.Event == "taken": // once: a program that says it for ever would have the host read for ever
 		i.begin()
 		e, err = readEvent(i.control)
+	default:
+		err = outOfTurn(e)
 	}
 	if err == nil && e.Event == "failed" {
 		i.endWith(&Exit{Reason: e.Reason, Detail: e.Detail})
