@@ -28,6 +28,7 @@ type fakeDriver struct {
 	mute     bool        // no runner says that it has got its program
 	// beforeWaiting plays the time that a sandbox takes until its runner waits; nil: none.
 	beforeWaiting func()
+	diesAfter     time.Duration                 // of waiting for a program; 0: no sandbox does
 	program       func(o order, s *fakeSandbox) // plays the runner after the order has arrived
 }
 
@@ -89,8 +90,14 @@ func (s *fakeSandbox) run() {
 	}
 	for {
 		s.say(event{Event: "waiting"})
+		live := func() bool { return true }
+		if s.driver.diesAfter > 0 {
+			live = time.AfterFunc(s.driver.diesAfter, func() { s.end(Status{Code: 1}) }).Stop
+		}
 		var head [4]byte
-		if _, err := io.ReadFull(s.inside, head[:]); err != nil {
+		_, err := io.ReadFull(s.inside, head[:])
+		live()
+		if err != nil {
 			return
 		}
 		body := make([]byte, binary.BigEndian.Uint32(head[:]))

@@ -14,7 +14,8 @@ import (
 //
 // It follows use: a place that a sandbox was needed for gets one, more when they were needed in short order, and none any
 // more when nobody has needed one for a while. All together stay within a memory budget; the place whose use is longest ago
-// gives way. One is started at a time, after those who need theirs now.
+// gives way. One is started at a time, after those who need theirs now; one that takes long holds up its own place alone. A place
+// whose sandboxes do not start, or do not live to be claimed, is held off as a program is.
 type pool struct {
 	launcher *launcher
 	budget   int64       // bytes
@@ -31,6 +32,7 @@ type pool struct {
 // shelf holds the warm sandboxes of one place.
 type shelf struct {
 	waiting []*Instance
+	making  int         // are being started
 	memory  int64       // bytes that the newest took; a guess before there was one
 	needed  []time.Time // of late
 	last    time.Time   // when one was needed
@@ -108,6 +110,7 @@ func (s *shelf) claim(spec Spec) *Instance {
 		i := s.waiting[len(s.waiting)-1]
 		s.waiting = s.waiting[:len(s.waiting)-1]
 		if i.claim(spec) {
+			s.backoff = backoff{}
 			return i
 		}
 	}
@@ -152,58 +155,67 @@ func (p *pool) fill(ctx context.Context) bool {
 	if !p.spacious() {
 		return false
 	}
-	at, ok := p.next()
-	if !ok {
+	at, s := p.next()
+	if s == nil {
 		return false
 	}
+	stocked := make(chan bool, 1)
+	p.ending.Go(func() { stocked <- p.stock(ctx, at, s) })
+	select {
+	case did := <-stocked:
+		return did
+	case <-time.After(mostTurn): // it goes on, beside those of other places
+		return true
+	}
+}
+
+// stock starts a sandbox for the shelf that next has chosen, and reports whether it did.
+func (p *pool) stock(ctx context.Context, at place, s *shelf) bool {
 	i, err := p.warm(ctx, at)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	s := p.shelves[at]
+	s.making--
 	switch {
 	case err != nil:
-		if s != nil {
-			_ = s.backoff.failed(time.Now(), err) // nobody waits for it
-		}
+		_ = s.backoff.failed(time.Now(), err) // nobody waits for it
 		if ctx.Err() == nil {
 			p.log.Warn("a warm sandbox did not start", zap.String("environment", at.environment), zap.Error(err))
 		}
 		return false
-	case s == nil:
+	case p.shelves[at] != s: // it was dropped meanwhile
 		p.end(i)
 		return true
 	}
-	s.backoff = backoff{}
+	defer p.kick() // nobody may have waited for it
 	s.waiting = append(s.waiting, i)
 	if stats, err := i.Stats(); err == nil && stats.MemoryBytes > 0 {
 		s.memory = stats.MemoryBytes
 	}
-	go p.watch(s, i)
+	go p.watch(at, s, i, time.Now())
 	return true
 }
 
-// next chooses the place that is most recently used of those that lack a sandbox, and makes room for it. Places that nobody
-// has used for long are dropped, and those whose environment was removed.
-func (p *pool) next() (place, bool) {
+// next chooses the place that is most recently used of those that lack a sandbox, and makes room for it; it returns no shelf when
+// there is none. Places that nobody has used for long are dropped, and those whose environment was removed.
+func (p *pool) next() (at place, chosen *shelf) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now := time.Now()
-	var at place
-	var chosen *shelf
 	for candidate, s := range p.shelves {
 		if now.Sub(s.last) > warmKeep || candidate.gone() {
 			p.dropLocked(candidate)
 			continue
 		}
-		lacks := len(s.waiting) < s.want(now) && s.backoff.check(now) == nil
+		lacks := s.making == 0 && len(s.waiting) < s.want(now) && s.backoff.check(now) == nil
 		if lacks && (chosen == nil || s.last.After(chosen.last)) {
 			at, chosen = candidate, s
 		}
 	}
 	if chosen == nil || !p.makeRoomLocked(chosen) {
-		return place{}, false
+		return place{}, nil
 	}
-	return at, true
+	chosen.making++
+	return at, chosen
 }
 
 // makeRoomLocked drops what was used before s until one more of it fits into the budget.
@@ -211,7 +223,7 @@ func (p *pool) makeRoomLocked(s *shelf) bool {
 	for {
 		var taken int64
 		for _, other := range p.shelves {
-			taken += other.memory * int64(len(other.waiting))
+			taken += other.memory * int64(len(other.waiting)+other.making)
 		}
 		if taken+s.memory <= p.budget {
 			return true
@@ -279,12 +291,19 @@ func (p *pool) warm(ctx context.Context, at place) (*Instance, error) {
 	return i, nil
 }
 
-// watch takes a sandbox that ended by itself off its shelf.
-func (p *pool) watch(s *shelf, i *Instance) {
+// watch takes a sandbox that ended by itself off its shelf. One that waited for a short time only has failed to start, in effect:
+// without that, code of packages that ends it would have the host make sandboxes for as long as its place is kept.
+func (p *pool) watch(at place, s *shelf, i *Instance, since time.Time) {
 	<-i.done
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	s.waiting = slices.DeleteFunc(s.waiting, func(other *Instance) bool { return other == i })
+	n := slices.Index(s.waiting, i)
+	if n < 0 || p.shelves[at] != s { // it was claimed, or we ended it
+		return
+	}
+	s.waiting = slices.Delete(s.waiting, n, n+1)
+	_ = s.backoff.died(time.Now(), since, i.Exit()) // nobody waits for it
+	p.log.Warn("a warm sandbox ended before it had a program", zap.String("environment", at.environment), zap.Error(i.Exit()))
 }
 
 // count is how many wait.

@@ -6,9 +6,14 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
 )
 
 func withWarm(bytes int64) func(*ManagerConfig) {
@@ -19,6 +24,15 @@ func withWarm(bytes int64) func(*ManagerConfig) {
 func settle() {
 	time.Sleep(5 * time.Second)
 	synctest.Wait()
+}
+
+func eachShelf(m *Manager, do func(*shelf)) {
+	p := m.launcher.pool
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, s := range p.shelves {
+		do(s)
+	}
 }
 
 func TestTheNextStartFindsASandboxThatWaits(t *testing.T) {
@@ -115,6 +129,102 @@ func TestAWarmSandboxThatDiedIsNotUsed(t *testing.T) {
 			if e.API == "" {
 				t.Error("the end of a sandbox without a program was reported")
 			}
+		}
+	})
+}
+
+// Code of packages runs in a warm sandbox, and may end it whenever it likes.
+func TestWarmSandboxesThatDoNotLiveAreHeldOff(t *testing.T) {
+	for name, until := range map[string]time.Duration{"quick to wait": 300 * time.Millisecond, "slow to wait": 28 * time.Second} {
+		core, logged := observer.New(zapcore.WarnLevel)
+		managed(t, serveOK, func(t *testing.T, m *Manager, d *fakeDriver) {
+			d.diesAfter, d.beforeWaiting = 50*time.Millisecond, func() { time.Sleep(until) }
+			acquire(t, m, "api_a").Release()
+			time.Sleep(10 * time.Minute)
+			synctest.Wait()
+			if n := d.launches() - 1; n < 3 || n > loopAfter || logged.Len() != n {
+				t.Errorf("%s: %d warm sandboxes were started in ten minutes in which nobody called, and it was told %d times", name, n, logged.Len())
+			}
+			for _, e := range logged.All() {
+				if e.Message != "a warm sandbox ended before it had a program" {
+					t.Errorf("%s: %s", name, e.Message)
+				}
+			}
+		}, withWarm(1<<30), func(c *ManagerConfig) { c.Log = zap.New(core) })
+	}
+}
+
+func TestAWarmSandboxThatLivedIsReplaced(t *testing.T) {
+	managed(t, serveOK, func(t *testing.T, m *Manager, d *fakeDriver) {
+		d.diesAfter = backoffShort + time.Second
+		acquire(t, m, "api_a").Release()
+		time.Sleep(30 * time.Minute)
+		if n := d.launches() - 1; n < 25 {
+			t.Errorf("%d were started in half an hour", n)
+		}
+	}, withWarm(1<<30))
+}
+
+func TestAWarmSandboxThatIsUsedEndsItsPlacesBackoff(t *testing.T) {
+	managed(t, serveOK, func(t *testing.T, m *Manager, d *fakeDriver) {
+		acquire(t, m, "api_a").Release()
+		settle()
+		eachShelf(m, func(s *shelf) { s.backoff.failures = loopAfter - 1 })
+		acquire(t, m, "api_b").Release()
+		eachShelf(m, func(s *shelf) {
+			if s.backoff.failures != 0 {
+				t.Errorf("%d failures are left", s.backoff.failures)
+			}
+		})
+	}, withWarm(1<<30))
+}
+
+func TestAWarmSandboxThatWeEndIsNoFailure(t *testing.T) {
+	core, logged := observer.New(zapcore.WarnLevel)
+	managed(t, serveOK, func(t *testing.T, m *Manager, d *fakeDriver) {
+		acquire(t, m, "api_a").Release()
+		settle()
+		if !m.launcher.pool.giveUp(func() {}) {
+			t.Fatal("there was none")
+		}
+		synctest.Wait()
+		eachShelf(m, func(s *shelf) {
+			if s.backoff.failures != 0 {
+				t.Errorf("%d failures", s.backoff.failures)
+			}
+		})
+	}, withWarm(1<<30), func(c *ManagerConfig) { c.Log = zap.New(core) })
+	if logged.Len() != 0 {
+		t.Errorf("logged %v", logged.All())
+	}
+}
+
+func TestASlowPlaceHoldsUpNoOther(t *testing.T) {
+	var slow atomic.Bool
+	managed(t, serveOK, func(t *testing.T, m *Manager, d *fakeDriver) {
+		d.beforeWaiting = func() {
+			if slow.Swap(false) {
+				time.Sleep(29 * time.Second)
+			}
+		}
+		acquire(t, m, "api/slow").Release()
+		slow.Store(true) // its warm one
+		time.Sleep(2 * warmPause)
+		acquire(t, m, "api/quick").Release()
+		time.Sleep(mostTurn + time.Second)
+		if n := m.Warm(); n != 1 {
+			t.Errorf("%d wait while another place's takes long", n)
+		}
+		if n := d.launches(); n != 4 {
+			t.Errorf("%d launches: more than one of the slow place at a time", n)
+		}
+		time.Sleep(29 * time.Second)
+		if n := m.Warm(); n != 2 {
+			t.Errorf("%d wait in the end", n)
+		}
+	}, withWarm(1<<30), func(c *ManagerConfig) {
+		c.Source = func(_ context.Context, api string, _ int) (Spec, error) {
+			return Spec{API: api, Version: 1, Environment: strings.TrimPrefix(api, "api")}, nil
 		}
 	})
 }
