@@ -8,7 +8,8 @@ import (
 
 // backoff holds off an API that keeps failing, so that its consumers cannot make the host start it all the time.
 type backoff struct {
-	failures int
+	failures int // of the program
+	faults   int // since then, of the host: see SandboxFailed
 	until    time.Time
 	last     *Exit
 }
@@ -18,6 +19,7 @@ const (
 	backoffMax    = time.Minute
 	backoffShort  = 10 * time.Second // a program that lives shorter than this has failed to start, in effect
 	backoffFreely = 1                // so many failures cost nothing
+	backoffFault  = 10 * time.Second // at most, for what the host lacks: its mending must not be waited for
 
 	loopAfter = 10               // so many failures in a row are a loop
 	loopPause = 10 * time.Minute // between starts of a program in a loop; what it lacked may be there by then
@@ -31,13 +33,14 @@ type Trouble struct {
 	Loop     bool // it fails whenever it is started: see CrashLoop
 }
 
-func (b *backoff) looping() bool { return b.failures >= loopAfter }
+// looping reports whether the program fails whenever it is started, as far as it was started of late.
+func (b *backoff) looping() bool { return b.failures >= loopAfter && b.faults == 0 }
 
 func (b *backoff) trouble(now time.Time) (Trouble, bool) {
 	if b.last == nil || !now.Before(b.until) && !b.looping() {
 		return Trouble{}, false
 	}
-	return Trouble{Reason: b.last.Reason, Failures: b.failures, Until: b.until, Loop: b.looping()}, true
+	return Trouble{Reason: b.last.Reason, Failures: b.failures + b.faults, Until: b.until, Loop: b.looping()}, true
 }
 
 func (b *backoff) check(now time.Time) error {
@@ -61,17 +64,22 @@ func (b *backoff) loop(now time.Time) *Exit {
 	}
 }
 
-// failed notes a failure. It returns an Exit that says so when that makes it a loop, else nil.
+// failed notes a failure. It returns an Exit that says so when that makes it a loop, else nil. What the host lacks makes none: the
+// program has not even run.
 func (b *backoff) failed(now time.Time, err error) *Exit {
 	var exit *Exit
 	if !errors.As(err, &exit) { // no room, a store that does not answer: not the program's doing
 		return nil
 	}
 	b.last = exit
-	b.failures++
-	if extra := b.failures - backoffFreely; extra > 0 {
-		b.until = now.Add(min(backoffFirst<<min(extra-1, 10), backoffMax))
+	if exit.Reason == SandboxFailed {
+		b.faults++
+		b.delay(now, b.faults, backoffFault)
+		return nil
 	}
+	b.failures++
+	b.faults = 0
+	b.delay(now, b.failures, backoffMax)
 	if !b.looping() {
 		return nil
 	}
@@ -80,6 +88,13 @@ func (b *backoff) failed(now time.Time, err error) *Exit {
 		return nil
 	}
 	return b.loop(now)
+}
+
+// delay holds off for a time that doubles with each failure.
+func (b *backoff) delay(now time.Time, failures int, most time.Duration) {
+	if extra := failures - backoffFreely; extra > 0 {
+		b.until = now.Add(min(backoffFirst<<min(extra-1, 10), most))
+	}
 }
 
 func (b *backoff) died(now, started time.Time, exit *Exit) *Exit {

@@ -190,6 +190,52 @@ func TestACrashLoopStops(t *testing.T) {
 	}, ended.keep)
 }
 
+// What the host lacks is no loop of the program's, and does not keep it down once it is mended.
+func TestAFaultOfTheHostIsNoCrashLoop(t *testing.T) {
+	var ended exits
+	managed(t, serveOK, func(t *testing.T, m *Manager, d *fakeDriver) {
+		d.refuses = errors.New("no space left on device")
+		for range 600 { // a call each second
+			_, err := m.Acquire(t.Context(), "api_a")
+			if exit, ok := errors.AsType[*Exit](err); !ok || exit.Reason != SandboxFailed {
+				t.Fatalf("error %v", err)
+			}
+			time.Sleep(time.Second)
+		}
+		if n := ended.count(SandboxFailed); n < 50 || n > 80 {
+			t.Errorf("%d starts were tried in ten minutes", n)
+		}
+		if trouble, held := m.Trouble("api_a"); held && (trouble.Loop || trouble.Reason != SandboxFailed || trouble.Failures < 50) {
+			t.Errorf("trouble %+v", trouble)
+		}
+		d.refuses = nil // mended
+		time.Sleep(backoffFault)
+		acquire(t, m, "api_a").Release()
+	}, ended.keep)
+}
+
+func TestAProgramInALoopIsInOneAfterAFaultOfTheHost(t *testing.T) {
+	var b backoff
+	now := time.Now()
+	for range loopAfter {
+		b.failed(now, &Exit{Reason: Crashed})
+	}
+	for range 3 {
+		now = b.until
+		if exit := b.failed(now, &Exit{Reason: SandboxFailed}); exit != nil {
+			t.Errorf("it is told as %v", exit)
+		}
+	}
+	if exit, ok := errors.AsType[*Exit](b.check(now)); !ok || exit.Reason != SandboxFailed || !exit.RetryAt.Equal(now.Add(2*backoffFirst)) {
+		t.Errorf("held off by %+v", exit)
+	}
+	now = b.until
+	b.failed(now, &Exit{Reason: Crashed})
+	if exit, ok := errors.AsType[*Exit](b.check(now)); !ok || exit.Reason != CrashLoop || !exit.RetryAt.Equal(now.Add(loopPause)) {
+		t.Errorf("held off by %+v", exit)
+	}
+}
+
 func TestADeployEndsACrashLoop(t *testing.T) {
 	managed(t, func(o order, s *fakeSandbox) {
 		if o.RootPath == "/new" {
