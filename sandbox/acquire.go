@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 )
 
@@ -205,7 +206,9 @@ func (m *Manager) launch(ctx context.Context, spec Spec, optional bool) (*Instan
 	if err := m.reserve(ctx, optional); err != nil {
 		return nil, err
 	}
-	i, err := m.launcher.launch(ctx, spec)
+	seen := sync.OnceFunc(m.memorySeen)
+	defer seen()
+	i, err := m.launcher.launch(ctx, spec, func() { time.AfterFunc(memorySettles, seen) })
 	if err == nil {
 		i.startup.Asked = asked
 		if spec.task == nil {
@@ -214,7 +217,6 @@ func (m *Manager) launch(ctx context.Context, spec Spec, optional bool) (*Instan
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.room.making--
 	if err != nil {
 		m.freeLocked()
 		return nil, err

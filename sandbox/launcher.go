@@ -69,14 +69,15 @@ func (p place) launch(output func(Line)) Launch {
 	}
 }
 
-// launch returns an instance that has answered its probe, or an *Exit.
-func (l *launcher) launch(ctx context.Context, spec Spec) (*Instance, error) {
+// launch returns an instance that has answered its probe, or an *Exit. It calls stands when there is a sandbox, or should be: what comes
+// then takes as long as the author's code likes.
+func (l *launcher) launch(ctx context.Context, spec Spec, stands func()) (*Instance, error) {
 	began := time.Now()
 	spec.Limits = spec.Limits.Or(l.defaults)
 	spec = l.admit(spec)
-	i, err := l.launchWarm(ctx, spec)
+	i, err := l.launchWarm(ctx, spec, stands)
 	if i == nil && err == nil {
-		i, err = l.launchCold(ctx, spec)
+		i, err = l.launchCold(ctx, spec, stands)
 	}
 	if err != nil {
 		return nil, err
@@ -92,7 +93,7 @@ func (l *launcher) launch(ctx context.Context, spec Spec) (*Instance, error) {
 }
 
 // launchWarm uses a sandbox that waits. It returns nothing when there is none, or when it did not live to get the program.
-func (l *launcher) launchWarm(ctx context.Context, spec Spec) (*Instance, error) {
+func (l *launcher) launchWarm(ctx context.Context, spec Spec, stands func()) (*Instance, error) {
 	if l.pool == nil {
 		return nil, nil
 	}
@@ -100,6 +101,7 @@ func (l *launcher) launchWarm(ctx context.Context, spec Spec) (*Instance, error)
 	if i == nil {
 		return nil, nil
 	}
+	stands()
 	now := time.Now()
 	i.startup = Startup{Begun: now, Standing: now, Warm: true}
 	ctx, cancel := context.WithTimeout(ctx, l.startTimeout)
@@ -111,9 +113,9 @@ func (l *launcher) launchWarm(ctx context.Context, spec Spec) (*Instance, error)
 	return nil, nil // it has ended
 }
 
-func (l *launcher) launchCold(ctx context.Context, spec Spec) (*Instance, error) {
+func (l *launcher) launchCold(ctx context.Context, spec Spec, stands func()) (*Instance, error) {
 	outer := ctx
-	end, err := l.turn(outer)
+	end, err := l.turn(outer, stands)
 	if err != nil {
 		return nil, err
 	}

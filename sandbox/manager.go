@@ -166,7 +166,7 @@ func (m *Manager) Stop(ctx context.Context) error {
 
 // Launch starts a sandbox that serves nobody but its caller, who must Stop it.
 func (m *Manager) Launch(ctx context.Context, spec Spec) (*Instance, error) {
-	return m.launcher.launch(ctx, spec)
+	return m.launcher.launch(ctx, spec, func() {})
 }
 
 // Remove ends what runs of an API after its deletion, tasks too, and returns when it is gone. A program that has nothing to do runs

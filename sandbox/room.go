@@ -10,10 +10,11 @@ import (
 )
 
 const (
-	mostQueued  = 1000                   // starts that wait for room
-	roomLook    = 200 * time.Millisecond // how often those look whether memory came back
-	memoryKept  = 20 * time.Millisecond  // how long a reading of the host's memory counts
-	startMemory = 64 << 20               // bytes that a start is expected to take
+	mostQueued    = 1000                   // starts that wait for room
+	roomLook      = 200 * time.Millisecond // how often those look whether memory came back
+	memoryKept    = 20 * time.Millisecond  // how long a reading of the host's memory counts
+	startMemory   = 64 << 20               // bytes that a start is expected to take
+	memorySettles = 3 * time.Second        // after its sandbox stands, when it has taken them; what it takes later is seen
 )
 
 // room is the node's places and memory, and those who wait for them in their order.
@@ -79,8 +80,8 @@ func (m *Manager) queueForRoom(optional bool) (*outcome, error) {
 	return turn, nil
 }
 
-// behindStarts reports whether nothing but other starts is in the way: each of them ends soon, and will have taken less memory
-// than is held for it. So hundreds of programs that are called at once start one after the other, and none is turned away.
+// behindStarts reports whether nothing but other starts is in the way: memory is held for each of them for a short time only, however
+// long its program takes to start, and it will have taken less. So hundreds of programs that are called at once start one after the other, and none is turned away.
 func (m *Manager) behindStarts() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -107,6 +108,14 @@ func (m *Manager) leaveQueue(turn *outcome, why error) error {
 func (m *Manager) takeLocked() {
 	m.live++
 	m.room.making++
+}
+
+// memorySeen gives back the memory that was held for a start.
+func (m *Manager) memorySeen() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.room.making--
+	m.admitLocked()
 }
 
 // freeLocked gives a place back.

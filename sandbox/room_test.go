@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"sync"
@@ -138,4 +139,46 @@ func TestManyStartsOnASmallHost(t *testing.T) {
 	}, func(c *ManagerConfig) {
 		c.Memory, c.MemoryReserve = func() (int64, error) { return 250 << 20, nil }, 100<<20
 	})
+}
+
+// TestProgramsThatTakeLongHoldNoMemory has room for three starts at a time, and a dozen of which each takes nearly all of its time.
+func TestProgramsThatTakeLongHoldNoMemory(t *testing.T) {
+	const long = 29 * time.Second
+	for name, c := range map[string]struct {
+		waiting time.Duration // that a sandbox takes until its runner waits
+		most    time.Duration // that one behind them may wait
+	}{
+		"in their code":     {0, 4 * memorySettles},
+		"in their packages": {long, 5*(mostTurn+memorySettles) + long},
+	} {
+		t.Run(name, func(t *testing.T) {
+			managed(t, func(o order, s *fakeSandbox) {
+				if o.RootPath != "last" && c.waiting == 0 {
+					time.Sleep(long)
+				}
+				s.serve(o, ok)
+			}, func(t *testing.T, m *Manager, d *fakeDriver) {
+				d.beforeWaiting = func() { time.Sleep(c.waiting) }
+				var wg sync.WaitGroup
+				for n := range 12 {
+					wg.Go(func() { acquire(t, m, fmt.Sprint("slow", n)).Release() })
+				}
+				time.Sleep(time.Second)
+				if n := d.launches(); n > 3 {
+					t.Errorf("%d were started at once", n)
+				}
+				began := time.Now()
+				acquire(t, m, "last").Release()
+				if waited := time.Since(began); waited > c.most {
+					t.Errorf("one behind them waited for %v", waited)
+				}
+				wg.Wait()
+			}, func(cfg *ManagerConfig) {
+				cfg.Memory = func() (int64, error) { return 200 << 20, nil }
+				cfg.Source = func(_ context.Context, api string, version int) (Spec, error) {
+					return Spec{API: api, Version: version, RootPath: api}, nil
+				}
+			})
+		})
+	}
 }
