@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -89,7 +90,7 @@ func (t *tail) add(text string) {
 		t.bytes -= len(t.lines[drop]) + lineBytes
 		drop++
 	}
-	t.lines = append(t.lines[:0], t.lines[drop:]...)
+	t.lines = slices.Delete(t.lines, 0, drop) // which forgets their text too
 }
 
 func (t *tail) String() string { return strings.Join(t.lines, "\n") }

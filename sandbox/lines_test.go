@@ -91,3 +91,22 @@ func TestATailOfEmptyLinesIsSmall(t *testing.T) {
 		t.Errorf("room for %d lines", n)
 	}
 }
+
+// The lines before the last ones are let go, wherever in the slice they were.
+func TestATailHoldsNoMoreThanItsBound(t *testing.T) {
+	var tl tail
+	long := strings.Repeat("x", MaxLine)
+	for room := tailBytes/lineBytes - 8; room > tailBytes/lineBytes/2; room-- {
+		for len(tl.lines) != room {
+			tl.add("")
+		}
+		tl.add(long)
+	}
+	held := 0
+	for _, line := range tl.lines[:cap(tl.lines)] {
+		held += len(line)
+	}
+	if held > tailBytes {
+		t.Errorf("%d bytes are held for %d", held, tl.bytes)
+	}
+}

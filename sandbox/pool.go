@@ -107,8 +107,9 @@ func (p *pool) needLocked(at place) *shelf {
 // claim gives the newest that still lives to a program.
 func (s *shelf) claim(spec Spec) *Instance {
 	for len(s.waiting) > 0 {
-		i := s.waiting[len(s.waiting)-1]
-		s.waiting = s.waiting[:len(s.waiting)-1]
+		last := len(s.waiting) - 1
+		i := s.waiting[last]
+		s.waiting = slices.Delete(s.waiting, last, last+1)
 		if i.claim(spec) {
 			s.backoff = backoff{}
 			return i
@@ -265,7 +266,7 @@ func (p *pool) giveUp(gone func()) bool {
 		return false
 	}
 	i := s.waiting[0]
-	s.waiting = s.waiting[1:]
+	s.waiting = slices.Delete(s.waiting, 0, 1)
 	p.ending.Go(func() {
 		i.kill(&Exit{Reason: Draining})
 		gone()

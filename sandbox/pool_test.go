@@ -199,6 +199,26 @@ func TestAWarmSandboxThatWeEndIsNoFailure(t *testing.T) {
 	}
 }
 
+func TestAShelfForgetsWhatItGaveAway(t *testing.T) {
+	managed(t, serveOK, func(t *testing.T, m *Manager, _ *fakeDriver) {
+		for range 12 {
+			acquire(t, m, "api_"+randomHex(4)).Release()
+		}
+		settle()
+		for n, give := range []func(){
+			func() { acquire(t, m, "api_b").Release() },
+			func() { m.launcher.pool.giveUp(func() {}) },
+		} {
+			give()
+			eachShelf(m, func(s *shelf) {
+				if held := s.waiting[:cap(s.waiting)]; slices.ContainsFunc(held[len(s.waiting):], func(i *Instance) bool { return i != nil }) {
+					t.Errorf("%d: one that is gone is held", n)
+				}
+			})
+		}
+	}, withWarm(1<<30))
+}
+
 func TestASlowPlaceHoldsUpNoOther(t *testing.T) {
 	var slow atomic.Bool
 	managed(t, serveOK, func(t *testing.T, m *Manager, d *fakeDriver) {
