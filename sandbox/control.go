@@ -1,8 +1,10 @@
 package sandbox
 
 import (
+	"bytes"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -10,8 +12,10 @@ import (
 )
 
 const (
-	maxFrame  = 1 << 20  // bytes of what a sandbox may say in one frame
-	maxDetail = 32 << 10 // of them, bytes of why a program failed: the runner says no more; their end is kept
+	maxFrame   = 1 << 20  // bytes of what a sandbox may say in one frame
+	maxDetail  = 32 << 10 // of them, bytes of why a program failed: the runner says no more; their end is kept
+	maxRoutes  = 1000     // of a program: the runner says no more
+	maxMethods = 32       // of a route
 )
 
 // order is what the host sends to a waiting runner, once.
@@ -33,13 +37,66 @@ type order struct {
 
 // event is what a runner says. After author code has run, its content is whatever the author likes.
 type event struct {
-	Event  string  `json:"event"` // waiting, taken (the program has arrived), started or failed
-	Reason Reason  `json:"reason"`
-	Detail string  `json:"detail"`
-	Routes []Route `json:"routes"`
+	Event  string      `json:"event"` // waiting, taken (the program has arrived), started or failed
+	Reason Reason      `json:"reason"`
+	Detail string      `json:"detail"`
+	Routes firstRoutes `json:"routes"`
 	// Imports are the modules that the program has imported, in their order, and ImportSeconds the time that it took.
-	Imports       []string `json:"imports"`
-	ImportSeconds float64  `json:"import_seconds"`
+	Imports       firstImports `json:"imports"`
+	ImportSeconds float64      `json:"import_seconds"`
+}
+
+// firstRoutes, firstMethods and firstImports are lists of which no more is read than is of use. A frame has room for hundreds of
+// thousands of entries, each of which takes many times more memory than in the frame.
+type (
+	firstRoutes  []Route
+	firstMethods []string
+	firstImports []string
+)
+
+// UnmarshalJSON reads the first of them.
+func (r *firstRoutes) UnmarshalJSON(data []byte) error {
+	type told struct {
+		Path       string       `json:"path"`
+		Methods    firstMethods `json:"methods"`
+		NeedsInput bool         `json:"needs_input"`
+	}
+	first, err := firstOf[told](data, maxRoutes)
+	*r = nil
+	for _, t := range first {
+		*r = append(*r, Route{t.Path, t.Methods, t.NeedsInput})
+	}
+	return err
+}
+
+// UnmarshalJSON reads the first of them.
+func (m *firstMethods) UnmarshalJSON(data []byte) (err error) {
+	*m, err = firstOf[string](data, maxMethods)
+	return err
+}
+
+// UnmarshalJSON reads as many as are learned, and one more, by which too many are known.
+func (i *firstImports) UnmarshalJSON(data []byte) (err error) {
+	*i, err = firstOf[string](data, maxImports+1)
+	return err
+}
+
+// firstOf reads at most so many entries of a list, or none of null.
+func firstOf[T any](list []byte, most int) (first []T, err error) {
+	d := json.NewDecoder(bytes.NewReader(list))
+	if begin, err := d.Token(); begin == nil || err != nil {
+		return nil, err
+	} else if begin != json.Delim('[') {
+		return nil, errors.New("there is no list where one should be")
+	}
+	for len(first) < most && d.More() {
+		var entry T
+		if err := d.Decode(&entry); err != nil {
+			return nil, err
+		}
+		first = append(first, entry)
+	}
+	return first, nil
 }
 
 // reasonsFromInside are those that a program may give for itself.

@@ -3,6 +3,7 @@ package sandbox
 import (
 	"bytes"
 	"encoding/binary"
+	"runtime"
 	"strings"
 	"testing"
 )
@@ -35,6 +36,54 @@ func TestReadEventRefusesWhatIsNoEvent(t *testing.T) {
 	}
 }
 
+// A short frame does not take a lot of memory, whatever is in it.
+func TestLongListsAreCutOff(t *testing.T) {
+	fill := func(before, entry, after string) []byte {
+		before, after = `{"event":"started",`+before, entry+after+`}`
+		return frame(before + strings.Repeat(entry+",", (maxFrame-len(before+after))/len(entry+",")) + after)
+	}
+	for name, c := range map[string]struct {
+		frame           []byte
+		routes, imports int
+	}{
+		"routes":  {fill(`"routes":[`, `{}`, `]`), maxRoutes, 0},
+		"imports": {fill(`"imports":[`, `""`, `]`), 0, maxImports + 1},
+		"methods": {fill(`"routes":[{"methods":[`, `""`, `]}]`), 1, 0},
+		"twice":   {frame(`{"event":"started","imports":["a","b"],"imports":["c"]}`), 0, 1},
+		"none":    {frame(`{"event":"started","imports":null,"routes":[]}`), 0, 0},
+		"both":    {frame(`{"event":"started","imports":["a"],"routes":[{"path":"/"},{"path":"/b","methods":["GET"]}]}`), 2, 1},
+	} {
+		var e event
+		var err error
+		taken := allocated(func() { e, err = readEvent(bytes.NewReader(c.frame)) })
+		if err != nil || len(e.Routes) != c.routes || len(e.Imports) != c.imports {
+			t.Errorf("%s: %d routes, %d imports, %v", name, len(e.Routes), len(e.Imports), err)
+		}
+		for _, r := range e.Routes {
+			if len(r.Methods) > maxMethods {
+				t.Errorf("%s: %d methods", name, len(r.Methods))
+			}
+		}
+		if taken > 8*maxFrame {
+			t.Errorf("%s: a frame of %d bytes takes %d", name, len(c.frame), taken)
+		}
+	}
+	for _, no := range []string{`5`, `{}`, `"a"`, `[5]`, `[{}]`} {
+		if e, err := readEvent(bytes.NewReader(frame(`{"event":"started","imports":` + no + `}`))); err == nil {
+			t.Errorf("imports %s are %q", no, e.Imports)
+		}
+	}
+}
+
+// allocated is how many bytes are allocated while do runs.
+func allocated(do func()) uint64 {
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	do()
+	runtime.ReadMemStats(&after)
+	return after.TotalAlloc - before.TotalAlloc
+}
+
 func FuzzReadEvent(f *testing.F) {
 	f.Add(frame(`{"event":"started","routes":[{"path":"/","methods":["GET"]}]}`))
 	f.Add([]byte{0, 0, 0, 1})
@@ -42,6 +91,9 @@ func FuzzReadEvent(f *testing.F) {
 		e, err := readEvent(bytes.NewReader(data))
 		if err == nil && e.Event == "" {
 			t.Errorf("%q became an event without a name", data)
+		}
+		if len(e.Routes) > maxRoutes || len(e.Imports) > maxImports+1 {
+			t.Errorf("%d routes, %d imports", len(e.Routes), len(e.Imports))
 		}
 	})
 }
