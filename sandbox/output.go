@@ -1,6 +1,7 @@
 package sandbox
 
 import (
+	"bytes"
 	"fmt"
 	"io"
 	"time"
@@ -55,19 +56,51 @@ type keeper struct {
 
 	leaving bool  // output is left out until the budget has recovered
 	left    int64 // bytes that were
+	rest    int   // bytes of a line that are left out at most, as its beginning was
 }
 
 func (k *keeper) write(p []byte, now time.Time) {
 	if k.leaving {
-		if k.budget.left(now) < resumeAt {
-			k.left += int64(len(p))
-			return
-		}
-		k.resume()
+		p = k.leaveOut(p, now)
+	}
+	if k.leaving || len(p) == 0 {
+		return
 	}
 	k.lines.write(p)
 	if k.leaving { // what is pending belongs to a line that is left out
 		k.left += int64(k.lines.drop())
+		k.leftWithin(p)
+	}
+}
+
+// leaveOut leaves out p, or what of it is left out before output is kept again, and returns the rest. A line whose beginning was left out
+// has lost its mark with it, and is left out to its end unless that is far away.
+func (k *keeper) leaveOut(p []byte, now time.Time) (kept []byte) {
+	if k.budget.left(now) < resumeAt {
+		k.left += int64(len(p))
+		k.leftWithin(p)
+		return nil
+	}
+	n := min(len(p), k.rest)
+	k.rest -= n
+	if end := bytes.IndexByte(p[:n], '\n'); end >= 0 {
+		n, k.rest = end+1, 0
+	}
+	k.left += int64(n)
+	if k.rest == 0 {
+		k.resume()
+	}
+	return p[n:]
+}
+
+// leftWithin notes whether what is left out so far ends within a line.
+func (k *keeper) leftWithin(p []byte) {
+	switch {
+	case len(p) == 0:
+	case p[len(p)-1] == '\n':
+		k.rest = 0
+	default:
+		k.rest = MaxLine
 	}
 }
 
@@ -88,7 +121,7 @@ func (k *keeper) line(text string, more bool) {
 }
 
 func (k *keeper) resume() {
-	k.leaving = false
+	k.leaving, k.reader = false, lineReader{} // the next line goes on no line from before
 	k.say(fmt.Sprintf("%d bytes of %s are left out here", k.left, k.stream))
 	k.left = 0
 }

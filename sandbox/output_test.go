@@ -88,3 +88,52 @@ func TestAfterAFloodOutputIsKeptAgain(t *testing.T) {
 		}
 	})
 }
+
+// What comes after a gap has nothing of the line in which it began: neither its request and level, nor its end.
+func TestALineAfterAGapIsItsOwn(t *testing.T) {
+	const other = "22222222-2222-2222-2222-222222222222"
+	long := strings.Repeat("x", MaxLine)
+	marked := "\x1e" + other + ";i\x1fof another request\n"
+	for name, c := range map[string]struct {
+		gap, after []string // written while output is left out, and then
+		text       string   // of the last line
+		request    string
+		level      string
+	}{
+		"it ends with a line":       {[]string{"\n"}, []string{marked}, "of another request", other, LevelInfo},
+		"it ends within a line":     {nil, []string{"the end of it\n" + marked}, "of another request", other, LevelInfo},
+		"within a mark":             {[]string{"\n\x1e11111"}, []string{"111-1111-1111;e\x1fx\n", marked}, "of another request", other, LevelInfo},
+		"the line's end comes late": {nil, []string{"x", "x", "x\n" + marked}, "of another request", other, LevelInfo},
+		"the line has no end":       {nil, []string{long, "\x1e" + other + ";w\x1fy\n"}, "y", other, LevelWarning},
+		"below an error":            {[]string{"\n"}, []string{" indented\n"}, " indented", "", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var got []Line
+				k := keeper{stream: "stdout", output: func(l Line) { got = append(got, l) }, budget: newBudget(keptPerSecond, keptBurst, time.Now())}
+				k.lines.emit = k.line
+				write := func(text string) { k.write([]byte(text), time.Now()) }
+				write("\x1e" + someRequest + ";e\x1f")
+				for !k.leaving {
+					write(long)
+				}
+				kept := len(got)
+				for _, text := range c.gap {
+					write(text)
+				}
+				time.Sleep(3 * time.Second)
+				for _, text := range c.after {
+					write(text)
+				}
+				l := got[len(got)-1]
+				if l.Text != c.text || l.Request != c.request || l.Level != c.level {
+					t.Errorf("the last line is %+v", l)
+				}
+				var told int
+				if _, err := fmt.Sscanf(got[kept].Text, "%d bytes of stdout are left out here", &told); err != nil || len(got) != kept+2 {
+					t.Errorf("%d lines after the gap, the first is %+v", len(got)-kept, got[kept])
+				}
+			})
+		})
+	}
+}
