@@ -44,9 +44,6 @@ func (r Request) withProject() (Request, error) {
 		return r, nil
 	}
 	counts := strings.TrimSpace(r.Requirements) == ""
-	if len(text) > MaxCodeBytes && counts {
-		return r, invalid(fmt.Sprintf("%s has %d bytes, the most is %d", pythonenv.ProjectFile, len(text), MaxCodeBytes), "hand in a requirements text with -r")
-	}
 	project, err := pythonenv.ReadProject(string(text[:min(len(text), MaxCodeBytes)]))
 	if build, ok := errors.AsType[*pythonenv.BuildError](err); ok {
 		if counts {

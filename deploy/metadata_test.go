@@ -128,7 +128,6 @@ func TestProjectMetadataCountsWithoutOthers(t *testing.T) {
 	}
 	for want, text := range map[string]string{
 		"the requirements have 90000 bytes": "[project]\ndependencies = [" + strings.Repeat("\"six == 1.16.0 ; python_version > '3'\",", 2432) + "'" + strings.Repeat("a", 15) + "']",
-		"pyproject.toml has 1048577 bytes":  strings.Repeat("#", deploy.MaxCodeBytes+1),
 	} {
 		r.Archive = archive(t, map[string]string{"main.py": "app = 1\n", "pyproject.toml": text})
 		if _, err := f.Deploy(t.Context(), r); reasonOf(err) != deploy.InvalidRequest || !strings.Contains(err.Error(), want) {

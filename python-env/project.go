@@ -1,13 +1,12 @@
 package pythonenv
 
-import (
-	"slices"
-
-	"github.com/BurntSushi/toml"
-)
+import "slices"
 
 // ProjectFile is where a folder of Python says what it needs, in the table [project] (PEP 621).
 const ProjectFile = "pyproject.toml"
+
+// maxProject is the most bytes of a ProjectFile.
+const maxProject = 256 << 10
 
 // Project is what a ProjectFile says of the needs of its folder.
 type Project struct {
@@ -34,8 +33,8 @@ func ReadProject(text string) (Project, error) {
 			} `toml:"poetry"`
 		} `toml:"tool"`
 	}
-	if _, err := toml.Decode(text, &meta); err != nil {
-		return Project{}, projectError("is not valid: " + firstLine(err.Error()))
+	if err := decodeTOML(text, maxProject, &meta); err != nil {
+		return Project{}, projectError(err.Error())
 	}
 	said := meta.Project
 	if wrong := wrongNeeds(said.Dependencies, said.RequiresPython); wrong != "" {

@@ -4,9 +4,10 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
-
-	"github.com/BurntSushi/toml"
 )
+
+// maxScript is the most bytes of script metadata.
+const maxScript = 64 << 10
 
 // Script is what a program says of its needs in a comment at its top: inline script metadata, PEP 723.
 type Script struct {
@@ -40,8 +41,8 @@ func ReadScript(code string) (*Script, error) {
 		Dependencies   []string `toml:"dependencies"`
 		RequiresPython string   `toml:"requires-python"`
 	}
-	if _, err := toml.Decode(text, &meta); err != nil {
-		return nil, scriptError(line, "is not valid: "+firstLine(err.Error()))
+	if err := decodeTOML(text, maxScript, &meta); err != nil {
+		return nil, scriptError(line, err.Error())
 	}
 	if wrong := wrongNeeds(meta.Dependencies, meta.RequiresPython); wrong != "" {
 		return nil, scriptError(line, wrong)

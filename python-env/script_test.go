@@ -2,6 +2,8 @@ package pythonenv
 
 import (
 	"errors"
+	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -49,6 +51,60 @@ func TestReadScriptRefuses(t *testing.T) {
 			t.Errorf("%q: %v", text, err)
 		}
 	}
+}
+
+// TestHostileMetadataCostsLittle has what a decoder that keeps whole paths makes GiB of.
+func TestHostileMetadataCostsLittle(t *testing.T) {
+	for _, n := range []int{100, 1000, 10_000, 100_000} {
+		for name, text := range hostileTOML(n) {
+			for what, read := range map[string]func() error{
+				"script metadata": func() error {
+					_, err := ReadScript("# /// script\n# " + strings.ReplaceAll(text, "\n", "\n# ") + "\n# ///\n")
+					return err
+				},
+				ProjectFile: func() error { _, err := ReadProject(text); return err },
+			} {
+				var before, after runtime.MemStats
+				runtime.ReadMemStats(&before)
+				err := read()
+				runtime.ReadMemStats(&after)
+				var e *BuildError
+				if !errors.As(err, &e) || e.Reason != ReasonRefused || e.Remedy == "" || !strings.Contains(e.Message, what) ||
+					strings.Contains(e.Message, "not valid") {
+					t.Errorf("%s of %s, %d times: %v", name, what, n, err)
+				}
+				if spent := (after.TotalAlloc - before.TotalAlloc) >> 20; spent > 64 {
+					t.Errorf("%s of %s, %d times, cost %d MiB", name, what, n, spent)
+				}
+			}
+		}
+	}
+}
+
+func hostileTOML(n int) map[string]string {
+	many := func(s string) string { return strings.Repeat(s, n) }
+	all := map[string]string{
+		"tables":              "x = " + many("{a=") + "1" + many("}"),
+		"tables of odd names": "x = " + many(`{"}"={'}'=`) + "1" + many("}}"),
+		"arrays":              "x = " + many("[") + many("]"),
+		"arrays and tables":   "x = " + many("[{a=") + "1" + many("}]"),
+		"tables after texts":  "y = '''#''''\nz = \"\"\"\\\\\"\"\"\"\"\"\nx = " + many("{a=") + "1" + many("}"),
+		"names":               many("a.") + "b = 1",
+		"quoted names":        many(`"a" . `) + "b = 1",
+		"names in a table":    "x = {" + many("a.") + "b = 1}",
+		"a header":            "[" + many("a.") + "b]",
+		"a header of arrays":  "[[" + many("a.") + "b]]",
+	}
+	if n < 10_000 {
+		return all
+	}
+	var keys strings.Builder
+	for i := range n / 10 {
+		fmt.Fprintf(&keys, "k%d = 1\n", i)
+	}
+	all["a long header"] = "[" + many("abcd") + "]\n" + keys.String()
+	all["a long name"] = "x = {" + many("abcd") + " = {" + strings.ReplaceAll(keys.String(), "\n", ",") + "k = 1}}"
+	return all
 }
 
 func FuzzReadScript(f *testing.F) {
