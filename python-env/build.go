@@ -26,7 +26,8 @@ type plan struct {
 	input    string // hash over all that decides what it resolves to
 }
 
-// scratch is the working directory of one build. Its top belongs to root; work, home and tmp to the build user.
+// scratch is the working directory of one build. Its top belongs to root; work, home and tmp to the build user, and env, which is there
+// from makeVenv on.
 type scratch struct {
 	top, work, home, tmp, env string
 	cache                     string // uv's; of this build alone where code of packages runs
@@ -199,7 +200,7 @@ func (b *Builder) makeScratch(from sources) (scratch, error) {
 	}
 	s := scratch{top: top, work: filepath.Join(top, "work"), home: filepath.Join(top, "home"), tmp: filepath.Join(top, "tmp")}
 	s.env, s.cache, s.cacheMount, s.sources = filepath.Join(top, "env"), b.path(cacheDir, "uv"), b.path(cacheDir), from
-	dirs := []string{s.work, s.home, s.tmp, s.env}
+	dirs := []string{s.work, s.home, s.tmp}
 	if from.any() {
 		// What the code of a package may have written there is used by no other build.
 		s.cache = filepath.Join(top, "cache")
@@ -247,7 +248,10 @@ func hashOf(parts ...string) string {
 
 // at is where a program of this build runs; online says whether it sees the package index and uv's cache.
 func (b *Builder) at(s scratch, interp Interpreter, online bool) *place {
-	p := &place{scratch: s, readOnly: append(slices.Clone(interp.Mounts), interp.Path), writable: []string{s.work, s.home, s.tmp, s.env}}
+	p := &place{scratch: s, readOnly: append(slices.Clone(interp.Mounts), interp.Path), writable: []string{s.work, s.home, s.tmp}}
+	if _, err := os.Lstat(s.env); err == nil {
+		p.writable = append(p.writable, s.env)
+	}
 	if _, err := os.Lstat(s.requirements()); err == nil {
 		p.readOnly = append(p.readOnly, s.requirements())
 	}

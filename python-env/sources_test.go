@@ -2,6 +2,8 @@ package pythonenv
 
 import (
 	"errors"
+	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -41,6 +43,42 @@ func TestSourcesByChoice(t *testing.T) {
 	}
 	if entries, err := filepath.Glob(b.path(cacheDir, "*")); err != nil || len(entries) > 1 {
 		t.Errorf("in the cache that others use: %v, %v", entries, err)
+	}
+	noneLeft(t, b)
+}
+
+// TestASourceSeesNoEnvironmentBeforeItIsMade has links of a build's where root is about to write: its code runs while the requirements
+// are resolved already.
+func TestASourceSeesNoEnvironmentBeforeItIsMade(t *testing.T) {
+	links, victim := tempDir(t), filepath.Join(t.TempDir(), "of-root")
+	if err := os.WriteFile(victim, []byte("secret"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	tree := sourceTree("hostile_source", "1.0", "")
+	tree["backend.py"] += fmt.Sprintf(`
+def prepare_metadata_for_build_wheel(metadata_directory, config_settings=None):
+	env = os.path.join(os.path.dirname(os.environ["TMPDIR"]), "env")
+	try:
+		os.makedirs(env, exist_ok=True)
+		os.symlink(%q, env + "/pyvenv.cfg")
+	except OSError:
+		pass
+	info = f"{name}-{version}.dist-info"
+	os.mkdir(os.path.join(metadata_directory, info))
+	with open(os.path.join(metadata_directory, info, "METADATA"), "w") as f:
+		f.write(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+	return info
+`, victim)
+	writeSource(t, links, "hostile_source", tree)
+	cfg := smallConfig(t, filepath.Join(tempDir(t), "envs"))
+	cfg.FindLinks, cfg.Allow = append(cfg.FindLinks, links), Allow{Sdists: true}
+	b := started(t, cfg)
+	request := Request{Requirements: "hostile-source", Python: systemMinor(t, b), Sdists: []string{"hostile-source"}}
+	if _, err := b.Ensure(t.Context(), request); err != nil {
+		t.Error(err)
+	}
+	if text, err := os.ReadFile(victim); err != nil || string(text) != "secret" {
+		t.Errorf("a file outside of the build is now %q, %v", text, err)
 	}
 	noneLeft(t, b)
 }

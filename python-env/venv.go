@@ -8,10 +8,13 @@ import (
 	"strings"
 )
 
-// makeVenv fills the empty directory of an environment with what makes it one (PEP 405), for the build user. It does what
+// makeVenv makes the directory of an environment with what makes it one (PEP 405), for the build user. It does what
 // `uv venv --relocatable` does without the scripts for shells; "relocatable" tells uv to write scripts that find their
-// interpreter beside them. Nothing of the build may have run yet that sees the directory.
+// interpreter beside them. All of it is new: where code of a build had been before, root would write through its links.
 func (b *Builder) makeVenv(s scratch, interp Interpreter) error {
+	if err := os.Mkdir(s.env, 0o700); err != nil {
+		return fmt.Errorf("make the environment: %w", err)
+	}
 	packages := filepath.Join("lib", "python"+interp.Minor, "site-packages")
 	var errs []error
 	for _, dir := range []string{"bin", "lib", filepath.Dir(packages), packages} {
@@ -23,7 +26,7 @@ func (b *Builder) makeVenv(s scratch, interp Interpreter) error {
 		errs = append(errs, os.Symlink(target, filepath.Join(s.env, name)))
 	}
 	errs = append(errs, os.WriteFile(filepath.Join(s.env, venvConfig), []byte(venvText(interp)), 0o644))
-	for _, name := range []string{"", "bin", "lib", filepath.Dir(packages), packages, venvConfig} {
+	for _, name := range []string{"bin", "lib", filepath.Dir(packages), packages, venvConfig, ""} { // its own comes last
 		errs = append(errs, os.Lchown(filepath.Join(s.env, name), int(b.cfg.BuildUID), int(b.cfg.BuildGID)))
 	}
 	if err := errors.Join(errs...); err != nil {
