@@ -40,7 +40,7 @@ sys.exit(not compileall.main())`
 // (-S), or .pth files of the packages would execute. A process sees the environment read-only, and none sees what another one
 // writes: a source that took over the compiler could change the code of what is compiled beside it and nothing else.
 func (b *Builder) compileBytecode(ctx context.Context, s scratch, interp Interpreter, say func(string)) error {
-	modules, err := listModules(s.env)
+	modules, err := listModules(s.env, b.cfg.MaxBytes)
 	if err != nil {
 		return err
 	}
@@ -121,9 +121,11 @@ func firstLine(s string) string {
 	}, line)
 }
 
-// listModules lists the sources of an environment.
-func listModules(env string) ([]module, error) {
+// listModules lists the sources of an environment. Together they may have so many bytes at most: all are read to be hashed, and those of
+// a file with holes cost a build nothing.
+func listModules(env string, limit int64) ([]module, error) {
 	var modules []module
+	var sum int64
 	err := filepath.WalkDir(filepath.Join(env, "lib"), func(path string, d fs.DirEntry, err error) error {
 		if err != nil || !d.Type().IsRegular() || !strings.HasSuffix(path, ".py") || strings.ContainsAny(path, "\n\r") {
 			return err
@@ -131,6 +133,9 @@ func listModules(env string) ([]module, error) {
 		info, err := d.Info()
 		if err != nil {
 			return err
+		}
+		if sum += info.Size(); sum > limit {
+			return tooLargeToKeep(limit)
 		}
 		rel, err := filepath.Rel(env, path)
 		modules = append(modules, module{rel, info.Size()})

@@ -4,8 +4,10 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
+	"time"
 )
 
 // TestNoPackageCodeRunsInABuild installs packages that try: a .pth file, sitecustomize, a module named like one that the
@@ -118,6 +120,84 @@ func TestSealRefusesWhatDoesNotBelong(t *testing.T) {
 		var e *BuildError
 		if _, _, err := seal(env, "/usr/bin/python3", 1<<30); !errors.As(err, &e) {
 			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// TestWhatABuildLeavesIsReadWithCare has in the place of files what root must not open, or not read to its end.
+func TestWhatABuildLeavesIsReadWithCare(t *testing.T) {
+	interp := Interpreter{Path: "/usr/bin/python3", Minor: "3.11", Implementation: "cpython", Version: "3.11.2"}
+	packages := filepath.Join("lib", "python3.11", "site-packages")
+	note := filepath.Join(packages, "a-1.dist-info")
+	config := func(put func(path string) error) func(env string) error {
+		return func(env string) error {
+			return errors.Join(os.Remove(env+"/pyvenv.cfg"), put(env+"/pyvenv.cfg"), checkVenv(env, interp))
+		}
+	}
+	outside := filepath.Join(t.TempDir(), "outside")
+	if err := os.WriteFile(outside, []byte(venvText(interp)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		do   func(env string) error
+		want string // of the error
+	}{
+		"as it was made":    {func(env string) error { return checkVenv(env, interp) }, ""},
+		"a pipe":            {config(mkfifo), "replaces pyvenv.cfg"},
+		"a directory":       {config(func(path string) error { return os.Mkdir(path, 0o755) }), "replaces pyvenv.cfg"},
+		"an endless device": {config(func(path string) error { return os.Symlink("/dev/zero", path) }), "replaces pyvenv.cfg"},
+		"a file elsewhere":  {config(func(path string) error { return os.Symlink(outside, path) }), "replaces pyvenv.cfg"},
+		"a link to a pipe": {config(func(path string) error {
+			return errors.Join(mkfifo(path+".pipe"), os.Symlink("pyvenv.cfg.pipe", path))
+		}), "replaces pyvenv.cfg"},
+		"a file of holes": {config(func(path string) error {
+			return errors.Join(os.WriteFile(path, []byte(venvText(interp)), 0o644), os.Truncate(path, 1<<30))
+		}), "replaces pyvenv.cfg"},
+		"a module of holes": {func(env string) error {
+			path := filepath.Join(env, packages, "a.py")
+			if err := errors.Join(os.WriteFile(path, nil, 0o644), os.Truncate(path, 4<<30)); err != nil {
+				return err
+			}
+			_, err := listModules(env, 1<<30)
+			return err
+		}, "more than"},
+		"a note of an address": {func(env string) error {
+			if err := errors.Join(os.Mkdir(filepath.Join(env, note), 0o755), mkfifo(filepath.Join(env, note, "direct_url.json"))); err != nil {
+				return err
+			}
+			err := prune(env, interp, true)
+			if left, _ := os.ReadDir(filepath.Join(env, note)); len(left) > 0 {
+				t.Error("the note of an address stays")
+			}
+			return err
+		}, ""},
+		"a pipe for notes": {func(env string) error { return errors.Join(mkfifo(filepath.Join(env, note)), prune(env, interp, true)) }, ""},
+		"a pipe for packages": {func(env string) error {
+			path := filepath.Join(env, packages)
+			return errors.Join(os.Remove(path), mkfifo(path), prune(env, interp, true))
+		}, "is no directory"},
+	} {
+		env := tempDir(t)
+		if err := errors.Join(
+			os.MkdirAll(filepath.Join(env, packages), 0o755), os.Mkdir(env+"/bin", 0o755), os.Symlink(interp.Path, env+"/bin/python"),
+			os.WriteFile(env+"/pyvenv.cfg", []byte(venvText(interp)), 0o644),
+		); err != nil {
+			t.Fatal(err)
+		}
+		done := make(chan error, 1)
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		go func() { done <- c.do(env) }()
+		select {
+		case err := <-done:
+			if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+				t.Errorf("%s: %v", name, err)
+			}
+		case <-time.After(20 * time.Second):
+			t.Fatalf("%s is waited for", name)
+		}
+		if runtime.ReadMemStats(&after); after.TotalAlloc-before.TotalAlloc > 16<<20 {
+			t.Errorf("%s cost %d MiB", name, (after.TotalAlloc-before.TotalAlloc)>>20)
 		}
 	}
 }

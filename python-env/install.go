@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // install makes the environment of a lock in the scratch directory and compiles it.
@@ -37,7 +39,7 @@ func (b *Builder) install(ctx context.Context, s scratch, interp Interpreter, l 
 	if err := uv("install the packages", sync...); err != nil {
 		return err
 	}
-	if err := prune(s.env, len(l.refs) > 0); err != nil {
+	if err := prune(s.env, interp, len(l.refs) > 0); err != nil {
 		return err
 	}
 	say("compiling byte-code")
@@ -45,7 +47,7 @@ func (b *Builder) install(ctx context.Context, s scratch, interp Interpreter, l 
 }
 
 // prune removes what is of use to uv alone, and notes of addresses that mean something in the jail alone.
-func prune(env string, direct bool) error {
+func prune(env string, interp Interpreter, direct bool) error {
 	root, err := os.OpenRoot(env)
 	if err != nil {
 		return fmt.Errorf("open the environment: %w", err)
@@ -55,9 +57,18 @@ func prune(env string, direct bool) error {
 	if !direct {
 		return nil
 	}
-	notes, err := fs.Glob(root.FS(), "lib/*/site-packages/*.dist-info/direct_url.json")
-	for _, note := range notes {
-		err = errors.Join(err, root.Remove(note))
+	// What the code of a package left may be no directory, and a pipe would be waited for.
+	packages := filepath.Join("lib", "python"+interp.Minor, "site-packages")
+	dir, err := root.OpenFile(packages, os.O_RDONLY|unix.O_DIRECTORY|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return unwelcome("%s is no directory", packages)
+	}
+	entries, err := dir.ReadDir(-1)
+	err = errors.Join(err, dir.Close())
+	for _, e := range entries {
+		if e.IsDir() && strings.HasSuffix(e.Name(), ".dist-info") {
+			err = errors.Join(err, root.RemoveAll(filepath.Join(packages, e.Name(), "direct_url.json")))
+		}
 	}
 	if err != nil {
 		return fmt.Errorf("remove the notes of addresses: %w", err)

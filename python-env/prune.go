@@ -60,16 +60,19 @@ func (b *Builder) info(key string) Info {
 
 // DiskBytes is what all environments and the caches (uv's, and of byte-code) take of the disk together, shared files counted once.
 func (b *Builder) DiskBytes() (environments, cache int64, err error) {
-	envs, err := measureOnce(b.cfg.Dir, cacheDir, bytecodeDir)
+	envs, err := measureOnce(b.cfg.Dir, cacheDir, bytecodeDir, scratchDir)
 	if err != nil {
 		return 0, 0, err
 	}
-	own, err := measure(b.path(cacheDir))
-	if err != nil && !errors.Is(err, errTooDeep) { // what a package made too deep is emptied with the cache, and not worth more
-		return 0, 0, err
+	sizes := map[string]int64{}
+	for _, dir := range []string{scratchDir, cacheDir, bytecodeDir} {
+		size, err := measure(b.path(dir))              // builds may change the first two just now, in any way
+		if err != nil && !errors.Is(err, errTooDeep) { // what a package made too deep goes with the rest, and is not worth more
+			return 0, 0, err
+		}
+		sizes[dir] = size.bytes
 	}
-	code, err := measure(b.path(bytecodeDir))
-	return envs, own.bytes + code.bytes, err
+	return envs + sizes[scratchDir], sizes[cacheDir] + sizes[bytecodeDir], nil
 }
 
 func measureOnce(dir string, without ...string) (int64, error) {

@@ -27,10 +27,7 @@ func seal(env, interpreter string, limit int64) (entries []entry, size extent, e
 		size.files++
 		size.bytes += e.Size
 		if size.files > maxFiles || size.bytes > limit {
-			return &BuildError{
-				Reason:  ReasonTooLarge,
-				Message: fmt.Sprintf("the environment has more than %d files or %d MiB", maxFiles, limit>>20), Remedy: remedySmaller,
-			}
+			return tooLargeToKeep(limit)
 		}
 		path := filepath.Join(env, e.Path)
 		info, err := os.Lstat(path)
@@ -54,6 +51,13 @@ func seal(env, interpreter string, limit int64) (entries []entry, size extent, e
 		return nil, size, fmt.Errorf("seal the environment: %w", err)
 	}
 	return entries, size, nil
+}
+
+func tooLargeToKeep(limit int64) error {
+	return &BuildError{
+		Reason:  ReasonTooLarge,
+		Message: fmt.Sprintf("the environment has more than %d files or %d MiB", maxFiles, limit>>20), Remedy: remedySmaller,
+	}
 }
 
 // walk calls fn for everything below env, directories before what is in them, by name.

@@ -3,9 +3,12 @@ package pythonenv
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // makeVenv makes the directory of an environment with what makes it one (PEP 405), for the build user. It does what
@@ -47,11 +50,46 @@ func checkVenv(env string, interp Interpreter) error {
 	if target, err := os.Readlink(filepath.Join(env, "bin", "python")); err != nil || target != interp.Path {
 		return unwelcome("it replaces %s", "bin/python")
 	}
-	text, err := os.ReadFile(filepath.Join(env, venvConfig))
-	if err != nil || string(text) != venvText(interp) {
+	want := venvText(interp)
+	text, err := readLeft(env, venvConfig, int64(len(want)))
+	if err != nil || string(text) != want {
 		return unwelcome("it replaces %s", venvConfig)
 	}
 	return nil
+}
+
+// readLeft reads a file of at most so many bytes that a build left below dir. There may be anything in its place: no link out of dir is
+// followed, and nothing is waited for.
+func readLeft(dir, name string, most int64) ([]byte, error) {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = root.Close() }()
+	f, size, err := openLeft(root, name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	if size > most {
+		return nil, fmt.Errorf("%s has %d bytes", name, size)
+	}
+	return io.ReadAll(io.LimitReader(f, most))
+}
+
+// openLeft opens a regular file that a build left, and nothing else: a pipe would be waited for, a device has no end.
+func openLeft(root *os.Root, name string) (f *os.File, size int64, err error) {
+	if f, err = root.OpenFile(name, os.O_RDONLY|unix.O_NONBLOCK|unix.O_NOCTTY, 0); err != nil {
+		return nil, 0, err
+	}
+	info, err := f.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = fmt.Errorf("%s is no file", name)
+	}
+	if err != nil {
+		return nil, 0, errors.Join(err, f.Close())
+	}
+	return f, info.Size(), nil
 }
 
 // startupCode lists what Python runs at every start of a program, which an author may not expect of a package. It is no
