@@ -2,32 +2,34 @@ package pythonenv
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
-	"encoding/gob"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	stdhash "hash"
 	"io"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // bytecodeDir has the byte-code of packages, each in one file that is named by what it was compiled from. Only root enters it,
-// and only what was compiled in a process of its own gets there.
+// and only what was compiled in a process of its own gets there. A file is the SHA-256 of the rest, and then for each module of the
+// package, in their order, the size of its byte-code as eight bytes (big endian) and the byte-code.
 const bytecodeDir = ".bytecode"
 
-// bytecode is one compiled module.
-type bytecode struct {
-	Path string // below the environment: lib/python3.11/site-packages/six/__pycache__/__init__.cpython-311.pyc
-	Code []byte
-}
+// bytecodeFormat is part of the names, because files of another one are there after an upgrade.
+const bytecodeFormat = "2"
 
-// maxBytecode bounds the byte-code of one module; the largest of real packages have a few MiB.
-const maxBytecode = 256 << 20
+// Bounds of byte-code. None of it is held in memory whole: a module of a few KiB in a wheel may have the first.
+const (
+	maxBytecode     = 256 << 20 // of one module; the largest of real packages have a few MiB
+	maxKeptBytecode = 64 << 20  // of one package; what has more is compiled for every environment
+)
 
 // compiledPath is where the byte-code of a module belongs (PEP 3147).
 func compiledPath(path string, interp Interpreter) string {
@@ -36,107 +38,173 @@ func compiledPath(path string, interp Interpreter) string {
 	return filepath.Join(dir, "__pycache__", strings.TrimSuffix(name, ".py")+"."+tag+".pyc")
 }
 
-// collectBytecode reads what the compiler wrote below dir, which belongs to the build user. What is missing was not compiled.
-func collectBytecode(dir string, interp Interpreter, modules []module) ([]bytecode, error) {
-	root, err := os.OpenRoot(dir)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("open the byte-code: %w", err)
-	}
-	defer func() { _ = root.Close() }()
-	var all []bytecode
+// target is the environment that byte-code goes to. Its methods may be called concurrently, for different modules.
+type target struct {
+	env    *os.Root // the code of packages may have left links in it: none leads out of it
+	interp Interpreter
+	room   atomic.Int64 // bytes that may still be written: holes of files that a compiler left cost that nothing
+}
+
+// move copies what the compiler wrote below the directory "below" of from, which belongs to the build user, to the environment and to
+// kept, and returns how many of the modules that were. What is missing was not compiled.
+func (t *target) move(ctx context.Context, from *os.Root, below string, modules []module, kept *keptBytecode) (moved int, err error) {
 	for _, m := range modules {
-		path := compiledPath(m.path, interp)
-		written := filepath.Join(filepath.Dir(m.path), filepath.Base(path))
-		info, err := root.Lstat(written)
-		if err != nil || !info.Mode().IsRegular() || info.Size() > maxBytecode {
+		if ctx.Err() != nil {
+			return moved, context.Cause(ctx)
+		}
+		path := compiledPath(m.path, t.interp)
+		f, size, err := openLeft(from, filepath.Join(below, filepath.Dir(m.path), filepath.Base(path)))
+		if err != nil {
 			continue
 		}
-		code, err := readIn(root, written)
-		if err != nil {
-			return nil, fmt.Errorf("read the byte-code: %w", err)
+		if size <= maxBytecode {
+			err = t.write(path, kept.tee(f, size), size)
+			moved++
 		}
-		all = append(all, bytecode{path, code})
-	}
-	return all, nil
-}
-
-func readIn(root *os.Root, path string) ([]byte, error) {
-	f, err := root.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW|unix.O_NONBLOCK, 0)
-	if err != nil {
-		return nil, err
-	}
-	code, err := io.ReadAll(io.LimitReader(f, maxBytecode))
-	return code, errors.Join(err, f.Close())
-}
-
-// writeBytecode puts byte-code into an environment, in which the code of packages may have left links: none leads out of it.
-func writeBytecode(env *os.Root, all []bytecode) error {
-	made := map[string]bool{}
-	for _, c := range all {
-		dir := filepath.Dir(c.Path)
-		if !made[dir] {
-			if err := env.Mkdir(dir, 0o755); err != nil && !errors.Is(err, os.ErrExist) {
-				return fmt.Errorf("write byte-code: %w", err)
-			}
-			if info, err := env.Lstat(dir); err == nil && !info.IsDir() {
-				return unwelcome("%s is no directory", dir)
-			}
-			made[dir] = true
-		}
-		f, err := env.OpenFile(c.Path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
-		if errors.Is(err, os.ErrExist) { // a package's own
-			if err = env.RemoveAll(c.Path); err == nil {
-				f, err = env.OpenFile(c.Path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
-			}
-		}
-		if err != nil {
-			return fmt.Errorf("write byte-code: %w", err)
-		}
-		_, err = f.Write(c.Code)
 		if err := errors.Join(err, f.Close()); err != nil {
-			return fmt.Errorf("write byte-code: %w", err)
+			return moved, err
 		}
+	}
+	return moved, nil
+}
+
+// write puts the byte-code of one module into the environment.
+func (t *target) write(path string, code io.Reader, size int64) error {
+	if t.room.Add(-size) < 0 {
+		return &BuildError{Reason: ReasonTooLarge, Message: "the byte-code of the packages is larger than an environment may be", Remedy: remedySmaller}
+	}
+	f, err := t.create(path)
+	if err != nil {
+		return err
+	}
+	_, err = io.CopyN(f, code, size)
+	if err := errors.Join(err, f.Close()); err != nil {
+		return fmt.Errorf("write byte-code: %w", err)
 	}
 	return nil
 }
 
-// restoreBytecode reports whether there was byte-code of an earlier build for all of a compilation.
-func (b *Builder) restoreBytecode(env *os.Root, job compilation) bool {
-	path := b.path(bytecodeDir, job.key)
-	text, err := os.ReadFile(path)
-	if err != nil || len(text) < sha256.Size {
+func (t *target) create(path string) (*os.File, error) {
+	dir := filepath.Dir(path)
+	if err := t.env.Mkdir(dir, 0o755); err != nil && !errors.Is(err, os.ErrExist) {
+		return nil, fmt.Errorf("write byte-code: %w", err)
+	}
+	if info, err := t.env.Lstat(dir); err == nil && !info.IsDir() {
+		return nil, unwelcome("%s is no directory", dir)
+	}
+	f, err := t.env.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	if errors.Is(err, os.ErrExist) { // a package's own
+		if err = t.env.RemoveAll(path); err == nil {
+			f, err = t.env.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("write byte-code: %w", err)
+	}
+	return f, nil
+}
+
+// restore reports whether the file of an earlier build has byte-code for all of the modules, and puts it into the environment.
+func (t *target) restore(path string, modules []module) bool {
+	f, err := os.Open(path)
+	if err != nil {
 		return false
 	}
+	defer f.Close()
 	// Nobody waits for the disk, so a file may have lost its content when the machine stopped.
-	sum := sha256.Sum256(text[sha256.Size:])
-	var all []bytecode
-	if !bytes.Equal(sum[:], text[:sha256.Size]) || gob.NewDecoder(bytes.NewReader(text[sha256.Size:])).Decode(&all) != nil ||
-		len(all) != len(job.modules) || writeBytecode(env, all) != nil {
+	want := make([]byte, sha256.Size)
+	sum := sha256.New()
+	if _, err := io.ReadFull(f, want); err != nil {
 		return false
+	}
+	left, err := io.Copy(sum, f)
+	if err != nil || !bytes.Equal(sum.Sum(nil), want) {
+		return false
+	}
+	if _, err := f.Seek(sha256.Size, io.SeekStart); err != nil {
+		return false
+	}
+	for _, m := range modules {
+		var header [8]byte
+		if _, err := io.ReadFull(f, header[:]); err != nil {
+			return false
+		}
+		size := binary.BigEndian.Uint64(header[:])
+		if left -= int64(len(header)); left < 0 || size > uint64(left) {
+			return false
+		}
+		left -= int64(size)
+		if t.write(compiledPath(m.path, t.interp), f, int64(size)) != nil {
+			return false
+		}
 	}
 	now := time.Now()
 	_ = os.Chtimes(path, now, now)
-	return true
+	return left == 0
 }
 
-// keepBytecode keeps the result of a compilation. One that is lost is compiled again.
-func (b *Builder) keepBytecode(key string, all []bytecode) {
-	var text bytes.Buffer
-	if gob.NewEncoder(&text).Encode(all) != nil {
-		return
-	}
-	aside, err := os.CreateTemp(b.path(bytecodeDir), ".new-")
+// keptBytecode is the byte-code of a package on its way to bytecodeDir. It is not needed: what cannot be kept is compiled again, so
+// nothing fails for it. The zero value keeps nothing.
+type keptBytecode struct {
+	file *os.File // below bytecodeDir, with a name of its own; nil: it is not kept
+	sum  stdhash.Hash
+	size int64
+}
+
+// newKept begins a file for the byte-code of a package. It is closed by keep or drop.
+func (b *Builder) newKept() *keptBytecode {
+	f, err := os.CreateTemp(b.path(bytecodeDir), ".new-")
 	if err != nil {
+		return &keptBytecode{}
+	}
+	k := &keptBytecode{file: f, sum: sha256.New()}
+	if _, err := f.Seek(sha256.Size, io.SeekStart); err != nil {
+		k.drop()
+	}
+	return k
+}
+
+// tee is what reads the byte-code of the next module, of that size, and also keeps it.
+func (k *keptBytecode) tee(code io.Reader, size int64) io.Reader {
+	if k.size+size > maxKeptBytecode {
+		k.drop()
+	}
+	if k.file == nil {
+		return code
+	}
+	_, _ = k.Write(binary.BigEndian.AppendUint64(nil, uint64(size)))
+	return io.TeeReader(code, k)
+}
+
+// Write never fails.
+func (k *keptBytecode) Write(p []byte) (int, error) {
+	if k.file == nil {
+		return len(p), nil
+	}
+	k.size += int64(len(p))
+	_, _ = k.sum.Write(p)
+	if _, err := k.file.Write(p); err != nil {
+		k.drop()
+	}
+	return len(p), nil
+}
+
+// keep gives the file its name. Without one it is gone.
+func (k *keptBytecode) keep(path string) {
+	if k.file == nil {
 		return
 	}
-	defer os.Remove(aside.Name())
-	sum := sha256.Sum256(text.Bytes())
-	_, err = aside.Write(append(sum[:], text.Bytes()...))
-	if errors.Join(err, aside.Close()) == nil {
-		_ = os.Rename(aside.Name(), b.path(bytecodeDir, key))
+	defer k.drop()
+	if _, err := k.file.WriteAt(k.sum.Sum(nil), 0); err == nil {
+		_ = os.Rename(k.file.Name(), path)
+	}
+}
+
+func (k *keptBytecode) drop() {
+	if k.file != nil {
+		_ = os.Remove(k.file.Name())
+		_ = k.file.Close()
+		k.file = nil
 	}
 }
 

@@ -3,10 +3,12 @@ package pythonenv
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -88,38 +90,137 @@ func TestAPackageIsCompiledOnce(t *testing.T) {
 	noneLeft(t, b)
 }
 
-// TestByteCodeStaysInTheEnvironment has links where byte-code is to be written, as the code of a package may leave them.
+// TestByteCodeStaysInTheEnvironment has links and pipes where byte-code is to be read and written, as the code of a package may leave
+// them.
 func TestByteCodeStaysInTheEnvironment(t *testing.T) {
-	outside, dir := t.TempDir(), t.TempDir()
-	if err := os.MkdirAll(dir+"/lib/a", 0o755); err != nil {
+	outside, dir, out := t.TempDir(), t.TempDir(), t.TempDir()
+	if err := errors.Join(
+		os.MkdirAll(dir+"/lib/a/__pycache__", 0o755), os.Symlink(outside, dir+"/lib/__pycache__"),
+		os.Symlink(outside+"/x.pyc", dir+"/lib/a/__pycache__/x.cpython-311.pyc"), os.MkdirAll(out+"/env/lib/a", 0o755),
+		os.WriteFile(out+"/env/lib/x.cpython-311.pyc", []byte("x"), 0o600), os.WriteFile(out+"/env/lib/a/x.cpython-311.pyc", []byte("x"), 0o600),
+		os.WriteFile(outside+"/m.cpython-311.pyc", []byte("secret"), 0o600), mkfifo(outside+"/p.cpython-311.pyc"),
+	); err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(os.Symlink(outside, dir+"/lib/__pycache__"), os.Symlink(outside+"/x.pyc", dir+"/lib/a/x.pyc")); err != nil {
-		t.Fatal(err)
+	to := targetAt(t, dir, 1<<20)
+	if _, err := moved(t, to, out, "lib/x.py"); err == nil {
+		t.Error("a directory that is a link is written to")
 	}
+	if n, err := moved(t, to, out, "lib/a/x.py"); n != 1 || err != nil {
+		t.Errorf("%d moved, %v", n, err)
+	}
+	// Nor is anything read through a link of the build's.
+	for _, put := range []func() error{
+		func() error { return os.Symlink(outside+"/m.cpython-311.pyc", out+"/env/lib/a/m.cpython-311.pyc") },
+		func() error { return mkfifo(out + "/env/lib/a/p.cpython-311.pyc") },
+		func() error { return errors.Join(os.RemoveAll(out+"/env"), os.Symlink(outside, out+"/env")) },
+		func() error { return errors.Join(os.Remove(out+"/env"), mkfifo(out+"/env")) },
+	} {
+		if err := put(); err != nil {
+			t.Fatal(err)
+		}
+		if n, err := moved(t, to, out, "lib/a/m.py", "lib/a/p.py", "m.py", "p.py"); n != 0 || err != nil {
+			t.Errorf("%d moved, %v", n, err)
+		}
+	}
+	if found, _ := os.ReadDir(outside); len(found) != 2 {
+		t.Errorf("%v was written", found)
+	}
+}
+
+func targetAt(t *testing.T, dir string, room int64) *target {
+	t.Helper()
 	env, err := os.OpenRoot(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer env.Close()
-	if err := writeBytecode(env, []bytecode{{"lib/__pycache__/x.pyc", []byte("x")}}); err == nil {
-		t.Error("a directory that is a link is written to")
-	}
-	if err := writeBytecode(env, []bytecode{{"lib/a/x.pyc", []byte("x")}}); err != nil {
-		t.Error(err)
-	}
-	if found, _ := os.ReadDir(outside); len(found) > 0 {
-		t.Errorf("%v was written", found)
-	}
-	// Nor is anything read through a link of the build's.
-	if err := os.WriteFile(outside+"/m.cpython-311.pyc", []byte("secret"), 0o600); err != nil {
+	t.Cleanup(func() { _ = env.Close() })
+	to := &target{env: env, interp: Interpreter{Minor: "3.11", Implementation: "cpython"}}
+	to.room.Store(room)
+	return to
+}
+
+// moved moves byte-code from where a compiler wrote it for an environment at /env.
+func moved(t *testing.T, to *target, out string, modules ...string) (int, error) {
+	t.Helper()
+	return movedTo(t, to, out, &keptBytecode{}, modules...)
+}
+
+func movedTo(t *testing.T, to *target, out string, kept *keptBytecode, modules ...string) (int, error) {
+	t.Helper()
+	from, err := os.OpenRoot(out)
+	if err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Symlink(outside+"/m.cpython-311.pyc", dir+"/lib/m.cpython-311.pyc"); err != nil {
+	defer from.Close()
+	return to.move(t.Context(), from, "env", modulesAt(modules), kept)
+}
+
+func modulesAt(paths []string) []module {
+	var all []module
+	for _, path := range paths {
+		all = append(all, module{path, 1})
+	}
+	return all
+}
+
+// TestByteCodeIsNotHeldInMemory has a package whose byte-code is kept, one with more than is kept, and one with more than there is room.
+func TestByteCodeIsNotHeldInMemory(t *testing.T) {
+	out, names := t.TempDir(), []string{}
+	if err := os.MkdirAll(out+"/env/lib", 0o755); err != nil {
 		t.Fatal(err)
 	}
-	interp := Interpreter{Minor: "3.11", Implementation: "cpython"}
-	if all, err := collectBytecode(dir, interp, []module{{"lib/m.py", 1}}); err != nil || len(all) > 0 {
-		t.Errorf("%v, %v", all, err)
+	const each = 10 << 20
+	for i := range 12 {
+		name := fmt.Sprintf("m%d", i)
+		names = append(names, "lib/"+name+".py")
+		path := out + "/env/lib/" + name + ".cpython-311.pyc"
+		if err := errors.Join(os.WriteFile(path, []byte(name), 0o600), os.Truncate(path, each)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b := New(Config{Dir: t.TempDir()})
+	if err := os.Mkdir(b.path(bytecodeDir), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		modules, room int
+		kept, fits    bool
+	}{{6, 12, true, true}, {7, 12, false, true}, {12, 11, false, false}} {
+		dir, again := t.TempDir(), t.TempDir()
+		if err := errors.Join(os.Mkdir(dir+"/lib", 0o755), os.Mkdir(again+"/lib", 0o755)); err != nil {
+			t.Fatal(err)
+		}
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		kept, path := b.newKept(), b.path(bytecodeDir, fmt.Sprint(c.modules))
+		n, err := movedTo(t, targetAt(t, dir, int64(c.room)*each), out, kept, names[:c.modules]...)
+		if kept.keep(path); c.fits && (n != c.modules || err != nil) || !c.fits && err == nil {
+			t.Errorf("%d moved, %v", n, err)
+		}
+		if restored := targetAt(t, again, 1<<30).restore(path, modulesAt(names[:c.modules])); restored != c.kept {
+			t.Errorf("%d modules are restored: %t", c.modules, restored)
+		}
+		if runtime.ReadMemStats(&after); after.TotalAlloc-before.TotalAlloc > 8<<20 {
+			t.Errorf("%d modules took %d MiB", c.modules, (after.TotalAlloc-before.TotalAlloc)>>20)
+		}
+		for _, root := range []string{dir, again} {
+			all, _ := filepath.Glob(root + "/lib/__pycache__/*.pyc")
+			if root == again && !c.kept || !c.fits {
+				continue
+			}
+			if text, err := os.ReadFile(root + "/lib/__pycache__/m1.cpython-311.pyc"); len(all) != c.modules || err != nil || len(text) != each || string(text[:2]) != "m1" {
+				t.Errorf("%d of %d modules are there, %v", len(all), c.modules, err)
+			}
+		}
+	}
+	if left, _ := os.ReadDir(b.path(bytecodeDir)); len(left) != 1 {
+		t.Errorf("kept are %v", left)
+	}
+	// A file of another package, or one that ends in the middle of a module, is none.
+	for _, modules := range [][]string{names[:5], names[:7], nil} {
+		if targetAt(t, t.TempDir(), 1<<30).restore(b.path(bytecodeDir, "6"), modulesAt(modules)) {
+			t.Errorf("restored for %v", modules)
+		}
 	}
 }

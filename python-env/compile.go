@@ -49,6 +49,8 @@ func (b *Builder) compileBytecode(ctx context.Context, s scratch, interp Interpr
 		return fmt.Errorf("open the environment: %w", err)
 	}
 	defer func() { _ = env.Close() }()
+	to := &target{env: env, interp: interp}
+	to.room.Store(b.cfg.MaxBytes)
 	jobs, err := b.compilations(s.env, interp, modules)
 	if err != nil {
 		return err
@@ -57,10 +59,10 @@ func (b *Builder) compileBytecode(ctx context.Context, s scratch, interp Interpr
 	group.SetLimit(min(maxCompilers, runtime.NumCPU()))
 	for i, job := range jobs {
 		group.Go(func() error {
-			if job.key != "" && b.restoreBytecode(env, job) {
+			if job.key != "" && to.restore(b.path(bytecodeDir, job.key), job.modules) {
 				return nil
 			}
-			return b.compileOne(groupCtx, s, interp, job, env, fmt.Sprintf("compiled-%d", i), say)
+			return b.compileOne(groupCtx, s, job, to, fmt.Sprintf("compiled-%d", i), say)
 		})
 	}
 	return group.Wait()
@@ -69,8 +71,9 @@ func (b *Builder) compileBytecode(ctx context.Context, s scratch, interp Interpr
 // compileOne runs the compiler and moves its result to the environment. A file that crashes the compiler costs no more than what
 // is compiled after it: what is not compiled is compiled at each import.
 func (b *Builder) compileOne(
-	ctx context.Context, s scratch, interp Interpreter, job compilation, env *os.Root, name string, say func(string),
+	ctx context.Context, s scratch, job compilation, to *target, name string, say func(string),
 ) error {
+	interp := to.interp
 	out := filepath.Join(s.top, name)
 	if err := errors.Join(os.Mkdir(out, 0o700), os.Lchown(out, int(b.cfg.BuildUID), int(b.cfg.BuildGID))); err != nil {
 		return fmt.Errorf("make a place for byte-code: %w", err)
@@ -98,15 +101,22 @@ func (b *Builder) compileOne(
 		say("some modules were not compiled: " + firstLine(string(ran.stdout)+ran.stderr))
 		job.key = ""
 	}
-	code, err := collectBytecode(filepath.Join(out, s.env), interp, job.modules)
+	kept := &keptBytecode{}
+	if job.key != "" {
+		kept = b.newKept()
+		defer kept.drop()
+	}
+	from, err := os.OpenRoot(out)
+	if err != nil {
+		return fmt.Errorf("open the byte-code: %w", err)
+	}
+	defer func() { _ = from.Close() }()
+	moved, err := to.move(ctx, from, strings.TrimPrefix(s.env, "/"), job.modules, kept)
 	if err != nil {
 		return err
 	}
-	if err := writeBytecode(env, code); err != nil {
-		return err
-	}
-	if job.key != "" && len(code) == len(job.modules) {
-		b.keepBytecode(job.key, code)
+	if moved == len(job.modules) {
+		kept.keep(b.path(bytecodeDir, job.key))
 	}
 	return nil
 }
@@ -196,7 +206,7 @@ func sizeOf(modules []module) (sum int64) {
 // hashJobs names each compilation by everything that its result follows from.
 func hashJobs(env string, interp Interpreter, jobs []compilation) error {
 	return severally(len(jobs), func(i int, buffer []byte) error {
-		parts := []string{layout, compiler, interp.Version, interp.Implementation, interp.Platform, interp.Path}
+		parts := []string{layout, bytecodeFormat, compiler, interp.Version, interp.Implementation, interp.Platform, interp.Path}
 		for _, m := range jobs[i].modules {
 			sum, err := hashFile(filepath.Join(env, m.path), buffer)
 			if err != nil {
