@@ -17,21 +17,41 @@ type Missing struct {
 	Lazy    bool   // it fails when a function is called, not at the start
 }
 
+// maxMissing is how many modules an author is told of at once.
+const maxMissing = 20
+
 // Missing lists what a program's import statements name that neither the standard library nor the environment provides, in
-// their order, without those that the program may do without (see Import.Guarded). It is advice: a program can import by
-// other means, and make modules of its own. own are those that come with it, by the names at the root.
+// their order, without those that the program may do without (see Import.Guarded); no more than the first 20. It is advice: a program can
+// import by other means, and make modules of its own. own are those that come with it, by the names at the root.
 func (e Environment) Missing(code string, own ...string) []Missing {
+	return (&site{dir: filepath.Join(e.Path, "lib", "python"+e.Interpreter.Minor, "site-packages"), readDir: os.ReadDir}).missing(code, own)
+}
+
+// site is what is installed in an environment. It reads each directory once, because a program may name any number of modules.
+type site struct {
+	dir     string
+	readDir func(dir string) ([]os.DirEntry, error)
+	known   map[string]map[string]bool
+}
+
+func (s *site) missing(code string, own []string) []Missing {
+	there := map[string]bool{}
+	for _, module := range own {
+		there[module] = true
+	}
 	var all []Missing
 	for _, i := range Imports(code) {
-		if i.Guarded || inStandardLibrary(i.Module) || slices.Contains(own, topOf(i.Module)) {
+		if i.Guarded || inStandardLibrary(i.Module) || there[topOf(i.Module)] {
 			continue
 		}
-		m := Missing{Module: e.lacks(i.Module), Line: i.Line, Lazy: i.Lazy}
+		m := Missing{Module: s.lacks(i.Module), Line: i.Line, Lazy: i.Lazy}
 		if m.Module == "" || slices.ContainsFunc(all, func(other Missing) bool { return other.Module == m.Module }) {
 			continue
 		}
 		m.Package = packageFor(i.Module, i.Names...)
-		all = append(all, m)
+		if all = append(all, m); len(all) == maxMissing {
+			break
+		}
 	}
 	return all
 }
@@ -42,36 +62,52 @@ func topOf(module string) string {
 }
 
 // lacks returns the part of a dotted name that is not installed, "" when it is. Inside a package it does not look: what is
-// there only the package knows.
-func (e Environment) lacks(module string) string {
-	dir := filepath.Join(e.Path, "lib", "python"+e.Interpreter.Minor, "site-packages")
+// there only the package knows. A directory that is none is a namespace, which others add to.
+func (s *site) lacks(module string) string {
+	dir := s.dir
 	parts := strings.Split(module, ".")
 	for i, part := range parts {
-		entries, err := os.ReadDir(dir)
-		if err != nil {
+		names := s.names(dir)
+		if names == nil {
 			return ""
 		}
-		isNamespace, there := false, false
-		for _, entry := range entries {
-			stem, ext, _ := strings.Cut(entry.Name(), ".")
-			if stem != part || ext != "" && entry.IsDir() {
-				continue
-			}
-			there = true
-			if entry.IsDir() {
-				_, err := os.Stat(filepath.Join(dir, part, "__init__.py"))
-				isNamespace = err != nil
-			}
-		}
+		isDir, there := names[part]
 		if !there {
 			return strings.Join(parts[:i+1], ".")
 		}
-		if !isNamespace {
+		dir = filepath.Join(dir, part)
+		if !isDir {
 			return ""
 		}
-		dir = filepath.Join(dir, part)
+		if _, isPackage := s.names(dir)["__init__"]; isPackage {
+			return ""
+		}
 	}
 	return ""
+}
+
+// names are the modules in a directory, and of each whether it is a directory alone; nil when it cannot be read.
+func (s *site) names(dir string) map[string]bool {
+	if names, ok := s.known[dir]; ok {
+		return names
+	}
+	var names map[string]bool
+	if entries, err := s.readDir(dir); err == nil {
+		names = map[string]bool{}
+		for _, entry := range entries {
+			stem, ext, _ := strings.Cut(entry.Name(), ".")
+			if ext != "" && entry.IsDir() {
+				continue
+			}
+			before, there := names[stem]
+			names[stem] = entry.IsDir() && (before || !there)
+		}
+	}
+	if s.known == nil {
+		s.known = map[string]map[string]bool{}
+	}
+	s.known[dir] = names
+	return names
 }
 
 var (
@@ -133,9 +169,8 @@ func (e Environment) explainStandard(module string) (message, remedy string) {
 
 // sentenceOf names all that is missing at once, so that an author does not meet it piece by piece.
 func sentenceOf(missing []Missing) (message, remedy string) {
-	const most = 20
 	var modules, packages, unknown []string
-	for _, m := range missing[:min(most, len(missing))] {
+	for _, m := range missing[:min(maxMissing, len(missing))] {
 		modules = append(modules, "`"+m.Module+"`")
 		switch {
 		case m.Package == "":

@@ -2,8 +2,11 @@ package pythonenv
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestMissingModules(t *testing.T) {
@@ -34,6 +37,58 @@ def f():
 	}
 	if all := (Environment{Path: "/nowhere"}).Missing(code); len(all) > 0 {
 		t.Errorf("without an environment: %v", all)
+	}
+}
+
+// TestManyImportsCostLittle has programs of about the most bytes: what they ask for is read once, and they are told of the first.
+func TestManyImportsCostLittle(t *testing.T) {
+	dir := t.TempDir()
+	for _, path := range []string{"spaces/inner/deep", "other/x.egg-info", "package"} {
+		if err := os.MkdirAll(filepath.Join(dir, path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, name := range []string{"package/__init__.py", "single.py", "spaces/inner/module.py"} {
+		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const n = 50_000
+	numbered := func(format string) string {
+		var b strings.Builder
+		b.WriteString("def f():\n import ")
+		for i := range n {
+			fmt.Fprintf(&b, format, i)
+		}
+		return b.String()
+	}
+	for name, c := range map[string]struct {
+		code  string
+		found int
+		reads int
+	}{
+		"there":              {numbered("single.x%[1]x,package.x%[1]x,"), 0, 2},
+		"not there":          {numbered("q%x,"), maxMissing, 1},
+		"in a namespace":     {numbered("spaces.inner.x%x,"), maxMissing, 3},
+		"in one, and there":  {"def f():\n import " + strings.Repeat("spaces.inner.module,other,spaces.inner.deep,", n/2), 0, 5},
+		"the program's own":  {numbered("own%x.a,"), 0, 0},
+		"one of many names":  {"import q" + strings.Repeat(".q", n*10), 1, 1},
+		"many names of one":  {"from q" + strings.Repeat(".q", n*4) + " import " + strings.Repeat("a, ", n*4), 1, 1},
+		"one and many times": {"def f():\n import " + strings.Repeat("q,", n*10), 1, 1},
+	} {
+		var own []string
+		for i := range n {
+			own = append(own, fmt.Sprintf("own%x", i))
+		}
+		reads := 0
+		s := &site{dir: dir, readDir: func(path string) ([]os.DirEntry, error) { reads++; return os.ReadDir(path) }}
+		begin := time.Now()
+		if found := s.missing(c.code, own); len(found) != c.found || reads != c.reads {
+			t.Errorf("%s: %d found, %d reads of directories", name, len(found), reads)
+		}
+		if took := time.Since(begin); took > 10*time.Second { // some 100 ms
+			t.Errorf("%s: it took %v", name, took)
+		}
 	}
 }
 

@@ -142,7 +142,14 @@ func pairs(text string) map[string]string {
 // packageFor returns the package to ask for when a module is missing, "" when nobody knows. names are what is taken from
 // the module: they may be modules that come in a package of their own.
 func packageFor(module string, names ...string) string {
+	const longest = 200 // the table has none; all names that a program could write would take minutes to look up
+	if len(module) > longest {
+		module = topOf(module)
+	}
 	for _, n := range names {
+		if len(module)+len(n) > longest {
+			continue
+		}
 		if p, ok := packageOfModule[module+"."+n]; ok {
 			return p
 		}
