@@ -159,5 +159,15 @@ func (b *Builder) sweepFiles(ctx context.Context) (freed int64, err error) {
 		}
 		_ = os.Remove(b.path(filesDir, dir.Name())) // if it is empty now
 	}
+	b.forgetAbsent()
 	return freed, nil
+}
+
+// forgetAbsent drops what is known of shared files that have gone, by this process or another.
+func (b *Builder) forgetAbsent() {
+	for path := range b.sound.Range {
+		if _, err := os.Lstat(path.(string)); errors.Is(err, os.ErrNotExist) { //nolint:forcetypeassert // isDamaged stores no other
+			b.sound.Delete(path)
+		}
+	}
 }

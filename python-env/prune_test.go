@@ -118,6 +118,22 @@ func TestEqualFilesAreOneFile(t *testing.T) {
 	if found, err := b.Verify(t.Context(), one.Key); err != nil || len(found) > 0 {
 		t.Errorf("the first is %v, %v", found, err)
 	}
+	if known(b) == 0 {
+		t.Error("no shared file is known to be sound")
+	}
+	age(t, b, one.Key, 48*time.Hour)
+	if _, err := b.Prune(t.Context(), Policy{Keep: time.Hour}); err != nil || known(b) > 0 {
+		t.Errorf("%d files are known that have gone, %v", known(b), err)
+	}
+}
+
+// known counts the shared files that were found to be sound.
+func known(b *Builder) int {
+	n := 0
+	for range b.sound.Range {
+		n++
+	}
+	return n
 }
 
 func TestTheCacheIsBounded(t *testing.T) {
