@@ -53,6 +53,7 @@ func openHost(ctx context.Context, data *dataDir, place string, at seat, options
 	builder := pythonenv.New(builds.apply(pythonenv.Config{
 		Dir: data.join("envs"), UV: tools.UV, BuildUID: uids.First, BuildGID: uids.First, Jail: jail,
 		IndexURL: index.URL, ExtraIndexes: index.Extra, CertFile: index.CertFile, FindLinks: index.FindLinks,
+		Log: progress,
 	}))
 	if err := builder.Start(ctx); err != nil {
 		return nil, errors.Join(err, jail.Stop(ctx))

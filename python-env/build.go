@@ -102,7 +102,10 @@ func (b *Builder) buildInScratch(ctx context.Context, p plan, say func(string)) 
 	if err != nil {
 		return Environment{}, err
 	}
-	return env, b.remember(p.input, env.Key)
+	if err := b.remember(p.input, env.Key); err != nil { // on a full disk, for example: the environment is there all the same
+		b.cfg.Log("requirements are resolved again when they are asked for next: " + err.Error())
+	}
+	return env, nil
 }
 
 // installOnce returns the environment of a lock; of all processes that want it, one builds it.

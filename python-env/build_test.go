@@ -238,3 +238,26 @@ func TestEqualRequestsAreOneBuild(t *testing.T) {
 	}
 	noneLeft(t, one)
 }
+
+// TestABuildThatCannotBeNoted has no place for the note that leads from requirements to their environment, as on a full disk.
+func TestABuildThatCannotBeNoted(t *testing.T) {
+	cfg := smallConfig(t, filepath.Join(tempDir(t), "envs"))
+	said := make(chan string, 10)
+	cfg.Log = func(line string) { said <- line }
+	b := started(t, cfg)
+	if err := os.Remove(b.path(inputsDir)); err != nil {
+		t.Fatal(err)
+	}
+	env := ensure(t, b, "six")
+	select {
+	case line := <-said:
+		if !strings.Contains(line, "note the environment") {
+			t.Error(line)
+		}
+	default:
+		t.Error("nothing was logged")
+	}
+	if again := ensure(t, b, "six"); again.Key != env.Key || !again.Reused {
+		t.Errorf("%+v", again)
+	}
+}

@@ -57,6 +57,8 @@ type Config struct {
 	Offline        bool    // install only from uv's cache and FindLinks
 	MaxBytes       int64   // of an environment, and of what a build has on the disk besides uv's cache; 0: 8 GiB
 	MaxDownload    int64   // of one build; 0: 4 GiB
+	// Log gets what the operator may want to know and no build fails for, a line at a time, from several goroutines; may be nil.
+	Log func(line string)
 }
 
 // indexes are all of them by preference.
@@ -105,6 +107,9 @@ func New(cfg Config) *Builder {
 	}
 	if cfg.MaxDownload <= 0 {
 		cfg.MaxDownload = 4 << 30
+	}
+	if cfg.Log == nil {
+		cfg.Log = func(string) {}
 	}
 	return &Builder{
 		cfg:     cfg,
