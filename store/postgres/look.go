@@ -65,7 +65,7 @@ func look(ctx context.Context, url string) (o Outlook, err error) {
 		return o, fmt.Errorf("the user may not create tables in the schema %s: GRANT CREATE ON SCHEMA %s TO it, or connect as one that may",
 			o.Schema, pgx.Identifier{o.Schema}.Sanitize())
 	case o.Version > 0:
-		if err := checkSight(ctx, pool); err != nil {
+		if err := checkSight(ctx, pool, "apibuilder_apis"); err != nil {
 			return o, err
 		}
 	}

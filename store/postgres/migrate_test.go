@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -194,6 +195,38 @@ func TestOtherUsersSeeNothing(t *testing.T) {
 	_, err := Open(t.Context(), Options{URL: browser})
 	if err == nil || !strings.Contains(err.Error(), "connect as the user that owns") {
 		t.Errorf("error is %v", err)
+	}
+}
+
+// TestABrowserWritesNowhere gives a role what hosted databases give the one of browsers, once for a new database and once for one that was
+// made without row security on the table of migrations.
+func TestABrowserWritesNowhere(t *testing.T) {
+	for name, all := range map[string]int{"new": 0, "older": 17} {
+		t.Run(name, func(t *testing.T) {
+			url := pgtest.Database(t)
+			pgtest.Exec(t, url, `DO $$ BEGIN CREATE ROLE browser LOGIN; EXCEPTION WHEN duplicate_object THEN END $$;
+				ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT ALL ON TABLES TO browser; GRANT USAGE ON SCHEMA public TO browser`)
+			if all > 0 {
+				older := slices.DeleteFunc(schema.Migrations(files), func(m schema.Migration) bool { return m.Version > all })
+				if err := migrate(t.Context(), rawPool(t, url), older); err != nil {
+					t.Fatal(err)
+				}
+				pgtest.Exec(t, url, "ALTER TABLE apibuilder_schema_migrations DISABLE ROW LEVEL SECURITY") // as it was made then
+			}
+			openAt(t, url)
+			const unguarded = `SELECT coalesce(string_agg(relname, ' '), '') FROM pg_class WHERE relkind IN ('r', 'p') AND relname LIKE 'apibuilder%' AND NOT relrowsecurity`
+			if tables := ask[string](t, url, unguarded); tables != "" {
+				t.Errorf("without row security: %s", tables)
+			}
+			browser := rawPool(t, strings.ReplaceAll(url, "user=postgres", "user=browser"))
+			if _, err := browser.Exec(t.Context(), "INSERT INTO apibuilder_schema_migrations VALUES (1000000, 'future', 0)"); codeOf(err) != insufficientRights {
+				t.Errorf("a browser adds a migration: %v", err)
+			}
+			if tag, err := browser.Exec(t.Context(), "DELETE FROM apibuilder_schema_migrations"); err != nil || tag.RowsAffected() > 0 {
+				t.Errorf("a browser deletes %d migrations, %v", tag.RowsAffected(), err)
+			}
+			openAt(t, url)
+		})
 	}
 }
 

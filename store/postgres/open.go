@@ -102,7 +102,7 @@ func readable(ctx context.Context, pool *pgxpool.Pool, all []schema.Migration) e
 		err = schema.Readable(version, all)
 	}
 	if err == nil {
-		err = checkSight(ctx, pool)
+		err = checkSight(ctx, pool, "apibuilder_apis")
 	}
 	return err
 }
@@ -115,17 +115,17 @@ func prepare(ctx context.Context, pool *pgxpool.Pool, all []schema.Migration) (s
 	if err := migrate(ctx, pool, all); err != nil {
 		return "", err
 	}
-	return schema, checkSight(ctx, pool)
+	return schema, checkSight(ctx, pool, "apibuilder_apis")
 }
 
-// checkSight is an error where the rows would seem to be gone.
-func checkSight(ctx context.Context, q rower) error {
+// checkSight is an error where the rows of a table would seem to be gone.
+func checkSight(ctx context.Context, q rower, table string) error {
 	var hidden bool
-	if err := q.QueryRow(ctx, "SELECT row_security_active('apibuilder_apis')").Scan(&hidden); err != nil {
+	if err := q.QueryRow(ctx, "SELECT row_security_active($1::text)", table).Scan(&hidden); err != nil {
 		return err
 	}
 	if hidden {
-		return errors.New("row security hides the tables from this user: connect as the user that owns apibuilder_apis")
+		return fmt.Errorf("row security hides the tables from this user: connect as the user that owns %s", table)
 	}
 	return nil
 }
