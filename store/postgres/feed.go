@@ -194,7 +194,7 @@ func (f *feed) heard(channel, payload string) {
 		return
 	}
 	parts := strings.SplitN(payload, " ", 3) // schema, node, API
-	if len(parts) == 3 && parts[0] == f.schema && parts[1] != f.store.node {
+	if len(parts) == 3 && parts[0] == f.schema && !f.store.told(parts[1]) {
 		f.store.subscribers.Publish([]change{{APIID: parts[2]}})
 	}
 }
@@ -268,7 +268,7 @@ func (f *feed) once(ctx context.Context) error {
 		if r.seq == nil {
 			continue
 		}
-		if _, told := f.seen[*r.seq]; !told && *r.node != f.store.node {
+		if _, told := f.seen[*r.seq]; !told && !f.store.told(*r.node) {
 			changes = append(changes, change{APIID: *r.api})
 		}
 		seen[*r.seq] = struct{}{}

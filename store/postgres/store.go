@@ -7,9 +7,11 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -20,6 +22,9 @@ import (
 )
 
 type change = store.Change
+
+// commitTimeout is how long the answer to a COMMIT is waited for.
+const commitTimeout = 10 * time.Second
 
 // Store implements store.Store. Make one with Open. Errors of a database that cannot be reached wrap
 // store.ErrUnavailable.
@@ -33,6 +38,7 @@ type Store struct {
 	closed bool
 
 	subscribers store.Subscribers
+	unsure      atomic.Bool // the answer to a commit was lost
 }
 
 var _ store.Store = (*Store)(nil)
@@ -91,21 +97,48 @@ func (s *Store) write(ctx context.Context, fn func(*unit) error) error {
 	if s.closed {
 		return fmt.Errorf("write database: %w", os.ErrClosed)
 	}
-	u := &unit{}
-	err := pgx.BeginFunc(ctx, s.pool, func(tx pgx.Tx) error {
-		u.Tx = tx
-		// For this transaction alone, so that it works through a pooler too: the trigger says whose change it is.
-		if _, err := tx.Exec(ctx, "SELECT set_config('apibuilder.node', $1, true)", s.node); err != nil {
-			return err
-		}
-		return fn(u)
-	})
-	// Where the connection broke off, nobody knows whether it was committed: forgetting too much does no harm.
-	if err == nil || isUnavailable(err) {
-		s.subscribers.Publish(u.changes)
-	}
-	return unavailable(ctx, err)
+	return unavailable(ctx, s.transact(ctx, fn))
 }
+
+func (s *Store) transact(ctx context.Context, fn func(*unit) error) error {
+	tx, err := s.pool.Begin(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Rollback(ctx) }() // does nothing after the commit
+	// For this transaction alone, so that it works through a pooler too: the trigger says whose change it is.
+	if _, err := tx.Exec(ctx, "SELECT set_config('apibuilder.node', $1, true)", s.node); err != nil {
+		return err
+	}
+	u := &unit{Tx: tx}
+	if err := fn(u); err != nil {
+		return err
+	}
+	return s.commit(ctx, u)
+}
+
+// commit commits and tells the subscribers. Where ctx ends meanwhile the answer is waited for nevertheless: the database may have committed,
+// and whoever remembers a key that is revoked must hear of it. Without an answer nobody knows: forgetting too much does no harm, and because
+// the database may commit later still, own changes are from then on told like those of others.
+func (s *Store) commit(ctx context.Context, u *unit) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	wait, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitTimeout)
+	defer cancel()
+	err := u.Commit(wait)
+	if errors.Is(err, pgx.ErrTxCommitRollback) || codeOf(err) != "" && !isUnavailable(err) {
+		return err // it says that it did not
+	}
+	if err != nil {
+		s.unsure.Store(true)
+	}
+	s.subscribers.Publish(u.changes)
+	return err
+}
+
+// told reports whether the changes of a node were told by the method that made them: those of this one, unless the answer to a commit was lost.
+func (s *Store) told(node string) bool { return node == s.node && !s.unsure.Load() }
 
 // unhurried lifts the limit of time that a user's statements may have, for a transaction with some that last as long as there are rows.
 func unhurried(ctx context.Context, tx pgx.Tx) error {

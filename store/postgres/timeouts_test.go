@@ -1,8 +1,15 @@
 package postgres
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"fmt"
+	"net"
+	neturl "net/url"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -139,5 +146,165 @@ func TestALeaseIsNotTakenBehindAYield(t *testing.T) {
 	}
 	if lead, err := second.Lead(t.Context()); !lead || err != nil {
 		t.Errorf("the next one: %v, %v", lead, err)
+	}
+}
+
+// link is a connection to the database by way of a proxy.
+type link struct {
+	client, server net.Conn
+	answers        sync.Mutex // held while an answer is passed on
+}
+
+// proxied starts a proxy before a database and returns the database's URL by way of it, and where to say what is to happen instead of passing on
+// the next COMMIT.
+func proxied(t *testing.T, address string) (url string, atCommit *atomic.Pointer[func(l *link, message []byte)]) {
+	t.Helper()
+	to, err := neturl.Parse(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	atCommit = &atomic.Pointer[func(*link, []byte)]{}
+	var work sync.WaitGroup
+	t.Cleanup(work.Wait)
+	t.Cleanup(func() { listener.Close() })
+	socket := filepath.Join(to.Query().Get("host"), ".s.PGSQL."+to.Query().Get("port"))
+	work.Go(func() {
+		for {
+			client, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			server, err := net.Dial("unix", socket)
+			if err != nil {
+				t.Error(err)
+				client.Close()
+				return
+			}
+			l := &link{client: client, server: server}
+			work.Go(func() { l.ask(atCommit) })
+			work.Go(l.answer)
+		}
+	})
+	return fmt.Sprintf("postgres://%s@%s%s?sslmode=disable", pgtest.Superuser, listener.Addr(), to.Path), atCommit
+}
+
+// ask passes on what the client sends. Each read is a message, because the client waits for its answer.
+func (l *link) ask(atCommit *atomic.Pointer[func(*link, []byte)]) {
+	defer l.server.Close()
+	buf := make([]byte, 1<<16)
+	for {
+		n, err := l.client.Read(buf)
+		if err != nil {
+			return
+		}
+		if bytes.Contains(buf[:n], []byte("commit\x00")) {
+			if instead := atCommit.Swap(nil); instead != nil {
+				(*instead)(l, buf[:n])
+				continue
+			}
+		}
+		if _, err := l.server.Write(buf[:n]); err != nil {
+			return
+		}
+	}
+}
+
+func (l *link) answer() {
+	defer l.client.Close()
+	buf := make([]byte, 1<<16)
+	for {
+		n, err := l.server.Read(buf)
+		if err != nil {
+			return
+		}
+		l.answers.Lock()
+		_, err = l.client.Write(buf[:n])
+		l.answers.Unlock()
+		if err != nil {
+			return
+		}
+	}
+}
+
+func makeKey(t *testing.T, s *Store, apiID string) store.Key {
+	t.Helper()
+	_, prefix, hash := store.NewSecret("ab_")
+	k, err := s.CreateKey(t.Context(), store.Key{ID: store.NewID("key"), APIID: apiID, Prefix: prefix, Hash: hash})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k
+}
+
+// TestACommitIsToldWhoeverHasGone has the client of a request leave while the database's answer to COMMIT is under way.
+func TestACommitIsToldWhoeverHasGone(t *testing.T) {
+	url, atCommit := proxied(t, pgtest.Database(t))
+	s := openNode(t, url, time.Hour, time.Hour)
+	a := makeAPI(t, s, "resize")
+	k := makeKey(t, s, a.ID)
+	changes := subscribe(t, s)
+	ctx, leave := context.WithCancel(t.Context())
+	hold := func(l *link, message []byte) {
+		l.answers.Lock()
+		if _, err := l.server.Write(message); err != nil {
+			t.Error(err)
+		}
+		leave()
+		time.AfterFunc(200*time.Millisecond, l.answers.Unlock)
+	}
+	atCommit.Store(&hold)
+	if _, err := s.RevokeKey(ctx, k.ID); err != nil {
+		t.Errorf("what was committed ended with %v", err)
+	}
+	select {
+	case c := <-changes:
+		if c.APIID != a.ID {
+			t.Errorf("told of %+v", c)
+		}
+	default:
+		t.Error("a key was revoked, and nobody was told")
+	}
+	if k, err := s.KeyByHash(t.Context(), k.Hash); err != nil || k.RevokedAt.IsZero() {
+		t.Errorf("%+v, %v", k, err)
+	}
+	if _, err := s.RotateKey(ctx, k.ID, "", k.Hash, time.Time{}); !errors.Is(err, context.Canceled) {
+		t.Errorf("with a context that had ended: %v", err)
+	}
+}
+
+// TestACommitThatComesLateIsTold loses a connection with a COMMIT on its way, which arrives after the method has returned.
+func TestACommitThatComesLateIsTold(t *testing.T) {
+	url, atCommit := proxied(t, pgtest.Database(t))
+	s := openNode(t, url, time.Hour, time.Hour)
+	heard(t, s)
+	a := makeAPI(t, s, "resize")
+	k := makeKey(t, s, a.ID)
+	changes := subscribe(t, s)
+	arrive := make(chan struct{})
+	deliver := sync.OnceFunc(func() { close(arrive) })
+	defer deliver()
+	late := func(l *link, message []byte) {
+		l.client.Close()
+		<-arrive
+		if _, err := l.server.Write(message); err != nil {
+			t.Error(err)
+		}
+	}
+	atCommit.Store(&late)
+	if _, err := s.RevokeKey(t.Context(), k.ID); !errors.Is(err, store.ErrUnavailable) {
+		t.Errorf("error is %v", err)
+	}
+	told(t, changes, store.Change{APIID: a.ID}) // it may have been committed
+	if k, err := s.KeyByHash(t.Context(), k.Hash); err != nil || !k.RevokedAt.IsZero() {
+		t.Errorf("%+v, %v", k, err)
+	}
+	deliver()
+	told(t, changes, store.Change{APIID: a.ID})
+	if k, err := s.KeyByHash(t.Context(), k.Hash); err != nil || k.RevokedAt.IsZero() {
+		t.Errorf("%+v, %v", k, err)
 	}
 }
