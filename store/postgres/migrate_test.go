@@ -9,6 +9,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"apibuilder/internal/pgtest"
@@ -228,6 +229,51 @@ func TestABrowserWritesNowhere(t *testing.T) {
 			openAt(t, url)
 		})
 	}
+}
+
+// TestTheTriggerRunsNothingOfOthers has somebody who owns a schema put tables with the names of ours there, so that what tells of changes writes into
+// one that has a trigger of its own.
+func TestTheTriggerRunsNothingOfOthers(t *testing.T) {
+	const tables = `SET ROLE mallory; CREATE TABLE mallory.apibuilder_tokens (n int); CREATE TABLE mallory.apibuilder_changes (api_id text, node text);
+		CREATE TABLE mallory.loot (who text, v text); GRANT ALL ON mallory.loot TO public;
+		CREATE FUNCTION mallory.f() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO mallory.loot SELECT current_user, v FROM public.secret; RETURN NEW; END $$;
+		CREATE TRIGGER t BEFORE INSERT ON mallory.apibuilder_changes FOR EACH ROW EXECUTE FUNCTION mallory.f()`
+	const trigger = "SET ROLE mallory; CREATE TRIGGER c AFTER INSERT ON mallory.apibuilder_tokens FOR EACH ROW EXECUTE FUNCTION public.apibuilder_changed()"
+	url := pgtest.Database(t)
+	pgtest.Exec(t, url, `DO $$ BEGIN CREATE ROLE mallory NOLOGIN; EXCEPTION WHEN duplicate_object THEN END $$;
+		CREATE SCHEMA mallory AUTHORIZATION mallory; CREATE TABLE secret (v text); INSERT INTO secret VALUES ('s3cret')`)
+	older := slices.DeleteFunc(schema.Migrations(files), func(m schema.Migration) bool { return m.Version > 17 })
+	if err := migrate(t.Context(), rawPool(t, url), older); err != nil {
+		t.Fatal(err)
+	}
+	// As hosted databases do for their roles.
+	pgtest.Exec(t, url, "GRANT EXECUTE ON FUNCTION apibuilder_changed() TO mallory")
+	pgtest.Exec(t, url, tables)
+	pgtest.Exec(t, url, trigger)
+	s := openAt(t, url)
+	run := func(sql string) error {
+		_, err := rawPool(t, url).Exec(t.Context(), sql, pgx.QueryExecModeSimpleProtocol)
+		return err
+	}
+	if err := run("SET ROLE mallory; INSERT INTO mallory.apibuilder_tokens VALUES (1)"); err == nil {
+		t.Error("a trigger from before tells of a table that is not ours")
+	}
+	if n := ask[int](t, url, "SELECT count(*) FROM mallory.loot"); n > 0 {
+		t.Errorf("%d secrets were read as the owner", n)
+	}
+	if err := run("SET ROLE mallory; DROP TRIGGER c ON mallory.apibuilder_tokens"); err != nil {
+		t.Error(err)
+	}
+	if err := run(trigger); codeOf(err) != insufficientRights {
+		t.Errorf("anybody makes another: %v", err)
+	}
+	// Ours go on, for whoever may change a row and not execute the function.
+	a, changes := makeAPI(t, s, "resize"), subscribe(t, s)
+	pgtest.Exec(t, url, `GRANT SELECT, UPDATE ON apibuilder_apis TO mallory; CREATE POLICY theirs ON apibuilder_apis TO mallory USING (true)`)
+	if err := run("SET ROLE mallory; UPDATE public.apibuilder_apis SET public = true"); err != nil {
+		t.Error(err)
+	}
+	told(t, changes, store.Change{APIID: a.ID})
 }
 
 func TestUserThatMayNotCreateTables(t *testing.T) {
