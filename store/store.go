@@ -192,7 +192,7 @@ type Exit struct {
 type Change struct{ APIID string }
 
 // Check looks at a row as it is in the transaction that is about to change it. Its error leaves everything as it is and is
-// returned, wrapped. It must be quick and must not call the store.
+// returned, wrapped. It must be quick and must not call the store, and may be asked again.
 type Check[T any] func(T) error
 
 // Pass returns the first error of checks. Drivers call it.
@@ -220,7 +220,7 @@ type Store interface {
 	FindAPIs(ctx context.Context, f APIFilter) ([]API, error)
 	// ChangeAPI calls change with the API with that id as it is, and writes Public, PublicDocs, Rate, Options and UserID of what
 	// change returns, in one transaction: nobody else's change comes in between. An error of change leaves the API as it is and is
-	// returned, wrapped. ErrConflict when the host is taken. change must be quick and must not call the store.
+	// returned, wrapped. ErrConflict when the host is taken. change must be quick and must not call the store; it may be called again.
 	ChangeAPI(ctx context.Context, id string, change func(API) (API, error)) (API, error)
 	// Hosts are the host names of all APIs that have one, with the ids of their APIs.
 	Hosts(ctx context.Context) (map[string]string, error)

@@ -36,6 +36,7 @@ func (s *Store) ClaimAnswer(ctx context.Context, a store.Answer) (there store.An
 	}
 	a.CreatedAt, a.ExpiresAt, a.WorkedUntil, a.Text = store.Stamp(a.CreatedAt), store.Stamp(a.ExpiresAt), store.Stamp(a.WorkedUntil), nil
 	err = s.write(ctx, func(u *unit) error {
+		claimed = false
 		if _, err := u.Exec(ctx, store.Numbered(`DELETE FROM apibuilder_answers WHERE expires_at <= ?`), micros(a.CreatedAt)); err != nil {
 			return err
 		}

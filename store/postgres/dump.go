@@ -60,9 +60,9 @@ func dumpTable(ctx context.Context, tx pgx.Tx, table string, row func(string, st
 	return rows.Err()
 }
 
-// Load is as in store.Loader.
+// Load is as in store.Loader. What next has given is gone: there is one attempt.
 func (s *Store) Load(ctx context.Context, force bool, next func() (string, store.Cells, error)) error {
-	return s.write(ctx, func(u *unit) error {
+	return s.writeUpTo(ctx, 1, func(u *unit) error {
 		u.changed("")
 		if err := unhurried(ctx, u); err != nil {
 			return err

@@ -16,13 +16,14 @@ import (
 
 // Codes of PostgreSQL that we tell apart: https://www.postgresql.org/docs/current/errcodes-appendix.html
 const (
-	uniqueViolation     = "23505"
-	foreignKeyViolation = "23503"
-	insufficientRights  = "42501"
-	lockNotAvailable    = "55P03"
-	deadlock            = "40P01"
-	readOnly            = "25006"
-	duplicateObject     = "42710"
+	uniqueViolation      = "23505"
+	foreignKeyViolation  = "23503"
+	insufficientRights   = "42501"
+	lockNotAvailable     = "55P03"
+	deadlock             = "40P01"
+	serializationFailure = "40001"
+	readOnly             = "25006"
+	duplicateObject      = "42710"
 )
 
 // neutral adds the store's error to one of the library's; others are returned as they are.

@@ -60,6 +60,7 @@ func (s *Store) RemoveNode(ctx context.Context, id string) error {
 // Reactivate is as in store.Store. The row of the API is locked as AddVersion does.
 func (s *Store) Reactivate(ctx context.Context, apiID string, from, to int) (done bool, err error) {
 	err = s.write(ctx, func(u *unit) error {
+		done = false
 		api, err := findAPI(ctx, u, "WHERE id = $1 FOR UPDATE", apiID)
 		if err != nil || api.ActiveVersion != from {
 			return err
@@ -80,6 +81,7 @@ func (s *Store) Reactivate(ctx context.Context, apiID string, from, to int) (don
 // AbandonAPI is as in store.Store. Who adds a version waits for the API's row, and who waited here sees it.
 func (s *Store) AbandonAPI(ctx context.Context, id string, number int) (done bool, err error) {
 	err = s.write(ctx, func(u *unit) error {
+		done = false
 		api, err := findAPI(ctx, u, "WHERE id = $1 FOR UPDATE", id)
 		if err != nil || api.ActiveVersion != 0 {
 			return err

@@ -21,6 +21,7 @@ func (s *Store) RewriteEnv(
 	ctx context.Context, fn func(apiID string, number int, env map[string]string) (map[string]string, error),
 ) (changed int, err error) {
 	err = s.write(ctx, func(u *unit) error {
+		changed = 0
 		rows, err := list(ctx, u, func(r pgx.Rows) (one envRow, err error) { return one, r.Scan(&one.apiID, &one.number, &one.text) },
 			`SELECT api_id, number, env FROM apibuilder_versions WHERE env <> '{}' ORDER BY api_id, number`)
 		if err != nil {

@@ -23,8 +23,10 @@ import (
 
 type change = store.Change
 
-// commitTimeout is how long the answer to a COMMIT is waited for.
-const commitTimeout = 10 * time.Second
+const (
+	commitTimeout = 10 * time.Second // for the answer to a COMMIT
+	writeAttempts = 4                // of a transaction that deadlocks
+)
 
 // Store implements store.Store. Make one with Open. Errors of a database that cannot be reached wrap
 // store.ErrUnavailable.
@@ -90,14 +92,24 @@ type unit struct {
 
 func (u *unit) changed(apiID string) { u.changes = append(u.changes, change{APIID: apiID}) }
 
-// write runs fn in a transaction and tells the subscribers once it is committed.
+// write runs fn in a transaction and tells the subscribers once it is committed. fn runs again, from the beginning, where PostgreSQL ended the
+// transaction because others were in its way.
 func (s *Store) write(ctx context.Context, fn func(*unit) error) error {
+	return s.writeUpTo(ctx, writeAttempts, fn)
+}
+
+func (s *Store) writeUpTo(ctx context.Context, attempts int, fn func(*unit) error) error {
 	s.gate.RLock()
 	defer s.gate.RUnlock()
 	if s.closed {
 		return fmt.Errorf("write database: %w", os.ErrClosed)
 	}
-	return unavailable(ctx, s.transact(ctx, fn))
+	for ; ; attempts-- {
+		err := s.transact(ctx, fn)
+		if code := codeOf(err); code != deadlock && code != serializationFailure || attempts <= 1 {
+			return unavailable(ctx, err)
+		}
+	}
 }
 
 func (s *Store) transact(ctx context.Context, fn func(*unit) error) error {

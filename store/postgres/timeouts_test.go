@@ -101,6 +101,93 @@ func awaitLocked(t *testing.T, pool *pgxpool.Pool, table string) {
 	}
 }
 
+// TestADeadlockIsTriedAgain has two transactions take two locks crosswise.
+func TestADeadlockIsTriedAgain(t *testing.T) {
+	s := openAt(t, pgtest.Database(t))
+	var first, second sync.WaitGroup // until both have one
+	first.Add(1)
+	second.Add(1)
+	var runs atomic.Int32
+	take := func(mine, theirs int, mineIsTaken, theirsIsTaken *sync.WaitGroup) error {
+		tell := sync.OnceFunc(mineIsTaken.Done)
+		return s.write(t.Context(), func(u *unit) error {
+			runs.Add(1)
+			_, err := u.Exec(t.Context(), "SELECT pg_advisory_xact_lock($1)", mine)
+			tell()
+			theirsIsTaken.Wait()
+			if err == nil {
+				_, err = u.Exec(t.Context(), "SELECT pg_advisory_xact_lock($1)", theirs)
+			}
+			return err
+		})
+	}
+	var both sync.WaitGroup
+	both.Go(func() {
+		if err := take(1, 2, &first, &second); err != nil {
+			t.Error(err)
+		}
+	})
+	both.Go(func() {
+		if err := take(2, 1, &second, &first); err != nil {
+			t.Error(err)
+		}
+	})
+	both.Wait()
+	if n := runs.Load(); n != 3 {
+		t.Errorf("there were %d runs of two transactions of which one deadlocked", n)
+	}
+}
+
+// TestActivatingLocksOurRowFirst: whoever reactivates has it already when he comes to the row that is followed.
+func TestActivatingLocksOurRowFirst(t *testing.T) {
+	address := pgtest.Database(t)
+	pgtest.Exec(t, address, "CREATE TABLE apis (id text PRIMARY KEY, code_snapshot text, requirements text)")
+	s := openAt(t, address)
+	a := makeAPI(t, s, "resize")
+	for _, code := range []string{"one", "two"} {
+		if _, err := s.AddVersion(t.Context(), store.Version{APIID: a.ID, Code: code, State: store.VersionReady}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	pgtest.Exec(t, address, "INSERT INTO apis VALUES ($1, 'theirs', '')", a.ID)
+	rows, err := s.Rows().Read(t.Context(), []string{a.ID})
+	if err != nil || len(rows) != 1 {
+		t.Fatal(rows, err)
+	}
+	if err := s.Rows().Take(t.Context(), a.ID, store.Followed{Stamp: rows[0].Stamp}); err != nil {
+		t.Fatal(err)
+	}
+	pool := rawPool(t, address)
+	tx, err := pool.Begin(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = tx.Rollback(context.WithoutCancel(t.Context())) }()
+	if _, err := tx.Exec(t.Context(), "SELECT FROM apibuilder_apis FOR UPDATE"); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- s.Activate(t.Context(), a.ID, 1) }()
+	for waits := false; !waits; time.Sleep(5 * time.Millisecond) {
+		err := pool.QueryRow(t.Context(), "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'transactionid' AND NOT granted)").Scan(&waits)
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := tx.Exec(t.Context(), "SELECT FROM apis FOR UPDATE NOWAIT"); err != nil {
+		t.Errorf("who waits for our row holds theirs: %v", err)
+	}
+	if err := tx.Rollback(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	if code := ask[string](t, address, "SELECT code_snapshot FROM apis"); code != "one" {
+		t.Errorf("their row has %q", code)
+	}
+}
+
 // TestALeaseIsNotTakenBehindAYield ends the question who leads while the database has not answered it.
 func TestALeaseIsNotTakenBehindAYield(t *testing.T) {
 	address := pgtest.Database(t)

@@ -78,12 +78,13 @@ func (s *Store) UpdateVersion(ctx context.Context, v store.Version) error {
 		if err != nil {
 			return err
 		}
-		if v, err = v.Succeed(old); err != nil {
+		next, err := v.Succeed(old)
+		if err != nil {
 			return err
 		}
 		u.changed(v.APIID)
 		return must(u.Exec(ctx, `UPDATE apibuilder_versions SET state = $1, environment = $2, lock = $3, failure = $4, detail = $5
-			WHERE api_id = $6 AND number = $7`, string(v.State), v.Environment, v.Lock, store.CleanText(v.Failure),
+			WHERE api_id = $6 AND number = $7`, string(next.State), next.Environment, next.Lock, store.CleanText(v.Failure),
 			store.CleanText(v.Detail), v.APIID, v.Number))
 	})
 	if err != nil {
@@ -135,7 +136,14 @@ func (s *Store) Activate(ctx context.Context, apiID string, number int) error {
 	return nil
 }
 
+// activate locks our row before that of the table which is followed, as everybody does: two that take them in turn wait for each other.
 func (s *Store) activate(ctx context.Context, u *unit, apiID string, number int) error {
+	if !storable(apiID) {
+		return about("api", apiID, store.ErrNotFound)
+	}
+	if _, err := u.Exec(ctx, "SELECT FROM apibuilder_apis WHERE id = $1 FOR UPDATE", apiID); err != nil {
+		return err
+	}
 	v, err := findVersion(ctx, u, apiID, number, "")
 	if err != nil {
 		return err

@@ -24,7 +24,7 @@ const variable = "age-encryption.org/v1"
 // Rewriter is what a driver offers to change stored environments; both do.
 type Rewriter interface {
 	// RewriteEnv calls fn with every environment that is not empty, and stores what it returns where that differs, all or nothing. It
-	// returns how many were changed. Nothing but the environments changes.
+	// returns how many were changed. Nothing but the environments changes. fn may be called again from the beginning.
 	RewriteEnv(ctx context.Context, fn func(apiID string, number int, env map[string]string) (map[string]string, error)) (int, error)
 }
 
