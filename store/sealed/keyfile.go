@@ -12,8 +12,10 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
+	"syscall"
 
 	"filippo.io/age"
 )
@@ -22,9 +24,10 @@ import (
 // with any. It must be readable by its owner alone. A file that was put there anew counts from the next time that something is sealed, does
 // not open, or is asked about. Safe for concurrent use.
 type KeyFile struct {
-	path string
+	path   string
+	openAt func(path string) (fs.File, error)
 
-	mu   sync.RWMutex
+	mu   sync.RWMutex          // held while the file is read or written, too: what is known is never older than what was written
 	keys []*age.X25519Identity // never empty
 	next *age.X25519Identity   // one of keys, for which the next rotation is; nil: none was prepared
 	read fs.FileInfo           // of the file, when it was read
@@ -38,7 +41,7 @@ func (f *KeyFile) Path() string { return f.path }
 
 // ReadKeyFile reads a key file; an fs.ErrNotExist when there is none. Its errors never repeat what is in it.
 func ReadKeyFile(path string) (*KeyFile, error) {
-	f := &KeyFile{path: path}
+	f := &KeyFile{path: path, openAt: openFile}
 	if err := f.reload(); err != nil {
 		return nil, err
 	}
@@ -54,17 +57,28 @@ func NewKeyFile(path string) (*KeyFile, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make a key: %w", err)
 	}
-	f := &KeyFile{path: path, keys: []*age.X25519Identity{key}}
+	f := &KeyFile{path: path, openAt: openFile, keys: []*age.X25519Identity{key}}
 	return f, f.write(f.keys, nil)
+}
+
+// openFile does not wait for the other end of a pipe.
+func openFile(path string) (fs.File, error) {
+	return os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 }
 
 // reload reads the file again, for whoever has put another there.
 func (f *KeyFile) reload() error {
-	file, err := os.Open(f.path)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.reloadLocked()
+}
+
+func (f *KeyFile) reloadLocked() error {
+	file, err := f.openAt(f.path)
 	if err != nil {
 		return fmt.Errorf("read key file: %w", err)
 	}
-	defer file.Close()
+	defer func() { _ = file.Close() }()
 	info, err := file.Stat()
 	if err != nil {
 		return fmt.Errorf("read key file: %w", err)
@@ -79,8 +93,6 @@ func (f *KeyFile) reload() error {
 	if err != nil {
 		return fmt.Errorf("key file %s: %w", f.path, err)
 	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
 	f.keys, f.next, f.read = keys, next, info
 	return nil
 }
@@ -187,18 +199,18 @@ func (f *KeyFile) Merge(keys []*age.X25519Identity) error {
 }
 
 func contains(keys []*age.X25519Identity, k *age.X25519Identity) bool {
-	for _, one := range keys {
-		if one.String() == k.String() {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(keys, func(one *age.X25519Identity) bool { return same(one, k) })
 }
 
-// prepare puts a new key last, which opens and does not seal yet. One that was prepared before stays.
+func same(a, b *age.X25519Identity) bool { return a.String() == b.String() }
+
+// prepare puts a new key last in the file as it is now, which opens and does not seal yet. One that was prepared before stays.
 func (f *KeyFile) prepare() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if err := f.reloadLocked(); err != nil {
+		return err
+	}
 	if f.next != nil {
 		return nil
 	}
@@ -214,10 +226,13 @@ func (f *KeyFile) prepare() error {
 	return nil
 }
 
-// advance puts the prepared key first, or a new one where none was prepared: in the file before anything is sealed for it.
+// advance puts the prepared key first, or a new one where none was prepared: in the file as it is now, before anything is sealed for it.
 func (f *KeyFile) advance() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if err := f.reloadLocked(); err != nil {
+		return err
+	}
 	key := f.next
 	if key == nil {
 		var err error
@@ -238,14 +253,33 @@ func (f *KeyFile) advance() error {
 	return nil
 }
 
-// dropOld removes all keys but the first.
-func (f *KeyFile) dropOld() error {
+// all returns the keys of the file as it is now; what is sealed is sealed for the first.
+func (f *KeyFile) all() ([]*age.X25519Identity, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if err := f.write(f.keys[:1], nil); err != nil {
+	err := f.reloadLocked()
+	return f.keys, err
+}
+
+// drop removes keys from the file as it is now. The one that is in use stays, and is put first if it is not there.
+func (f *KeyFile) drop(old []*age.X25519Identity, inUse *age.X25519Identity) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if err := f.reloadLocked(); err != nil {
 		return err
 	}
-	f.keys, f.next = f.keys[:1:1], nil
+	kept := slices.DeleteFunc(slices.Clone(f.keys), func(k *age.X25519Identity) bool { return contains(old, k) && !same(k, inUse) })
+	if !contains(kept, inUse) {
+		kept = slices.Insert(kept, 0, inUse)
+	}
+	next := f.next
+	if next != nil && (!contains(kept, next) || same(next, kept[0])) {
+		next = nil
+	}
+	if err := f.write(kept, next); err != nil {
+		return err
+	}
+	f.keys, f.next = kept, next
 	return nil
 }
 
@@ -267,10 +301,14 @@ func (f *KeyFile) ids() (all []string, next string) {
 func (f *KeyFile) seal(plain []byte) (string, error) {
 	f.refresh()
 	f.mu.RLock()
-	to := f.keys[0].Recipient()
+	to := f.keys[0]
 	f.mu.RUnlock()
+	return sealFor(to, plain)
+}
+
+func sealFor(key *age.X25519Identity, plain []byte) (string, error) {
 	var out bytes.Buffer
-	w, err := age.Encrypt(&out, to)
+	w, err := age.Encrypt(&out, key.Recipient())
 	if err != nil {
 		return "", fmt.Errorf("seal: %w", err)
 	}

@@ -15,6 +15,8 @@ import (
 	"maps"
 	"sync"
 
+	"filippo.io/age"
+
 	"apibuilder/store"
 )
 
@@ -119,6 +121,15 @@ func (s *Store) seal(env map[string]string) (map[string]string, error) {
 	return map[string]string{variable: text}, err
 }
 
+func sealedFor(key *age.X25519Identity, env map[string]string) (map[string]string, error) {
+	plain, err := json.Marshal(env)
+	if err != nil {
+		return nil, err
+	}
+	text, err := sealFor(key, plain)
+	return map[string]string{variable: text}, err
+}
+
 func (s *Store) open(apiID string, number int, env map[string]string) (map[string]string, error) {
 	if !isSealed(env) {
 		return env, nil
@@ -190,12 +201,7 @@ func (s *Store) opened(v store.Version) (store.Version, error) {
 
 // Prepare puts a new key into the file that opens and does not seal yet, so that other nodes can be given it before it is used. One that
 // was prepared before stays.
-func (s *Store) Prepare() error {
-	if err := s.keys.reload(); err != nil {
-		return err
-	}
-	return s.keys.prepare()
-}
+func (s *Store) Prepare() error { return s.keys.prepare() }
 
 // KeyNames are short names of the keys in the file as it is now, which tell nothing about them: all, the one that seals first, and the one that
 // was prepared, empty if none was.
@@ -210,10 +216,12 @@ func (s *Store) KeyNames() (all []string, prepared string) {
 func (s *Store) Rotate(ctx context.Context, newKey, dropOld bool) (int, error) {
 	s.adding.Lock()
 	defer s.adding.Unlock()
-	var err error
-	if err = s.keys.reload(); err == nil && newKey {
-		err = s.keys.advance()
+	if newKey {
+		if err := s.keys.advance(); err != nil {
+			return 0, err
+		}
 	}
+	keys, err := s.keys.all()
 	if err != nil {
 		return 0, err
 	}
@@ -222,10 +230,10 @@ func (s *Store) Rotate(ctx context.Context, newKey, dropOld bool) (int, error) {
 		if err != nil {
 			return nil, err
 		}
-		return s.seal(plain)
+		return sealedFor(keys[0], plain) // whatever is first in the file by now
 	})
 	if err == nil && dropOld {
-		err = s.keys.dropOld()
+		err = s.keys.drop(keys[1:], keys[0])
 	}
 	if err != nil {
 		return n, fmt.Errorf("rotate secrets: %w", err)

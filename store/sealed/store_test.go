@@ -3,12 +3,14 @@ package sealed
 import (
 	"context"
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"apibuilder/internal/pgtest"
 	"apibuilder/store"
@@ -286,6 +288,103 @@ func TestNothingIsLostBesideARotation(t *testing.T) {
 	if err != nil || len(all) == 0 {
 		t.Errorf("%d versions, %v", len(all), err)
 	}
+}
+
+// slowFile is told when it has been read to its end.
+type slowFile struct {
+	fs.File
+	atEnd func()
+}
+
+func (f slowFile) Read(p []byte) (int, error) {
+	n, err := f.File.Read(p)
+	if errors.Is(err, io.EOF) {
+		f.atEnd()
+	}
+	return n, err
+}
+
+// rewrittenThen does something when everything is sealed anew.
+type rewrittenThen struct {
+	Below
+	then func()
+}
+
+func (b rewrittenThen) RewriteEnv(ctx context.Context, fn func(string, int, map[string]string) (map[string]string, error)) (int, error) {
+	n, err := b.Below.RewriteEnv(ctx, fn)
+	b.then()
+	return n, err
+}
+
+// TestARotationDropsWhatIsOld has somebody read the key file before a rotation writes it, and remember what he read once everything is sealed for
+// the new key.
+func TestARotationDropsWhatIsOld(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "secrets.key")
+	open := below(t, "sqlite")
+	s := openLayer(t, open(), path)
+	addVersion(t, s, "api_1", secrets)
+	first := s.keys.keys[0]
+	wasRead, rewritten, remembered, rotated := make(chan struct{}), make(chan struct{}), make(chan struct{}), make(chan error, 1)
+	s.below = rewrittenThen{s.below, func() {
+		close(rewritten)
+		<-remembered
+	}}
+	openAt, slow := s.keys.openAt, sync.OnceFunc(func() {
+		close(wasRead)
+		select {
+		case <-rewritten:
+		case <-time.After(200 * time.Millisecond): // the rotation waits for who reads
+		}
+	})
+	s.keys.openAt = func(path string) (fs.File, error) {
+		file, err := openAt(path)
+		return slowFile{file, slow}, err
+	}
+	go func() {
+		defer close(remembered)
+		if err := s.keys.reload(); err != nil {
+			t.Error(err)
+		}
+	}()
+	<-wasRead
+	go func() {
+		_, err := s.Rotate(t.Context(), true, true)
+		rotated <- err
+	}()
+	if err := <-rotated; err != nil {
+		t.Fatal(err)
+	}
+	f, err := ReadKeyFile(path)
+	if err != nil || len(f.keys) != 1 || same(f.keys[0], first) {
+		t.Fatalf("the key that nothing is sealed for is left: %v", err)
+	}
+	wantEnv(t, openLayer(t, open(), path), "api_1", secrets)
+}
+
+// TestAKeyThatComesDuringARotationStays has somebody put another file there while everything is sealed for the first key of the one before.
+func TestAKeyThatComesDuringARotationStays(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "secrets.key")
+	open := below(t, "sqlite")
+	s := openLayer(t, open(), path)
+	addVersion(t, s, "api_1", secrets)
+	first := s.keys.keys[0]
+	other, err := NewKeyFile(path + "2")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.below = rewrittenThen{s.below, func() {
+		if err := os.Rename(path+"2", path); err != nil {
+			t.Error(err)
+		}
+	}}
+	if _, err := s.Rotate(t.Context(), true, true); err != nil {
+		t.Fatal(err)
+	}
+	f, err := ReadKeyFile(path)
+	if err != nil || len(f.keys) != 2 || !contains(f.keys, other.keys[0]) || contains(f.keys, first) {
+		t.Fatalf("%d keys, %v", len(f.keys), err)
+	}
+	wantEnv(t, openLayer(t, open(), path), "api_1", secrets)
 }
 
 func TestAFailedRotationChangesNothing(t *testing.T) {
