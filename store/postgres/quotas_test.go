@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -75,5 +76,40 @@ func TestQuotasOfManyAtOnce(t *testing.T) {
 	}
 	if n := ask[int](t, s.pool.Config().ConnString(), "SELECT count(*) FROM apibuilder_quotas"); n != 0 {
 		t.Errorf("%d rows of a month long over are left", n)
+	}
+}
+
+// TestAQuotaAsksForItsOwnAlone makes a month of the sums of many keys and looks how PostgreSQL would add up those of one of them.
+func TestAQuotaAsksForItsOwnAlone(t *testing.T) {
+	url := pgtest.Database(t)
+	s := openAt(t, url)
+	month := time.Date(2026, 10, 1, 0, 0, 0, 0, time.UTC)
+	for table, span := range map[string]time.Duration{"hours": time.Hour, "days": 24 * time.Hour} {
+		pgtest.Exec(t, url, `INSERT INTO apibuilder_usage_`+table+` (start, api_id, key_id, user_id, requests)
+			SELECT $1 + n * $2::bigint, 'api_' || k % 500, 'key_' || k, 'user_' || k % 500, 100 FROM generate_series(0, 29) n, generate_series(1, 2000) k`,
+			month.UnixMicro(), span.Microseconds())
+		pgtest.Exec(t, url, "ANALYZE apibuilder_usage_"+table)
+	}
+	for name, f := range map[string]store.SumFilter{
+		"key": {KeyID: "key_7"}, "user": {UserID: "user_7"}, "api": {APIID: "api_7"},
+	} {
+		for table, by := range map[string]store.SumBy{"days": store.ByNothing, "hours": store.ByHour} {
+			f.Since, f.By = month, by
+			query, args, err := sumQuery(f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var plan string
+			if err := s.pool.QueryRow(t.Context(), "EXPLAIN (FORMAT JSON) "+query, args...).Scan(&plan); err != nil {
+				t.Fatal(err)
+			}
+			if !strings.Contains(plan, "apibuilder_usage_"+table+"_by_"+name) || strings.Contains(plan, "Seq Scan") {
+				t.Errorf("of a %s by %q:\n%s", name, by, plan)
+			}
+		}
+	}
+	sums, err := s.SumUsage(t.Context(), store.SumFilter{KeyID: "key_7", Since: month})
+	if err != nil || len(sums) != 1 || sums[0].Requests != 3000 {
+		t.Errorf("%+v, %v", sums, err)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -158,20 +159,7 @@ func TestUsageQueriesUseAnIndex(t *testing.T) {
 		`SELECT * FROM keys WHERE hash = x'00'`:                                "autoindex",
 		`SELECT * FROM exits WHERE api_id = 'a' ORDER BY seq + 0 DESC LIMIT 9`: "exits_by_api",
 	} {
-		rows, err := s.reader.Query("EXPLAIN QUERY PLAN " + query)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var plan string
-		for rows.Next() {
-			var a, b, c int
-			var detail string
-			if err := rows.Scan(&a, &b, &c, &detail); err != nil {
-				t.Fatal(err)
-			}
-			plan += detail + "\n"
-		}
-		rows.Close()
+		plan := planOf(t, s, query)
 		plan = strings.ReplaceAll(plan, "TEMP B-TREE FOR LAST TERM", "") // among those of one microsecond
 		if index == "exits_by_api" {                                     // of which there are 50
 			plan = strings.ReplaceAll(plan, "TEMP B-TREE", "")
@@ -180,6 +168,49 @@ func TestUsageQueriesUseAnIndex(t *testing.T) {
 			t.Errorf("%s:\n%s", query, plan)
 		}
 	}
+}
+
+func TestQuotasUseAnIndex(t *testing.T) {
+	s := openAt(t, filepath.Join(t.TempDir(), "apibuilder.db"))
+	for index, f := range map[string]store.SumFilter{
+		"usage_days_by_key (key_id=? AND start>?)":   {KeyID: "k"},
+		"usage_days_by_user (user_id=? AND start>?)": {UserID: "u"},
+		"usage_days_by_api (api_id=? AND start>?)":   {APIID: "a"},
+		"usage_hours_by_key (key_id=? AND start>?":   {KeyID: "k"}, // and before the first whole day
+		"usage_hours_by_user (user_id=? AND start>?": {UserID: "u", By: store.ByHour},
+		"usage_hours_by_api (api_id=? AND start>?":   {APIID: "a", By: store.ByHour},
+	} {
+		f.Since = time.Date(2026, 10, 1, 0, 0, 0, 0, time.UTC)
+		query, args, err := sumQuery(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if plan := planOf(t, s, query, args...); !strings.Contains(plan, index) || strings.Contains(plan, "PRIMARY KEY") {
+			t.Errorf("%s:\n%s", query, plan)
+		}
+	}
+}
+
+// planOf is how SQLite would answer.
+func planOf(t *testing.T, s *Store, query string, args ...any) (plan string) {
+	t.Helper()
+	rows, err := s.reader.QueryContext(t.Context(), "EXPLAIN QUERY PLAN "+query, args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		var a, b, c int
+		var detail string
+		if err := rows.Scan(&a, &b, &c, &detail); err != nil {
+			t.Fatal(err)
+		}
+		plan += detail + "\n"
+	}
+	if err := rows.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return plan
 }
 
 func TestCloseWaitsForCalls(t *testing.T) {

@@ -47,3 +47,11 @@ BEGIN
         EXECUTE 'REVOKE ALL ON FUNCTION apibuilder_changed() FROM ' || whose;
     END LOOP;
 END $$;
+
+-- What one key, user or API had since a time: quotas ask for a month again and again, which was a reading of everybody's.
+CREATE INDEX apibuilder_usage_hours_by_key ON apibuilder_usage_hours (key_id, start);
+CREATE INDEX apibuilder_usage_hours_by_user ON apibuilder_usage_hours (user_id, start);
+CREATE INDEX apibuilder_usage_hours_by_api ON apibuilder_usage_hours (api_id, start);
+CREATE INDEX apibuilder_usage_days_by_key ON apibuilder_usage_days (key_id, start);
+CREATE INDEX apibuilder_usage_days_by_user ON apibuilder_usage_days (user_id, start);
+CREATE INDEX apibuilder_usage_days_by_api ON apibuilder_usage_days (api_id, start);
