@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"apibuilder/store"
@@ -210,5 +211,32 @@ func TestSegmentCutWhileInUse(t *testing.T) {
 	flush(t, j)
 	if n := len(s.records); n < 80 || n >= 100 || j.Damaged() == 0 {
 		t.Fatalf("%d records, %d damaged", n, j.Damaged())
+	}
+}
+
+// TestTheNameOfASegmentIsSyncedUntilItIs has the directory of a segment where fsync(2) is refused, by its name alone.
+func TestTheNameOfASegmentIsSyncedUntilItIs(t *testing.T) {
+	dir := t.TempDir()
+	s, err := createSegment(dir, 1, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	there := s.file
+	defer there.Close()
+	fd, err := syscall.Dup(int(there.Fd()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	elsewhere := os.NewFile(uintptr(fd), "/proc/self/"+segmentName(1))
+	defer elsewhere.Close()
+	s.file = elsewhere
+	for range 2 {
+		if err := s.sync(); err == nil {
+			t.Error("the segment may be gone after a power loss, and nobody is told")
+		}
+	}
+	s.file = there
+	if err := s.sync(); err != nil || !s.named.Load() {
+		t.Errorf("%v, %v", s.named.Load(), err)
 	}
 }

@@ -207,8 +207,9 @@ func (s *segment) sync() error {
 	if err != nil {
 		return errors.Join(cut, err)
 	}
-	s.named.Store(true)
-	return errors.Join(cut, dir.Sync(), dir.Close())
+	err = errors.Join(dir.Sync(), dir.Close())
+	s.named.Store(err == nil)
+	return errors.Join(cut, err)
 }
 
 // remove ends a segment to which nothing is added any more.
