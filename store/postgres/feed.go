@@ -25,12 +25,13 @@ const (
 	defaultSweepEvery = 15 * time.Second
 	defaultPollEvery  = 500 * time.Millisecond
 	sweepTimeout      = 10 * time.Second
-	retryEvery        = time.Second      // while the database is away
-	echoTimeout       = 3 * time.Second  // for a notification to ourselves, to learn whether any arrive
-	longestPause      = 5 * time.Second  // between attempts to connect
-	listenAgain       = 5 * time.Minute  // after a connection on which none arrive
-	keptChanges       = time.Hour        // in the table of changes
-	purgeEvery        = 10 * time.Minute //
+	retryEvery        = time.Second              // while the database is away
+	echoTimeout       = 3 * time.Second          // for a notification to ourselves, to learn whether any arrive
+	longestPause      = 5 * time.Second          // between attempts to connect
+	listenAgain       = 5 * time.Minute          // after a connection on which none arrive
+	keptChanges       = time.Hour                // in the table of changes
+	purgeEvery        = 10 * time.Minute         //
+	latest            = keptChanges - purgeEvery // sweep that finds all of them
 )
 
 // feed tells the subscribers what others changed. Two goroutines do: one listens for notifications, and one reads the table
@@ -55,7 +56,7 @@ type feed struct {
 	since  string             // every older transaction was finished at the last sweep
 	clock  string             // the server's, then
 	seen   map[int64]struct{} // changes of younger ones that were told
-	looked time.Time
+	looked time.Time          // at the last sweep, by this machine's monotonic clock, which stands still while the machine is suspended
 	purged time.Time
 }
 
@@ -247,15 +248,17 @@ func (f *feed) once(ctx context.Context) error {
 	}
 	var newest, clock string
 	var back bool // the database is an older one than before: a backup, or another server
+	var late bool // by its clock, some of what was changed may be purged
 	began := time.Now()
 	// A server that crashed may give out numbers of transactions again, the last ones before it. Its clock goes on.
 	broken := f.broken.Swap(false)
 	rows, err := list(ctx, f.store.pool, func(r pgx.Rows) (one row, err error) {
-		return one, r.Scan(&newest, &clock, &back, &one.seq, &one.api, &one.node)
-	}, `SELECT s.xmin::text, now()::text, s.xmin < $1::text::xid8, c.seq, c.api_id, c.node
+		return one, r.Scan(&newest, &clock, &back, &late, &one.seq, &one.api, &one.node)
+	}, `SELECT s.xmin::text, now()::text, s.xmin < $1::text::xid8, now() - $3::text::timestamptz > make_interval(secs => $4), c.seq, c.api_id, c.node
 		FROM (SELECT pg_snapshot_xmin(pg_current_snapshot()) AS xmin) s
 		LEFT JOIN apibuilder_changes c ON c.xid >= $1::text::xid8
-			OR $2::boolean AND c.time > $3::text::timestamptz - interval '1 minute' ORDER BY c.seq`, f.since, broken, f.clock)
+			OR $2::boolean AND c.time > $3::text::timestamptz - interval '1 minute' ORDER BY c.seq`, f.since, broken, f.clock,
+		latest.Seconds())
 	if err != nil {
 		if broken {
 			f.broken.Store(true)
@@ -273,7 +276,7 @@ func (f *feed) once(ctx context.Context) error {
 		}
 		seen[*r.seq] = struct{}{}
 	}
-	if back || began.Sub(f.looked) > keptChanges-purgeEvery {
+	if back || late || began.Sub(f.looked) > latest {
 		changes = []change{{}}
 		for _, a := range f.apis(ctx) {
 			changes = append(changes, change{APIID: a})

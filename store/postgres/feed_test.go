@@ -142,6 +142,29 @@ func TestSweepTellsWhatNoNotificationTold(t *testing.T) {
 	}
 }
 
+// TestASweepAfterAnHourTellsOfEverything has a node wake up that was suspended with its machine: its monotonic clock stood still, and the changes that
+// it missed were purged by another one.
+func TestASweepAfterAnHourTellsOfEverything(t *testing.T) {
+	url := pgtest.Database(t)
+	s, other := openNode(t, url, time.Hour, time.Hour), openNode(t, url, time.Hour, time.Hour)
+	a := makeAPI(t, other, "resize")
+	s.feed.stop()
+	if err := s.feed.once(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	changes := subscribe(t, s)
+	pgtest.Exec(t, url, "UPDATE apibuilder_apis SET public = true; DELETE FROM apibuilder_changes")
+	if err := s.feed.once(t.Context()); err != nil || len(changes) > 0 {
+		t.Fatalf("%d changes within the hour, %v", len(changes), err)
+	}
+	s.feed.clock = ask[string](t, url, "SELECT (now() - interval '2 hours')::text")
+	if err := s.feed.once(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	told(t, changes, store.Change{})
+	told(t, changes, store.Change{APIID: a.ID})
+}
+
 // TestRestartOfTheDatabase cuts all connections. What was changed while nobody listened is told afterwards.
 func TestRestartOfTheDatabase(t *testing.T) {
 	cluster := pgtest.New(t)
