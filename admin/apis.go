@@ -81,8 +81,11 @@ func (s *Server) showAPI(_ http.ResponseWriter, r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	versions, err := s.store.Versions(r.Context(), api.ID)
+	versions, err := s.store.FindVersions(r.Context(), store.VersionFilter{APIID: api.ID})
 	if err != nil {
+		return nil, err
+	}
+	if err := s.nameEnv(r.Context(), api, versions); err != nil {
 		return nil, err
 	}
 	exits, err := s.store.Exits(r.Context(), api.ID, shownExits)
@@ -98,7 +101,7 @@ func (s *Server) showAPI(_ http.ResponseWriter, r *http.Request) (any, error) {
 	if reached := s.lifecycle.Egress(api.ID); reached.Connections+reached.Refused > 0 {
 		out.Egress = &reached
 	}
-	out.Versions = each(versions, func(v store.Version) Version { return s.versionOut(v, plan) })
+	out.Versions = each(versions, func(v store.VersionSummary) Version { return s.versionOut(v, plan) })
 	out.Exits = each(exits, func(e store.Exit) Exit {
 		return Exit{Version: e.Version, Reason: e.Reason, Detail: e.Detail, Output: e.Output, Time: e.Time}
 	})
@@ -110,6 +113,23 @@ func (s *Server) showAPI(_ http.ResponseWriter, r *http.Request) (any, error) {
 		}
 	}
 	return tagged{out, tagOf(api)}, nil
+}
+
+// nameEnv puts the environment variables of the version that serves, or the newest where none does, into a list: the others of an API are any
+// number, and each has to be opened.
+func (s *Server) nameEnv(ctx context.Context, api store.API, versions []store.VersionSummary) error {
+	for i := range versions {
+		if versions[i].Number != api.ActiveVersion && (api.ActiveVersion != 0 || i > 0) {
+			continue
+		}
+		v, err := s.store.Version(ctx, api.ID, versions[i].Number)
+		if err != nil && !errors.Is(err, store.ErrNotFound) { // gone since
+			return err
+		}
+		versions[i].Env = v.Env
+		return nil
+	}
+	return nil
 }
 
 func (s *Server) patchAPI(w http.ResponseWriter, r *http.Request) (any, error) {

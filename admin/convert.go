@@ -69,11 +69,11 @@ func (s *Server) apiOut(a store.API) API {
 	}
 }
 
-func (s *Server) versionOut(v store.Version, plan store.Plan) Version {
+func (s *Server) versionOut(v store.VersionSummary, plan store.Plan) Version {
 	return Version{
 		Number: v.Number, State: string(v.State), Python: v.Python, EnvNames: slices.Sorted(maps.Keys(v.Env)),
 		Limits: limitsOut(s.deployer.Grant(plan, v.Limits).Limits), Environment: v.Environment, Reason: v.Failure, Detail: v.Detail,
-		CodeBytes: len(v.Code), Entry: v.Entry, Files: v.Files, FileBytes: v.FileBytes, Requirements: v.Requirements, CreatedAt: v.CreatedAt,
+		CodeBytes: v.CodeBytes, Entry: v.Entry, Files: v.Files, FileBytes: v.FileBytes, Requirements: v.Requirements, CreatedAt: v.CreatedAt,
 	}
 }
 

@@ -235,6 +235,12 @@ func TestShowNamesEnvButNotItsValues(t *testing.T) {
 	if v.EnvNames[0] != "TOKEN" || v.Reason != "import_error" || v.Detail != "Traceback" || got.State != "deploying" {
 		t.Fatalf("shown %+v", got)
 	}
+	if v := decode[admin.Version](t, f.local(t, "GET", "/api/v1/apis/"+api.ID+"/versions/1", "")); v.EnvNames[0] != "TOKEN" || v.CodeBytes != 1 {
+		t.Fatalf("shown %+v", v)
+	}
+	if all := decode[admin.Page[admin.Version]](t, f.local(t, "GET", "/api/v1/apis/"+api.ID+"/versions", "")); all.Items[0].CodeBytes != 1 {
+		t.Fatalf("listed %+v", all)
+	}
 }
 
 func TestPatchChangesOnlyWhatItNames(t *testing.T) {

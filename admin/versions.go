@@ -4,7 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"slices"
+	"strconv"
 
 	"apibuilder/store"
 )
@@ -18,14 +18,22 @@ func (s *Server) listVersions(w http.ResponseWriter, r *http.Request) (any, erro
 	if err != nil {
 		return nil, err
 	}
-	versions, err := s.store.Versions(r.Context(), api.ID)
+	p, err := partOf(r, "versions", 1)
 	if err != nil {
 		return nil, err
 	}
-	state := store.VersionState(r.URL.Query().Get("state"))
-	versions = slices.DeleteFunc(versions, func(v store.Version) bool { return state != "" && v.State != state })
-	newestFirst := func(v store.Version) []string { return []string{padded(1<<40 - int64(v.Number))} }
-	return pageOf(w, r, "versions", versions, newestFirst, func(v store.Version) Version { return s.versionOut(v, plan) })
+	f := store.VersionFilter{APIID: api.ID, State: store.VersionState(r.URL.Query().Get("state")), Limit: p.more()}
+	if p.after != nil {
+		if f.Below, err = strconv.Atoi(p.after[0]); err != nil {
+			return nil, badRequest("the cursor is none of this list", "leave it out to begin")
+		}
+	}
+	versions, err := s.store.FindVersions(r.Context(), f)
+	if err != nil {
+		return nil, err
+	}
+	number := func(v store.VersionSummary) []string { return []string{strconv.Itoa(v.Number)} }
+	return page(w, r, p, versions, number, func(v store.VersionSummary) Version { return s.versionOut(v, plan) }), nil
 }
 
 // versionIn is the version that a path names, 0 for the one that serves, and its API.
@@ -56,5 +64,7 @@ func (s *Server) showVersion(_ http.ResponseWriter, r *http.Request) (any, error
 	if err != nil {
 		return nil, err
 	}
-	return s.versionOut(version, plan), nil
+	out := version.Summary()
+	out.Env = version.Env
+	return s.versionOut(out, plan), nil
 }

@@ -140,7 +140,7 @@ type Version struct {
 	Number       int       `json:"number"`
 	State        string    `json:"state"`
 	Python       string    `json:"python,omitempty"`
-	EnvNames     []string  `json:"env_names,omitempty"`
+	EnvNames     []string  `json:"env_names,omitempty"` // of one version; in an API of the one that serves, or the newest; in a list of none
 	Limits       Limits    `json:"limits"`
 	Environment  string    `json:"environment,omitempty"`
 	Reason       string    `json:"reason,omitempty"` // why it failed

@@ -334,7 +334,7 @@ func TestFailures(t *testing.T) {
 	if err != nil || !strings.Contains(notes["../two"].Problem, "cannot be part of an address") || notes["one"].Problem != "" {
 		t.Errorf("%+v, %v", notes, err)
 	}
-	versions, err := n.Versions(t.Context(), "three")
+	versions, err := n.FindVersions(t.Context(), store.VersionFilter{APIID: "three"})
 	if err != nil || len(versions) != 1 || versions[0].Failure != deploy.InvalidRequest || n.API(t, "three").ActiveVersion != 0 {
 		t.Errorf("%+v, %v", versions, err)
 	}

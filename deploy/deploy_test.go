@@ -201,7 +201,7 @@ func TestDeploysOfOneAPITakeTurnsAndOthersDoNotWait(t *testing.T) {
 		t.Fatalf("APIs %+v", apis)
 	}
 	one, _ := f.store.API(t.Context(), "one")
-	if versions, _ := f.store.Versions(t.Context(), one.ID); len(versions) != 1 {
+	if versions, _ := f.store.FindVersions(t.Context(), store.VersionFilter{APIID: one.ID}); len(versions) != 1 {
 		t.Fatalf("the second deploy did not wait: %+v", versions)
 	}
 	leave <- struct{}{}
@@ -213,7 +213,7 @@ func TestDeploysOfOneAPITakeTurnsAndOthersDoNotWait(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if versions, _ := f.store.Versions(t.Context(), one.ID); len(versions) != 2 {
+	if versions, _ := f.store.FindVersions(t.Context(), store.VersionFilter{APIID: one.ID}); len(versions) != 2 {
 		t.Fatalf("versions %+v", versions)
 	}
 }

@@ -246,7 +246,7 @@ func TestTwoNodesDeployAtOnce(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		versions, err := f.store.Versions(t.Context(), api.ID)
+		versions, err := f.store.FindVersions(t.Context(), store.VersionFilter{APIID: api.ID})
 		if err != nil || len(versions) != 2*each {
 			t.Fatalf("%d versions, %v", len(versions), err)
 		}

@@ -127,7 +127,7 @@ func TestTheCeilingIsTheOwners(t *testing.T) {
 	if _, err := f.Deploy(t.Context(), again); reasonOf(err) != deploy.AboveCeiling {
 		t.Fatalf("error %v", err)
 	}
-	if versions, _ := f.store.Versions(t.Context(), first.API.ID); len(versions) != 1 {
+	if versions, _ := f.store.FindVersions(t.Context(), store.VersionFilter{APIID: first.API.ID}); len(versions) != 1 {
 		t.Fatalf("versions %+v", versions)
 	}
 	f.mustDeploy(t, func() deploy.Request { r := request("other", "one"); r.Limits.CPU = 1; return r }())

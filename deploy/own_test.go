@@ -22,7 +22,7 @@ func TestOwnOnlyTouchesNobodyElses(t *testing.T) {
 	if _, err := f.Deploy(t.Context(), r); !errors.Is(err, store.ErrConflict) {
 		t.Errorf("deploy: %v", err)
 	}
-	if versions, _ := f.store.Versions(t.Context(), theirs.ID); len(versions) != 1 {
+	if versions, _ := f.store.FindVersions(t.Context(), store.VersionFilter{APIID: theirs.ID}); len(versions) != 1 {
 		t.Errorf("it has %d versions", len(versions))
 	}
 	r.Name = "mine"
@@ -55,7 +55,7 @@ func TestANameThatIsTakenMeanwhileStaysSomebodyElses(t *testing.T) {
 	if err != nil || theirs.UserID != store.OperatorID {
 		t.Fatalf("%+v, %v", theirs, err)
 	}
-	if versions, _ := f.store.Versions(t.Context(), theirs.ID); len(versions) > 0 {
+	if versions, _ := f.store.FindVersions(t.Context(), store.VersionFilter{APIID: theirs.ID}); len(versions) > 0 {
 		t.Errorf("it has %d versions", len(versions))
 	}
 }

@@ -56,19 +56,17 @@ func (d *Deployer) versionBefore(ctx context.Context, api store.API, number int)
 		}
 		return version, usable(api, version)
 	}
-	versions, err := d.store.Versions(ctx, api.ID)
-	if err != nil {
-		return store.Version{}, err
-	}
 	shares := api.Shares()
 	if len(shares) == 0 {
 		return store.Version{}, invalid(api.Name+" never had a version that was ready", "deploy the code that you want")
 	}
 	newest := shares[len(shares)-1].Version
-	for _, version := range versions { // newest first
-		if version.Number < newest && version.State == store.VersionReady {
-			return version, nil
-		}
+	found, err := d.store.FindVersions(ctx, store.VersionFilter{APIID: api.ID, State: store.VersionReady, Below: newest, Limit: 1})
+	if err != nil {
+		return store.Version{}, err
+	}
+	if len(found) > 0 {
+		return d.store.Version(ctx, api.ID, found[0].Number)
 	}
 	return store.Version{}, invalid(fmt.Sprintf("%s has no version before %d that was ready", api.Name, newest), "deploy the code that you want")
 }

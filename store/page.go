@@ -32,6 +32,24 @@ const (
 	APIServing   APIState = "serving"
 )
 
+// VersionFilter selects versions of one API; zero fields but APIID select everything.
+type VersionFilter struct {
+	APIID string
+	State VersionState
+	Below int // numbers below this one; 0: no bound
+	Limit int // 0: no limit
+}
+
+// Where is the condition of a filter, for both drivers.
+func (f VersionFilter) Where() (where Where) {
+	where.Add("api_id = ?", f.APIID)
+	where.Is("state", string(f.State))
+	if f.Below != 0 {
+		where.Add("number < ?", f.Below)
+	}
+	return where
+}
+
 // KeyFilter selects keys; zero fields select everything.
 type KeyFilter struct {
 	APIID  string

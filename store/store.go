@@ -85,6 +85,20 @@ type Version struct {
 	CreatedAt    time.Time
 }
 
+// VersionSummary is a version in a list: Code, Lock and Env are empty, because an API has any number of versions and each of them may be
+// large.
+type VersionSummary struct {
+	Version
+	CodeBytes int // of Code
+}
+
+// Summary is what a list has of v.
+func (v Version) Summary() VersionSummary {
+	s := VersionSummary{v, len(v.Code)}
+	s.Code, s.Lock, s.Env = "", "", nil
+	return s
+}
+
 // EnvironmentUse says that a version has an environment.
 type EnvironmentUse struct {
 	Environment string // its key
@@ -238,8 +252,9 @@ type Store interface {
 	// one is an ErrInvalid.
 	UpdateVersion(ctx context.Context, v Version) error
 	Version(ctx context.Context, apiID string, number int) (Version, error)
-	// Versions lists newest first.
-	Versions(ctx context.Context, apiID string) ([]Version, error)
+	// FindVersions lists, newest first, the versions that a filter selects, without their Code, Lock and Env. Ask for one by its number
+	// to have these.
+	FindVersions(ctx context.Context, f VersionFilter) ([]VersionSummary, error)
 	// Building lists the versions of all APIs whose State is building, by API and number.
 	Building(ctx context.Context) ([]Version, error)
 	// AlwaysRunning lists the ids of APIs with an active version and MinInstances, in order. It reads no code.

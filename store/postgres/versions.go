@@ -28,6 +28,19 @@ func scanVersion(rows pgx.Rows) (store.Version, error) {
 	return v, err
 }
 
+// summaryColumns reads no code: its length is in the row's head.
+const summaryColumns = `api_id, number, requirements, python, memory_bytes, cpu, pids, state, environment, failure, detail, created_at,
+	node, bundle, entry, files, file_bytes, octet_length(code)`
+
+func scanSummary(rows pgx.Rows) (store.VersionSummary, error) {
+	var v store.VersionSummary
+	var created *int64
+	err := rows.Scan(&v.APIID, &v.Number, &v.Requirements, &v.Python, &v.Limits.MemoryBytes, &v.Limits.CPU, &v.Limits.Pids, &v.State,
+		&v.Environment, &v.Failure, &v.Detail, &created, &v.Node, &v.Bundle, &v.Entry, &v.Files, &v.FileBytes, &v.CodeBytes)
+	v.CreatedAt = fromMicros(created)
+	return v, err
+}
+
 // AddVersion is as in store.Store; an empty State is building.
 func (s *Store) AddVersion(ctx context.Context, v store.Version) (store.Version, error) {
 	if err := v.Valid(); err != nil {
@@ -114,14 +127,15 @@ func findVersion(ctx context.Context, q queryer, apiID string, number int, lock 
 	return v, nil
 }
 
-// Versions is as in store.Store.
-func (s *Store) Versions(ctx context.Context, apiID string) (all []store.Version, err error) {
-	if !storable(apiID) {
-		return []store.Version{}, nil
+// FindVersions is as in store.Store.
+func (s *Store) FindVersions(ctx context.Context, f store.VersionFilter) (all []store.VersionSummary, err error) {
+	if !storable(f.APIID) || !storable(string(f.State)) {
+		return []store.VersionSummary{}, nil
 	}
+	where := f.Where()
+	query := store.Limited(`SELECT `+summaryColumns+` FROM apibuilder_versions`+where.String()+` ORDER BY number DESC`, f.Limit)
 	err = s.read(ctx, func() error {
-		all, err = list(ctx, s.pool, scanVersion,
-			`SELECT `+versionColumns+` FROM apibuilder_versions WHERE api_id = $1 ORDER BY number DESC`, apiID)
+		all, err = list(ctx, s.pool, scanSummary, store.Numbered(query), where.Args...)
 		return err
 	})
 	return all, err

@@ -42,9 +42,8 @@ func TestRotationOverNodes(t *testing.T) {
 			number = v.Number
 		}
 		for _, one := range []*Store{a, b} {
-			all, err := one.Versions(t.Context(), "api_1")
-			if err != nil || len(all) != number {
-				t.Fatalf("%s: %d versions, %v", step, len(all), err)
+			if n := wantAllOpen(t, one, "api_1"); n != number || t.Failed() {
+				t.Fatalf("%s: %d versions", step, n)
 			}
 			wantEnv(t, one, "api_1", secrets)
 		}

@@ -179,18 +179,6 @@ func (s *Store) Version(ctx context.Context, apiID string, number int) (store.Ve
 	return s.opened(v)
 }
 
-// Versions is as in store.Store.
-func (s *Store) Versions(ctx context.Context, apiID string) ([]store.Version, error) {
-	all, err := s.below.Versions(ctx, apiID)
-	for i := 0; i < len(all) && err == nil; i++ {
-		all[i], err = s.opened(all[i])
-	}
-	if err != nil {
-		return nil, err
-	}
-	return all, nil
-}
-
 func (s *Store) opened(v store.Version) (store.Version, error) {
 	var err error
 	if v.Env, err = s.open(v.APIID, v.Number, v.Env); err != nil {

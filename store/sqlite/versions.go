@@ -27,6 +27,19 @@ func scanVersion(rows *sql.Rows) (store.Version, error) {
 	return v, err
 }
 
+// summaryColumns reads no code: its length is in the row's head.
+const summaryColumns = `api_id, number, requirements, python, memory_bytes, cpu, pids, state, environment, failure, detail, created_at,
+	node, bundle, entry, files, file_bytes, octet_length(code)`
+
+func scanSummary(rows *sql.Rows) (store.VersionSummary, error) {
+	var v store.VersionSummary
+	var created sql.NullInt64
+	err := rows.Scan(&v.APIID, &v.Number, &v.Requirements, &v.Python, &v.Limits.MemoryBytes, &v.Limits.CPU, &v.Limits.Pids, &v.State,
+		&v.Environment, &v.Failure, &v.Detail, &created, &v.Node, &v.Bundle, &v.Entry, &v.Files, &v.FileBytes, &v.CodeBytes)
+	v.CreatedAt = fromMicros(created)
+	return v, err
+}
+
 // AddVersion is as in store.Store; an empty State is building.
 func (s *Store) AddVersion(ctx context.Context, v store.Version) (store.Version, error) {
 	if err := v.Valid(); err != nil {
@@ -105,11 +118,12 @@ func findVersion(ctx context.Context, q queryer, apiID string, number int) (stor
 	return v, nil
 }
 
-// Versions is as in store.Store.
-func (s *Store) Versions(ctx context.Context, apiID string) (all []store.Version, err error) {
+// FindVersions is as in store.Store.
+func (s *Store) FindVersions(ctx context.Context, f store.VersionFilter) (all []store.VersionSummary, err error) {
+	where := f.Where()
+	query := store.Limited(`SELECT `+summaryColumns+` FROM versions`+where.String()+` ORDER BY number DESC`, f.Limit)
 	err = s.read(func() error {
-		all, err = list(ctx, s.reader, scanVersion,
-			`SELECT `+versionColumns+` FROM versions WHERE api_id = ? ORDER BY number DESC`, apiID)
+		all, err = list(ctx, s.reader, scanSummary, query, where.Args...)
 		return err
 	})
 	return all, err

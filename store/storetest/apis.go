@@ -126,7 +126,7 @@ func apiDelete(t *testing.T, s store.Store) {
 	_, err = s.KeyByHash(t.Context(), k.Hash)
 	refused(t, err, store.ErrNotFound, "")
 	same(t, "exits left", len(get(s.Exits(t.Context(), a.ID, 10))(t)), 0)
-	same(t, "versions left", len(get(s.Versions(t.Context(), a.ID))(t)), 0)
+	same(t, "versions left", len(get(s.FindVersions(t.Context(), store.VersionFilter{APIID: a.ID}))(t)), 0)
 	same(t, "keys left", len(get(s.Keys(t.Context(), a.ID))(t)), 0)
 	same(t, "Usage", get(s.Usage(t.Context(), store.UsageFilter{APIID: a.ID}))(t), []store.Usage{u})
 
@@ -142,7 +142,7 @@ func apiDeleteNeighbor(t *testing.T, s store.Store) {
 	v, k := makeVersion(t, s, b.ID), makeKey(t, s, b.ID)
 	check(t, s.DeleteAPI(t.Context(), a.ID))
 	same(t, "APIs", get(s.APIs(t.Context()))(t), []store.API{b})
-	same(t, "Versions", get(s.Versions(t.Context(), b.ID))(t), []store.Version{v})
+	same(t, "Versions", get(s.FindVersions(t.Context(), store.VersionFilter{APIID: b.ID}))(t), []store.VersionSummary{v.Summary()})
 	same(t, "Keys", get(s.Keys(t.Context(), b.ID))(t), []store.Key{k})
 }
 

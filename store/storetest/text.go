@@ -56,7 +56,7 @@ func textRefused(t *testing.T, s store.Store) {
 		refused(t, err, store.ErrInvalid, "user name")
 		refused(t, s.PutPlan(t.Context(), store.Plan{Name: bad}), store.ErrInvalid, "plan name")
 	}
-	same(t, "versions", len(get(s.Versions(t.Context(), a.ID))(t)), 0)
+	same(t, "versions", len(get(s.FindVersions(t.Context(), store.VersionFilter{APIID: a.ID}))(t)), 0)
 }
 
 func textCleaned(t *testing.T, s store.Store) {
