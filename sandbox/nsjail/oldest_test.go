@@ -12,7 +12,7 @@ import (
 )
 
 const oldestProgram = `
-import fastapi, uvicorn
+import fastapi, logging, uvicorn
 from contextlib import asynccontextmanager
 from pydantic import BaseModel
 
@@ -21,6 +21,7 @@ started = []
 @asynccontextmanager
 async def lifespan(app):
     started.append(True)
+    logging.getLogger("uvicorn.error").info("begun")
     yield
 
 app = fastapi.FastAPI(lifespan=lifespan)
@@ -41,7 +42,11 @@ def put(n: int, item: Item):
 func TestTheOldestFastAPIAndUvicorn(t *testing.T) {
 	spec := testenv.Spec(t, "fastapi==0.95.0\nuvicorn==0.20.0\n", "3.11")
 	spec.API, spec.Code, spec.RootPath, spec.Describe = "api_oldest", oldestProgram, "/run/api_oldest", true
-	i := launch(t, sandbox.ManagerConfig{Driver: testenv.Driver(t), StartTimeout: 5 * time.Minute}, spec)
+	log := make(chan string, 100)
+	i := launch(t, sandbox.ManagerConfig{
+		Driver: testenv.Driver(t), StartTimeout: 5 * time.Minute,
+		OnOutput: func(_ string, _ int, line sandbox.Line) { log <- line.Text },
+	}, spec)
 	for _, c := range []struct{ method, path, body, want string }{
 		{"GET", "/", "", `["0.95.0","0.20.0","/run/api_oldest",true]`},
 		{"PUT", "/items/3", `{"name": "cup"}`, `{"n":3,"name":"cup"}`},
@@ -69,5 +74,10 @@ func TestTheOldestFastAPIAndUvicorn(t *testing.T) {
 	}
 	if got := strings.Join(paths, " "); !strings.Contains(got, "/items/{n}") {
 		t.Errorf("the routes are %s", got)
+	}
+	i.Stop(t.Context(), 30*time.Second)
+	close(log)
+	if first, second := <-log, <-log; first != "INFO:     begun" || second != "" {
+		t.Errorf("the log begins with %q, %q", first, second)
 	}
 }

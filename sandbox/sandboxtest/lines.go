@@ -1,10 +1,13 @@
 package sandboxtest
 
 import (
+	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"apibuilder/sandbox"
 )
@@ -90,5 +93,91 @@ func linesKnowTheirRequest(t *testing.T, b *bench) {
 		if l := b.waitLine(t, want); l.Request != id(8) && l.Request != id(7) || l.Level != sandbox.LevelError || l.Stream != "stderr" || l.Text != want {
 			t.Errorf("%+v", l)
 		}
+	}
+}
+
+const logsByItself = `
+import logging
+
+class Final(logging.Handler):
+    closed = False
+    def emit(self, record):
+        if not self.closed: print("final:", record.getMessage())
+    def close(self):
+        self.closed = True
+        super().close()
+
+class Own(logging.Handler):
+    def emit(self, record): print("%s:" % self.name, record.getMessage())
+
+mine, error = logging.getLogger("mine"), logging.getLogger("uvicorn.error")
+mine.setLevel(logging.INFO)
+mine.addHandler(Final())
+mine.addHandler(logging.FileHandler("/tmp/log", mode="w"))
+for name in ("uvicorn", "uvicorn.error"):
+    own = Own()
+    own.name = name
+    logging.getLogger(name).addHandler(own)
+error.setLevel(logging.DEBUG)
+
+@app.get("/")
+def root():
+    mine.info("kept")
+    error.info("said")
+    error.debug("detail")
+    return open("/tmp/log").read()
+
+@app.websocket("/socket")
+async def socket(s: WebSocket):
+    await s.accept()
+    await s.close()
+`
+
+// loggersStay shows that a program's handlers and levels are as it set them up while it was imported, on uvicorn's loggers too, and
+// that uvicorn's own words are not in its log.
+func loggersStay(t *testing.T, b *bench) {
+	i := b.launch(t, logsByItself)
+	if got := get[string](t, i, "/"); got != "kept\n" {
+		t.Errorf("the program's own file holds %q", got)
+	}
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://sandbox/socket", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header = http.Header{
+		"Connection": {"Upgrade"}, "Upgrade": {"websocket"}, "Sec-Websocket-Version": {"13"}, "Sec-Websocket-Key": {"AAAAAAAAAAAAAAAAAAAAAA=="},
+	}
+	response, err := i.Transport().RoundTrip(r)
+	if err != nil || response.StatusCode != http.StatusSwitchingProtocols {
+		t.Fatalf("%v, %v", response, err)
+	}
+	_ = response.Body.Close()
+	i.Stop(context.Background(), 30*time.Second)
+	var got []string
+	for len(b.lines) > 0 {
+		got = append(got, (<-b.lines).Text)
+	}
+	slices.Sort(got)
+	want := []string{
+		"DEBUG:    detail", "INFO:     said", "final: kept", "uvicorn.error: detail", "uvicorn.error: said", "uvicorn: detail", "uvicorn: said",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("the log is %q, want %q", got, want)
+	}
+}
+
+// errorsAreLogged shows that the traceback of a request is in the log of a program that has disabled uvicorn's loggers unasked.
+func errorsAreLogged(t *testing.T, b *bench) {
+	i := b.launch(t, `
+import logging.config
+logging.config.dictConfig({"version": 1})
+@app.get("/")
+def root(): return 1 / 0
+`)
+	if _, err := call(t.Context(), i, "/"); err == nil {
+		t.Error("the request succeeds")
+	}
+	if l := b.waitLine(t, "ZeroDivisionError"); l.Level != sandbox.LevelError {
+		t.Errorf("%+v", l)
 	}
 }

@@ -32,6 +32,8 @@ func Run(t *testing.T, h Host) {
 		"EnvironmentArrives":           environmentArrives,
 		"OutputArrivesInLines":         outputArrives,
 		"LinesKnowTheirRequest":        linesKnowTheirRequest,
+		"LoggersStayAsTheyAre":         loggersStay,
+		"ErrorsAreLogged":              errorsAreLogged,
 		"FailuresToStartHaveTheirType": failuresToStart,
 		"OutOfMemoryInOneProcess":      outOfMemory("/eat"),
 		"OutOfMemoryInAChild":          outOfMemory("/eat-in-child"),

@@ -7,6 +7,8 @@ import os
 import sys
 import threading
 
+from . import loggers
+
 
 def import_beforehand(names):
     """Import what a program is known to import, before there is one. What does not work is left to the program."""
@@ -37,13 +39,12 @@ def preload():
     """Import what every program needs, before there is one."""
     import fastapi  # noqa: F401
     import fastapi.responses  # noqa: F401
-    import uvicorn
     import uvicorn.lifespan.on  # noqa: F401
 
     async def no_app(scope, receive, send):
         """Stands in for the program that is still to come."""
 
-    config = uvicorn.Config(no_app, log_config=None)
+    config = loggers.configure(no_app)
     config.load()  # imports the protocol implementations that this environment has
     rehearse(config)
 

@@ -6,6 +6,7 @@ import logging
 from .connections import watch_ends
 from .control import Failure
 from .imports import imported_since
+from .loggers import as_left
 from .mount import Mount
 from .routes import describe
 
@@ -47,9 +48,7 @@ def serve(app, listener, control, order, known, took):
             control.send(event="started", routes=routes, imports=imports, import_seconds=took)
 
     options = dict(
-        log_level="warning",
-        access_log=False,
-        use_colors=False,
+        **as_left(),
         proxy_headers=True,
         forwarded_allow_ips="*",  # the gateway is the only peer, and it replaces what consumers send
         timeout_keep_alive=3600,  # the gateway decides when to close, so that it never meets a closing connection
