@@ -40,15 +40,19 @@ def hello(name: str, request: Request):
 
 func environmentArrives(t *testing.T, b *bench) {
 	i := b.launch(t, `
-import os
+import os, time
+zone = time.tzname[0]
 @app.get("/")
-def root(): return dict(os.environ)
+def root(): return {**os.environ, "zone": zone, "epoch": time.strftime("%H", time.localtime(0))}
 `, func(s *sandbox.Spec) {
-		s.Env = map[string]string{"SECRET": "with space\n--and-more", "HOME": "/elsewhere"}
+		s.Env = map[string]string{"SECRET": "with space\n--and-more", "HOME": "/elsewhere", "TZ": "JST-9"}
 	})
 	env := get[map[string]string](t, i, "/")
 	if env["SECRET"] != "with space\n--and-more" || env["HOME"] != "/elsewhere" {
 		t.Errorf("environment %v", env)
+	}
+	if env["zone"] != "JST" || env["epoch"] != "09" {
+		t.Errorf("TZ leads to the zone %s, in which 1970 began at %s", env["zone"], env["epoch"])
 	}
 	for name := range env {
 		if strings.Contains(name, "APIBUILDER") || name == "UV_INDEX_URL" {

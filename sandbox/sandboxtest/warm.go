@@ -20,7 +20,7 @@ from fastapi import FastAPI
 app = FastAPI()
 @app.get("/")
 def tell():
-    return {"before": before, "env": os.environ["SECRET"], "files": sorted(os.listdir("/tmp"))}
+    return {"before": before, "env": os.environ["SECRET"], "zone": time.strftime("%Z"), "files": sorted(os.listdir("/tmp"))}
 `
 
 // warmSandboxes shows that a program which is put to sleep and woken gets a sandbox that waited, has imported what the program
@@ -31,7 +31,13 @@ func warmSandboxes(t *testing.T, h Host) {
 	spec.API, spec.Version, spec.RootPath, spec.Code, spec.Env = "api_warm", 1, "/run/api_warm", importer, map[string]string{"SECRET": "mine"}
 	m := sandbox.NewManager(sandbox.ManagerConfig{
 		Driver: h.Open(t), WarmMemory: 1 << 30, StartTimeout: 3 * time.Minute,
-		Source: func(context.Context, string, int) (sandbox.Spec, error) { return spec, nil },
+		Source: func(_ context.Context, api string, _ int) (sandbox.Spec, error) {
+			spec := spec
+			if api == "api_zone" { // which is not imported for, but may take the plain one that waits
+				spec.API, spec.RootPath, spec.Env = api, "/run/"+api, map[string]string{"SECRET": "other", "TZ": "JST-9"}
+			}
+			return spec, nil
+		},
 		Plan: func(context.Context, string) (sandbox.Plan, error) {
 			return sandbox.Plan{Shares: []sandbox.Share{{Version: 1, Weight: 1}}}, nil
 		},
@@ -71,6 +77,14 @@ func warmSandboxes(t *testing.T, h Host) {
 		m.Sleep("api_warm")
 		<-instance.Done()
 		waitFor(t, "a warm sandbox", func() bool { return m.Warm() > 1 }) // the plain one, and one with the imports
+	}
+	lease, err := m.Acquire(t.Context(), "api_zone")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lease.Release()
+	if got := get[struct{ Env, Zone string }](t, lease.Instance, "/"); got.Env != "other" || got.Zone != "JST" {
+		t.Errorf("a sandbox that waited serves %+v", got)
 	}
 }
 

@@ -43,6 +43,7 @@ def main():
         gc.freeze()  # nor will it later: the program's collections leave it alone
         gc.enable()
         os.environ.update(order["env"])
+        time.tzset()  # the C library looks at TZ when it first needs it, which was long ago
         faulthandler.enable()
         if order.get("entry"):
             enter_files()
