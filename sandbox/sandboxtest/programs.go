@@ -97,6 +97,8 @@ func failuresToStart(t *testing.T, b *bench) {
 		"WSGI":    {"class Flask:\n    def __call__(self, environ, start_response): pass\napp = Flask()", sandbox.NoApp, "`app` is a Flask of main"},
 		"newer":   {"from typing import no_such_name", sandbox.ImportError, "the program runs with Python 3."},
 		"startup": {"from fastapi import FastAPI\nfrom contextlib import asynccontextmanager\n@asynccontextmanager\nasync def l(app):\n    raise ValueError('no database')\n    yield\napp = FastAPI(lifespan=l)", sandbox.StartupFailed, "no database"},
+		"silent":  {"from fastapi import FastAPI\nfrom contextlib import asynccontextmanager\nfrom logging.config import dictConfig\n@asynccontextmanager\nasync def l(app):\n    dictConfig({'version': 1})\n    raise ValueError('no database')\n    yield\napp = FastAPI(lifespan=l)", sandbox.StartupFailed, "ValueError: no database"},
+		"refuses": {"from logging.config import dictConfig\nasync def app(scope, receive, send):\n    dictConfig({'version': 1})\n    await receive()\n    await send({'type': 'lifespan.startup.failed', 'message': 'no database'})", sandbox.StartupFailed, "no database"},
 		"dies":    {"import os; os._exit(9)", sandbox.Crashed, "exit code 9"},
 		"memory":  {"x = bytearray(1 << 30)", sandbox.OutOfMemory, "256 MiB"},
 	} {

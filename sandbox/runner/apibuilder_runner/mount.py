@@ -4,6 +4,7 @@ import contextvars
 
 from .connections import request_ended
 from .output import note_request
+from .program import program_traceback
 from .routes import innermost
 from .tally import Tally
 
@@ -63,6 +64,7 @@ class Mount:
         self.tally = Tally(app)
         self.prefix = prefix
         self.probe = probe
+        self.complaint = ""  # why the program did not start, by its own word
         inner = innermost(app)
         version = tuple(int(part) for part in starlette.__version__.split(".")[:2] if part.isdigit())
         self.path_has_prefix = version >= (0, 33) or not hasattr(inner, "routes")
@@ -97,7 +99,21 @@ class Mount:
             finally:
                 request_ended(scope)
             return
-        await self.app(scope, receive, send)
+        await self.live(scope, receive, send)
+
+    async def live(self, scope, receive, send):
+        """The program's lifespan. uvicorn logs what goes wrong there, which does not arrive where the program has turned its loggers off."""
+
+        async def note(message):
+            if message["type"] == "lifespan.startup.failed":
+                self.complaint = str(message.get("message") or "")
+            await send(message)
+
+        try:
+            await self.app(scope, receive, note)
+        except BaseException as error:
+            self.complaint = program_traceback(error)
+            raise
 
 
 def strip(path, prefix):

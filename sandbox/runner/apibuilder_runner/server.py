@@ -37,10 +37,11 @@ def serve(app, listener, control, order, known, took):
             watch_ends()
             try:
                 await super().startup(sockets=sockets)
+                ended = self.should_exit
             except SystemExit:
-                raise Failure("startup_failed", "\n".join(records.lines))
-            if self.should_exit:
-                raise Failure("startup_failed", "\n".join(records.lines))
+                ended = True
+            if ended:
+                raise Failure("startup_failed", "\n".join(records.lines) or mounted.complaint)
             logging.getLogger("uvicorn.error").removeHandler(records)
             faulthandler.cancel_dump_traceback_later()
             routes = describe(app) if order.get("describe") else []
