@@ -68,6 +68,30 @@ func New() (*Namespace, error) {
 // caller closes. The namespace lives as long as the file, or what fill has opened in it: a socket belongs to the namespace that it was
 // made in, whichever thread uses it later. It needs root.
 func Make(fill func() error) (file *os.File, err error) {
+	err = away(func() (err error) {
+		file, err = enter(fill)
+		return err
+	})
+	return file, err
+}
+
+// Visit calls look on a thread that is in the network namespace at path, such as /proc/1/ns/net. It needs root.
+func Visit(path string, look func() error) error {
+	file, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer file.Close()
+	return away(func() error {
+		if err := unix.Setns(int(file.Fd()), unix.CLONE_NEWNET); err != nil {
+			return fmt.Errorf("enter the network namespace %s: %w", path, err)
+		}
+		return look()
+	})
+}
+
+// away calls visit, which changes the network namespace of its thread, on one that comes back.
+func away(visit func() error) (err error) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -79,14 +103,14 @@ func Make(fill func() error) (file *os.File, err error) {
 			return
 		}
 		defer home.Close()
-		file, err = enter(fill)
+		err = visit()
 		// A thread that cannot come back stays locked, and ends with this goroutine.
 		if unix.Setns(int(home.Fd()), unix.CLONE_NEWNET) == nil {
 			runtime.UnlockOSThread()
 		}
 	}()
 	<-done
-	return file, err
+	return err
 }
 
 const threadNamespace = "/proc/thread-self/ns/net"

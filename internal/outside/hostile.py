@@ -28,7 +28,7 @@ def netlink(kind, flags, body):
 
 @app.get("/kernel")
 def kernel():
-    index = socket.if_nametoindex("tun0")
+    index = {name: index for index, name in socket.if_nameindex()}["tun0"]
     route = struct.pack("=BBBBBBBBI", 2, 0, 0, 0, 254, 4, 0, 1, 0) + struct.pack("=HHI", 8, 4, index)
     link = struct.pack("=BxHiII", 0, 0, index, 0, 1)
     address = struct.pack("=BBBBI", 2, 8, 0, 0, index) + struct.pack("=HH4s", 8, 2, socket.inet_aton("10.77.0.1"))

@@ -35,8 +35,9 @@ var allowed = []syscallGroup{
 		`dup2, pipe, eventfd, signalfd, epoll_create, epoll_wait, poll, select`,
 	},
 	{
-		"terminals are refused their injection calls (TIOCSTI, TIOCLINUX); other ioctls reach only our own files",
-		`ioctl(fd, cmd) { (cmd & 0xffffffff) != 0x5412 && (cmd & 0xffffffff) != 0x541c }`, "",
+		"terminals are refused their injection calls (TIOCSTI, TIOCLINUX), sockets what they tell of interfaces; other ioctls reach only our own files",
+		`ioctl(fd, cmd) { (cmd & 0xffffffff) != 0x5412 && (cmd & 0xffffffff) != 0x541c &&
+			((cmd & 0xffffffff) < 0x8910 || (cmd & 0xffffffff) > 0x8bff) }`, "",
 	},
 	{
 		"memory, but for huge pages of the host's pool, which control groups for memory do not count",
@@ -78,8 +79,8 @@ var allowed = []syscallGroup{
 			(protocol == 0 || protocol == 1 || protocol == 6 || protocol == 17 || protocol == 58 || protocol == 262))
 		}, socketpair(domain) { domain == 1 }, bind, listen, accept, accept4, connect, getsockname, getpeername, sendto,
 		recvfrom, sendmsg, recvmsg, sendmmsg, recvmmsg, shutdown, getsockopt,
-		setsockopt(fd, level, optname) { (level & 0xffffffff) != 1 || ((optname & 0xffffffff) != 26 &&
-			((optname & 0xffffffff) < 50 || (optname & 0xffffffff) > 52)) }`, "",
+		setsockopt(fd, level, optname) { (level & 0xffffffff) != 1 || ((optname & 0xffffffff) != 25 && (optname & 0xffffffff) != 26 &&
+			((optname & 0xffffffff) < 50 || (optname & 0xffffffff) > 52) && (optname & 0xffffffff) != 62) }`, "",
 	},
 	{
 		"System V and POSIX messages and semaphores of our own IPC namespace: multiprocessing",
@@ -127,6 +128,13 @@ var refused = []syscallGroup{
 			((type & 0xf) > 5 ||
 			(protocol != 0 && protocol != 1 && protocol != 6 && protocol != 17 && protocol != 58 && protocol != 262)))
 		}, socketpair(domain) { domain != 1 }`, "",
+	},
+	{
+		"interfaces, by ioctls (SIOCGIFNAME, 0x8910, to the last of the wireless ones, 0x8bff) and by binding to one (SO_BINDTODEVICE, " +
+			"SO_BINDTOIFINDEX): a socket tells of the network namespace that it was made in, and the one that requests come by, with each " +
+			"connection, was made in the host's. With a network there is netlink",
+		`ioctl(fd, cmd) { (cmd & 0xffffffff) >= 0x8910 && (cmd & 0xffffffff) <= 0x8bff },
+		setsockopt(fd, level, optname) { (level & 0xffffffff) == 1 && ((optname & 0xffffffff) == 25 || (optname & 0xffffffff) == 62) }`, "",
 	},
 	{
 		"filters of sockets (SO_ATTACH_FILTER, _BPF, _REUSEPORT_CBPF, _REUSEPORT_EBPF), which are compiled into memory that the whole " +

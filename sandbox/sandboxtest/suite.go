@@ -43,6 +43,7 @@ func Run(t *testing.T, h Host) {
 		"DiskFull":                     diskFull,
 		"TmpIsBounded":                 tmpIsBounded,
 		"WallsHold":                    wallsHold,
+		"SocketsAnswer":                socketsAnswer,
 		"MountsBelowAreReadOnly":       mountsBelowReadOnly,
 		"WarmSandboxes":                func(t *testing.T, _ *bench) { warmSandboxes(t, h) },
 		"FirstRequestIsPrepared":       firstRequestIsPrepared,

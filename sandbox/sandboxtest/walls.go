@@ -202,3 +202,19 @@ def write():
 		t.Errorf("writing below a mount below a mount: %q, want EROFS", got)
 	}
 }
+
+// socketsAnswer shows what stays of the calls that sockets are asked with, where those about interfaces are refused.
+func socketsAnswer(t *testing.T, b *bench) {
+	i := b.launch(t, `
+import fcntl, socket, struct, uuid
+def ask(s, number): return struct.unpack("i", fcntl.ioctl(s, number, bytes(4)))[0]
+@app.get("/")
+def root():
+    near, far = socket.socketpair()
+    near.send(b"four")
+    return {"FIONREAD": ask(far, 0x541B), "SIOCOUTQ": ask(near, 0x5411) and 1, "UUIDs by a random node": uuid.uuid1().version}
+`)
+	if got := get[map[string]int](t, i, "/"); got["FIONREAD"] != 4 || got["SIOCOUTQ"] != 1 || got["UUIDs by a random node"] != 1 {
+		t.Errorf("%v", got)
+	}
+}

@@ -36,15 +36,7 @@ func outsideChecks() []check {
 		outside("reach.egress_udp6", "send datagrams over IPv6", "TCP alone", decided(egress.NotTCP)),
 		outside("reach.egress_sockets", "raw, packet, vsock, ping and other netlink sockets", "no capabilities, seccomp", refused(eperm, eacces)),
 		outside("reach.egress_device", "change its device, addresses, routes and settings", byOwner, refused(eperm, eacces, erofs, enoent)),
-		outside("reach.egress_interfaces", "find another network interface", byOwner, func(_ *run, s seen) []string {
-			var found []string
-			for name, state := range s {
-				if name != "lo" && name != "tun0" && state != "down" {
-					found = append(found, name+" is "+state)
-				}
-			}
-			return found
-		}),
+		withNetwork("reach.egress_interfaces", "have another network interface", byOwner, hostSees(interfaceOffence("lo", "tun0"))),
 		withNetwork("reach.egress_namespace", "share a network namespace, or own its own", byOwner, hostSees(ownedNamespace)),
 		withNetwork("reach.egress_handles", "hold the other end of its device, or a namespace", byDescriptor, hostSees(handleOffence)),
 	}

@@ -8,6 +8,8 @@ import (
 	"os"
 	"slices"
 	"strings"
+
+	"apibuilder/egress/netns"
 )
 
 func reachChecks() []check {
@@ -18,6 +20,7 @@ func reachChecks() []check {
 		probe("reach.environment", "find the server's environment variables", "nsjail's own environment", environmentOffences),
 		probe("reach.descriptors", "inherit descriptors", byDescriptor, descriptorOffences),
 		probe("reach.control_descriptor", "use the control descriptor after the start", "the host has closed its end", controlOffences),
+		probe("reach.interface_calls", "ask its sockets for the interfaces of the namespace that each was made in, the host's among them", bySeccomp, refused(eperm)),
 		probe("reach.terminal", "reach a terminal", byAbsence, refused(enoent, "ENXIO", "ENOTTY", "EIO")),
 		byHost("reach.session", "share the server's session and terminal", "session of its own", sessionOffence),
 		probe("reach.abstract_socket", "connect to an abstract Unix socket of the host", byNetwork,
@@ -73,15 +76,23 @@ func networkChecks() []check {
 			also(refused(allowed, econnrefused, "EAFNOSUPPORT", "EADDRNOTAVAIL"), unvisited("datagrams"))),
 		probe("reach.names", "resolve names, also such that lead to private addresses", byNetwork, refused("no address")),
 		probe("reach.name_servers", "ask name servers directly", byNetwork, nameServerOffences),
-		probe("reach.interfaces", "find a network interface that is up", byNetwork, func(_ *run, s seen) []string {
-			var found []string
-			for name, state := range s {
-				if name != "lo" && state != "down" {
-					found = append(found, name+" is "+state)
+		byHost("reach.interfaces", "have a network interface that is up", byNetwork, interfaceOffence("lo")),
+	}
+}
+
+// interfaceOffence looks from the host at what interfaces are up besides some.
+func interfaceOffence(but ...string) func(*run, process) (string, error) {
+	return func(_ *run, p process) (text string, err error) {
+		err = netns.Visit(fmt.Sprintf("/proc/%d/ns/net", p.pid), func() error {
+			all, err := net.Interfaces()
+			for _, i := range all {
+				if i.Flags&net.FlagUp != 0 && !slices.Contains(but, i.Name) {
+					text = i.Name + " is up"
 				}
 			}
-			return found
-		}),
+			return err
+		})
+		return text, err
 	}
 }
 

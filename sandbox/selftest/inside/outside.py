@@ -113,7 +113,7 @@ def egress_device():
         with open("/proc/sys/net/ipv4/" + name, "w") as f:
             f.write(text)
 
-    index = socket.if_nametoindex("tun0")
+    index = {name: index for index, name in socket.if_nameindex()}["tun0"]
     return outcomes(
         route=lambda: netlink(24, 0x600, struct.pack("=BBBBBBBBI", 2, 0, 0, 0, 254, 4, 0, 1, 0) + struct.pack("=HHI", 8, 4, index)),
         link=lambda: netlink(16, 0, struct.pack("=BxHiII", 0, 0, index, 0, 1)),
@@ -125,8 +125,3 @@ def egress_device():
         mark=lambda: socket.socket().setsockopt(socket.SOL_SOCKET, socket.SO_MARK, 1),
         transparent=lambda: socket.socket().setsockopt(socket.SOL_IP, 19, 1),
     )
-
-
-@probe("reach.egress_interfaces")
-def egress_interfaces():
-    return network_interfaces()

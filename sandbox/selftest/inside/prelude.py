@@ -108,17 +108,3 @@ async def run_probe(name: str):
     if name in INLINE:
         return PROBES[name]()
     return run_in_child(PROBES[name])
-
-
-def network_interfaces():
-    """Tell of every network interface whether it is up."""
-    import fcntl
-
-    found = {}
-    with open("/proc/net/dev") as f:
-        names = [line.split(":")[0].strip() for line in f if ":" in line]
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
-        for name in names:
-            flags = struct.unpack_from("16xH", fcntl.ioctl(s, 0x8913, struct.pack("16s16x", name.encode())))[0]  # SIOCGIFFLAGS
-            found[name] = "up" if flags & 1 else "down"
-    return found

@@ -181,11 +181,6 @@ def name_servers():
     return {address: connect(address, 53, socket.SOCK_DGRAM) for address in GIVEN["name_servers"] + ["192.0.2.53"]}
 
 
-@probe("reach.interfaces")
-def interfaces():
-    return network_interfaces()
-
-
 @probe("reach.host_file")
 def host_file():
     path = GIVEN["file"]
@@ -248,6 +243,34 @@ def hostname():
 def control_groups():
     with open("/proc/self/cgroup") as f:
         found = {line.split(":")[1] or "unified": line.strip().split(":", 2)[2] for line in f}
+    return found
+
+
+INTERFACE_CALLS = {
+    "SIOCGIFNAME": 0x8910, "SIOCGIFCONF": 0x8912, "SIOCGIFFLAGS": 0x8913, "SIOCGIFADDR": 0x8915, "SIOCGIFHWADDR": 0x8927, "SIOCGIFINDEX": 0x8933,
+    "SIOCETHTOOL": 0x8946, "SIOCGSKNS": 0x894C, "SIOCGARP": 0x8954, "SIOCGIFMAP": 0x8970, "SIOCGIWNAME": 0x8B01, "SIOCGIWESSID": 0x8B1B,
+    "SIOCGIFCONF with high bits": 1 << 32 | 0x8912,
+}
+
+
+@probe("reach.interface_calls")
+def interface_calls():
+    """Ask every socket that there is: what requests come by, the connection of this one among them, was made in the host's namespace."""
+    found, connections = {}, 0
+    with socket.socket(socket.AF_UNIX) as own, socket.socket(socket.AF_INET) as internet:
+        for fd in sorted(int(name) for name in os.listdir("/proc/self/fd")):
+            link = os.path.lexists("/proc/self/fd/%d" % fd) and os.readlink("/proc/self/fd/%d" % fd)
+            if not link or not link.startswith("socket:"):
+                continue
+            connections += fd > 4 and fd not in (own.fileno(), internet.fileno())
+            for name, number in INTERFACE_CALLS.items():
+                # A struct ifreq of lo, whose union begins with the 1 that SIOCGIFNAME takes for an index; a struct ifconf with room for none.
+                data = struct.pack("16si20x", b"lo", 1) if "IFCONF" not in name else struct.pack("iP24x", 0, 0)
+                found["%s on %d" % (name, fd)] = outcome(call, "ioctl", fd, number, ctypes.create_string_buffer(data, 64))
+            found["SO_BINDTOIFINDEX on %d" % fd] = outcome(call, "setsockopt", fd, 1, 62, struct.pack("i", 1), 4)
+            found["SO_BINDTODEVICE on %d" % fd] = outcome(call, "setsockopt", fd, 1, 25, b"lo", 2)
+    if not connections:
+        found["a connection"] = "is not there"
     return found
 
 
