@@ -37,7 +37,7 @@ func TestPolicyRefusesByDefault(t *testing.T) {
 	if !strings.HasSuffix(p, "USE apibuilder DEFAULT ERRNO(38)\n") {
 		t.Error("what is in no list is not refused")
 	}
-	for _, name := range []string{"mount", "ptrace", "bpf", "io_uring_setup", "keyctl", "unshare", "setns", "userfaultfd", "clone3"} {
+	for _, name := range []string{"mount", "ptrace", "bpf", "io_uring_setup", "keyctl", "unshare", "setns", "userfaultfd", "clone3", "sync", "syncfs"} {
 		if inGroups(allowed, name) {
 			t.Errorf("%s is allowed", name)
 		}

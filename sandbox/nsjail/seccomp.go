@@ -22,7 +22,7 @@ var allowed = []syscallGroup{
 		close_range, lseek, newfstatat, newfstat, statx, statfs, fstatfs, faccessat, faccessat2, readlinkat,
 		getdents64, getcwd, chdir, fchdir, fchmod, fchmodat, fchown, fchownat, umask, mkdirat, mknodat, unlinkat,
 		renameat, renameat2, linkat, symlinkat, truncate, ftruncate, fallocate, fsync, fdatasync, sync_file_range,
-		syncfs, utimensat, flock, fadvise64, readahead, copy_file_range, sendfile64, splice, tee, getxattr, lgetxattr,
+		utimensat, flock, fadvise64, readahead, copy_file_range, sendfile64, splice, tee, getxattr, lgetxattr,
 		fgetxattr, listxattr, llistxattr, flistxattr, setxattr, lsetxattr, fsetxattr, removexattr, lremovexattr,
 		fremovexattr, memfd_create(name, flags) { (flags & 0x4) == 0 }, inotify_init1, inotify_add_watch, inotify_rm_watch`,
 		`open, creat, newstat, newlstat, access, readlink, getdents, chmod, chown, lchown, mkdir, mknod, rmdir, unlink,
@@ -141,6 +141,9 @@ var refused = []syscallGroup{
 			"machine has little of (bpf_jit_limit): without it no filter of system calls can be set up, and nothing started",
 		`setsockopt(fd, level, optname) { (level & 0xffffffff) == 1 && ((optname & 0xffffffff) == 26 ||
 			((optname & 0xffffffff) >= 50 && (optname & 0xffffffff) <= 52)) }`, "",
+	},
+	{
+		"writing whole file systems out, which are the host's: fsync does for a file", `sync, syncfs`, "",
 	},
 	{
 		"huge pages of the host's pool",

@@ -21,7 +21,7 @@ PER_MACHINE = {
         "ptrace": 101, "perf_event_open": 298, "fanotify_init": 300, "fanotify_mark": 301, "name_to_handle_at": 303,
         "open_by_handle_at": 304, "clock_adjtime": 305, "setns": 308, "process_vm_readv": 310, "process_vm_writev": 311,
         "kcmp": 312, "finit_module": 313, "kexec_file_load": 320, "bpf": 321, "userfaultfd": 323, "seccomp": 317,
-        "socket": 41, "socketpair": 53, "mmap": 9, "memfd_create": 319, "setsockopt": 54,
+        "socket": 41, "socketpair": 53, "mmap": 9, "memfd_create": 319, "setsockopt": 54, "syncfs": 306,
     },
     "aarch64": {
         "ioctl": 29, "shmget": 194, "shmat": 196, "clone": 220, "personality": 92, "mlock": 228, "vhangup": 58,
@@ -33,7 +33,7 @@ PER_MACHINE = {
         "ptrace": 117, "perf_event_open": 241, "fanotify_init": 262, "fanotify_mark": 263, "name_to_handle_at": 264,
         "open_by_handle_at": 265, "clock_adjtime": 266, "setns": 268, "process_vm_readv": 270, "process_vm_writev": 271,
         "kcmp": 272, "finit_module": 273, "kexec_file_load": 294, "bpf": 280, "userfaultfd": 282, "seccomp": 277,
-        "socket": 198, "socketpair": 199, "mmap": 222, "memfd_create": 279, "setsockopt": 208,
+        "socket": 198, "socketpair": 199, "mmap": 222, "memfd_create": 279, "setsockopt": 208, "syncfs": 267,
     },
 }
 NUMBERS.update(PER_MACHINE.get(MACHINE, {}))
@@ -98,6 +98,7 @@ calls("kernel.chroot", [("chroot", b"/tmp")])
 calls("kernel.swap", [("swapon", b"/tmp/none", 0), ("swapoff", b"/tmp/none")])
 calls("kernel.quota", [("quotactl", 0x80000700, 0, 0, 0), ("quotactl_fd", 0, 0x80000700, 0, 0)])
 calls("kernel.file_handles", [("name_to_handle_at", -100, b"/", 0, 0, 0), ("open_by_handle_at", -100, 0, 0)])
+calls("kernel.file_systems", [("syncfs", -1)])
 calls("kernel.ptrace", [("ptrace", 0, 0, 0, 0)])
 calls("kernel.process_memory", [
     ("process_vm_readv", 1, 0, 0, 0, 0, 0), ("process_vm_writev", 1, 0, 0, 0, 0, 0), ("process_madvise", -1, 0, 0, 0, 0),
