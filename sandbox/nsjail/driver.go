@@ -45,14 +45,15 @@ type Config struct {
 
 // Driver makes sandboxes with nsjail. It needs root.
 type Driver struct {
-	cfg     Config
-	layout  layout
-	uids    *uidPool
-	tree    *cgroup.Tree
-	heard   *refusals
-	locks   *lockWatch
-	closing sync.WaitGroup // networks of sandboxes that have ended
-	sockets *os.File       // the directory of the listening sockets, which only root can enter
+	cfg       Config
+	layout    layout
+	uids      *uidPool
+	tree      *cgroup.Tree
+	heard     *refusals
+	locks     *lockWatch
+	closing   sync.WaitGroup // networks of sandboxes that have ended
+	leftovers *leftovers     // sandboxes that have not ended in time
+	sockets   *os.File       // the directory of the listening sockets, which only root can enter
 }
 
 var _ sandbox.Driver = (*Driver)(nil)
@@ -60,7 +61,7 @@ var _ sandbox.Driver = (*Driver)(nil)
 // New does no I/O; Start does.
 func New(cfg Config) *Driver {
 	cfg.Sockets = cmp.Or(cfg.Sockets, "run")
-	return &Driver{cfg: cfg}
+	return &Driver{cfg: cfg, leftovers: newLeftovers()}
 }
 
 // Start implements sandbox.Driver.
@@ -195,6 +196,7 @@ func remedy(log string) string {
 // Stop implements sandbox.Driver.
 func (d *Driver) Stop(ctx context.Context) error {
 	var errs []error
+	d.leftovers.close() // what is left of them is the tree's to end
 	d.closing.Wait()
 	if d.sockets != nil {
 		errs = append(errs, d.sockets.Close(), os.RemoveAll(filepath.Join(d.cfg.Dir, d.cfg.Sockets)))

@@ -23,14 +23,26 @@ import (
 
 // process is one jail: nsjail, what runs in it, and what they hold on this host.
 type process struct {
-	cmd     *exec.Cmd
-	group   *cgroup.Group
-	control net.Conn
-	socket  string // name to connect to
-	status  sandbox.Status
-	done    chan struct{}
+	cmd       *exec.Cmd
+	group     controlGroup
+	control   net.Conn
+	socket    string // name to connect to
+	status    sandbox.Status
+	done      chan struct{}
+	release   func() // gives back what the jail's processes might still use
+	leftovers *leftovers
 
 	locksFull atomic.Bool // it was ended because it held too many locks of files
+}
+
+// controlGroup is what holds the jail's processes, a cgroup.Group.
+type controlGroup interface {
+	Procs() ([]int, error)
+	Events() (cgroup.Events, error)
+	Stats() (cgroup.Stats, error)
+	CPUTime() (time.Duration, error)
+	Kill() error
+	Remove(context.Context) error
 }
 
 var _ sandbox.Sandbox = (*process)(nil)
@@ -59,7 +71,7 @@ func (d *Driver) Launch(ctx context.Context, l sandbox.Launch) (_ sandbox.Sandbo
 	}
 	undo.add(func() { _ = group.Remove(context.WithoutCancel(ctx)) })
 
-	p := &process{group: group, done: make(chan struct{}), socket: d.socketName(l.ID)}
+	p := &process{group: group, done: make(chan struct{}), socket: d.socketName(l.ID), leftovers: d.leftovers}
 	d.locks.watch(uid, func() {
 		p.locksFull.Store(true)
 		_ = p.Kill() // retried when the group is removed
@@ -105,12 +117,13 @@ func (d *Driver) Launch(ctx context.Context, l sandbox.Launch) (_ sandbox.Sandbo
 		return nil, fmt.Errorf("start nsjail: %w", err)
 	}
 	killer := func() string { return d.heard.killer(uid) }
-	go p.supervise(outputs, l.Output, killer, outside.netlink(), func() {
+	p.release = func() {
 		d.heard.forget(uid)
 		d.locks.forget(uid)
 		outside.close()
 		release()
-	})
+	}
+	go p.supervise(outputs, l.Output, killer, outside.netlink())
 	return p, nil
 }
 
@@ -180,8 +193,9 @@ func (o outputs) closeWriters() {
 	}
 }
 
-// supervise is the only waiter of the nsjail process. It gives everything back before it closes done.
-func (p *process) supervise(o outputs, output func(sandbox.Line), killer func() string, netlink *os.File, release func()) {
+// supervise is the only waiter of the nsjail process. It gives everything back before it closes done, or leaves to the leftovers what
+// cannot be given back yet.
+func (p *process) supervise(o outputs, output func(sandbox.Line), killer func() string, netlink *os.File) {
 	var readers, watchers sync.WaitGroup
 	ended, tooMuch := make(chan struct{}), false
 	if netlink != nil {
@@ -222,7 +236,9 @@ func (p *process) supervise(o outputs, output func(sandbox.Line), killer func() 
 		p.status.Syscall = killer()
 	}
 	if removeErr == nil {
-		release() // a user id whose processes would not end is not given to anybody else
+		p.release()
+	} else { // a user id whose processes would not end is not given to anybody else
+		p.leftovers.add(p.group, p.release)
 	}
 	close(p.done)
 }
