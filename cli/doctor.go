@@ -15,6 +15,7 @@ import (
 	"apibuilder/egress/netns"
 	"apibuilder/python-env"
 	"apibuilder/sandbox/cgroup"
+	"apibuilder/sandbox/nsjail"
 	"apibuilder/store"
 	"apibuilder/store/postgres"
 	"apibuilder/toolchain"
@@ -78,6 +79,7 @@ func thisHost(o serveOptions) doctor.Host {
 		}
 		return n.Close()
 	}
+	h.Auditd = nsjail.Auditd
 	h.ControlGroups = func() (doctor.ControlGroups, error) {
 		d, err := cgroup.Describe("/")
 		return doctor.ControlGroups(d), err

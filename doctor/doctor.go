@@ -64,7 +64,7 @@ type Settings struct {
 func Examine(ctx context.Context, h Host, s Settings) Report {
 	e := &exam{Host: h, Settings: s}
 	for _, check := range []func(context.Context){
-		e.kernel, e.architecture, e.library, e.root, e.groups, e.namespaces, e.proc, e.apparmor, e.seccomp,
+		e.kernel, e.architecture, e.library, e.root, e.groups, e.namespaces, e.proc, e.apparmor, e.seccomp, e.refusals,
 		e.interpreters, e.tools, e.index, e.database,
 		e.directory, e.disk, e.uids,
 		e.memory, e.swap, e.files, e.clock, e.addresses, e.outside,

@@ -38,6 +38,13 @@ func TestFindingsThatAreInformative(t *testing.T) {
 			func(f *fake) { f.write("proc/sys/kernel/unprivileged_userns_clone", "0\n") },
 			"user namespaces", "unprivileged_userns_clone is 0, which does not concern root",
 		},
+		"auditd": {
+			func(f *fake) { f.Auditd = func() (int, error) { return 812, nil } },
+			"refused calls", "not in programs' logs, nor recorded: process 812",
+		},
+		"auditd that cannot be asked for": {
+			func(f *fake) { f.Auditd = func() (int, error) { return 0, unix.EPERM } }, "refused calls", "in programs' logs",
+		},
 		"hybrid": {
 			func(f *fake) {
 				f.groups = ControlGroups{Version: 1, Hybrid: true, Controllers: []string{"cpu", "memory"}}

@@ -62,6 +62,7 @@ func newFake(t *testing.T) *fake {
 		},
 		Listen:        func(_ context.Context, address string) error { return f.busy[address] },
 		Network:       func() error { return f.network },
+		Auditd:        func() (int, error) { return 0, nil },
 		ControlGroups: func() (ControlGroups, error) { return f.groups, nil },
 		Interpreters:  func(context.Context) []Interpreter { return f.pythons },
 		Tools:         func(context.Context) ([]Tool, error) { return f.found, nil },

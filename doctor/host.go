@@ -31,6 +31,8 @@ type Host struct {
 	// Network makes a network as a sandbox gets it that may reach something outside, and takes it away again.
 	Network func() error
 
+	// Auditd returns the process that takes the kernel's audit records, 0 where there is none.
+	Auditd        func() (pid int, err error)
 	ControlGroups func() (ControlGroups, error)
 	// Interpreters lists the Pythons of the machine, the default first.
 	Interpreters func(ctx context.Context) []Interpreter

@@ -201,3 +201,14 @@ func (e *exam) seccomp(context.Context) {
 		e.ok(name, "actions %s", strings.Join(actions, ", "))
 	}
 }
+
+// refusals says whether authors are told of calls that the filter refuses. Who runs auditd has a reason, so that it is no lack.
+func (e *exam) refusals(context.Context) {
+	const name = "refused calls"
+	switch pid, err := e.Auditd(); {
+	case err == nil && pid != 0:
+		e.ok(name, "not in programs' logs, nor recorded: process %d (auditd) takes the kernel's records, whose rate nothing bounds", pid)
+	default:
+		e.ok(name, "in programs' logs, by the kernel's")
+	}
+}

@@ -39,6 +39,7 @@ type jail struct {
 	environment string   // host's directory seen as /env; none in the trial
 	shown       []string // further paths seen under their own names
 	network     bool     // it is started in a network namespace that is there
+	audited     bool     // what the kernel records goes to auditd
 }
 
 // args is nsjail's command line up to and including the program and its arguments.
@@ -54,7 +55,7 @@ func (j jail) args(passed []int, program ...string) []string {
 		"--rlimit_as", "hard", "--rlimit_cpu", "hard", "--rlimit_nproc", "hard", "--rlimit_core", "soft", "--rlimit_fsize", mib(j.limits.TmpBytes + 1<<20), // so that a full /tmp says that it is full
 		"--rlimit_nofile", strconv.FormatUint(fileLimit(), 10), "--rlimit_stack", "8",
 		"--rlimit_memlock", "64", "--rlimit_rtprio", "0", "--rlimit_msgqueue", "65536",
-		"--seccomp_policy", j.layout.policy(j.network), "--seccomp_log",
+		"--seccomp_policy", j.layout.policy(j.network),
 		"--env", "PATH=/env/bin:/usr/bin", "--env", "HOME=/tmp", "--env", "TMPDIR=/tmp", "--env", "LANG=C.UTF-8",
 		"--env", "MALLOC_ARENA_MAX=2", // glibc's one arena a thread would count against the memory limit
 	}
@@ -63,6 +64,9 @@ func (j jail) args(passed []int, program ...string) []string {
 	}
 	for _, name := range threadVariables {
 		a = append(a, "--env", name+"="+strconv.Itoa(int(math.Ceil(j.limits.CPU))))
+	}
+	if !j.audited { // nothing bounds the rate of records that auditd takes, and refusals hears none of them
+		a = append(a, "--seccomp_log")
 	}
 	if j.network {
 		a = append(a, "--disable_clone_newnet")

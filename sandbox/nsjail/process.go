@@ -91,7 +91,7 @@ func (d *Driver) Launch(ctx context.Context, l sandbox.Launch) (_ sandbox.Sandbo
 	p.control = control
 	undo.add(func() { _ = control.Close() })
 
-	j := jail{layout: d.layout, uid: uid, limits: l.Limits, environment: l.Environment, shown: interpreterPaths(l), network: l.Network != nil}
+	j := jail{layout: d.layout, uid: uid, limits: l.Limits, environment: l.Environment, shown: interpreterPaths(l), network: l.Network != nil, audited: audited()}
 	config, err := newConfiguration(j.config())
 	if err != nil {
 		return nil, err

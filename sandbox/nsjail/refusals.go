@@ -18,7 +18,7 @@ import (
 
 // refusals hears from the kernel which system calls the seccomp filter refused, and tells the sandbox that made them by
 // its user id. The kernel writes one record for each to its log, at a bounded rate (SECCOMP_FILTER_FLAG_LOG, seccomp(2));
-// where auditd runs, they go there instead and nothing is heard here.
+// where auditd runs, they would go there instead, as fast as they come, so that a jail asks for none (audited), and nothing is heard here.
 type refusals struct {
 	kmsg *os.File // nil where the log cannot be read
 	done chan struct{}
