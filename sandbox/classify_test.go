@@ -15,6 +15,7 @@ func TestClassify(t *testing.T) {
 		"out of memory":                     {nil, Status{OOMKilled: true, Signal: "SIGKILL"}, OutOfMemory},
 		"out of memory while draining":      {draining, Status{OOMKilled: true}, OutOfMemory},
 		"locks":                             {nil, Status{LocksFull: true, Signal: "SIGKILL"}, OutOfMemory},
+		"queues":                            {nil, Status{QueuesFull: true, Signal: "SIGKILL"}, OutOfMemory},
 		"netlink":                           {nil, Status{NetlinkFull: true, Signal: "SIGKILL"}, OutOfMemory},
 		"asked to end":                      {draining, Status{Signal: "SIGTERM", Code: 143}, Draining},
 		"asked to end, then killed":         {draining, Status{Signal: "SIGKILL"}, Draining},

@@ -70,6 +70,7 @@ type Status struct {
 	OOMKilled   bool   // the kernel killed a process of it at the memory limit
 	NetlinkFull bool   // it was killed because more waited in its netlink sockets than may
 	LocksFull   bool   // it was killed because it held more locks of files than it may
+	QueuesFull  bool   // it was killed because more connections waited in it to be accepted than may
 	DiskFull    bool   // /tmp had no byte or no file left when the program ended; the sandbox's own word
 	PidsRefused bool   // the kernel refused it a process at the process limit
 	// Err is set when the sandbox itself failed, not the program.

@@ -192,6 +192,9 @@ func classify(ending *Exit, s Status, limits Limits) *Exit {
 	case s.LocksFull:
 		e.Reason = OutOfMemory
 		e.Detail = "the program held more locks of files than it may: each takes memory until it is given back or its file is closed"
+	case s.QueuesFull:
+		e.Reason = OutOfMemory
+		e.Detail = "more TCP connections waited in the program to be accepted than may: each takes memory until it is"
 	case ending != nil:
 		e.Reason, e.Detail = ending.Reason, ending.Detail
 	case s.Err != nil:

@@ -51,6 +51,7 @@ type Driver struct {
 	tree      *cgroup.Tree
 	heard     *refusals
 	locks     *lockWatch
+	queues    *tcpWatch
 	closing   sync.WaitGroup // networks of sandboxes that have ended
 	leftovers *leftovers     // sandboxes that have not ended in time
 	sockets   *os.File       // the directory of the listening sockets, which only root can enter
@@ -90,7 +91,10 @@ func (d *Driver) Start(ctx context.Context) (err error) {
 		return err
 	}
 	d.heard = openRefusals()
-	d.locks = watchLocks("/proc/locks")
+	d.locks = &lockWatch{newHostWatch(), "/proc/locks"}
+	go d.locks.run(d.locks.look)
+	d.queues = &tcpWatch{newHostWatch(), "/proc"}
+	go d.queues.run(d.queues.look)
 	if d.sockets, err = openSocketDir(filepath.Join(d.cfg.Dir, d.cfg.Sockets)); err != nil {
 		return err
 	}
@@ -208,7 +212,8 @@ func (d *Driver) Stop(ctx context.Context) error {
 	}
 	if d.locks != nil {
 		d.locks.close()
-		d.locks = nil
+		d.queues.close()
+		d.locks, d.queues = nil, nil
 	}
 	if d.tree != nil {
 		errs = append(errs, d.tree.Clean(ctx), d.tree.Close())

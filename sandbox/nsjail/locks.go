@@ -7,8 +7,6 @@ import (
 	"io"
 	"os"
 	"strconv"
-	"sync"
-	"time"
 )
 
 const (
@@ -17,58 +15,14 @@ const (
 	mostLocks = 8000
 	// fewLocks is how many a sandbox may hold where the whole table is more than is read of it.
 	fewLocks = 1000
-	// locksLook is how often the table is looked at, in some 30 us on a host with few.
-	locksLook = 500 * time.Millisecond
 	// mostLockTable is how much of the table is read. The newest of each processor are first in it.
 	mostLockTable = 1 << 20
 )
 
-// lockWatch ends sandboxes that hold too many locks of files. Safe for concurrent use.
+// lockWatch ends sandboxes that hold too many locks of files.
 type lockWatch struct {
-	table      string
-	stop, done chan struct{}
-
-	mu   sync.Mutex
-	ends map[uint32]func() // by the user id of the sandbox; removed when it was called
-}
-
-// watchLocks looks at a table like /proc/locks until close.
-func watchLocks(table string) *lockWatch {
-	w := &lockWatch{table: table, stop: make(chan struct{}), done: make(chan struct{}), ends: map[uint32]func(){}}
-	go w.run()
-	return w
-}
-
-func (w *lockWatch) close() {
-	close(w.stop)
-	<-w.done
-}
-
-// watch has tooMany called once when the processes of uid hold too many locks, until forget.
-func (w *lockWatch) watch(uid uint32, tooMany func()) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.ends[uid] = tooMany
-}
-
-func (w *lockWatch) forget(uid uint32) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	delete(w.ends, uid)
-}
-
-func (w *lockWatch) run() {
-	defer close(w.done)
-	tick := time.NewTicker(locksLook)
-	defer tick.Stop()
-	for {
-		select {
-		case <-w.stop:
-			return
-		case <-tick.C:
-			w.look()
-		}
-	}
+	hostWatch
+	table string // like /proc/locks
 }
 
 // look reads the table once. What cannot be read counts as nothing.
@@ -93,15 +47,8 @@ func (w *lockWatch) look() {
 		}
 	}
 	for uid, n := range byUser {
-		if n <= bound {
-			continue
-		}
-		w.mu.Lock()
-		end := w.ends[uid]
-		delete(w.ends, uid)
-		w.mu.Unlock()
-		if end != nil {
-			end()
+		if n > bound {
+			w.end(uid)
 		}
 	}
 }

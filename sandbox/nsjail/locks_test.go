@@ -40,15 +40,15 @@ func TestLocksAreCounted(t *testing.T) {
 			}
 			ended := 0
 			uid := uint32(os.Getuid()) //nolint:gosec // an id is one
-			w := &lockWatch{table: table, ends: map[uint32]func(){}}
-			w.watch(uid+1, func() { t.Error("another sandbox was ended") })
-			w.watch(uid, func() { ended++ })
+			w := &lockWatch{newHostWatch(), table}
+			w.watch(uid+1, watched{end: func() { t.Error("another sandbox was ended") }})
+			w.watch(uid, watched{end: func() { ended++ }})
 			w.look()
 			w.look()
 			if ended != map[bool]int{true: 1}[c.ends] {
 				t.Errorf("it was ended %d times", ended)
 			}
-			w.watch(uid, func() { t.Error("a sandbox that has ended was ended") })
+			w.watch(uid, watched{end: func() { t.Error("a sandbox that has ended was ended") }})
 			w.forget(uid)
 			w.look()
 		})

@@ -32,7 +32,8 @@ type process struct {
 	release   func() // gives back what the jail's processes might still use
 	leftovers *leftovers
 
-	locksFull atomic.Bool // it was ended because it held too many locks of files
+	// It was ended because it held too many locks of files, or because too many connections waited in it.
+	locksFull, queuesFull atomic.Bool
 }
 
 // controlGroup is what holds the jail's processes, a cgroup.Group.
@@ -72,11 +73,10 @@ func (d *Driver) Launch(ctx context.Context, l sandbox.Launch) (_ sandbox.Sandbo
 	undo.add(func() { _ = group.Remove(context.WithoutCancel(ctx)) })
 
 	p := &process{group: group, done: make(chan struct{}), socket: d.socketName(l.ID), leftovers: d.leftovers}
-	d.locks.watch(uid, func() {
-		p.locksFull.Store(true)
-		_ = p.Kill() // retried when the group is removed
-	})
+	d.locks.watch(uid, watched{p.processes, p.ender(&p.locksFull)})
 	undo.add(func() { d.locks.forget(uid) })
+	d.queues.watch(uid, watched{p.processes, p.ender(&p.queuesFull)})
+	undo.add(func() { d.queues.forget(uid) })
 	listener, err := listen(p.socket)
 	if err != nil {
 		return nil, err
@@ -120,11 +120,26 @@ func (d *Driver) Launch(ctx context.Context, l sandbox.Launch) (_ sandbox.Sandbo
 	p.release = func() {
 		d.heard.forget(uid)
 		d.locks.forget(uid)
+		d.queues.forget(uid)
 		outside.close()
 		release()
 	}
 	go p.supervise(outputs, l.Output, killer, outside.netlink())
 	return p, nil
+}
+
+// processes are those of the jail, nsjail itself among them.
+func (p *process) processes() []int {
+	all, _ := p.group.Procs() // none: it has ended
+	return all
+}
+
+// ender ends the jail and says why.
+func (p *process) ender(why *atomic.Bool) func() {
+	return func() {
+		why.Store(true)
+		_ = p.Kill() // retried when the group is removed
+	}
 }
 
 // overheadPids are the processes of ours that count in a sandbox's group: nsjail and PID 1.
@@ -230,7 +245,7 @@ func (p *process) supervise(o outputs, output func(sandbox.Line), killer func() 
 	_ = os.Remove(p.socket)
 	p.status = status(p.cmd.ProcessState, events, explainLog(log.String()))
 	p.status.Err = errors.Join(p.status.Err, eventsErr, removeErr)
-	p.status.NetlinkFull, p.status.LocksFull = tooMuch, p.locksFull.Load()
+	p.status.NetlinkFull, p.status.LocksFull, p.status.QueuesFull = tooMuch, p.locksFull.Load(), p.queuesFull.Load()
 	p.status.DiskFull = verdict.String() == "disk_full"
 	if p.status.Signal == "SIGSYS" {
 		p.status.Syscall = killer()

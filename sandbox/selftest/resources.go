@@ -78,6 +78,9 @@ func resourceChecks() []check {
 		attackCheck("resources.memory_locks", "take memory with locks of files", "the server's look at all locks", attackLimits, func(ctx context.Context, s *scene) finding {
 			return runOutOfMemory(ctx, s, "/attack/memory_locks")
 		}),
+		attackCheck("resources.memory_accept", "take memory with connections that nobody accepts", "the server's look at TCP", attackLimits, func(ctx context.Context, s *scene) finding {
+			return runOutOfMemory(ctx, s, "/attack/memory_accept")
+		}),
 		attackCheck("resources.disk", "fill /tmp with bytes", "size of the tmpfs", attackLimits, fillsDisk),
 		attackCheck("resources.inodes", "fill /tmp with empty files", "inodes of the tmpfs", attackLimits, fillsInodes),
 		attackCheck("resources.descriptors", "open descriptors until it is refused", "RLIMIT_NOFILE", attackLimits, opensDescriptors),

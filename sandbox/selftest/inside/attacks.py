@@ -194,6 +194,24 @@ def memory_locks():
     return "survived"
 
 
+@app.get("/attack/memory_accept")
+def memory_accept():
+    """Fill connections that nobody accepts, and leave them at that: who has sent may go."""
+    listener = socket.create_server(("127.0.0.1", 0), backlog=4096)
+    HELD.append(listener)
+    block = bytes(64 << 10)
+    for _ in range(3000):
+        with socket.create_connection(listener.getsockname()) as client:
+            client.setblocking(False)
+            try:
+                while True:
+                    client.send(block)
+            except BlockingIOError:
+                pass
+    time.sleep(3)  # for the host to see it
+    return "survived"
+
+
 @app.get("/attack/disk")
 def disk():
     written, stopped, names = 0, "nothing", []
