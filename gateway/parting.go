@@ -54,6 +54,8 @@ func (p *parting) keep(conn syscall.RawConn) {
 // mostParting bounds how long that is waited for, whatever an API's owner says: the places are everybody's.
 const mostParting = 10 * time.Minute
 
+const mostDrained = 64 << 20 // bytes that are read of an answer that nobody gets
+
 // end gives the place back, now or when the program has ended the request, which it is given so long for. It does not wait.
 func (p *parting) end(here place, patience time.Duration) {
 	p.mu.Lock()
@@ -69,11 +71,26 @@ func (p *parting) end(here place, patience time.Duration) {
 		defer left.Close()
 		_ = left.SetReadDeadline(time.Now().Add(min(patience, mostParting)))
 		if raw, err := left.SyscallConn(); err == nil {
-			_ = raw.Read(hungUp) // an error: it has had its time
+			drained := 0
+			_ = raw.Read(func(fd uintptr) bool { return isOver(fd, &drained) }) // an error: it has had its time
 		}
 	}()
 }
 
-// hungUp reports whether the other side has closed a connection. Nothing is read of it, so that what a program still
-// sends costs nobody but itself.
-func hungUp(fd uintptr) bool { return rawcall.Ready(fd, unix.POLLRDHUP) }
+// isOver reports whether the program has closed a connection. What it still sends is read and dropped, as it may have more to send than the socket
+// holds before it can know that nobody waits, or end; but not without end.
+func isOver(fd uintptr, drained *int) bool {
+	buffer := copyBuffers.Get().(*[copyBytes]byte)
+	defer copyBuffers.Put(buffer)
+	for *drained < mostDrained {
+		n, err := rawcall.Recv(fd, buffer[:])
+		switch {
+		case rawcall.Waits(err):
+			return false
+		case err != nil || n == 0:
+			return true
+		}
+		*drained += n
+	}
+	return rawcall.Ready(fd, unix.POLLRDHUP)
+}

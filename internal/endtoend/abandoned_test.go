@@ -50,3 +50,59 @@ def seen():
 		})
 	}
 }
+
+// TestAProgramThatHasEndedARequestHoldsNoPlace: whatever it has left of it.
+func TestAProgramThatHasEndedARequestHoldsNoPlace(t *testing.T) {
+	s := serve(t, dataDir(t), "--no-example")
+	for name, first := range bothProtocols {
+		d := s.deploy(strings.ToLower(name)+"-ended", first+`
+import os, time
+from fastapi import FastAPI, Response
+
+app = FastAPI()
+
+@app.get("/forks")
+def forks():
+    if not os.fork():
+        time.sleep(50)
+        os._exit(0)
+    time.sleep(0.3)
+
+@app.post("/unread")
+def unread():
+    return Response(bytes(8_000_000))
+
+@app.get("/closes")
+def closes():
+    return Response(bytes(8_000_000), headers={"connection": "close"})
+
+@app.get("/next")
+def next():
+    return "next"
+`, "", "--set", "max-requests=1")
+		for what, c := range map[string]struct {
+			method, path, rest string
+			answers            bool
+		}{
+			"a process that it has forked": {"GET", "/forks", "\r\n", false},
+			"a body that it does not read": {"POST", "/unread", "Content-Length: 300000\r\n\r\n" + strings.Repeat("x", 300_000), true},
+			"a connection that it closes":  {"GET", "/closes", "\r\n", true},
+		} {
+			t.Run(name+", "+what, func(t *testing.T) {
+				w := d.dial(t)
+				w.request(c.method, c.path, c.rest)
+				if c.answers {
+					w.head(c.method)
+				} else {
+					time.Sleep(50 * time.Millisecond) // until the program has it
+				}
+				_ = w.Close()
+				begin := time.Now()
+				d.get(t, "/next")
+				if took := time.Since(begin); took > 20*time.Second { // the time for an answer is a minute
+					t.Errorf("the next one waited %v", took)
+				}
+			})
+		}
+	}
+}

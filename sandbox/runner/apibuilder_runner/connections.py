@@ -1,5 +1,7 @@
 """What uvicorn does when a consumer leaves."""
 
+import os
+import socket
 import sys
 
 left = {}  # connections whose consumer has gone, while the program answers the request with that scope
@@ -37,7 +39,7 @@ def consumer_left(protocol):
             return True
     except AttributeError:  # no request, or a uvicorn that keeps it elsewhere
         pass
-    protocol.transport.abort()  # close would wait until what is left of the answer is read
+    end(protocol.transport)
     return None
 
 
@@ -45,7 +47,17 @@ def request_ended(scope):
     """The program has ended its work for a request."""
     transport = left.pop(id(scope), None)
     if transport is not None:
-        transport.abort()
+        end(transport)
+
+
+def end(transport):
+    """End a connection at once, for a process that the program has forked meanwhile as well: it holds the connection too."""
+    try:
+        with socket.socket(fileno=os.dup(transport.get_extra_info("socket").fileno())) as connection:
+            connection.shutdown(socket.SHUT_RDWR)
+    except (OSError, AttributeError):  # it has ended
+        pass
+    transport.abort()  # close would wait until what is left of the answer is read
 
 
 def ending_timer(connection_lost):
