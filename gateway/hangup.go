@@ -27,24 +27,24 @@ func (c *consumerConn) hungUp() bool {
 	return err == nil && ended
 }
 
-// unacknowledged counts the bytes that the consumer's side has not said it has taken; 0 where there is no socket to ask. As hungUp, it may be called
-// concurrently with everything.
-func (c *consumerConn) unacknowledged() (bytes int64) {
-	socket, ok := socketOf(c.Conn).(syscall.Conn)
-	if !ok {
-		return 0
+// acknowledged counts the bytes that the consumer's side has said it has taken, as far as its socket knows; ok is false where there is none to ask. As hungUp,
+// it may be called concurrently with everything.
+func (c *consumerConn) acknowledged() (bytes int64, ok bool) {
+	socket, is := socketOf(c.Conn).(syscall.Conn)
+	if !is {
+		return 0, false
 	}
 	raw, err := socket.SyscallConn()
 	if err != nil {
-		return 0
+		return 0, false
 	}
-	_ = raw.Control(func(fd uintptr) { // an error: it is closed
-		n, err := unix.IoctlGetInt(int(fd), unix.SIOCOUTQ)
-		if err == nil {
-			bytes = int64(n)
+	err = raw.Control(func(fd uintptr) {
+		info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
+		if ok = err == nil; ok {
+			bytes = int64(info.Bytes_acked) //nolint:gosec // what a connection has sent
 		}
 	})
-	return bytes
+	return bytes, ok && err == nil
 }
 
 // socketOf is what is below TLS and the PROXY protocol.

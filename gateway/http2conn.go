@@ -88,10 +88,9 @@ type http2Conn struct {
 	room    int64          // bytes of bodies that the consumer may send
 	read    int64          // bytes that were read, and that it has not been told of
 
-	written        atomic.Int64 // bytes
-	unacknowledged func() int64 // of them, as far as is known
-	watch          *time.Timer  // over a write, where one that has met its deadline is the last; nil: it is not
-	takenThen      atomic.Int64 // of what was written, when watch has looked last; math.MinInt64: it has not yet
+	written      atomic.Int64                  // bytes
+	acknowledged func() (bytes int64, ok bool) // of them, where that is known
+	watch        *writeWatch                   // where a write that has met its deadline is the last; nil: it is not
 
 	running int         // requests
 	quiet   time.Time   // since then none is
@@ -137,10 +136,9 @@ func newHTTP2Conn(c *http1) *http2Conn {
 		window:   65535, initial: 65535, frame: http2Frame, room: http2ConnWindow, quiet: time.Now(),
 	}
 	h.quieter.L, h.work.L = &h.mu, &h.mu
-	h.unacknowledged = c.conn.unacknowledged
+	h.acknowledged = c.conn.acknowledged
 	if !isPlainSocket(h.conn.Conn) {
-		h.watch = time.AfterFunc(time.Hour, h.extend)
-		h.watch.Stop()
+		h.watch = &writeWatch{}
 	}
 	h.encoder = hpack.NewEncoder(&h.fields)
 	h.decoder = hpack.NewDecoder(http2Table, h.takeField)

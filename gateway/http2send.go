@@ -3,10 +3,10 @@ package gateway
 import (
 	"encoding/binary"
 	"errors"
-	"math"
 	"net"
 	"os"
 	"slices"
+	"sync"
 	"time"
 
 	"golang.org/x/net/http2"
@@ -191,11 +191,10 @@ func (c *http2Conn) writeWatched(b []byte) error {
 	for len(b) > 0 {
 		if !c.over.Load() {
 			_ = c.conn.SetWriteDeadline(time.Now().Add(3 * takeTime))
-			c.takenThen.Store(math.MinInt64)
-			c.watch.Reset(takeTime)
 		}
+		c.watch.begin(c)
 		n, err := c.conn.Write(b[:min(len(b), http2Frame)])
-		c.watch.Stop()
+		c.watch.end()
 		b = b[n:]
 		c.written.Add(int64(n))
 		if err != nil {
@@ -205,24 +204,57 @@ func (c *http2Conn) writeWatched(b []byte) error {
 	return nil
 }
 
-// extend gives a write more time whose consumer takes bytes.
-func (c *http2Conn) extend() {
-	now := c.taken()
-	before := c.takenThen.Swap(now)
-	switch {
-	case c.over.Load():
-	case before != math.MinInt64 && now-before < http2Takes:
-		_ = c.conn.SetWriteDeadline(time.Now())
-	default:
-		_ = c.conn.SetWriteDeadline(time.Now().Add(3 * takeTime))
-		c.watch.Reset(takeTime)
+// writeWatch gives a write more time whose consumer takes bytes.
+type writeWatch struct {
+	mu    sync.Mutex
+	timer *time.Timer
+	under bool // way is a write
+	known bool // what had been taken when the timer went off last
+	taken int64
+}
+
+func (w *writeWatch) begin(c *http2Conn) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.under, w.known = true, false
+	if w.timer == nil {
+		w.timer = time.AfterFunc(takeTime, func() { w.look(c) })
+		return
 	}
+	w.timer.Reset(takeTime)
+}
+
+func (w *writeWatch) end() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.under = false
+	w.timer.Stop()
+}
+
+func (w *writeWatch) look(c *http2Conn) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.under || c.over.Load() {
+		return
+	}
+	before, known := w.taken, w.known
+	w.taken, w.known = c.taken(), true
+	if known && w.taken-before < http2Takes {
+		_ = c.conn.SetWriteDeadline(time.Now())
+		return
+	}
+	_ = c.conn.SetWriteDeadline(time.Now().Add(3 * takeTime))
+	w.timer.Reset(takeTime)
 }
 
 // taken counts the bytes that the consumer has taken. For what a socket has room is no measure of it: Linux tells of room when a third of the
-// buffer is free (sk_stream_is_writeable, include/net/sock.h), which is a megabyte. Only differences mean something: a write that is under way, and
-// what TLS adds, are in the socket before they were written.
-func (c *http2Conn) taken() int64 { return c.written.Load() - c.unacknowledged() }
+// buffer is free (sk_stream_is_writeable, include/net/sock.h), which is a megabyte.
+func (c *http2Conn) taken() int64 {
+	if n, ok := c.acknowledged(); ok {
+		return n
+	}
+	return c.written.Load()
+}
 
 // waiting is what a stream waits for.
 type waiting int
