@@ -91,10 +91,10 @@ func (d *Driver) Start(ctx context.Context) (err error) {
 		return err
 	}
 	d.heard = openRefusals()
-	d.locks = &lockWatch{newHostWatch(), "/proc/locks"}
-	go d.locks.run(d.locks.look)
+	d.locks = &lockWatch{newHostWatch(), "/proc"}
+	go d.locks.run(lockLook, d.locks.look)
 	d.queues = &tcpWatch{newHostWatch(), "/proc"}
-	go d.queues.run(d.queues.look)
+	go d.queues.run(tcpLook, d.queues.look)
 	if d.sockets, err = openSocketDir(filepath.Join(d.cfg.Dir, d.cfg.Sockets)); err != nil {
 		return err
 	}

@@ -5,10 +5,8 @@ import (
 	"time"
 )
 
-// hostLook is how often the host is looked at for memory that sandboxes take and the kernel counts to none of them.
-const hostLook = 500 * time.Millisecond
-
-// hostWatch knows the sandboxes that may have to be ended for what the host shows. Safe for concurrent use.
+// hostWatch knows the sandboxes that may have to be ended for memory of the host that they take and the kernel counts to none of them. Safe for
+// concurrent use.
 type hostWatch struct {
 	stop, done chan struct{}
 
@@ -26,18 +24,19 @@ func newHostWatch() hostWatch {
 	return hostWatch{stop: make(chan struct{}), done: make(chan struct{}), watched: map[uint32]watched{}}
 }
 
-// run looks until close.
-func (w *hostWatch) run(look func()) {
+// run looks from time to time until close, less often where a look takes long.
+func (w *hostWatch) run(every time.Duration, look func()) {
 	defer close(w.done)
-	tick := time.NewTicker(hostLook)
-	defer tick.Stop()
-	for {
+	const share, most = 20, 2 * time.Second
+	for pause := every; ; {
 		select {
 		case <-w.stop:
 			return
-		case <-tick.C:
-			look()
+		case <-time.After(pause):
 		}
+		began := time.Now()
+		look()
+		pause = max(every, min(share*time.Since(began), most))
 	}
 }
 

@@ -6,80 +6,102 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strconv"
+	"time"
 )
 
 const (
 	// mostLocks is how many locks of files a sandbox may hold: some 200 bytes each, which the kernel counts to nobody
 	// (file_lock_cache, fs/locks.c). A database takes a handful for each connection.
 	mostLocks = 8000
-	// fewLocks is how many a sandbox may hold where the whole table is more than is read of it.
+	// fewLocks is how many a sandbox may hold where the host has more than it is worth to count.
 	fewLocks = 1000
-	// mostLockTable is how much of the table is read. The newest of each processor are first in it.
+	// lockLook is how often the host's table is looked at.
+	lockLook = 500 * time.Millisecond
+	// mostLockTable is how much of the table is read, some 20,000 locks.
 	mostLockTable = 1 << 20
 )
 
 // lockWatch ends sandboxes that hold too many locks of files.
 type lockWatch struct {
 	hostWatch
-	table string // like /proc/locks
+	proc string // like /proc
 }
 
-// look reads the table once. What cannot be read counts as nothing.
+// look looks at the table of the host's locks, and where there are so many that one sandbox may have too many, at what the processes of each hold. The table
+// says who took a lock, which may have ended since; a lock that was inherited lives on. What cannot be read counts as nothing.
 func (w *lockWatch) look() {
-	file, err := os.Open(w.table)
+	table, err := os.Open(w.proc + "/locks")
 	if err != nil {
 		return
 	}
-	defer file.Close()
-	byProcess, all := countLocks(file)
+	limited := &io.LimitedReader{R: table, N: mostLockTable}
+	held := countLines(limited, nil, mostLockTable)
+	_ = table.Close()
 	bound := mostLocks
-	if !all {
+	if limited.N == 0 {
 		bound = fewLocks
 	}
-	byUser := map[uint32]int{}
-	for process, n := range byProcess {
-		if n*100 < bound { // not worth a look at who it is: a sandbox has 64 processes
-			continue
-		}
-		if uid, ok := userOf(process); ok {
-			byUser[uid] += n
-		}
+	if held <= bound {
+		return
 	}
-	for uid, n := range byUser {
-		if n > bound {
+	for uid, s := range w.all() {
+		if w.locksOf(s.processes, bound) > bound {
 			w.end(uid)
 		}
 	}
 }
 
-// countLocks counts the locks that processes hold (proc_locks(5)), and says whether it has seen all there are. A lock
-// that somebody waits for is not counted: its process waits, and processes are.
-func countLocks(table io.Reader) (byProcess map[int]int, all bool) {
-	byProcess = map[int]int{}
-	limited := &io.LimitedReader{R: table, N: mostLockTable}
-	for lines := bufio.NewScanner(limited); lines.Scan(); {
-		const process = 4 // 1: POSIX  ADVISORY  WRITE 28124 fe:00:860325 0 EOF
-		if fields := bytes.Fields(lines.Bytes()); len(fields) > process {
-			if n, err := strconv.Atoi(string(fields[process])); err == nil {
-				byProcess[n]++
+// locksOf counts the locks that the descriptors of a sandbox's processes hold (proc_pid_fdinfo(5)), until there are more than most. Of processes that are made
+// meanwhile, and have the locks of those that end, it counts them as well.
+func (w *lockWatch) locksOf(processes func() []int, most int) (n int) {
+	const rounds = 5
+	seen := map[int]bool{}
+	for range rounds {
+		before := len(seen)
+		for _, p := range processes() {
+			if !seen[p] {
+				seen[p] = true
+				n += w.locksIn(p, most+1-n)
+			}
+			if n > most {
+				return n
+			}
+		}
+		if len(seen) == before {
+			break
+		}
+	}
+	return n
+}
+
+// locksIn counts the locks that the descriptors of one process hold, until there are so many.
+func (w *lockWatch) locksIn(process, most int) (n int) {
+	dir, err := os.Open(fmt.Sprintf("%s/%d/fdinfo", w.proc, process))
+	if err != nil { // it has ended
+		return 0
+	}
+	defer dir.Close()
+	for n < most {
+		names, _ := dir.Readdirnames(1000)
+		if len(names) == 0 {
+			break
+		}
+		for _, name := range names {
+			if file, err := os.Open(dir.Name() + "/" + name); err == nil {
+				n += countLines(file, []byte("lock:"), most-n)
+				_ = file.Close()
 			}
 		}
 	}
-	return byProcess, limited.N > 0
+	return n
 }
 
-// userOf is the real user of a process. The owner of its directory would be root where it is not dumpable.
-func userOf(process int) (uid uint32, ok bool) {
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", process))
-	if err != nil {
-		return 0, false
+// countLines counts the lines that begin so, until there are so many.
+func countLines(text io.Reader, prefix []byte, most int) (n int) {
+	for lines := bufio.NewScanner(text); n < most && lines.Scan(); {
+		if bytes.HasPrefix(lines.Bytes(), prefix) {
+			n++
+		}
 	}
-	_, rest, _ := bytes.Cut(status, []byte("\nUid:"))
-	fields := bytes.Fields(rest)
-	if len(fields) == 0 {
-		return 0, false
-	}
-	n, err := strconv.ParseUint(string(fields[0]), 10, 32)
-	return uint32(n), err == nil
+	return n
 }

@@ -9,47 +9,64 @@ import (
 )
 
 func TestLocksAreCounted(t *testing.T) {
-	own := os.Getpid()
-	held := func(n int) string {
-		var table strings.Builder
-		for i := range n {
-			fmt.Fprintf(&table, "%d: POSIX  ADVISORY  WRITE %d fe:00:860325 %d %d\n", i+1, own, 2*i, 2*i)
-			fmt.Fprintf(&table, "%d: -> POSIX  ADVISORY  WRITE %d fe:00:860325 %d %d\n", i+1, own, 2*i, 2*i)
-		}
-		return table.String()
+	const (
+		line = "1: POSIX  ADVISORY  WRITE 4242 fe:00:860325 0 EOF\n"
+		lock = "lock:\t1: FLOCK  ADVISORY  WRITE 4141 00:2d:17 0 EOF\n"
+		fd   = "pos:\t0\nflags:\t0100002\nmnt_id:\t37\nino:\t17\n"
+	)
+	large := mostLockTable/len(line) + 1
+	spread := make([]string, mostLocks/10+1)
+	for i := range spread {
+		spread[i] = fd + strings.Repeat(lock, 10)
 	}
-	others := strings.Repeat("9: OFDLCK ADVISORY  READ -1 00:05:2 0 EOF\n", 1000)
 	for name, c := range map[string]struct {
-		table string
+		table int      // locks of the host
+		fds   []string // of the sandbox's second process
 		ends  bool
 	}{
-		"none":                    {"", false},
-		"no table":                {"9: POSIX\n\x00\xff: what\n", false},
-		"as many as may be":       {others + held(mostLocks), false},
-		"too many":                {others + held(mostLocks+1), true},
-		"few, in a large table":   {held(fewLocks/2) + strings.Repeat(others, 50), false},
-		"many, in a large table":  {held(2*fewLocks) + strings.Repeat(others, 50), true},
-		"too many of nobody's":    {strings.ReplaceAll(held(mostLocks+1), fmt.Sprint(" ", own, " "), " 4194305 "), false},
-		"a line that never ends":  {strings.Repeat("9", 2*mostLockTable), false},
-		"behind what is not read": {strings.Repeat(others, 50) + held(mostLocks+1), false},
+		"none":                                {table: 20, fds: []string{fd}},
+		"as many as may be":                   {table: mostLocks, fds: []string{fd + strings.Repeat(lock, mostLocks)}},
+		"too many of one descriptor":          {table: mostLocks + 1, fds: []string{fd, fd + strings.Repeat(lock, mostLocks+1)}, ends: true},
+		"too many of many":                    {table: mostLocks + 10, fds: spread, ends: true},
+		"others have them":                    {table: mostLocks + 1, fds: []string{fd + strings.Repeat(lock, 100)}},
+		"few, where the host has very many":   {table: large, fds: []string{fd + strings.Repeat(lock, fewLocks)}},
+		"not few, where it has":               {table: large, fds: []string{fd + strings.Repeat(lock, fewLocks+1)}, ends: true},
+		"descriptors that say nothing":        {table: large, fds: []string{"", strings.Repeat("9", 1<<20), "\x00\xff"}},
+		"what is no lock, but begins like it": {table: large, fds: []string{strings.Repeat("locks:\n", fewLocks+1)}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			table := filepath.Join(t.TempDir(), "locks")
-			if err := os.WriteFile(table, []byte(c.table), 0o600); err != nil {
-				t.Fatal(err)
+			proc := t.TempDir()
+			write := func(path, text string) {
+				at := filepath.Join(proc, path)
+				if err := os.MkdirAll(filepath.Dir(at), 0o700); err != nil {
+					t.Fatal(err)
+				}
+				if err := os.WriteFile(at, []byte(text), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			write("locks", strings.Repeat(line, c.table))
+			write("7/fdinfo/0", fd)
+			for i, text := range c.fds {
+				write(fmt.Sprint("42/fdinfo/", i), text)
 			}
 			ended := 0
-			uid := uint32(os.Getuid()) //nolint:gosec // an id is one
-			w := &lockWatch{newHostWatch(), table}
-			w.watch(uid+1, watched{end: func() { t.Error("another sandbox was ended") }})
-			w.watch(uid, watched{end: func() { ended++ }})
+			w := &lockWatch{newHostWatch(), proc}
+			asked := 0
+			w.watch(1, watched{func() []int { // the second process is made while the first is looked at
+				if asked++; asked%2 == 1 {
+					return []int{7, 43}
+				}
+				return []int{7, 42, 43}
+			}, func() { ended++ }})
+			w.watch(2, watched{func() []int { return []int{7} }, func() { t.Error("another sandbox was ended") }})
 			w.look()
 			w.look()
 			if ended != map[bool]int{true: 1}[c.ends] {
 				t.Errorf("it was ended %d times", ended)
 			}
-			w.watch(uid, watched{end: func() { t.Error("a sandbox that has ended was ended") }})
-			w.forget(uid)
+			w.watch(1, watched{func() []int { return []int{42} }, func() { t.Error("a sandbox that has ended was ended") }})
+			w.forget(1)
 			w.look()
 		})
 	}

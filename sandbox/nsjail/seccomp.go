@@ -30,7 +30,7 @@ var allowed = []syscallGroup{
 	},
 	{
 		"descriptors and waiting: the event loop",
-		`dup, dup3, fcntl(fd, cmd) { (cmd & 0xffffffff) < 36 || (cmd & 0xffffffff) > 38 }, pipe2, eventfd2, timerfd_create, timerfd_settime, timerfd_gettime, signalfd4, epoll_create1,
+		`dup, dup3, fcntl, pipe2, eventfd2, timerfd_create, timerfd_settime, timerfd_gettime, signalfd4, epoll_create1,
 		epoll_ctl, epoll_pwait, epoll_pwait2, ppoll, pselect6`,
 		`dup2, pipe, eventfd, signalfd, epoll_create, epoll_wait, poll, select`,
 	},
@@ -47,7 +47,7 @@ var allowed = []syscallGroup{
 	},
 	{
 		"threads and processes of our own namespace, without new namespaces",
-		`clone(flags) { (flags & 0x7e020000) == 0 && (flags & 0x10400) != 0x400 }, execve, execveat, exit, exit_group, wait4, waitid, kill, tkill,
+		`clone(flags) { (flags & 0x7e020000) == 0 }, execve, execveat, exit, exit_group, wait4, waitid, kill, tkill,
 		tgkill, pidfd_open, pidfd_send_signal, getpid, getppid, gettid, getpgid, setpgid, getsid, setsid, set_tid_address,
 		set_robust_list, get_robust_list, futex, rseq, sched_yield, sched_getaffinity, sched_setaffinity,
 		sched_getparam, sched_setparam, sched_getscheduler, sched_setscheduler, sched_getattr, sched_setattr,
@@ -105,10 +105,7 @@ var refused = []syscallGroup{
 		`mount, umount, pivot_root, chroot, open_tree, move_mount, fsopen, fsconfig, fsmount, fspick, mount_setattr,
 		name_to_handle_at, open_by_handle_at, swapon, swapoff, quotactl, quotactl_fd`, "",
 	},
-	{
-		"namespaces; descriptors in common with a process that is no thread, whose locks would outlive who took them",
-		`unshare, setns, clone(flags) { (flags & 0x7e020000) != 0 || (flags & 0x10400) == 0x400 }`, "",
-	},
+	{"namespaces", `unshare, setns, clone(flags) { (flags & 0x7e020000) != 0 }`, ""},
 	{
 		"other processes",
 		`ptrace, process_vm_readv, process_vm_writev, process_madvise, process_mrelease, pidfd_getfd, kcmp, move_pages,
@@ -141,11 +138,6 @@ var refused = []syscallGroup{
 			"machine has little of (bpf_jit_limit): without it no filter of system calls can be set up, and nothing started",
 		`setsockopt(fd, level, optname) { (level & 0xffffffff) == 1 && ((optname & 0xffffffff) == 26 ||
 			((optname & 0xffffffff) >= 50 && (optname & 0xffffffff) <= 52)) }`, "",
-	},
-	{
-		"locks of open file descriptions (F_OFD_GETLK, F_OFD_SETLK, F_OFD_SETLKW), which /proc/locks does not say whose they are, so that they " +
-			"cannot be counted; those of processes and flock are there",
-		`fcntl(fd, cmd) { (cmd & 0xffffffff) >= 36 && (cmd & 0xffffffff) <= 38 }`, "",
 	},
 	{
 		"writing whole file systems out, which are the host's: fsync does for a file", `sync, syncfs`, "",

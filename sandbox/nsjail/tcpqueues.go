@@ -7,14 +7,22 @@ import (
 	"io"
 	"os"
 	"strconv"
+	"strings"
+	"time"
 )
 
 const (
 	// mostUnaccepted is how many TCP connections may wait in a sandbox to be accepted. Until then the kernel counts what they hold, some 100 KiB
 	// each, to nobody (inet_csk_accept, net/ipv4/inet_connection_sock.c). A busy server has a few.
 	mostUnaccepted = 1024
-	// quietTCP is how many pages all TCP connections of the host may hold before sandboxes are looked at: 32 MiB.
-	quietTCP = 32 << 20 >> 12
+	// mostWaiting is how many bytes may wait in them: a program can have sockets with large buffers.
+	mostWaiting = 16 << 20
+	// quietTCP is how many bytes all TCP connections of the host may hold before sandboxes are looked at.
+	quietTCP = 32 << 20
+	// tightTCP is by how much the bounds are lower when TCP of the host holds half of what it may before the kernel saves (tcp_mem, tcp(7)).
+	tightTCP = 32
+	// tcpLook is how often that is looked at: a thread can have a gigabyte wait in a second.
+	tcpLook = 100 * time.Millisecond
 	// mostTCPTable is how much is read of a sandbox's table, 150 bytes for each connection.
 	mostTCPTable = 4 << 20
 )
@@ -28,44 +36,49 @@ type tcpWatch struct {
 // look looks at the host, and where its TCP connections hold much, at those of each sandbox. What cannot be read counts as nothing.
 func (w *tcpWatch) look() {
 	sockets, err := os.ReadFile(w.proc + "/net/sockstat")
-	if err != nil || statOf(sockets, "TCP:", "mem") <= quietTCP {
+	pages := statOf(sockets, "TCP:", "mem")
+	if err != nil || pages*os.Getpagesize() <= quietTCP {
 		return
 	}
 	own, err := os.Readlink(w.proc + "/self/ns/net")
 	if err != nil {
 		return
 	}
+	bound := waiting{mostUnaccepted, mostWaiting}
+	limits, _ := os.ReadFile(w.proc + "/sys/net/ipv4/tcp_mem")
+	if first, _, _ := strings.Cut(string(limits), "\t"); 2*pages > atoi(first) && first != "" {
+		bound = waiting{mostUnaccepted / tightTCP, mostWaiting / tightTCP}
+	}
 	for uid, s := range w.all() {
-		if w.unaccepted(s.processes(), own) > mostUnaccepted {
+		if w.unaccepted(s.processes(), own, bound).exceeds(bound) {
 			w.end(uid)
 		}
 	}
 }
 
-// unaccepted counts the connections that wait in the network namespace of the processes; of nsjail itself it is the host's.
-func (w *tcpWatch) unaccepted(processes []int, own string) (n int) {
+// waiting is what waits to be accepted.
+type waiting struct{ connections, bytes int }
+
+func (w waiting) exceeds(most waiting) bool {
+	return w.connections > most.connections || w.bytes > most.bytes
+}
+
+// unaccepted counts what waits in the network namespace of the processes, where that may be too much; of nsjail itself it is the host's.
+func (w *tcpWatch) unaccepted(processes []int, own string, most waiting) (all waiting) {
 	for _, p := range processes {
 		dir := fmt.Sprintf("%s/%d", w.proc, p)
 		if namespace, err := os.Readlink(dir + "/ns/net"); err != nil || namespace == own {
 			continue
 		}
-		sockets, err := os.ReadFile(dir + "/net/sockstat")
-		if err != nil { // it has ended
-			continue
-		}
-		sockets6, _ := os.ReadFile(dir + "/net/sockstat6") // none without IPv6
-		if statOf(sockets, "TCP:", "inuse")+statOf(sockets6, "TCP6:", "inuse") <= mostUnaccepted {
-			return 0
-		}
 		for _, table := range []string{"/net/tcp", "/net/tcp6"} {
-			if file, err := os.Open(dir + table); err == nil {
-				n += countUnaccepted(io.LimitReader(file, mostTCPTable))
+			if file, err := os.Open(dir + table); err == nil { // else it has ended, or there is no IPv6
+				all.add(file, most)
 				_ = file.Close()
 			}
 		}
-		return n
+		return all
 	}
-	return 0
+	return all
 }
 
 // statOf is a figure of /proc/net/sockstat, as in "TCP: inuse 8 orphan 0 tw 101 alloc 8 mem 461"; 0 where there is none.
@@ -77,25 +90,36 @@ func statOf(sockets []byte, protocol, name string) int {
 		}
 		for i := 1; i+1 < len(fields); i += 2 {
 			if string(fields[i]) == name {
-				n, _ := strconv.Atoi(string(fields[i+1]))
-				return n
+				return atoi(string(fields[i+1]))
 			}
 		}
 	}
 	return 0
 }
 
-// countUnaccepted counts the connections of a table like /proc/net/tcp that are open and belong to no descriptor (inode 0).
-func countUnaccepted(table io.Reader) (n int) {
-	const state, inode = 3, 9
-	for lines := bufio.NewScanner(table); lines.Scan(); {
+func atoi(text string) int {
+	n, _ := strconv.Atoi(text) // 0: it is none
+	return n
+}
+
+// add adds the connections of a table like /proc/net/tcp that are open and belong to no descriptor (inode 0). It does not read a table that is too
+// large: what listens is first in it, and may be there to hide the rest, so that it counts as too much.
+func (w *waiting) add(table io.Reader, most waiting) {
+	const state, queues, inode = 3, 4, 9
+	limited := &io.LimitedReader{R: table, N: mostTCPTable}
+	for lines := bufio.NewScanner(limited); lines.Scan(); {
 		fields := bytes.Fields(lines.Bytes())
 		if len(fields) <= inode || string(fields[inode]) != "0" {
 			continue
 		}
 		if s := string(fields[state]); s == "01" || s == "08" { // TCP_ESTABLISHED, or the other side has ended: TCP_CLOSE_WAIT
-			n++
+			_, received, _ := strings.Cut(string(fields[queues]), ":")
+			n, _ := strconv.ParseUint(received, 16, 32)
+			w.connections++
+			w.bytes += int(n) //nolint:gosec // 32 bits
 		}
 	}
-	return n
+	if limited.N == 0 {
+		w.connections = most.connections + 1
+	}
 }

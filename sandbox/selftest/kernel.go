@@ -30,7 +30,8 @@ func kernelChecks() []check {
 	}
 	return []check{
 		call("unshare", "unshare every kind of namespace"),
-		call("clone", "clone into new namespaces, and a process with descriptors in common"),
+		call("clone", "clone into new namespaces"),
+		probe("kernel.filters", "add filters of system calls, which may have them logged by the host", bySeccomp, refused(eperm, enosys)),
 		probe("kernel.clone3", "clone3, whose flags no filter can see", bySeccomp, refused(enosys)),
 		call("setns", "enter another namespace"),
 		call("mount", "mount and unmount"),
@@ -76,7 +77,6 @@ func kernelChecks() []check {
 		call("socket_pairs", "open pairs of sockets of families that it may have no single ones of"),
 		call("socket_protocols", "open sockets of rare protocols of the internet, whose modules the kernel would load: SCTP, DCCP, L2TP"),
 		call("socket_filters", "have filters of sockets compiled, for which the whole machine has little memory"),
-		call("file_locks", "lock files by their open descriptions, which are not counted"),
 		call("file_systems", "have a whole file system of the host's written out (syncfs)"),
 		call("huge_pages", "take huge pages of the host's, which no limit of memory counts"),
 	}

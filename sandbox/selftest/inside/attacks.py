@@ -185,7 +185,15 @@ def memory_pipes():
 
 @app.get("/attack/memory_locks")
 def memory_locks():
-    """Lock single bytes of a file, from its end on, so that each new lock is the first that the kernel looks at."""
+    """Lock single bytes of a file, from its end on, so that each new lock is the first that the kernel looks at, behind locks whose takers have gone."""
+    hidden = os.fork()
+    if not hidden:
+        for _ in range(12000):
+            fcntl.flock(os.open("/tmp/locked-too", os.O_CREAT | os.O_RDWR), fcntl.LOCK_SH)
+        if not os.fork():
+            time.sleep(20)
+        os._exit(0)
+    os.waitpid(hidden, 0)
     file = open("/tmp/locked", "wb")
     HELD.append(file)
     for at in range(400_000, 0, -2):
