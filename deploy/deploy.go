@@ -56,6 +56,7 @@ type Deployer struct {
 	turns     turns
 	known     known
 	left      left
+	unbuilt   unbuilt
 	observe   func(Result, error)
 	tell      func(Event)
 	keep      func(apiID string, version int, line string)

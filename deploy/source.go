@@ -101,14 +101,17 @@ func (d *Deployer) environment(ctx context.Context, v store.Version) (pythonenv.
 		return environment, nil
 	}
 	begin := time.Now()
+	if exit := d.unbuilt.check(v, begin); exit != nil {
+		return pythonenv.Environment{}, exit
+	}
 	environment, err := d.builder.Ensure(ctx, pythonenv.Request{
 		Requirements: v.Requirements, Python: v.Python, Lock: v.Lock,
 	})
 	if build, ok := errors.AsType[*pythonenv.BuildError](err); ok {
 		d.say(v.APIID, v.Number, EventNotBuilt, "the environment of version %d was gone, and cannot be built again: %s", v.Number, build.Message)
-		return environment, &sandbox.Exit{
-			Reason: sandbox.SandboxFailed, API: v.APIID, Version: v.Number, Detail: build.Message + "\n" + build.Output,
-		}
+		exit := sandbox.Exit{Reason: sandbox.SandboxFailed, API: v.APIID, Version: v.Number, Detail: build.Message + "\n" + build.Output}
+		d.unbuilt.failed(v, time.Now(), time.Since(begin), exit)
+		return environment, &exit
 	}
 	if err != nil {
 		return environment, fmt.Errorf("build the environment of %s version %d again: %w", v.APIID, v.Number, err)

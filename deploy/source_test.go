@@ -3,6 +3,7 @@ package deploy_test
 import (
 	"errors"
 	"testing"
+	"time"
 
 	"apibuilder/deploy"
 	pythonenv "apibuilder/python-env"
@@ -37,6 +38,12 @@ func TestSourceBuildsAMissingEnvironmentAgain(t *testing.T) {
 	exit, ok := errors.AsType[*sandbox.Exit](err)
 	if !ok || exit.Reason != sandbox.SandboxFailed {
 		t.Fatalf("error %v", err)
+	}
+	calls := f.builder.calls
+	_, err = f.Source(t.Context(), id, 0)
+	exit, ok = errors.AsType[*sandbox.Exit](err)
+	if !ok || exit.Reason != sandbox.SandboxFailed || exit.Detail == "" || exit.RetryAt.Before(time.Now()) || f.builder.calls != calls {
+		t.Fatalf("error %v, until %v, after %d more builds", err, exit.RetryAt, f.builder.calls-calls)
 	}
 }
 
