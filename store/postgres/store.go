@@ -136,8 +136,9 @@ func (s *Store) commit(ctx context.Context, u *unit) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	wait, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitTimeout)
+	wait, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(commitTimeout, cancel) })()
 	err := u.Commit(wait)
 	if errors.Is(err, pgx.ErrTxCommitRollback) || codeOf(err) != "" && !isUnavailable(err) {
 		return err // it says that it did not
