@@ -18,13 +18,13 @@ func (s *Server) listVersions(w http.ResponseWriter, r *http.Request) (any, erro
 	if err != nil {
 		return nil, err
 	}
-	p, err := partOf(r, "versions", 1)
+	p, err := partOf(r, "versions/2", 1) // another cursor than older nodes have, whose numbers count the other way round
 	if err != nil {
 		return nil, err
 	}
 	f := store.VersionFilter{APIID: api.ID, State: store.VersionState(r.URL.Query().Get("state")), Limit: p.more()}
 	if p.after != nil {
-		if f.Below, err = strconv.Atoi(p.after[0]); err != nil {
+		if f.Below, err = strconv.Atoi(p.after[0]); err != nil || f.Below < 1 {
 			return nil, badRequest("the cursor is none of this list", "leave it out to begin")
 		}
 	}

@@ -62,9 +62,9 @@ func (r *firstRoutes) UnmarshalJSON(data []byte) error {
 		NeedsInput bool         `json:"needs_input"`
 	}
 	first, err := firstOf[told](data, maxRoutes)
-	*r = nil
-	for _, t := range first {
-		*r = append(*r, Route{t.Path, t.Methods, t.NeedsInput})
+	*r = make(firstRoutes, len(first))
+	for i, t := range first {
+		(*r)[i] = Route{t.Path, t.Methods, t.NeedsInput}
 	}
 	return err
 }
@@ -89,6 +89,7 @@ func firstOf[T any](list []byte, most int) (first []T, err error) {
 	} else if begin != json.Delim('[') {
 		return nil, errors.New("there is no list where one should be")
 	}
+	first = []T{}
 	for len(first) < most && d.More() {
 		var entry T
 		if err := d.Decode(&entry); err != nil {

@@ -3,6 +3,7 @@ package sandbox
 import (
 	"bytes"
 	"encoding/binary"
+	"encoding/json"
 	"runtime"
 	"strings"
 	"testing"
@@ -82,6 +83,18 @@ func allocated(do func()) uint64 {
 	do()
 	runtime.ReadMemStats(&after)
 	return after.TotalAlloc - before.TotalAlloc
+}
+
+// TestEmptyListsStayLists: scripts that read what `sandbox test --json` prints go through them.
+func TestEmptyListsStayLists(t *testing.T) {
+	e, err := readEvent(bytes.NewReader(frame(`{"event":"started","routes":[{"path":"/ws","methods":[],"needs_input":false}]}`)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := json.Marshal([]Route(e.Routes))
+	if want := `[{"path":"/ws","methods":[],"needs_input":false}]`; err != nil || string(got) != want {
+		t.Errorf("%s, %v; want %s", got, err, want)
+	}
 }
 
 func FuzzReadEvent(f *testing.F) {
