@@ -280,7 +280,7 @@ type careless struct {
 	sandbox.Driver
 	status func(*sandbox.Status)
 	text   func(string) string
-	// believe replaces all that a program says after its first word by that it has started.
+	// believe replaces all that a program says after its first word by that it was taken and has started.
 	believe bool
 	guard   func() *egress.Guard // instead of the manager's, where there is one
 }
@@ -313,21 +313,21 @@ func (s *carelessSandbox) Control() net.Conn {
 	if !s.driver.believe {
 		return s.Sandbox.Control()
 	}
-	word := `{"event":"started","routes":[]}`
-	return &gullible{Conn: s.Sandbox.Control(), word: strings.NewReader("\x00\x00\x00\x1f" + word)}
+	words := "\x00\x00\x00\x11" + `{"event":"taken"}` + "\x00\x00\x00\x1f" + `{"event":"started","routes":[]}`
+	return &gullible{Conn: s.Sandbox.Control(), words: strings.NewReader(words)}
 }
 
-// gullible is a control connection on which the second frame is always the same.
+// gullible is a control connection on which all frames but the first are always the same.
 type gullible struct {
 	net.Conn
 	reads int
-	word  io.Reader
+	words io.Reader
 }
 
 func (g *gullible) Read(p []byte) (int, error) {
 	if g.reads++; g.reads > 2 { // the first frame has a head and a body
 		_, _ = g.Conn.Read(make([]byte, 1)) // until there is a second
-		return g.word.Read(p)
+		return g.words.Read(p)
 	}
 	return g.Conn.Read(p)
 }
