@@ -6,7 +6,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 )
 
 func TestMissingModules(t *testing.T) {
@@ -53,7 +52,7 @@ func TestManyImportsCostLittle(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	const n = 50_000
+	const n = 20_000 // of which a search for each among all would take minutes
 	numbered := func(format string) string {
 		var b strings.Builder
 		b.WriteString("def f():\n import ")
@@ -82,12 +81,8 @@ func TestManyImportsCostLittle(t *testing.T) {
 		}
 		reads := 0
 		s := &site{dir: dir, readDir: func(path string) ([]os.DirEntry, error) { reads++; return os.ReadDir(path) }}
-		begin := time.Now()
 		if found := s.missing(c.code, own); len(found) != c.found || reads != c.reads {
 			t.Errorf("%s: %d found, %d reads of directories", name, len(found), reads)
-		}
-		if took := time.Since(begin); took > 10*time.Second { // some 100 ms
-			t.Errorf("%s: it took %v", name, took)
 		}
 	}
 }
