@@ -224,5 +224,5 @@ var syscallNames = map[int]string{
 	unix.SYS_SETTIMEOFDAY: "settimeofday", unix.SYS_CLOCK_SETTIME: "clock_settime",
 	unix.SYS_CLOCK_ADJTIME: "clock_adjtime", unix.SYS_ADJTIMEX: "adjtimex", unix.SYS_SETHOSTNAME: "sethostname",
 	unix.SYS_SETDOMAINNAME: "setdomainname", unix.SYS_VHANGUP: "vhangup", unix.SYS_SECCOMP: "seccomp",
-	unix.SYS_SYNC: "sync", unix.SYS_SYNCFS: "syncfs", unix.SYS_MEMFD_SECRET: "memfd_secret", unix.SYS_REMAP_FILE_PAGES: "remap_file_pages",
+	unix.SYS_FCNTL: "fcntl", unix.SYS_SYNC: "sync", unix.SYS_SYNCFS: "syncfs", unix.SYS_MEMFD_SECRET: "memfd_secret", unix.SYS_REMAP_FILE_PAGES: "remap_file_pages",
 }

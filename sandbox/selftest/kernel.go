@@ -77,6 +77,7 @@ func kernelChecks() []check {
 		call("socket_pairs", "open pairs of sockets of families that it may have no single ones of"),
 		call("socket_protocols", "open sockets of rare protocols of the internet, whose modules the kernel would load: SCTP, DCCP, L2TP"),
 		call("socket_filters", "have filters of sockets compiled, for which the whole machine has little memory"),
+		call("file_locks", "lock files by their open descriptions, which are not counted"),
 		call("file_systems", "have a whole file system of the host's written out (syncfs)"),
 		call("huge_pages", "take huge pages of the host's, which no limit of memory counts"),
 	}

@@ -43,7 +43,7 @@ var walls = []wall{
 		"kernel.process_memory", "kernel.process_handles", "kernel.page_moves", "kernel.keyrings", "kernel.splice_pages",
 		"kernel.old_calls", "kernel.tiocsti", "kernel.personality", "kernel.socket_families", "kernel.socket_pairs",
 		"kernel.socket_protocols", "kernel.socket_filters", "kernel.huge_pages", "kernel.file_handles",
-		"kernel.quota", "kernel.clock", "kernel.file_systems", "reach.interface_calls",
+		"kernel.quota", "kernel.clock", "kernel.file_systems", "kernel.file_locks", "reach.interface_calls",
 	}},
 	{name: "both seccomp filters", replace: map[string]string{"--seccomp_policy": ""}, before: mildRunner, config: []string{useMildRunner}, fails: []string{
 		"kernel.filters", "kernel.clone3", "kernel.table_32bit", "kernel.io_uring",

@@ -24,8 +24,9 @@ import (
 type change = store.Change
 
 const (
-	commitTimeout = 10 * time.Second // for the answer to a COMMIT
-	writeAttempts = 4                // of a transaction that deadlocks
+	commitTimeout     = 10 * time.Second // for the answer to a COMMIT whose caller has gone
+	commitTimeoutMost = 10 * time.Minute
+	writeAttempts     = 4 // of a transaction that deadlocks
 )
 
 // Store implements store.Store. Make one with Open. Errors of a database that cannot be reached wrap
@@ -136,7 +137,7 @@ func (s *Store) commit(ctx context.Context, u *unit) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	wait, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	wait, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitTimeoutMost)
 	defer cancel()
 	defer context.AfterFunc(ctx, func() { time.AfterFunc(commitTimeout, cancel) })()
 	err := u.Commit(wait)

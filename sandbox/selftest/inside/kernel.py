@@ -22,6 +22,7 @@ PER_MACHINE = {
         "open_by_handle_at": 304, "clock_adjtime": 305, "setns": 308, "process_vm_readv": 310, "process_vm_writev": 311,
         "kcmp": 312, "finit_module": 313, "kexec_file_load": 320, "bpf": 321, "userfaultfd": 323, "seccomp": 317,
         "socket": 41, "socketpair": 53, "mmap": 9, "memfd_create": 319, "setsockopt": 54, "syncfs": 306,
+        "fcntl": 72,
     },
     "aarch64": {
         "ioctl": 29, "shmget": 194, "shmat": 196, "clone": 220, "personality": 92, "mlock": 228, "vhangup": 58,
@@ -34,6 +35,7 @@ PER_MACHINE = {
         "open_by_handle_at": 265, "clock_adjtime": 266, "setns": 268, "process_vm_readv": 270, "process_vm_writev": 271,
         "kcmp": 272, "finit_module": 273, "kexec_file_load": 294, "bpf": 280, "userfaultfd": 282, "seccomp": 277,
         "socket": 198, "socketpair": 199, "mmap": 222, "memfd_create": 279, "setsockopt": 208, "syncfs": 267,
+        "fcntl": 25,
     },
 }
 NUMBERS.update(PER_MACHINE.get(MACHINE, {}))
@@ -105,6 +107,16 @@ calls("kernel.chroot", [("chroot", b"/tmp")])
 calls("kernel.swap", [("swapon", b"/tmp/none", 0), ("swapoff", b"/tmp/none")])
 calls("kernel.quota", [("quotactl", 0x80000700, 0, 0, 0), ("quotactl_fd", 0, 0x80000700, 0, 0)])
 calls("kernel.file_handles", [("name_to_handle_at", -100, b"/", 0, 0, 0), ("open_by_handle_at", -100, 0, 0)])
+@probe("kernel.file_locks")
+def file_locks():
+    lock = struct.pack("hhqqi4x", 1, 0, 0, 1, 0)  # struct flock: one byte, F_WRLCK
+    found = {}
+    with open("/tmp/locks", "w") as file:
+        for name, command in {"F_OFD_GETLK": 36, "F_OFD_SETLK": 37, "F_OFD_SETLKW": 38, "with high bits": 1 << 32 | 37}.items():
+            found[name] = outcome(call, "fcntl", file.fileno(), command, ctypes.create_string_buffer(lock, 64))
+    return found
+
+
 calls("kernel.file_systems", [("syncfs", -1)])
 calls("kernel.ptrace", [("ptrace", 0, 0, 0, 0)])
 calls("kernel.process_memory", [
