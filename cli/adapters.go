@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"apibuilder/deploy"
 	"apibuilder/gateway"
 	"apibuilder/sandbox"
 )
@@ -20,8 +21,15 @@ func (l lender) Acquire(ctx context.Context, apiID string) (gateway.Lease, error
 	return lease, nil
 }
 
+// lifecycle is what is asked for by hand.
+type lifecycle struct {
+	lender
+	deployer *deploy.Deployer
+}
+
 // Wake implements admin.Lifecycle. Whoever asks for it by hand is not held off.
-func (l lender) Wake(ctx context.Context, apiID string) error {
+func (l lifecycle) Wake(ctx context.Context, apiID string) error {
+	l.deployer.TryAgain(apiID)
 	l.Forgive(apiID)
 	return l.Manager.Wake(ctx, apiID)
 }

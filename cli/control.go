@@ -40,7 +40,7 @@ func (s *server) openControl(ctx context.Context) error {
 	if err := s.openFollowing(ctx); err != nil {
 		return err
 	}
-	management := admin.New(s.store, s.deployer, lender{s.manager}, s.book, admin.Config{
+	management := admin.New(s.store, s.deployer, lifecycle{lender{s.manager}, s.deployer}, s.book, admin.Config{
 		URL: s.apiURL, Addresses: s.addresses, Info: s.info, Flush: s.flushUsage, Log: s.log.Named("admin"),
 		Pythons: pythons{s.host.builder, s.deployer}, Metrics: s.metrics.Handler(),
 		Run:     s.runTask,

@@ -24,6 +24,7 @@ func (d *Deployer) Rollback(ctx context.Context, idOrName string, number int, ch
 	if err != nil {
 		return store.API{}, err
 	}
+	d.TryAgain(api.ID)
 	environment, err := d.environment(ctx, version)
 	if err != nil {
 		return store.API{}, d.explain(ctx, err, version.Limits)

@@ -110,8 +110,7 @@ func (d *Deployer) environment(ctx context.Context, v store.Version) (pythonenv.
 	if build, ok := errors.AsType[*pythonenv.BuildError](err); ok {
 		d.say(v.APIID, v.Number, EventNotBuilt, "the environment of version %d was gone, and cannot be built again: %s", v.Number, build.Message)
 		exit := sandbox.Exit{Reason: sandbox.SandboxFailed, API: v.APIID, Version: v.Number, Detail: build.Message + "\n" + build.Output}
-		d.unbuilt.failed(v, time.Now(), time.Since(begin), exit)
-		return environment, &exit
+		return environment, d.unbuilt.failed(v, time.Now(), time.Since(begin), exit)
 	}
 	if err != nil {
 		return environment, fmt.Errorf("build the environment of %s version %d again: %w", v.APIID, v.Number, err)

@@ -45,6 +45,14 @@ func TestSourceBuildsAMissingEnvironmentAgain(t *testing.T) {
 	if !ok || exit.Reason != sandbox.SandboxFailed || exit.Detail == "" || exit.RetryAt.Before(time.Now()) || f.builder.calls != calls {
 		t.Fatalf("error %v, until %v, after %d more builds", err, exit.RetryAt, f.builder.calls-calls)
 	}
+	f.TryAgain("api_other")
+	if _, err = f.Source(t.Context(), id, 0); err == nil || f.builder.calls != calls {
+		t.Fatalf("error %v, after %d more builds", err, f.builder.calls-calls)
+	}
+	f.TryAgain(id)
+	if _, err = f.Source(t.Context(), id, 0); err == nil || f.builder.calls != calls+1 {
+		t.Fatalf("error %v, after %d more builds", err, f.builder.calls-calls)
+	}
 }
 
 func TestSourceOfWhatCannotRun(t *testing.T) {

@@ -23,6 +23,17 @@ type unbuilt struct {
 	held map[string]*sandbox.Exit // until RetryAt
 }
 
+// TryAgain has the environments of an API be built again when they are next asked for.
+func (d *Deployer) TryAgain(apiID string) {
+	d.unbuilt.mu.Lock()
+	defer d.unbuilt.mu.Unlock()
+	for name, exit := range d.unbuilt.held {
+		if exit.API == apiID {
+			delete(d.unbuilt.held, name)
+		}
+	}
+}
+
 func nameOf(v store.Version) string { return fmt.Sprintf("%s %d", v.APIID, v.Number) }
 
 // check returns why a version's environment is not to be built now; nil: it is.
@@ -41,8 +52,8 @@ func (u *unbuilt) check(v store.Version, now time.Time) *sandbox.Exit {
 	return &again
 }
 
-// failed notes why a build failed that took so long, until now.
-func (u *unbuilt) failed(v store.Version, now time.Time, took time.Duration, exit sandbox.Exit) {
+// failed notes why a build failed that took so long, until now, and returns that with when it is tried again.
+func (u *unbuilt) failed(v store.Version, now time.Time, took time.Duration, exit sandbox.Exit) *sandbox.Exit {
 	exit.RetryAt = now.Add(min(max(unbuiltTimes*took, unbuiltPause), unbuiltPauseMost))
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -50,4 +61,6 @@ func (u *unbuilt) failed(v store.Version, now time.Time, took time.Duration, exi
 		u.held = map[string]*sandbox.Exit{}
 	}
 	u.held[nameOf(v)] = &exit
+	again := exit
+	return &again
 }

@@ -51,7 +51,9 @@ func (b *backoff) check(now time.Time) error {
 		return b.loop(now)
 	}
 	held := *b.last
-	held.RetryAt = b.until
+	if held.RetryAt.Before(b.until) { // an environment may say later
+		held.RetryAt = b.until
+	}
 	return &held
 }
 
