@@ -79,7 +79,7 @@ func (c *http2Conn) isThere() bool {
 	case shut:
 		return false
 	case c.pinged:
-		return taken-before > 9+8 // more than the question
+		return taken-before > 64 // more than the question, and what TLS makes of it
 	case running:
 		c.pinged = true
 		c.ping()
