@@ -10,7 +10,7 @@ import (
 )
 
 const (
-	// mostLocks is how many locks of files a sandbox may hold: some 200 bytes each, which the kernel counts to nobody
+	// mostLocks is how many locks of ranges of files a sandbox may hold: some 200 bytes each, which the kernel counts to nobody
 	// (file_lock_cache, fs/locks.c). A database takes a handful for each connection.
 	mostLocks = 8000
 	// fewLocks is how many a sandbox may hold where the host has more than it is worth to count.
@@ -35,7 +35,10 @@ func (w *lockWatch) look() {
 		return
 	}
 	limited := &io.LimitedReader{R: table, N: mostLockTable}
-	held := countLines(limited, nil, mostLockTable)
+	held := 0
+	for lines := bufio.NewScanner(limited); lines.Scan(); {
+		held++
+	}
 	_ = table.Close()
 	bound := mostLocks
 	if limited.N == 0 {
@@ -51,57 +54,59 @@ func (w *lockWatch) look() {
 	}
 }
 
-// locksOf counts the locks that the descriptors of a sandbox's processes hold (proc_pid_fdinfo(5)), until there are more than most. Of processes that are made
-// meanwhile, and have the locks of those that end, it counts them as well.
-func (w *lockWatch) locksOf(processes func() []int, most int) (n int) {
+// locksOf counts the locks that the threads of a sandbox hold by their descriptors (proc_pid_fdinfo(5)), until there are more than most: each
+// once, however many have it. Of processes that are made meanwhile, and have the locks of those that end, it counts them as well.
+func (w *lockWatch) locksOf(processes func() []int, most int) int {
 	const rounds = 5
-	seen := map[int]bool{}
+	seen, held := map[int]bool{}, map[string]bool{}
 	for range rounds {
 		before := len(seen)
 		for _, p := range processes() {
-			if !seen[p] {
-				seen[p] = true
-				n += w.locksIn(p, most+1-n)
+			if seen[p] {
+				continue
 			}
-			if n > most {
-				return n
+			seen[p] = true
+			threads, _ := os.ReadDir(fmt.Sprintf("%s/%d/task", w.proc, p)) // none: it has ended
+			for _, t := range threads {
+				if w.addLocks(fmt.Sprintf("%s/%d/task/%s/fdinfo", w.proc, p, t.Name()), held, most); len(held) > most {
+					return len(held)
+				}
 			}
 		}
 		if len(seen) == before {
 			break
 		}
 	}
-	return n
+	return len(held)
 }
 
-// locksIn counts the locks that the descriptors of one process hold, until there are so many.
-func (w *lockWatch) locksIn(process, most int) (n int) {
-	dir, err := os.Open(fmt.Sprintf("%s/%d/fdinfo", w.proc, process))
+// addLocks adds the locks of the descriptors in a directory, until there are more than most. Those by flock(2) are no more than there are open files,
+// which are counted as memory.
+func (w *lockWatch) addLocks(dir string, held map[string]bool, most int) {
+	all, err := os.Open(dir)
 	if err != nil { // it has ended
-		return 0
+		return
 	}
-	defer dir.Close()
-	for n < most {
-		names, _ := dir.Readdirnames(1000)
+	defer all.Close()
+	for {
+		names, _ := all.Readdirnames(1000)
 		if len(names) == 0 {
-			break
+			return
 		}
 		for _, name := range names {
-			if file, err := os.Open(dir.Name() + "/" + name); err == nil {
-				n += countLines(file, []byte("lock:"), most-n)
-				_ = file.Close()
+			file, err := os.Open(dir + "/" + name)
+			if err != nil {
+				continue
+			}
+			for lines := bufio.NewScanner(file); len(held) <= most && lines.Scan(); {
+				if lock, is := bytes.CutPrefix(lines.Bytes(), []byte("lock:")); is && bytes.Contains(lock, []byte(" POSIX ")) {
+					held[string(lock)] = true
+				}
+			}
+			_ = file.Close()
+			if len(held) > most {
+				return
 			}
 		}
 	}
-	return n
-}
-
-// countLines counts the lines that begin so, until there are so many.
-func countLines(text io.Reader, prefix []byte, most int) (n int) {
-	for lines := bufio.NewScanner(text); n < most && lines.Scan(); {
-		if bytes.HasPrefix(lines.Bytes(), prefix) {
-			n++
-		}
-	}
-	return n
 }

@@ -10,14 +10,23 @@ import (
 
 func TestLocksAreCounted(t *testing.T) {
 	const (
-		line = "1: POSIX  ADVISORY  WRITE 4242 fe:00:860325 0 EOF\n"
-		lock = "lock:\t1: FLOCK  ADVISORY  WRITE 4141 00:2d:17 0 EOF\n"
-		fd   = "pos:\t0\nflags:\t0100002\nmnt_id:\t37\nino:\t17\n"
+		line  = "1: POSIX  ADVISORY  WRITE 4242 fe:00:860325 0 EOF\n"
+		flock = "lock:\t1: FLOCK  ADVISORY  WRITE 4141 00:2d:17 0 EOF\n"
+		fd    = "pos:\t0\nflags:\t0100002\nmnt_id:\t37\nino:\t17\n"
 	)
+	at := 0
+	locks := func(n int) string { // of different ranges
+		var b strings.Builder
+		for range n {
+			at += 2
+			fmt.Fprintf(&b, "lock:\t1: POSIX  ADVISORY  WRITE 4141 00:2d:17 %d %d\n", at, at)
+		}
+		return b.String()
+	}
 	large := mostLockTable/len(line) + 1
 	spread := make([]string, mostLocks/10+1)
 	for i := range spread {
-		spread[i] = fd + strings.Repeat(lock, 10)
+		spread[i] = fd + locks(10)
 	}
 	for name, c := range map[string]struct {
 		table int      // locks of the host
@@ -25,12 +34,14 @@ func TestLocksAreCounted(t *testing.T) {
 		ends  bool
 	}{
 		"none":                                {table: 20, fds: []string{fd}},
-		"as many as may be":                   {table: mostLocks, fds: []string{fd + strings.Repeat(lock, mostLocks)}},
-		"too many of one descriptor":          {table: mostLocks + 1, fds: []string{fd, fd + strings.Repeat(lock, mostLocks+1)}, ends: true},
+		"as many as may be":                   {table: mostLocks, fds: []string{fd + locks(mostLocks)}},
+		"too many of one descriptor":          {table: mostLocks + 1, fds: []string{fd, fd + locks(mostLocks+1)}, ends: true},
 		"too many of many":                    {table: mostLocks + 10, fds: spread, ends: true},
-		"others have them":                    {table: mostLocks + 1, fds: []string{fd + strings.Repeat(lock, 100)}},
-		"few, where the host has very many":   {table: large, fds: []string{fd + strings.Repeat(lock, fewLocks)}},
-		"not few, where it has":               {table: large, fds: []string{fd + strings.Repeat(lock, fewLocks+1)}, ends: true},
+		"each once":                           {table: large, fds: []string{fd + strings.Repeat("lock:\t1: POSIX  ADVISORY  WRITE 4141 00:2d:17 0 0\n", 2*mostLocks)}},
+		"those of whole files":                {table: large, fds: []string{fd + strings.Repeat(flock, 2*mostLocks)}},
+		"others have them":                    {table: mostLocks + 1, fds: []string{fd + locks(100)}},
+		"few, where the host has very many":   {table: large, fds: []string{fd + locks(fewLocks)}},
+		"not few, where it has":               {table: large, fds: []string{fd + locks(fewLocks+1)}, ends: true},
 		"descriptors that say nothing":        {table: large, fds: []string{"", strings.Repeat("9", 1<<20), "\x00\xff"}},
 		"what is no lock, but begins like it": {table: large, fds: []string{strings.Repeat("locks:\n", fewLocks+1)}},
 	} {
@@ -46,9 +57,10 @@ func TestLocksAreCounted(t *testing.T) {
 				}
 			}
 			write("locks", strings.Repeat(line, c.table))
-			write("7/fdinfo/0", fd)
+			write("7/task/7/fdinfo/0", fd)
 			for i, text := range c.fds {
-				write(fmt.Sprint("42/fdinfo/", i), text)
+				write(fmt.Sprint("42/task/44/fdinfo/", i), text)
+				write(fmt.Sprint("42/task/45/fdinfo/", i), text) // which has the same
 			}
 			ended := 0
 			w := &lockWatch{newHostWatch(), proc}

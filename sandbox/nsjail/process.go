@@ -73,10 +73,11 @@ func (d *Driver) Launch(ctx context.Context, l sandbox.Launch) (_ sandbox.Sandbo
 	undo.add(func() { _ = group.Remove(context.WithoutCancel(ctx)) })
 
 	p := &process{group: group, done: make(chan struct{}), socket: d.socketName(l.ID), leftovers: d.leftovers}
-	d.locks.watch(uid, watched{p.processes, p.ender(&p.locksFull)})
-	undo.add(func() { d.locks.forget(uid) })
-	d.queues.watch(uid, watched{p.processes, p.ender(&p.queuesFull)})
-	undo.add(func() { d.queues.forget(uid) })
+	locks, queues := d.locks, d.queues
+	locks.watch(uid, watched{p.processes, p.ender(&p.locksFull)})
+	undo.add(func() { locks.forget(uid) })
+	queues.watch(uid, watched{p.processes, p.ender(&p.queuesFull)})
+	undo.add(func() { queues.forget(uid) })
 	listener, err := listen(p.socket)
 	if err != nil {
 		return nil, err
@@ -119,8 +120,8 @@ func (d *Driver) Launch(ctx context.Context, l sandbox.Launch) (_ sandbox.Sandbo
 	killer := func() string { return d.heard.killer(uid) }
 	p.release = func() {
 		d.heard.forget(uid)
-		d.locks.forget(uid)
-		d.queues.forget(uid)
+		locks.forget(uid)
+		queues.forget(uid)
 		outside.close()
 		release()
 	}

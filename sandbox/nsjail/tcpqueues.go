@@ -23,8 +23,10 @@ const (
 	tightTCP = 32
 	// tcpLook is how often that is looked at: a thread can have a gigabyte wait in a second.
 	tcpLook = 100 * time.Millisecond
-	// mostTCPTable is how much is read of a sandbox's table, 150 bytes for each connection.
-	mostTCPTable = 4 << 20
+	// mostTCPRows is how many sockets a sandbox may have, which is as many as are looked at.
+	mostTCPRows = 28_000
+	// unseenBytes is what a connection counts as that waits and is in no table: who made it has reset it.
+	unseenBytes = 64 << 10
 )
 
 // tcpWatch ends sandboxes in which too many TCP connections wait to be accepted.
@@ -40,7 +42,7 @@ func (w *tcpWatch) look() {
 	if err != nil || pages*os.Getpagesize() <= quietTCP {
 		return
 	}
-	own, err := os.Readlink(w.proc + "/self/ns/net")
+	own, err := os.Readlink(w.proc + "/thread-self/ns/net") // the first thread may be in another one for a moment
 	if err != nil {
 		return
 	}
@@ -102,24 +104,33 @@ func atoi(text string) int {
 	return n
 }
 
-// add adds the connections of a table like /proc/net/tcp that are open and belong to no descriptor (inode 0). It does not read a table that is too
-// large: what listens is first in it, and may be there to hide the rest, so that it counts as too much.
+// add adds the connections of a table like /proc/net/tcp that are open and belong to no descriptor (inode 0), and those that its listeners count besides. It
+// does not read on where there are too many rows: what listens is first, and may be there to hide the rest.
 func (w *waiting) add(table io.Reader, most waiting) {
 	const state, queues, inode = 3, 4, 9
-	limited := &io.LimitedReader{R: table, N: mostTCPTable}
-	for lines := bufio.NewScanner(limited); lines.Scan(); {
+	rows, seen, backlog := 0, 0, 0
+	for lines := bufio.NewScanner(table); lines.Scan() && rows <= mostTCPRows; {
 		fields := bytes.Fields(lines.Bytes())
-		if len(fields) <= inode || string(fields[inode]) != "0" {
+		if len(fields) <= queues || string(fields[state]) == "06" { // TCP_TIME_WAIT, of which there may be many
 			continue
 		}
-		if s := string(fields[state]); s == "01" || s == "08" { // TCP_ESTABLISHED, or the other side has ended: TCP_CLOSE_WAIT
-			_, received, _ := strings.Cut(string(fields[queues]), ":")
-			n, _ := strconv.ParseUint(received, 16, 32)
-			w.connections++
-			w.bytes += int(n) //nolint:gosec // 32 bits
+		rows++
+		_, text, _ := strings.Cut(string(fields[queues]), ":")
+		received, _ := strconv.ParseUint(text, 16, 32)
+		switch string(fields[state]) {
+		case "0A": // TCP_LISTEN, of which this is how many wait
+			backlog += int(received) //nolint:gosec // 32 bits
+		case "01", "08": // TCP_ESTABLISHED, or the other side has ended: TCP_CLOSE_WAIT
+			if len(fields) > inode && string(fields[inode]) == "0" {
+				seen++
+				w.bytes += int(received) //nolint:gosec // as above
+			}
 		}
 	}
-	if limited.N == 0 {
+	unseen := max(backlog-seen, 0)
+	w.connections += seen + unseen
+	w.bytes += unseen * unseenBytes
+	if rows > mostTCPRows {
 		w.connections = most.connections + 1
 	}
 }

@@ -15,6 +15,7 @@ func TestUnacceptedConnectionsAreCounted(t *testing.T) {
 		accepted = "   2: 0100007F:1F90 0100007F:C352 01 00000000:00000000 00:00000000 00000000  1000        0 4711 1 ffff 20 4 30 10 -1\n"
 		over     = "   3: 0100007F:1F90 0100007F:C353 06 00000000:00000000 00:00000000 00000000     0        0 0 1 ffff\n"
 		listens  = "   4: 0100007F:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000        0 4712 1 ffff 100 0 0 10 0\n"
+		backlog  = "   5: 0100007F:1F90 00000000:0000 0A 00000000:00000040 00:00000000 00000000  1000        0 4713 1 ffff 100 0 0 10 0\n"
 		busy     = "sockets: used 69\nTCP: inuse 5000 orphan 0 tw 101 alloc 8 mem 80603\nUDP: inuse 0 mem 0\n"
 		most     = mostUnaccepted
 	)
@@ -28,6 +29,10 @@ func TestUnacceptedConnectionsAreCounted(t *testing.T) {
 		"of both":                        {host: busy, table: strings.Repeat(left, most/2+1), table6: strings.Repeat(waits, most/2+1), ends: true},
 		"as many as may":                 {host: busy, table: strings.Repeat(waits, most)},
 		"none waits":                     {host: busy, table: strings.Repeat(accepted+over, 2*most)},
+		"those that were reset":          {host: busy, table: strings.Repeat(backlog, 5), ends: true},
+		"a few that were":                {host: busy, table: strings.Repeat(backlog, 3)},
+		"those of a listener are seen":   {host: busy, table: strings.Repeat(backlog, 5) + strings.Repeat(waits, 320)},
+		"many have ended":                {host: busy, table: strings.Repeat(over, 2*mostTCPRows)},
 		"few with much":                  {host: busy, table: strings.Repeat(large, 4), ends: true},
 		"few with less":                  {host: busy, table: strings.Repeat(large, 2)},
 		"few, on a host that is short":   {host: busy, tight: true, table: strings.Repeat(waits, most/tightTCP+1), ends: true},
@@ -36,7 +41,7 @@ func TestUnacceptedConnectionsAreCounted(t *testing.T) {
 		"the host does not tell":         {host: "what\n\x00", table: strings.Repeat(waits, most+1)},
 		"the sandbox has ended":          {host: busy},
 		"a table that is no table":       {host: busy, table: strings.Repeat("9", 70<<10)},
-		"they are behind what listens":   {host: busy, table: strings.Repeat(listens, mostTCPTable/len(listens)) + strings.Repeat(waits, most+1), ends: true},
+		"they are behind what listens":   {host: busy, table: strings.Repeat(listens, mostTCPRows) + strings.Repeat(waits, most+1), ends: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			proc := t.TempDir()
@@ -56,7 +61,7 @@ func TestUnacceptedConnectionsAreCounted(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			for process, namespace := range map[string]string{"self": "net:[1]", "7": "net:[1]", "42": "net:[2]"} {
+			for process, namespace := range map[string]string{"thread-self": "net:[1]", "7": "net:[1]", "42": "net:[2]"} {
 				at := filepath.Join(proc, process, "ns")
 				if err := os.MkdirAll(at, 0o700); err != nil {
 					t.Fatal(err)

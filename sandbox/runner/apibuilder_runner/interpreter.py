@@ -38,7 +38,8 @@ def refine_filter():
     ]
     code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *line) for line in program))
     header = struct.pack("H6xP", len(program), ctypes.addressof(code))
-    ctypes.CDLL(None).prctl(22, 2, header, 0, 0)  # PR_SET_SECCOMP, SECCOMP_MODE_FILTER
+    if ctypes.CDLL(None, use_errno=True).prctl(22, 2, header, 0, 0):  # PR_SET_SECCOMP, SECCOMP_MODE_FILTER
+        raise OSError(ctypes.get_errno(), "add to the filter of system calls")
 
 
 def give_children_site():

@@ -204,13 +204,14 @@ def memory_locks():
 
 @app.get("/attack/memory_accept")
 def memory_accept():
-    """Fill connections that nobody accepts, and leave them at that: who has sent may go."""
+    """Fill connections that nobody accepts, and reset every other one: then it is in no table, and holds what has arrived all the same."""
     listener = socket.create_server(("127.0.0.1", 0), backlog=4096)
     HELD.append(listener)
     block = bytes(64 << 10)
-    for _ in range(3000):
+    for i in range(3000):
         with socket.create_connection(listener.getsockname()) as client:
             client.setblocking(False)
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", i % 2, 0))
             try:
                 while True:
                     client.send(block)
