@@ -93,7 +93,7 @@ func (d *Driver) Start(ctx context.Context) (err error) {
 	d.heard = openRefusals()
 	d.locks = &lockWatch{newHostWatch(), "/proc"}
 	go d.locks.run(lockLook, d.locks.look)
-	d.queues = &tcpWatch{newHostWatch(), "/proc"}
+	d.queues = &tcpWatch{hostWatch: newHostWatch(), proc: "/proc"}
 	go d.queues.run(tcpLook, d.queues.look)
 	if d.sockets, err = openSocketDir(filepath.Join(d.cfg.Dir, d.cfg.Sockets)); err != nil {
 		return err

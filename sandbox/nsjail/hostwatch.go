@@ -27,7 +27,7 @@ func newHostWatch() hostWatch {
 // run looks from time to time until close, less often where a look takes long.
 func (w *hostWatch) run(every time.Duration, look func()) {
 	defer close(w.done)
-	const share, most = 20, 2 * time.Second
+	const share, most = 5, 2 * time.Second
 	for pause := every; ; {
 		select {
 		case <-w.stop:

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"fmt"
-	"io"
 	"os"
 	"time"
 )
@@ -13,12 +12,10 @@ const (
 	// mostLocks is how many locks of ranges of files a sandbox may hold: some 200 bytes each, which the kernel counts to nobody
 	// (file_lock_cache, fs/locks.c). A database takes a handful for each connection.
 	mostLocks = 8000
-	// fewLocks is how many a sandbox may hold where the host has more than it is worth to count.
-	fewLocks = 1000
+	// mostLockLines is how many lines about locks are read of a sandbox: a descriptor that is there twice tells of its locks twice.
+	mostLockLines = 10 * mostLocks
 	// lockLook is how often the host's table is looked at.
 	lockLook = 500 * time.Millisecond
-	// mostLockTable is how much of the table is read, some 20,000 locks.
-	mostLockTable = 1 << 20
 )
 
 // lockWatch ends sandboxes that hold too many locks of files.
@@ -34,31 +31,25 @@ func (w *lockWatch) look() {
 	if err != nil {
 		return
 	}
-	limited := &io.LimitedReader{R: table, N: mostLockTable}
 	held := 0
-	for lines := bufio.NewScanner(limited); lines.Scan(); {
+	for lines := bufio.NewScanner(table); held <= mostLocks && lines.Scan(); {
 		held++
 	}
 	_ = table.Close()
-	bound := mostLocks
-	if limited.N == 0 {
-		bound = fewLocks
-	}
-	if held <= bound {
+	if held <= mostLocks {
 		return
 	}
 	for uid, s := range w.all() {
-		if w.locksOf(s.processes, bound) > bound {
+		if w.tooMany(s.processes) {
 			w.end(uid)
 		}
 	}
 }
 
-// locksOf counts the locks that the threads of a sandbox hold by their descriptors (proc_pid_fdinfo(5)), until there are more than most: each
-// once, however many have it. Of processes that are made meanwhile, and have the locks of those that end, it counts them as well.
-func (w *lockWatch) locksOf(processes func() []int, most int) int {
+// tooMany counts the locks of a sandbox's processes. Of those that are made meanwhile, and have the locks of those that end, it counts them as well.
+func (w *lockWatch) tooMany(processes func() []int) bool {
 	const rounds = 5
-	seen, held := map[int]bool{}, map[string]bool{}
+	seen, held := map[int]bool{}, heldLocks{all: map[string]bool{}}
 	for range rounds {
 		before := len(seen)
 		for _, p := range processes() {
@@ -66,47 +57,67 @@ func (w *lockWatch) locksOf(processes func() []int, most int) int {
 				continue
 			}
 			seen[p] = true
-			threads, _ := os.ReadDir(fmt.Sprintf("%s/%d/task", w.proc, p)) // none: it has ended
-			for _, t := range threads {
-				if w.addLocks(fmt.Sprintf("%s/%d/task/%s/fdinfo", w.proc, p, t.Name()), held, most); len(held) > most {
-					return len(held)
-				}
+			if held.add(fmt.Sprintf("%s/%d/task", w.proc, p)); held.tooMany() {
+				return true
 			}
 		}
 		if len(seen) == before {
 			break
 		}
 	}
-	return len(held)
+	return false
 }
 
-// addLocks adds the locks of the descriptors in a directory, until there are more than most. Those by flock(2) are no more than there are open files,
-// which are counted as memory.
-func (w *lockWatch) addLocks(dir string, held map[string]bool, most int) {
-	all, err := os.Open(dir)
-	if err != nil { // it has ended
-		return
-	}
-	defer all.Close()
-	for {
-		names, _ := all.Readdirnames(1000)
-		if len(names) == 0 {
+// heldLocks are locks, each once however many have it.
+type heldLocks struct {
+	all   map[string]bool
+	lines int // that were read
+}
+
+func (h *heldLocks) tooMany() bool { return len(h.all) > mostLocks || h.lines > mostLockLines }
+
+// add adds the locks that a process holds by its descriptors (proc_pid_fdinfo(5)), until there are too many. Its threads have the same ones; the first may
+// have ended. Locks by flock(2) are no more than there are open files, which are counted as memory.
+func (h *heldLocks) add(threads string) {
+	ids, _ := os.ReadDir(threads) // none: it has ended
+	for _, id := range ids {
+		dir := threads + "/" + id.Name() + "/fdinfo"
+		descriptors, err := os.Open(dir)
+		if err != nil {
+			continue
+		}
+		found := false
+		for !h.tooMany() {
+			names, _ := descriptors.Readdirnames(1000)
+			if len(names) == 0 {
+				break
+			}
+			found = true
+			for _, name := range names {
+				h.addOf(dir + "/" + name)
+			}
+		}
+		_ = descriptors.Close()
+		if found {
 			return
 		}
-		for _, name := range names {
-			file, err := os.Open(dir + "/" + name)
-			if err != nil {
-				continue
-			}
-			for lines := bufio.NewScanner(file); len(held) <= most && lines.Scan(); {
-				if lock, is := bytes.CutPrefix(lines.Bytes(), []byte("lock:")); is && bytes.Contains(lock, []byte(" POSIX ")) {
-					held[string(lock)] = true
-				}
-			}
-			_ = file.Close()
-			if len(held) > most {
-				return
-			}
+	}
+}
+
+// addOf adds the locks of one descriptor.
+func (h *heldLocks) addOf(path string) {
+	file, err := os.Open(path)
+	if err != nil {
+		return
+	}
+	defer file.Close()
+	for lines := bufio.NewScanner(file); !h.tooMany() && lines.Scan(); {
+		if !bytes.HasPrefix(lines.Bytes(), []byte("lock:")) {
+			continue
+		}
+		h.lines++
+		if _, lock, is := bytes.Cut(lines.Bytes(), []byte(" POSIX ")); is {
+			h.all[string(lock)] = true
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -23,7 +24,7 @@ func TestLocksAreCounted(t *testing.T) {
 		}
 		return b.String()
 	}
-	large := mostLockTable/len(line) + 1
+	const large = 3 * mostLocks
 	spread := make([]string, mostLocks/10+1)
 	for i := range spread {
 		spread[i] = fd + locks(10)
@@ -40,10 +41,10 @@ func TestLocksAreCounted(t *testing.T) {
 		"each once":                           {table: large, fds: []string{fd + strings.Repeat("lock:\t1: POSIX  ADVISORY  WRITE 4141 00:2d:17 0 0\n", 2*mostLocks)}},
 		"those of whole files":                {table: large, fds: []string{fd + strings.Repeat(flock, 2*mostLocks)}},
 		"others have them":                    {table: mostLocks + 1, fds: []string{fd + locks(100)}},
-		"few, where the host has very many":   {table: large, fds: []string{fd + locks(fewLocks)}},
-		"not few, where it has":               {table: large, fds: []string{fd + locks(fewLocks+1)}, ends: true},
+		"as many, where the host has more":    {table: large, fds: []string{fd + locks(mostLocks)}},
+		"a descriptor that is there often":    {table: large, fds: slices.Repeat([]string{fd + locks(1000)}, 81), ends: true},
 		"descriptors that say nothing":        {table: large, fds: []string{"", strings.Repeat("9", 1<<20), "\x00\xff"}},
-		"what is no lock, but begins like it": {table: large, fds: []string{strings.Repeat("locks:\n", fewLocks+1)}},
+		"what is no lock, but begins like it": {table: large, fds: []string{strings.Repeat("locks: POSIX \n", mostLocks+1)}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			proc := t.TempDir()
@@ -58,9 +59,12 @@ func TestLocksAreCounted(t *testing.T) {
 			}
 			write("locks", strings.Repeat(line, c.table))
 			write("7/task/7/fdinfo/0", fd)
+			if err := os.MkdirAll(filepath.Join(proc, "42/task/42/fdinfo"), 0o700); err != nil { // the first thread has ended
+				t.Fatal(err)
+			}
 			for i, text := range c.fds {
 				write(fmt.Sprint("42/task/44/fdinfo/", i), text)
-				write(fmt.Sprint("42/task/45/fdinfo/", i), text) // which has the same
+				write(fmt.Sprint("42/task/45/fdinfo/", i), text)
 			}
 			ended := 0
 			w := &lockWatch{newHostWatch(), proc}

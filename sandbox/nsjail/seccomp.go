@@ -19,7 +19,7 @@ var allowed = []syscallGroup{
 	{
 		"files and directories: read-only mounts and the tmpfs bound what they reach",
 		`read, write, pread64, pwrite64, readv, writev, preadv, pwritev, preadv2, pwritev2, openat, openat2, close,
-		close_range, lseek, newfstatat, newfstat, statx, statfs, fstatfs, faccessat, faccessat2, readlinkat,
+		close_range(fd, last, flags) { (flags & 0x2) == 0 }, lseek, newfstatat, newfstat, statx, statfs, fstatfs, faccessat, faccessat2, readlinkat,
 		getdents64, getcwd, chdir, fchdir, fchmod, fchmodat, fchown, fchownat, umask, mkdirat, mknodat, unlinkat,
 		renameat, renameat2, linkat, symlinkat, truncate, ftruncate, fallocate, fsync, fdatasync, sync_file_range,
 		utimensat, flock, fadvise64, readahead, copy_file_range, sendfile64, splice, tee, getxattr, lgetxattr,
@@ -47,7 +47,7 @@ var allowed = []syscallGroup{
 	},
 	{
 		"threads and processes of our own namespace, without new namespaces",
-		`clone(flags) { (flags & 0x7e020000) == 0 }, execve, execveat, exit, exit_group, wait4, waitid, kill, tkill,
+		`clone(flags) { (flags & 0x7e020000) == 0 && (flags & 0x10400) != 0x10000 }, execve, execveat, exit, exit_group, wait4, waitid, kill, tkill,
 		tgkill, pidfd_open, pidfd_send_signal, getpid, getppid, gettid, getpgid, setpgid, getsid, setsid, set_tid_address,
 		set_robust_list, get_robust_list, futex, rseq, sched_yield, sched_getaffinity, sched_setaffinity,
 		sched_getparam, sched_setparam, sched_getscheduler, sched_setscheduler, sched_getattr, sched_setattr,
@@ -105,7 +105,11 @@ var refused = []syscallGroup{
 		`mount, umount, pivot_root, chroot, open_tree, move_mount, fsopen, fsconfig, fsmount, fspick, mount_setattr,
 		name_to_handle_at, open_by_handle_at, swapon, swapoff, quotactl, quotactl_fd`, "",
 	},
-	{"namespaces", `unshare, setns, clone(flags) { (flags & 0x7e020000) != 0 }`, ""},
+	{
+		"namespaces; threads with descriptors of their own (CLONE_THREAD without CLONE_FILES, CLOSE_RANGE_UNSHARE): a process has one table, in which " +
+			"its locks are counted",
+		`unshare, setns, clone(flags) { (flags & 0x7e020000) != 0 || (flags & 0x10400) == 0x10000 }, close_range(fd, last, flags) { (flags & 0x2) != 0 }`, "",
+	},
 	{
 		"other processes",
 		`ptrace, process_vm_readv, process_vm_writev, process_madvise, process_mrelease, pidfd_getfd, kcmp, move_pages,

@@ -25,14 +25,15 @@ const (
 	tcpLook = 100 * time.Millisecond
 	// mostTCPRows is how many sockets a sandbox may have, which is as many as are looked at.
 	mostTCPRows = 28_000
-	// unseenBytes is what a connection counts as that waits and is in no table: who made it has reset it.
-	unseenBytes = 64 << 10
+	// unseenBytes is what a connection counts as that waits and is in no table, at two looks: who made it has reset it.
+	unseenBytes = 512 << 10
 )
 
 // tcpWatch ends sandboxes in which too many TCP connections wait to be accepted.
 type tcpWatch struct {
 	hostWatch
-	proc string // like /proc
+	proc   string         // like /proc
+	unseen map[uint32]int // connections of a sandbox that were in no table at the last look
 }
 
 // look looks at the host, and where its TCP connections hold much, at those of each sandbox. What cannot be read counts as nothing.
@@ -46,39 +47,57 @@ func (w *tcpWatch) look() {
 	if err != nil {
 		return
 	}
-	bound := waiting{mostUnaccepted, mostWaiting}
+	bound := waiting{connections: mostUnaccepted, bytes: mostWaiting}
 	limits, _ := os.ReadFile(w.proc + "/sys/net/ipv4/tcp_mem")
 	if first, _, _ := strings.Cut(string(limits), "\t"); 2*pages > atoi(first) && first != "" {
-		bound = waiting{mostUnaccepted / tightTCP, mostWaiting / tightTCP}
+		bound = waiting{connections: mostUnaccepted / tightTCP, bytes: mostWaiting / tightTCP}
 	}
+	unseen := make(map[uint32]int)
 	for uid, s := range w.all() {
-		if w.unaccepted(s.processes(), own, bound).exceeds(bound) {
+		found := w.unaccepted(s.processes(), own)
+		unseen[uid] = found.unseen
+		if found.exceeds(bound, w.unseen[uid]) {
 			w.end(uid)
 		}
 	}
+	w.unseen = unseen
 }
 
 // waiting is what waits to be accepted.
-type waiting struct{ connections, bytes int }
-
-func (w waiting) exceeds(most waiting) bool {
-	return w.connections > most.connections || w.bytes > most.bytes
+type waiting struct {
+	connections, bytes int
+	unseen             int  // connections besides, of which nothing is known: they may have been accepted between two lines of a table
+	large              bool // not all was looked at
 }
 
-// unaccepted counts what waits in the network namespace of the processes, where that may be too much; of nsjail itself it is the host's.
-func (w *tcpWatch) unaccepted(processes []int, own string, most waiting) (all waiting) {
+// exceeds reports whether that is more than most; before is what was unseen at the look before.
+func (w waiting) exceeds(most waiting, before int) bool {
+	unseen := min(w.unseen, before)
+	return w.large || w.connections+unseen > most.connections || w.bytes+unseen*unseenBytes > most.bytes
+}
+
+// unaccepted counts what waits in the network namespace of a sandbox's processes; of nsjail itself it is the host's. The first thread of one may have ended.
+func (w *tcpWatch) unaccepted(processes []int, own string) (all waiting) {
 	for _, p := range processes {
-		dir := fmt.Sprintf("%s/%d", w.proc, p)
-		if namespace, err := os.Readlink(dir + "/ns/net"); err != nil || namespace == own {
-			continue
-		}
-		for _, table := range []string{"/net/tcp", "/net/tcp6"} {
-			if file, err := os.Open(dir + table); err == nil { // else it has ended, or there is no IPv6
-				all.add(file, most)
-				_ = file.Close()
+		threads := fmt.Sprintf("%s/%d/task", w.proc, p)
+		ids, _ := os.ReadDir(threads) // none: it has ended
+		for _, id := range ids {
+			dir := threads + "/" + id.Name()
+			namespace, err := os.Readlink(dir + "/ns/net")
+			if err != nil {
+				continue
 			}
+			if namespace == own {
+				break
+			}
+			for _, table := range []string{"/net/tcp", "/net/tcp6"} {
+				if file, err := os.Open(dir + table); err == nil { // else it has ended, or there is no IPv6
+					all.add(file)
+					_ = file.Close()
+				}
+			}
+			return all
 		}
-		return all
 	}
 	return all
 }
@@ -106,7 +125,7 @@ func atoi(text string) int {
 
 // add adds the connections of a table like /proc/net/tcp that are open and belong to no descriptor (inode 0), and those that its listeners count besides. It
 // does not read on where there are too many rows: what listens is first, and may be there to hide the rest.
-func (w *waiting) add(table io.Reader, most waiting) {
+func (w *waiting) add(table io.Reader) {
 	const state, queues, inode = 3, 4, 9
 	rows, seen, backlog := 0, 0, 0
 	for lines := bufio.NewScanner(table); lines.Scan() && rows <= mostTCPRows; {
@@ -127,10 +146,7 @@ func (w *waiting) add(table io.Reader, most waiting) {
 			}
 		}
 	}
-	unseen := max(backlog-seen, 0)
-	w.connections += seen + unseen
-	w.bytes += unseen * unseenBytes
-	if rows > mostTCPRows {
-		w.connections = most.connections + 1
-	}
+	w.connections += seen
+	w.unseen += max(backlog-seen, 0)
+	w.large = w.large || rows > mostTCPRows
 }

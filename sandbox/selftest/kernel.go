@@ -30,7 +30,7 @@ func kernelChecks() []check {
 	}
 	return []check{
 		call("unshare", "unshare every kind of namespace"),
-		call("clone", "clone into new namespaces"),
+		call("clone", "clone into new namespaces, have descriptors of a thread's own"),
 		probe("kernel.filters", "add filters of system calls, which may have them logged by the host", bySeccomp, refused(eperm, enosys)),
 		probe("kernel.clone3", "clone3, whose flags no filter can see", bySeccomp, refused(enosys)),
 		call("setns", "enter another namespace"),

@@ -5,7 +5,7 @@ MACHINE = os.uname().machine
 # Numbers above 424 are the same everywhere (Documentation/process/adding-syscalls.rst).
 NUMBERS = {
     "open_tree": 428, "move_mount": 429, "fsopen": 430, "fsconfig": 431, "fsmount": 432, "fspick": 433,
-    "pidfd_open": 434, "clone3": 435, "pidfd_getfd": 438, "process_madvise": 440, "mount_setattr": 442,
+    "pidfd_open": 434, "clone3": 435, "close_range": 436, "pidfd_getfd": 438, "process_madvise": 440, "mount_setattr": 442,
     "quotactl_fd": 443, "memfd_secret": 447, "process_mrelease": 448, "io_uring_setup": 425, "io_uring_enter": 426,
     "io_uring_register": 427, "statmount": 457, "listmount": 458,
 }
@@ -73,7 +73,10 @@ def clone():
             os._exit(0)
         os.waitpid(pid, 0)
 
-    return {space: outcome(born, flag) for space, flag in SPACES.items() if flag > 0xFF}
+    return {
+        **{space: outcome(born, flag) for space, flag in SPACES.items() if flag > 0xFF},
+        "a thread with descriptors of its own": outcome(call, "close_range", 1 << 20, 1 << 20, 2),
+    }
 
 
 @probe("kernel.filters")
