@@ -55,7 +55,10 @@ var walls = []wall{
 	{name: "seccomp, capabilities and user namespace", replace: map[string]string{"--seccomp_policy": ""}, add: []string{"--keep_caps", "--disable_clone_newuser"}, fails: []string{
 		"kernel.egress_raw_sockets", "kernel.egress_packet_sockets", "reach.egress_sockets", "reach.egress_device",
 	}},
-	{name: "no_new_privs", replace: map[string]string{"--seccomp_policy": ""}, add: []string{"--disable_no_new_privs"}, fails: []string{"kernel.no_new_privs"}},
+	{ // without which a program may not add a filter, and the runner does not start
+		name: "no_new_privs", replace: map[string]string{"--seccomp_policy": ""}, add: []string{"--disable_no_new_privs"}, before: mildRunner,
+		config: []string{useMildRunner}, fails: []string{"kernel.no_new_privs"},
+	},
 	{name: "read-only mounts", add: []string{"--rw"}, config: []string{"s/rw: false/rw: true/"}, fails: []string{
 		"kernel.mount_flags", "kernel.write_files", "kernel.proc_files",
 	}},

@@ -188,8 +188,8 @@ def memory_locks():
     """Lock single bytes of a file, from its end on, so that each new lock is the first that the kernel looks at, behind locks whose takers have gone."""
     hidden = os.fork()
     if not hidden:
-        for _ in range(12000):
-            fcntl.flock(os.open("/tmp/locked-too", os.O_CREAT | os.O_RDWR), fcntl.LOCK_SH)
+        for i in range(10000):
+            fcntl.flock(os.open("/tmp/locked-%d" % (i // 100), os.O_CREAT | os.O_RDWR), fcntl.LOCK_SH)
         if not os.fork():
             time.sleep(20)
         os._exit(0)
