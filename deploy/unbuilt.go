@@ -20,7 +20,7 @@ const (
 // unbuilt are versions whose environments could not be built again. The zero value is ready; it is safe for concurrent use.
 type unbuilt struct {
 	mu   sync.Mutex
-	held map[string]*sandbox.Exit // until RetryAt
+	held map[string]sandbox.Exit // until RetryAt
 }
 
 // TryAgain has the environments of an API be built again when they are next asked for.
@@ -40,16 +40,12 @@ func nameOf(v store.Version) string { return fmt.Sprintf("%s %d", v.APIID, v.Num
 func (u *unbuilt) check(v store.Version, now time.Time) *sandbox.Exit {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	exit := u.held[nameOf(v)]
-	if exit == nil {
-		return nil
-	}
-	if !now.Before(exit.RetryAt) {
+	exit, held := u.held[nameOf(v)]
+	if !held || !now.Before(exit.RetryAt) {
 		delete(u.held, nameOf(v))
 		return nil
 	}
-	again := *exit
-	return &again
+	return &exit
 }
 
 // failed notes why a build failed that took so long, until now, and returns that with when it is tried again.
@@ -58,9 +54,8 @@ func (u *unbuilt) failed(v store.Version, now time.Time, took time.Duration, exi
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.held == nil {
-		u.held = map[string]*sandbox.Exit{}
+		u.held = map[string]sandbox.Exit{}
 	}
-	u.held[nameOf(v)] = &exit
-	again := exit
-	return &again
+	u.held[nameOf(v)] = exit
+	return &exit
 }

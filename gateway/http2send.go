@@ -206,17 +206,17 @@ func (c *http2Conn) writeWatched(b []byte) error {
 
 // writeWatch gives a write more time whose consumer takes bytes.
 type writeWatch struct {
-	mu    sync.Mutex
-	timer *time.Timer
-	under bool // way is a write
-	known bool // what had been taken when the timer went off last
-	taken int64
+	mu      sync.Mutex
+	timer   *time.Timer
+	writing bool
+	known   bool  // taken is of this write
+	taken   int64 // when the timer went off last
 }
 
 func (w *writeWatch) begin(c *http2Conn) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.under, w.known = true, false
+	w.writing, w.known = true, false
 	if w.timer == nil {
 		w.timer = time.AfterFunc(takeTime, func() { w.look(c) })
 		return
@@ -227,14 +227,14 @@ func (w *writeWatch) begin(c *http2Conn) {
 func (w *writeWatch) end() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.under = false
+	w.writing = false
 	w.timer.Stop()
 }
 
 func (w *writeWatch) look(c *http2Conn) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if !w.under || c.over.Load() {
+	if !w.writing || c.over.Load() {
 		return
 	}
 	before, known := w.taken, w.known
