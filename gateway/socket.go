@@ -8,8 +8,15 @@ import (
 	"sync"
 	"syscall"
 
+	"golang.org/x/sys/unix"
+
 	"apibuilder/rawcall"
 )
+
+// unsentBytes is how much the kernel takes for a consumer beyond what is on its way to it. Without a bound it takes 4 MiB for one that
+// reads nothing, out of the memory that all connections of the machine have in common (tcp_wmem and tcp_mem, tcp(7)). What is on its
+// way is bounded by what the consumer and the network take, so that distant ones get their answers as fast as before.
+const unsentBytes = 128 << 10
 
 // socket is a connection whose reads and writes are not announced to Go's scheduler (see rawcall), because each announcement wakes a thread of
 // a server that has little to do. It is safe for concurrent use; errors are those of net.
@@ -157,7 +164,7 @@ func (s *socket) failed(call string, err error) error {
 	return &net.OpError{Op: call, Net: local.Network(), Source: local, Addr: remote, Err: os.NewSyscallError(call, err)}
 }
 
-// socketListener accepts sockets.
+// socketListener accepts sockets, in which little waits for consumers who do not read.
 type socketListener struct{ net.Listener }
 
 // Accept implements net.Listener.
@@ -166,5 +173,11 @@ func (l socketListener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newSocket(conn), nil
+	ours := newSocket(conn)
+	if s, ok := ours.(*socket); ok && conn.LocalAddr().Network() == "tcp" {
+		_ = s.raw.Control(func(fd uintptr) { // a consumer who has gone already is no reason to stop
+			_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, unsentBytes)
+		})
+	}
+	return ours, nil
 }

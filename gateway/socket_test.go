@@ -13,6 +13,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // connected is the two ends of a connection, ours from l; both end with the test.
@@ -216,6 +218,45 @@ func TestSocketIsClosedUnderCalls(t *testing.T) {
 		}
 		group.Wait()
 	})
+}
+
+// TestLittleWaitsForWhoDoesNotRead has a consumer read quickly, until the kernel would take megabytes for it, and then stop.
+func TestLittleWaitsForWhoDoesNotRead(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	ours, theirs := connected(t, socketListener{l})
+	if err := theirs.(*net.TCPConn).SetReadBuffer(64 << 10); err != nil {
+		t.Fatal(err)
+	}
+	go func() { _, _ = io.CopyN(io.Discard, theirs, 32<<20) }()
+	written := 0
+	for p := make([]byte, 32<<10); ; {
+		_ = ours.SetWriteDeadline(time.Now().Add(time.Second))
+		n, err := ours.Write(p)
+		written += n
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			break
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if written < 32<<20 {
+		t.Fatalf("the consumer got %d bytes at most, of 32 MiB", written)
+	}
+	waiting := 0
+	if err := ours.(*socket).raw.Control(func(fd uintptr) { waiting, err = unix.IoctlGetInt(int(fd), unix.SIOCOUTQ) }); err != nil {
+		t.Fatal(err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if waiting > 2*unsentBytes {
+		t.Errorf("%d bytes wait for a consumer who does not read, want %d at most", waiting, 2*unsentBytes)
+	}
 }
 
 // TestSocketResets breaks connections off: what the other side reads is no end.
