@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -163,6 +164,44 @@ func loggersStay(t *testing.T, b *bench) {
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("the log is %q, want %q", got, want)
+	}
+}
+
+// requestsAreLogged shows that uvicorn logs no requests, unless a program has changed how it does: it finds a handler to change.
+func requestsAreLogged(t *testing.T, b *bench) {
+	for _, c := range []struct{ name, how, want string }{
+		{"as it is", `access.addFilter(lambda record: True)`, ""},
+		{"another format", `access.handlers[0].setFormatter(logging.Formatter("own format: %(message)s"))`, `own format: 192.0.2.7:0 - "GET /run/api_suite/asked HTTP/1.1" 200`},
+		{"a handler more", `access.addHandler(logging.StreamHandler())`, `192.0.2.7:0 - "GET /run/api_suite/asked HTTP/1.1" 200`},
+		{"by another logger's", `access.handlers.clear(); access.propagate = True`, `INFO:     192.0.2.7:0 - "GET /run/api_suite/asked HTTP/1.1" 200`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			i := b.launch(t, "import logging\naccess = logging.getLogger(\"uvicorn.access\")\n"+c.how+"\n"+`
+@app.get("/asked")
+def asked():
+    print("answered")
+`)
+			r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://sandbox/asked", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.Header.Set("X-Forwarded-For", "192.0.2.7")
+			response, err := i.Transport().RoundTrip(r)
+			if err != nil || response.StatusCode != http.StatusOK {
+				t.Fatalf("%v, %v", response, err)
+			}
+			_ = response.Body.Close()
+			i.Stop(context.Background(), 30*time.Second)
+			var got []string
+			for len(b.lines) > 0 {
+				if text := (<-b.lines).Text; strings.Contains(text, "asked") {
+					got = append(got, text)
+				}
+			}
+			if joined := strings.Join(got, "; "); c.want == "" && joined != "" || !strings.Contains(joined, c.want) {
+				t.Errorf("the log is %q, want %q", got, c.want)
+			}
+		})
 	}
 }
 

@@ -33,6 +33,7 @@ func Run(t *testing.T, h Host) {
 		"OutputArrivesInLines":         outputArrives,
 		"LinesKnowTheirRequest":        linesKnowTheirRequest,
 		"LoggersStayAsTheyAre":         loggersStay,
+		"RequestsAreLoggedOwnWay":      requestsAreLogged,
 		"ErrorsAreLogged":              errorsAreLogged,
 		"FailuresToStartHaveTheirType": failuresToStart,
 		"OutOfMemoryInOneProcess":      outOfMemory("/eat"),

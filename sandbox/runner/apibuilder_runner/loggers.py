@@ -24,14 +24,31 @@ def configure(app):
     """
     import uvicorn
 
-    config = uvicorn.Config(app, use_colors=False, access_log=False)
+    config = uvicorn.Config(app, use_colors=False)
+    leave_out_requests(logging.getLogger("uvicorn.access"))
     packages = os.path.dirname(os.path.dirname(uvicorn.__file__))
     logging.getLogger("uvicorn.error").addFilter(OthersWords(packages))
     return config
 
 
+def leave_out_requests(logger):
+    """Have uvicorn log no requests, which the gateway does, unless the program has changed how: it has handlers of its own, or another format.
+
+    uvicorn asks for each connection whether there is anybody to tell. Its handler stays, because programs expect one.
+    """
+    handlers = list(logger.handlers)
+    formats = [h.formatter for h in handlers]
+    has_handlers = logger.hasHandlers
+
+    def has_own_handlers():
+        changed = logger.propagate or logger.handlers != handlers or [h.formatter for h in handlers] != formats
+        return changed and has_handlers()
+
+    logger.hasHandlers = has_own_handlers
+
+
 def as_left():
-    """Options with which uvicorn leaves the loggers as the program has them, but for that of requests, of which it says nothing."""
+    """Options with which uvicorn leaves the loggers as the program has them."""
     for name in ("uvicorn", "uvicorn.error"):
         logging.getLogger(name).disabled = False  # dictConfig does that to loggers that a program does not name; errors are told
-    return dict(log_config=None, log_level=None, access_log=False)
+    return dict(log_config=None, log_level=None)
