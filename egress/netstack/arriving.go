@@ -39,18 +39,27 @@ func (a *arrived) Read(b []byte) (n int, err error) {
 	return n, a.err
 }
 
-// copyIn passes on what a server sends, until it says that nothing more comes.
-func copyIn(to tcpip.Endpoint, events *waiter.Queue, from *egress.Conn) error {
+// intake gives the stack what a server sends.
+type intake struct {
+	to       tcpip.Endpoint
+	from     *egress.Conn
+	writable <-chan struct{}
+	pieces   pieces
+}
+
+// copyIn passes on what a server sends, until it says that nothing more comes. The stack holds at most so many bytes of it.
+func copyIn(to tcpip.Endpoint, events *waiter.Queue, from *egress.Conn, most int64) error {
 	entry, writable := waiter.NewChannelEntry(waiter.WritableEvents)
 	events.EventRegister(&entry)
 	defer events.EventUnregister(&entry)
+	in := intake{to: to, from: from, writable: writable, pieces: pieces{most: most}}
 	for {
 		n, err := from.Arrived()
 		if err == nil && n > 0 {
-			err = take(to, writable, from, min(n, mostTaken))
+			err = in.take(min(n, mostTaken))
 		} else if err == nil {
 			var done bool
-			if done, err = takeLast(to, writable, from); done {
+			if done, err = in.takeLast(); done {
 				return err
 			}
 		}
@@ -61,36 +70,39 @@ func copyIn(to tcpip.Endpoint, events *waiter.Queue, from *egress.Conn) error {
 }
 
 // take has the stack take up to n bytes that are there.
-func take(to tcpip.Endpoint, writable <-chan struct{}, from *egress.Conn, n int) error {
-	a := arrived{from: from, left: n}
-	if err := give(to, writable, &a); err != nil {
+func (in *intake) take(n int) error {
+	a := arrived{from: in.from, left: n}
+	if err := in.give(&a); err != nil {
 		return errors.Join(a.err, err)
 	}
 	return nil
 }
 
 // takeLast asks where nothing is there: it is the end, or something comes just now.
-func takeLast(to tcpip.Endpoint, writable <-chan struct{}, from *egress.Conn) (done bool, err error) {
+func (in *intake) takeLast() (done bool, err error) {
 	var b [1]byte
-	n, err := from.Read(b[:])
+	n, err := in.from.Read(b[:])
 	if n == 0 {
 		if errors.Is(err, io.EOF) {
 			err = nil
 		}
 		return true, err
 	}
-	err = give(to, writable, bytes.NewReader(b[:]))
+	err = in.give(bytes.NewReader(b[:]))
 	return err != nil, err
 }
 
 // give has the stack take some of p, which is not empty, and waits where it has no room.
-func give(to tcpip.Endpoint, writable <-chan struct{}, p tcpip.Payloader) error {
+func (in *intake) give(p tcpip.Payloader) error {
 	for whole := p.Len(); p.Len() == whole; {
-		if _, stop := to.Write(p, tcpip.WriteOptions{}); stop != nil {
+		in.to.SocketOptions().SetSendBufferSize(in.pieces.room(), false)
+		n, stop := in.to.Write(p, tcpip.WriteOptions{})
+		in.pieces.wrote(n)
+		if stop != nil {
 			if _, full := stop.(*tcpip.ErrWouldBlock); !full {
 				return errors.New(stop.String())
 			}
-			<-writable
+			<-in.writable
 		}
 	}
 	return nil

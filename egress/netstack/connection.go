@@ -97,20 +97,21 @@ func (n *Network) accept(r *tcp.ForwarderRequest) {
 	if refused != nil {
 		return
 	}
-	defer n.share(endpoint)()
-	pass(endpoint, &events, outside)
+	size, giveBack := n.share(endpoint)
+	defer giveBack()
+	pass(endpoint, &events, outside, size)
 }
 
-// share gives a connection its part of the memory that a sandbox may use here, the less the more there are, and returns
+// share gives a connection its part of the memory that a sandbox may use here, in bytes each way, the less the more there are, and returns
 // what gives it back: two may have the most, and thousands together have no more than eight times that.
-func (n *Network) share(endpoint tcpip.Endpoint) func() {
+func (n *Network) share(endpoint tcpip.Endpoint) (size int64, giveBack func()) {
 	n.mu.Lock()
 	n.shared++
-	size := bufferOf(n.shared)
+	size = bufferOf(n.shared)
 	n.mu.Unlock()
 	endpoint.SocketOptions().SetReceiveBufferSize(size, true)
 	endpoint.SocketOptions().SetSendBufferSize(size, true)
-	return func() {
+	return size, func() {
 		n.mu.Lock()
 		defer n.mu.Unlock()
 		n.shared--

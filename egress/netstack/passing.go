@@ -12,8 +12,9 @@ import (
 	"apibuilder/egress"
 )
 
-// pass moves bytes both ways until both sides have said that nothing more comes and the program has taken all of it, or one breaks.
-func pass(endpoint tcpip.Endpoint, events *waiter.Queue, outside *egress.Conn) {
+// pass moves bytes both ways until both sides have said that nothing more comes and the program has taken all of it, or one breaks. It holds
+// at most so many bytes each way.
+func pass(endpoint tcpip.Endpoint, events *waiter.Queue, outside *egress.Conn, most int64) {
 	p := &passing{endpoint: endpoint, outside: outside, over: make(chan struct{}, 1)}
 	gone := waiter.NewFunctionEntry(waiter.EventHUp, p.hungUp)
 	events.EventRegister(&gone)
@@ -38,7 +39,7 @@ func pass(endpoint tcpip.Endpoint, events *waiter.Queue, outside *egress.Conn) {
 			outside.Abort()
 		}
 	})
-	err := copyIn(endpoint, events, outside)
+	err := copyIn(endpoint, events, outside, most)
 	p.said.Store(true)
 	if err != nil || endpoint.Shutdown(tcpip.ShutdownWrite) != nil {
 		outside.Abort()
