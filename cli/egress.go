@@ -33,9 +33,16 @@ func readEgress(s settings) (c egress.Config, err error) {
 		return c, err
 	}
 	bandwidth, err := parse(s, "egress-bandwidth", parseSize)
+	if err != nil {
+		return c, err
+	}
 	c.Limits.Bandwidth = int(bandwidth)
+	c.Buffers, err = machineMemory(buffersPart)
 	return c, err
 }
+
+// buffersPart is the part of the machine's memory that connections to outside may take in this process, each way.
+const buffersPart = 32
 
 // gate is nil where nothing outside can be reached.
 func (s *server) gate() *egress.Gate {

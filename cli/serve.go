@@ -166,13 +166,18 @@ func readMemory(s settings, flag string, part int64) (int64, error) {
 	case "none":
 		return 0, nil
 	case "":
-		var info unix.Sysinfo_t
-		if err := unix.Sysinfo(&info); err != nil {
-			return 0, fmt.Errorf("ask for the machine's memory: %w", err)
-		}
-		return int64(info.Totalram) * int64(info.Unit) / part, nil
+		return machineMemory(part)
 	}
 	return parse(s, flag, parseSize)
+}
+
+// machineMemory is a part of the machine's memory in bytes.
+func machineMemory(part int64) (int64, error) {
+	var info unix.Sysinfo_t
+	if err := unix.Sysinfo(&info); err != nil {
+		return 0, fmt.Errorf("ask for the machine's memory: %w", err)
+	}
+	return int64(info.Totalram) * int64(info.Unit) / part, nil
 }
 
 func parsePublicURL(text string) (string, error) {

@@ -39,6 +39,9 @@ type Resolver interface {
 type Config struct {
 	Ceiling *Ceiling
 	Limits  Limits
+	// Buffers are the bytes that the connections of all sandboxes may have under way in this process each way, beside 16 KiB for each of
+	// them; 0: 256 MiB.
+	Buffers int64
 	// Resolver is asked for names; nil: this host's. What it answers is not believed but checked.
 	Resolver Resolver
 	// Refused, where it is set, is told every refusal before the program sees what comes of it. It is called concurrently, and must
@@ -48,7 +51,8 @@ type Config struct {
 
 // Gate makes the guards of one server, and knows which API each works for. Its methods may be called concurrently.
 type Gate struct {
-	cfg Config
+	cfg     Config
+	buffers buffers
 
 	mu   sync.Mutex
 	turn uint64 // counts changes of policies, from 1
@@ -82,7 +86,10 @@ func NewGate(cfg Config) *Gate {
 	if cfg.Resolver == nil {
 		cfg.Resolver = NewHostResolver()
 	}
-	return &Gate{cfg: cfg, turn: 1, apis: map[string]*member{}}
+	if cfg.Buffers == 0 {
+		cfg.Buffers = defaultBuffers
+	}
+	return &Gate{cfg: cfg, buffers: buffers{left: cfg.Buffers}, turn: 1, apis: map[string]*member{}}
 }
 
 // Check reports what of a policy could never be reached on this server, as an error with the remedy.

@@ -103,15 +103,18 @@ func (n *Network) accept(r *tcp.ForwarderRequest) {
 }
 
 // share gives a connection its part of the memory that a sandbox may use here, in bytes each way, the less the more there are, and returns
-// what gives it back: two may have the most, and thousands together have no more than eight times that.
+// what gives it back: two may have the most, and thousands together have no more than eight times that. Where many sandboxes have
+// connections it is less.
 func (n *Network) share(endpoint tcpip.Endpoint) (size int64, giveBack func()) {
 	n.mu.Lock()
 	n.shared++
 	size = bufferOf(n.shared)
 	n.mu.Unlock()
+	size = n.guard.Buffers(leastBuffer, size)
 	endpoint.SocketOptions().SetReceiveBufferSize(size, true)
 	endpoint.SocketOptions().SetSendBufferSize(size, true)
 	return size, func() {
+		n.guard.GiveBack(size)
 		n.mu.Lock()
 		defer n.mu.Unlock()
 		n.shared--

@@ -38,11 +38,16 @@ type inside struct {
 // enter makes a network with a policy, and a thread in it.
 func enter(t *testing.T, cfg egress.Config, policy string) *inside {
 	t.Helper()
+	return enterBy(t, egress.NewGate(cfg), policy)
+}
+
+// enterBy is enter for one of many sandboxes.
+func enterBy(t *testing.T, gate *egress.Gate, policy string) *inside {
+	t.Helper()
 	n, err := netns.New()
 	if err != nil {
 		t.Fatal(err)
 	}
-	gate := egress.NewGate(cfg)
 	in := &inside{t: t, work: make(chan func()), space: n.File, guard: gate.Guard(), gate: gate, lines: make(chan string, 1000)}
 	in.guard.Bind("api", parse(t, policy), 0, func(line string) { in.lines <- line })
 	network, err := netstack.Start(n.Device, in.guard)
