@@ -37,12 +37,19 @@ func readEgress(s settings) (c egress.Config, err error) {
 		return c, err
 	}
 	c.Limits.Bandwidth = int(bandwidth)
-	c.Buffers, err = machineMemory(buffersPart)
+	if c.Buffers, err = machineMemory(buffersPart); err != nil {
+		return c, err
+	}
+	files, err := openFiles()
+	c.Connections = files / filesPart
 	return c, err
 }
 
-// buffersPart is the part of the machine's memory that connections to outside may take in this process, each way.
-const buffersPart = 32
+// What the connections of all programs to outside may take of this process.
+const (
+	buffersPart = 32 // of the machine's memory, each way
+	filesPart   = 4  // of the limit of open files
+)
 
 // gate is nil where nothing outside can be reached.
 func (s *server) gate() *egress.Gate {

@@ -57,6 +57,26 @@ func TestEgressLimitsAreRead(t *testing.T) {
 	}
 }
 
+// TestDescriptorsAreDivided has requests, and connections to outside where there can be some, not take more descriptors together than there are,
+// and leave some to all else.
+func TestDescriptorsAreDivided(t *testing.T) {
+	files, err := openFiles()
+	if err != nil {
+		t.Fatal(err)
+	}
+	alone := readAs(t, readServeOptions).requests.limits.Requests
+	o := readAs(t, readServeOptions, "--egress-ceiling", "internet")
+	if taken := 2*o.requests.limits.Requests + o.egress.Connections; taken > files*9/10 || taken < files*8/10 {
+		t.Errorf("%d requests and %d connections of %d descriptors", o.requests.limits.Requests, o.egress.Connections, files)
+	}
+	if alone <= o.requests.limits.Requests {
+		t.Errorf("where nothing outside is reached, there are %d requests", alone)
+	}
+	if got := readAs(t, readServeOptions, "--egress-ceiling", "internet", "--max-requests", "77").requests.limits.Requests; got != 77 {
+		t.Errorf("%d requests where 77 are set", got)
+	}
+}
+
 // TestWrongEgressLimits has no limit be 0, negative or something else: there is no word for none of it, and no number stands for that.
 func TestWrongEgressLimits(t *testing.T) {
 	refused := func(flag, text, kind string) {

@@ -75,12 +75,18 @@ func parseHeadSize(text string) (int, error) {
 	return int(n), nil
 }
 
-// requestsByFiles is how many requests fit into the limit of open files: each takes two, and a part is for all else.
-func requestsByFiles() (int, error) {
+// openFiles is how many descriptors this process may have.
+func openFiles() (int, error) {
 	var limit unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
 		return 0, fmt.Errorf("ask for the limit of open files: %w", err)
 	}
-	const most = 1 << 20
-	return int(min(limit.Max, 2*most) * 9 / 10 / 2), nil
+	const most = 2 << 20
+	return int(min(limit.Max, most)), nil
+}
+
+// requestsByFiles is how many requests fit into the limit of open files: each takes two, and a part is for all else.
+func requestsByFiles() (int, error) {
+	files, err := openFiles()
+	return files * 9 / 10 / 2, err
 }

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 )
 
 // Limits bound one sandbox. A zero field means its default, a negative one no bound.
@@ -39,6 +40,9 @@ type Resolver interface {
 type Config struct {
 	Ceiling *Ceiling
 	Limits  Limits
+	// Connections are the most of all sandboxes at a time, those that are being made included; 0: no bound. One sandbox has at most a
+	// sixteenth of what is left of them.
+	Connections int
 	// Buffers are the bytes that the connections of all sandboxes may have under way in this process each way, beside 16 KiB for each of
 	// them; 0: 256 MiB.
 	Buffers int64
@@ -52,6 +56,7 @@ type Config struct {
 // Gate makes the guards of one server, and knows which API each works for. Its methods may be called concurrently.
 type Gate struct {
 	cfg     Config
+	open    atomic.Int64 // flows of all guards
 	buffers buffers
 
 	mu   sync.Mutex

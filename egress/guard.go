@@ -203,9 +203,14 @@ func (g *Guard) Adopt(conn *net.TCPConn, to Destination) *Conn {
 	if g.closed {
 		f.abort()
 	} else {
-		g.flows[f] = struct{}{}
+		g.rememberLocked(f)
 	}
 	return g.connOf(f)
+}
+
+func (g *Guard) rememberLocked(f *flow) {
+	g.flows[f] = struct{}{}
+	g.gate.open.Add(1)
 }
 
 func (g *Guard) forget(f *flow) {
@@ -215,7 +220,10 @@ func (g *Guard) forget(f *flow) {
 }
 
 func (g *Guard) forgetLocked(f *flow) {
-	delete(g.flows, f)
+	if _, ok := g.flows[f]; ok {
+		delete(g.flows, f)
+		g.gate.open.Add(-1)
+	}
 	g.sums.settle(f)
 	f.end()
 }

@@ -202,6 +202,52 @@ func TestGuardBounds(t *testing.T) {
 	}
 }
 
+// TestConnectionsOfAllSandboxes has some sandboxes make all the connections that they can: what they leave is enough for one that comes
+// later and wants few, and they may make as many again when they have ended them.
+func TestConnectionsOfAllSandboxes(t *testing.T) {
+	const all, greedy = 640, 4
+	_, port, ceiling := listen(t)
+	gate := NewGate(Config{Ceiling: ceiling, Connections: all, Limits: Limits{Connections: 500, PerSecond: -1}})
+	to := Destination{Addr: loopback, Port: port}
+	most := func() (conns []*Conn, err error) {
+		guard, _ := bind(t, gate, fmt.Sprintf("127.0.0.1:%d", port))
+		for {
+			conn, err := guard.Dial(t.Context(), to)
+			if err != nil {
+				return conns, err
+			}
+			conns = append(conns, conn)
+		}
+	}
+	for range 2 {
+		var open []*Conn
+		for range greedy {
+			conns, err := most()
+			if reasonOf(err) != TooMany || !strings.Contains(err.Error(), "while all programs of the server have nearly the most, 640; see") {
+				t.Fatalf("after %d connections: %v", len(conns), err)
+			}
+			open = append(open, conns...)
+		}
+		if len(open) < 100 || len(open) > all/2 {
+			t.Errorf("%d connections are made of %d", len(open), all)
+		}
+		if conns, _ := most(); len(conns) < 10 {
+			t.Errorf("a sandbox that comes later makes %d connections", len(conns))
+		} else {
+			open = append(open, conns...)
+		}
+		if n := gate.open.Load(); n != int64(len(open)) {
+			t.Errorf("%d of %d connections are counted", n, len(open))
+		}
+		for _, conn := range open {
+			_, _ = conn.Close(), conn.Close()
+		}
+	}
+	if n := gate.open.Load(); n != 0 {
+		t.Errorf("%d connections are counted after all are closed", n)
+	}
+}
+
 // TestSetWhileRead has a policy that was set after another began to be read count, and one that was read later count more.
 func TestSetWhileRead(t *testing.T) {
 	gate := NewGate(Config{Ceiling: &Ceiling{Most: mustParse(t, "internet")}})
