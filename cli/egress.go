@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
-	"slices"
 	"sync"
 	"time"
 
@@ -63,7 +61,7 @@ func (s *server) gate() *egress.Gate {
 func reachable(c *egress.Ceiling) bool { return !c.Most.None() || len(c.Private) > 0 }
 
 // egressFollower brings changes of what an API may reach to its running programs: the store tells that an API changed, and
-// it is read again, until that works.
+// it is read again, until that works. One that was told of by its name is read before those that are only among all.
 type egressFollower struct {
 	read  func(ctx context.Context, apiID string) (egress.Policy, error)
 	set   func(apiID string, p egress.Policy)
@@ -74,6 +72,14 @@ type egressFollower struct {
 	wake    chan struct{}
 	mu      sync.Mutex
 	changed map[string]struct{}
+	perhaps map[string]struct{} // some may have changed
+}
+
+func newEgressFollower(read func(context.Context, string) (egress.Policy, error), set func(string, egress.Policy), all func() []string, log *zap.Logger) *egressFollower {
+	return &egressFollower{
+		read: read, set: set, all: all, log: log, retry: time.Second,
+		wake: make(chan struct{}, 1), changed: map[string]struct{}{}, perhaps: map[string]struct{}{},
+	}
 }
 
 // followEgress runs a follower until the server stops, where anything can be reached.
@@ -81,10 +87,7 @@ func (s *server) followEgress() {
 	if !reachable(s.options.egress.Ceiling) {
 		return
 	}
-	f := &egressFollower{
-		read: s.deployer.Egress, set: s.manager.SetEgress, all: s.manager.EgressAPIs, log: s.log.Named("egress"), retry: time.Second,
-		wake: make(chan struct{}, 1), changed: map[string]struct{}{},
-	}
+	f := newEgressFollower(s.deployer.Egress, s.manager.SetEgress, s.manager.EgressRunning, s.log.Named("egress"))
 	s.background("following of egress", f.run)
 	cancel := s.store.Subscribe(f.note)
 	s.onStop("subscription of egress", func(context.Context) error {
@@ -95,16 +98,20 @@ func (s *server) followEgress() {
 
 // note remembers a change. One that is about no API may be about any.
 func (f *egressFollower) note(c store.Change) {
-	ids := []string{c.APIID}
+	ids, to := []string{c.APIID}, f.changed
 	if c.APIID == "" {
-		ids = f.all()
+		ids, to = f.all(), f.perhaps
 	}
-	f.mu.Lock()
-	for _, id := range ids {
-		f.changed[id] = struct{}{}
-	}
-	f.mu.Unlock()
+	f.remember(to, ids...)
 	f.kick()
+}
+
+func (f *egressFollower) remember(to map[string]struct{}, ids ...string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, id := range ids {
+		to[id] = struct{}{}
+	}
 }
 
 func (f *egressFollower) kick() {
@@ -114,12 +121,18 @@ func (f *egressFollower) kick() {
 	}
 }
 
-func (f *egressFollower) take() []string {
+// next takes one that is to be read.
+func (f *egressFollower) next() (id string, ok bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	ids := slices.Collect(maps.Keys(f.changed))
-	clear(f.changed)
-	return ids
+	for _, ids := range []map[string]struct{}{f.changed, f.perhaps} {
+		for id := range ids {
+			delete(f.changed, id)
+			delete(f.perhaps, id)
+			return id, true
+		}
+	}
+	return "", false
 }
 
 func (f *egressFollower) run(ctx context.Context) {
@@ -129,11 +142,14 @@ func (f *egressFollower) run(ctx context.Context) {
 			return
 		case <-f.wake:
 		}
-		failed := false
-		for _, id := range f.take() {
-			failed = !f.follow(ctx, id) || failed
+		var failed []string
+		for id, ok := f.next(); ok; id, ok = f.next() {
+			if !f.follow(ctx, id) {
+				failed = append(failed, id)
+			}
 		}
-		if failed {
+		if len(failed) > 0 {
+			f.remember(f.changed, failed...)
 			select {
 			case <-ctx.Done():
 				return
@@ -153,9 +169,6 @@ func (f *egressFollower) follow(ctx context.Context, id string) bool {
 	case errors.Is(err, store.ErrNotFound):
 	case ctx.Err() == nil:
 		f.log.Warn("a change of what an API may reach waits for the store", zap.String("api", id), zap.Error(err))
-		f.mu.Lock()
-		f.changed[id] = struct{}{}
-		f.mu.Unlock()
 		return false
 	}
 	return true

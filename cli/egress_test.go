@@ -87,10 +87,7 @@ func followed(t *testing.T, test func(t *testing.T, f *egressFollower, p *polici
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		p := &policies{stored: map[string]string{"api_a": "a.example:443", "api_b": "b.example:443"}}
-		f := &egressFollower{
-			read: p.Read, set: p.Set, all: p.All, log: zap.NewNop(), retry: time.Second,
-			wake: make(chan struct{}, 1), changed: map[string]struct{}{},
-		}
+		f := newEgressFollower(p.Read, p.Set, p.All, zap.NewNop())
 		s := &server{log: zap.NewNop()}
 		s.background("test", f.run)
 		test(t, f, p)
@@ -154,6 +151,28 @@ func TestEgressIsReadUntilTheStoreIsBack(t *testing.T) {
 		p.expect(t, "afterwards", nil, nil)
 		if n := logged.FilterField(zap.String("api", "api_a")).Len(); n != 2 || logged.Len() != 2 {
 			t.Errorf("the operator is told %d times of the API, of %d lines", n, logged.Len())
+		}
+	})
+}
+
+// TestEgressThatChangedIsReadBeforeWhatMayHave: after a change of a plan or a token, thousands may have.
+func TestEgressThatChangedIsReadBeforeWhatMayHave(t *testing.T) {
+	followed(t, func(t *testing.T, f *egressFollower, p *policies) {
+		hold := make(chan struct{})
+		p.change(func() {
+			p.hold = hold
+			for i := range 1000 {
+				p.stored[fmt.Sprintf("api_%d", i)] = "none"
+			}
+		})
+		f.note(store.Change{})
+		synctest.Wait()
+		f.note(store.Change{APIID: "api_narrowed"})
+		p.change(func() { p.stored["api_narrowed"] = "b.example:443" })
+		close(hold)
+		synctest.Wait()
+		if len(p.set) != 1003 || len(p.read) != 1003 || p.read[1] != "api_narrowed" {
+			t.Errorf("%d are read and %d set, the second is %s", len(p.read), len(p.set), p.read[1])
 		}
 	})
 }

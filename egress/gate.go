@@ -126,6 +126,18 @@ func (g *Gate) APIs() []string {
 	return slices.Collect(maps.Keys(g.apis))
 }
 
+// Bound lists the APIs that have a guard now.
+func (g *Gate) Bound() (apis []string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for api, m := range g.apis {
+		if len(m.guards) > 0 {
+			apis = append(apis, api)
+		}
+	}
+	return apis
+}
+
 // Since returns what Set said last of an API, and whether that was after a Turn.
 func (g *Gate) Since(api string, turn uint64) (p Policy, newer bool) {
 	g.mu.Lock()

@@ -123,6 +123,24 @@ func (m *Manager) EgressAPIs() []string {
 	return m.cfg.Egress.APIs()
 }
 
+// EgressRunning lists the APIs of which something runs, starts or ends, with a network or without: those to which it matters now what they may
+// reach.
+func (m *Manager) EgressRunning() []string {
+	if m.cfg.Egress == nil {
+		return nil
+	}
+	running := m.cfg.Egress.Bound() // one-off code and deploys too
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for api, s := range m.apis {
+		if s.livesLocked() || s.making > 0 {
+			running = append(running, api)
+		}
+	}
+	slices.Sort(running)
+	return slices.Compact(running)
+}
+
 func (m *Manager) forgetEgress(api string) {
 	if m.cfg.Egress != nil {
 		m.cfg.Egress.Forget(api)

@@ -203,3 +203,28 @@ func TestAChangeReachesOneOffCodeThatRuns(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestWhoseEgressMatters is about an API that runs without a network and may be given one, one that has one, and others.
+func TestWhoseEgressMatters(t *testing.T) {
+	gate := egress.NewGate(egress.Config{Ceiling: &egress.Ceiling{Most: parsePolicy(t, "internet")}})
+	managed(t, serveOK, func(t *testing.T, m *Manager, _ *fakeDriver) {
+		m.SetEgress("api_sleeps", parsePolicy(t, "internet"))
+		for _, api := range []string{"api_none", "api_internet"} {
+			acquire(t, m, api).Release()
+		}
+		if got := fmt.Sprint(m.EgressRunning()); got != "[api_internet api_none]" {
+			t.Errorf("it matters to %s", got)
+		}
+		if err := m.Remove(t.Context(), "api_internet"); err != nil {
+			t.Fatal(err)
+		}
+		if got := fmt.Sprint(m.EgressRunning()); got != "[api_none]" {
+			t.Errorf("after one was deleted it matters to %s", got)
+		}
+	}, func(c *ManagerConfig) {
+		c.Egress = gate
+		c.Source = func(_ context.Context, api string, version int) (Spec, error) {
+			return Spec{API: api, Version: version, Egress: parsePolicy(t, map[string]string{"api_none": "none", "api_internet": "internet"}[api])}, nil
+		}
+	})
+}
