@@ -250,8 +250,17 @@ func (g *Guard) refused(r *Refusal) error {
 	return r
 }
 
-// plain takes the parts off a dial error that name our own sockets.
+// plain takes the parts off a dial error that name our own sockets, and the name servers that the host asks.
 func plain(err error) error {
+	if dns, ok := errors.AsType[*net.DNSError](err); ok {
+		switch {
+		case dns.IsNotFound:
+			return errors.New("look the name up: no such host")
+		case dns.IsTimeout:
+			return errors.New("look the name up: no name server answered in time")
+		}
+		return errors.New("look the name up: the name servers failed")
+	}
 	if op, ok := errors.AsType[*net.OpError](err); ok {
 		return op.Err
 	}

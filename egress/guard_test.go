@@ -202,6 +202,29 @@ func TestGuardBounds(t *testing.T) {
 	}
 }
 
+// lost is a resolver that finds nothing.
+type lost struct{ err net.DNSError }
+
+func (l lost) LookupNetIP(context.Context, string, string) ([]netip.Addr, error) { return nil, &l.err }
+
+// TestNameServersAreNotTold has look-ups fail in every way: the author reads how, and not which servers the host asks.
+func TestNameServersAreNotTold(t *testing.T) {
+	for said, err := range map[string]net.DNSError{
+		"no such host":                    {Err: "no such host", Name: "a.example.", Server: "10.0.0.2:53", IsNotFound: true},
+		"no name server answered in time": {Err: "read udp 10.0.0.9:5->10.0.0.2:53: i/o timeout", Name: "a.example.", Server: "10.0.0.2:53", IsTimeout: true},
+		"the name servers failed":         {Err: "server misbehaving", Name: "a.example.", Server: "10.0.0.2:53", IsTemporary: true},
+	} {
+		gate := NewGate(Config{Ceiling: &Ceiling{Most: mustParse(t, "internet")}, Resolver: lost{err}})
+		guard, lines := bind(t, gate, "internet")
+		if _, err := guard.Dial(t.Context(), Destination{Name: "a.example", Port: 443}); err == nil {
+			t.Error("it is found")
+		}
+		if want := "egress: connect to a.example:443: look the name up: " + said; len(*lines) != 1 || (*lines)[0] != want {
+			t.Errorf("the author reads %q, not %q", *lines, want)
+		}
+	}
+}
+
 // TestConnectionsOfAllSandboxes has some sandboxes make all the connections that they can: what they leave is enough for one that comes
 // later and wants few, and they may make as many again when they have ended them.
 func TestConnectionsOfAllSandboxes(t *testing.T) {
