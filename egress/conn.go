@@ -181,6 +181,16 @@ func (c *Conn) Taken() (taken uint64, left int, err error) {
 	return taken, left, errors.Join(closed, err)
 }
 
+// BoundBuffers bounds what the system holds of the connection, each way, to some bytes and as much again for what it keeps beside them (SO_RCVBUF
+// and SO_SNDBUF, socket(7)). It grows its buffers otherwise, up to tcp_rmem and tcp_wmem (tcp(7)).
+func (c *Conn) BoundBuffers(bytes int) error {
+	var err error
+	closed := c.raw.Control(func(fd uintptr) {
+		err = errors.Join(rawcall.SetOption(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, int32(bytes)), rawcall.SetOption(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, int32(bytes)))
+	})
+	return errors.Join(closed, err)
+}
+
 // OnEnd calls f once in a goroutine of its own when the connection is ended, by Close, by its guard, or when it was before. Stop has f not
 // called any more, and reports whether it does so: false where f was called, or is called now.
 func (c *Conn) OnEnd(f func()) (stop func() bool) { return context.AfterFunc(c.flow.life, f) }

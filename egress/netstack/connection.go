@@ -99,6 +99,9 @@ func (n *Network) accept(r *tcp.ForwarderRequest) {
 	}
 	size, giveBack := n.share(endpoint)
 	defer giveBack()
+	if size < leastUnbounded {
+		_ = outside.BoundBuffers(outsideBuffer) // a connection that has ended meanwhile holds nothing
+	}
 	pass(endpoint, &events, outside, size)
 }
 
@@ -126,6 +129,13 @@ func (n *Network) share(endpoint tcpip.Endpoint) (size int64, giveBack func()) {
 func bufferOf(open int) int64 {
 	return int64(max(leastBuffer, min(mostBuffer, mostBuffers/(open*max(1, open/16)))))
 }
+
+// The system grows the buffers of a connection to a server, up to ten megabytes of what all connections of the host have together (tcp_mem, tcp(7)):
+// those of a program's first ones alone.
+const (
+	leastUnbounded = mostBuffers / 8 // bytes that the stack holds of such a one
+	outsideBuffer  = 256 << 10       // bytes each way of the others
+)
 
 const (
 	firstCopy = 4 << 10   // bytes: most connections move little, or wait
