@@ -39,7 +39,7 @@ func readEgress(s settings) (c egress.Config, err error) {
 		return c, err
 	}
 	files, err := openFiles()
-	c.Connections = files / filesPart
+	c.Files = files / filesPart
 	return c, err
 }
 

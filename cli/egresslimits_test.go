@@ -66,8 +66,8 @@ func TestDescriptorsAreDivided(t *testing.T) {
 	}
 	alone := readAs(t, readServeOptions).requests.limits.Requests
 	o := readAs(t, readServeOptions, "--egress-ceiling", "internet")
-	if taken := 2*o.requests.limits.Requests + o.egress.Connections; taken > files*9/10 || taken < files*8/10 {
-		t.Errorf("%d requests and %d connections of %d descriptors", o.requests.limits.Requests, o.egress.Connections, files)
+	if taken := 2*o.requests.limits.Requests + o.egress.Files; taken > files*9/10 || taken < files*8/10 {
+		t.Errorf("%d requests and %d connections of %d descriptors", o.requests.limits.Requests, o.egress.Files, files)
 	}
 	if alone <= o.requests.limits.Requests {
 		t.Errorf("where nothing outside is reached, there are %d requests", alone)

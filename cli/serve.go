@@ -158,7 +158,7 @@ func readServeOptions(s settings) (serveOptions, error) {
 	o.limits.Outside = o.egress.Ceiling
 	o.host.network = reachable(o.egress.Ceiling)
 	if o.host.network && s.text("max-requests") == "" {
-		o.requests.limits.Requests -= o.egress.Connections / 2 // whose descriptors those of two connections are
+		o.requests.limits.Requests -= o.egress.Files / 2 // each takes two
 	}
 	return o, nil
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"net"
 	"net/netip"
 	"time"
@@ -91,6 +90,8 @@ func (g *Guard) keep(f *flow, conn *socket, began time.Time) (*Conn, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	f.conn = conn
+	g.holdLocked(1 - f.held)
+	f.held = 1
 	if g.closed || !f.allowed(g.policy) {
 		err = g.endedLocked(f)
 	}
@@ -120,7 +121,7 @@ func (g *Guard) admit(to Destination) (*flow, error) {
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	most, together := g.gate.cfg.Limits.Connections, g.gate.share()
+	most, share := g.gate.cfg.Limits.Connections, g.gate.share()
 	switch {
 	case g.closed:
 		return nil, net.ErrClosed
@@ -130,24 +131,11 @@ func (g *Guard) admit(to Destination) (*flow, error) {
 		return nil, &Refusal{Reason: AboveCeiling, What: to.String()}
 	case most > 0 && len(g.flows) >= most:
 		return nil, &Refusal{Reason: TooMany, What: to.String(), Limit: fmt.Sprintf("more than %d connections at a time", most)}
-	case len(g.flows) >= together:
-		return nil, &Refusal{Reason: TooMany, What: to.String(), Limit: fmt.Sprintf(
-			"more than %d connections at a time, while all programs of the server have nearly the most, %d", together, g.gate.cfg.Connections)}
+	case g.held >= share:
+		return nil, g.gate.crowded(to.String(), share)
 	}
 	g.rememberLocked(f)
 	return f, nil
-}
-
-// connectionsPart is the part of the connections that are left of all sandboxes' which one may have: others that have few go on.
-const connectionsPart = 16
-
-// share is how many connections one sandbox may have now because of all the others.
-func (g *Gate) share() int {
-	all := g.cfg.Connections
-	if all == 0 {
-		return math.MaxInt
-	}
-	return (max(0, all-int(g.open.Load())) + connectionsPart - 1) / connectionsPart
 }
 
 // address decides about an address that is about to be dialled; its error is a *Refusal.

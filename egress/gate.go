@@ -2,7 +2,9 @@ package egress
 
 import (
 	"context"
+	"fmt"
 	"maps"
+	"math"
 	"net/netip"
 	"slices"
 	"sync"
@@ -40,9 +42,9 @@ type Resolver interface {
 type Config struct {
 	Ceiling *Ceiling
 	Limits  Limits
-	// Connections are the most of all sandboxes at a time, those that are being made included; 0: no bound. One sandbox has at most a
+	// Files are the descriptors that connections and look-ups of all sandboxes have at a time; 0: no bound. One sandbox has at most a
 	// sixteenth of what is left of them.
-	Connections int
+	Files int
 	// Buffers are the bytes that the connections of all sandboxes may have under way in this process each way, beside 16 KiB for each of
 	// them; 0: 256 MiB.
 	Buffers int64
@@ -56,7 +58,7 @@ type Config struct {
 // Gate makes the guards of one server, and knows which API each works for. Its methods may be called concurrently.
 type Gate struct {
 	cfg     Config
-	open    atomic.Int64 // flows of all guards
+	held    atomic.Int64 // descriptors of all guards
 	buffers buffers
 
 	mu   sync.Mutex
@@ -95,6 +97,24 @@ func NewGate(cfg Config) *Gate {
 		cfg.Buffers = defaultBuffers
 	}
 	return &Gate{cfg: cfg, buffers: buffers{left: cfg.Buffers}, turn: 1, apis: map[string]*member{}}
+}
+
+// filesPart is the part of the descriptors that are left which one sandbox may have: others that have few go on.
+const filesPart = 16
+
+// share is how many descriptors one sandbox may have now because of all the others.
+func (g *Gate) share() int {
+	all := g.cfg.Files
+	if all == 0 {
+		return math.MaxInt
+	}
+	return (max(0, all-int(g.held.Load())) + filesPart - 1) / filesPart
+}
+
+// crowded refuses what has no place in a share.
+func (g *Gate) crowded(what string, share int) *Refusal {
+	return &Refusal{Reason: TooMany, What: what, Limit: fmt.Sprintf(
+		"more than %d connections and look-ups at a time, while all programs of the server have nearly the most, %d", share, g.cfg.Files)}
 }
 
 // Check reports what of a policy could never be reached on this server, as an error with the remedy.

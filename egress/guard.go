@@ -37,6 +37,7 @@ type Guard struct {
 	sums    sums // since Sums
 	tell    *teller
 	flows   map[*flow]struct{}
+	held    int // descriptors of flows and look-ups
 	closed  bool
 }
 
@@ -51,6 +52,7 @@ type flow struct {
 	excepted []netip.Addr // those dialled that an exception of the operator's allows
 
 	adopted bool // whether it is allowed is not for the policy to say
+	held    int  // descriptors that it takes at the most
 
 	sent, received atomic.Int64 // bytes that are in no sums yet
 }
@@ -152,6 +154,10 @@ func (g *Guard) Lookup(ctx context.Context, name string) error {
 	if r := g.resolves(name); r != nil { // another policy may have come
 		return g.refused(r)
 	}
+	if r := g.hold(name, lookupHeld); r != nil {
+		return g.refused(r)
+	}
+	defer g.letGo(lookupHeld)
 	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
 	defer cancel()
 	found, err := g.gate.cfg.Resolver.LookupNetIP(ctx, "ip", name+".")
@@ -208,9 +214,39 @@ func (g *Guard) Adopt(conn *net.TCPConn, to Destination) *Conn {
 	return g.connOf(f)
 }
 
+// lookupHeld are the descriptors that are open at a time while a name is looked up, for its IPv4 and its IPv6 addresses, or while those are tried.
+const lookupHeld = 2
+
 func (g *Guard) rememberLocked(f *flow) {
 	g.flows[f] = struct{}{}
-	g.gate.open.Add(1)
+	f.held = 1
+	if f.to.Name != "" && f.conn == nil {
+		f.held = lookupHeld
+	}
+	g.holdLocked(f.held)
+}
+
+// holdLocked counts descriptors that are opened; n is negative when they are closed.
+func (g *Guard) holdLocked(n int) {
+	g.held += n
+	g.gate.held.Add(int64(n))
+}
+
+// hold is holdLocked for n descriptors of a look-up, unless the sandbox may have no more because of all the others.
+func (g *Guard) hold(what string, n int) *Refusal {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if share := g.gate.share(); g.held >= share {
+		return g.gate.crowded(what, share)
+	}
+	g.holdLocked(n)
+	return nil
+}
+
+func (g *Guard) letGo(n int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.holdLocked(-n)
 }
 
 func (g *Guard) forget(f *flow) {
@@ -222,7 +258,7 @@ func (g *Guard) forget(f *flow) {
 func (g *Guard) forgetLocked(f *flow) {
 	if _, ok := g.flows[f]; ok {
 		delete(g.flows, f)
-		g.gate.open.Add(-1)
+		g.holdLocked(-f.held)
 	}
 	g.sums.settle(f)
 	f.end()

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -230,7 +231,7 @@ func TestNameServersAreNotTold(t *testing.T) {
 func TestConnectionsOfAllSandboxes(t *testing.T) {
 	const all, greedy = 640, 4
 	_, port, ceiling := listen(t)
-	gate := NewGate(Config{Ceiling: ceiling, Connections: all, Limits: Limits{Connections: 500, PerSecond: -1}})
+	gate := NewGate(Config{Ceiling: ceiling, Files: all, Limits: Limits{Connections: 500, PerSecond: -1}})
 	to := Destination{Addr: loopback, Port: port}
 	most := func() (conns []*Conn, err error) {
 		guard, _ := bind(t, gate, fmt.Sprintf("127.0.0.1:%d", port))
@@ -259,15 +260,60 @@ func TestConnectionsOfAllSandboxes(t *testing.T) {
 		} else {
 			open = append(open, conns...)
 		}
-		if n := gate.open.Load(); n != int64(len(open)) {
+		if n := gate.held.Load(); n != int64(len(open)) {
 			t.Errorf("%d of %d connections are counted", n, len(open))
 		}
 		for _, conn := range open {
 			_, _ = conn.Close(), conn.Close()
 		}
 	}
-	if n := gate.open.Load(); n != 0 {
+	if n := gate.held.Load(); n != 0 {
 		t.Errorf("%d connections are counted after all are closed", n)
+	}
+}
+
+// TestLookupsOfAllSandboxes has sandboxes look up names whose name server says nothing, and connect to such names: both have descriptors, of
+// which some are left to others.
+func TestLookupsOfAllSandboxes(t *testing.T) {
+	const all = 640
+	resolver := slow{asked: make(chan struct{}, 10*all), answer: make(chan []netip.Addr)}
+	gate := NewGate(Config{Ceiling: &Ceiling{Most: mustParse(t, "internet")}, Resolver: resolver, Files: all, Limits: Limits{Connections: -1, PerSecond: -1}})
+	guards := []*Guard{}
+	for range 4 {
+		guard, _ := bind(t, gate, "internet")
+		guards = append(guards, guard)
+	}
+	var work sync.WaitGroup
+	var refused atomic.Int64
+	for range all {
+		for _, guard := range guards {
+			work.Go(func() {
+				if reasonOf(guard.Lookup(t.Context(), "a.example")) == TooMany {
+					refused.Add(1)
+				}
+			})
+			work.Go(func() {
+				if _, err := guard.Dial(t.Context(), Destination{Name: "a.example", Port: 443}); reasonOf(err) == TooMany {
+					refused.Add(1)
+				}
+			})
+		}
+	}
+	asked := int64(0)
+	for asked+refused.Load() < int64(2*all*len(guards)) {
+		select {
+		case <-resolver.asked:
+			asked++
+		case <-time.After(time.Millisecond): // for who is refused
+		}
+	}
+	if held := gate.held.Load(); held != 2*asked || held > all/2 || held < 50 {
+		t.Errorf("%d names are looked up, with %d descriptors of %d", asked, held, all)
+	}
+	close(resolver.answer) // with no address
+	work.Wait()
+	if held := gate.held.Load(); held != 0 {
+		t.Errorf("%d descriptors are counted after all have ended", held)
 	}
 }
 

@@ -15,7 +15,7 @@ const (
 	NotTCP       Reason = "not_tcp"
 	Unknown      Reason = "unknown_name" // a synthetic address that stands for no name
 	ByTCP        Reason = "look_up_by_tcp"
-	TooMany      Reason = "too_many" // connections at a time
+	TooMany      Reason = "too_many" // connections at a time, and look-ups where all sandboxes have nearly the most
 	TooFast      Reason = "too_fast" // new connections, or look-ups
 )
 
