@@ -27,9 +27,9 @@ func (c Class) network() bool {
 }
 
 // metadata are the addresses at which clouds tell a machine's secrets to whoever asks: the common one, Amazon's for
-// containers and over IPv6, Alibaba's, Oracle's, Azure's (a public one) and Google's over IPv6.
+// containers and over IPv6, Alibaba's, Oracle's, Azure's (a public one), Google's over IPv6, Tencent's, Scaleway's and Akamai's over IPv6.
 var metadata = addrs("169.254.169.254", "169.254.170.2", "169.254.170.23", "100.100.100.200", "192.0.0.192", "168.63.129.16",
-	"fd00:ec2::254", "fd00:ec2::23", "fd20:ce::254")
+	"fd00:ec2::254", "fd00:ec2::23", "fd20:ce::254", "169.254.0.23", "169.254.42.42", "fd00:42::42", "fd00:a9fe:a9fe::1")
 
 // special are the registries of special-purpose addresses (IANA, RFC 6890); the first match counts.
 var special = []struct {

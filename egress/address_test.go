@@ -9,6 +9,7 @@ func TestClassify(t *testing.T) {
 	for text, want := range map[string]Class{
 		"8.8.8.8": Public, "1.1.1.1": Public, "100.63.255.255": Public, "172.32.0.1": Public, "2606:4700::1111": Public,
 		"169.254.169.254": Metadata, "100.100.100.200": Metadata, "168.63.129.16": Metadata, "fd00:ec2::254": Metadata, "192.0.0.192": Metadata,
+		"169.254.0.23": Metadata, "169.254.42.42": Metadata, "fd00:42::42": Metadata, "fd00:a9fe:a9fe::1": Metadata,
 		"127.0.0.1": Loopback, "127.255.255.254": Loopback, "0.0.0.0": Loopback, "0.1.2.3": Loopback, "::1": Loopback, "::": Loopback,
 		"10.0.0.1": Private, "172.16.0.1": Private, "172.31.255.255": Private, "192.168.1.1": Private, "fc00::1": Private, "fec0::1": Private,
 		"100.64.0.1": CarrierGrade, "100.127.255.255": CarrierGrade,
