@@ -114,7 +114,7 @@ func (g *Gate) share() int {
 // crowded refuses what has no place in a share.
 func (g *Gate) crowded(what string, share int) *Refusal {
 	return &Refusal{Reason: TooMany, What: what, Limit: fmt.Sprintf(
-		"more than %d connections and look-ups at a time, while all programs of the server have nearly the most, %d", share, g.cfg.Files)}
+		"more than %d connections and look-ups at a time, which others leave to one program of the server's %d", share, g.cfg.Files)}
 }
 
 // Check reports what of a policy could never be reached on this server, as an error with the remedy.

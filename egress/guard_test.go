@@ -247,7 +247,7 @@ func TestConnectionsOfAllSandboxes(t *testing.T) {
 		var open []*Conn
 		for range greedy {
 			conns, err := most()
-			if reasonOf(err) != TooMany || !strings.Contains(err.Error(), "while all programs of the server have nearly the most, 640; see") {
+			if reasonOf(err) != TooMany || !strings.Contains(err.Error(), "which others leave to one program of the server's 640; see") {
 				t.Fatalf("after %d connections: %v", len(conns), err)
 			}
 			open = append(open, conns...)
