@@ -16,6 +16,7 @@ import (
 func (n *Network) open(id stack.TransportEndpointID, p *stack.PacketBuffer) bool {
 	if h := p.TransportHeader().Slice(); len(h) < header.TCPMinimumSize ||
 		header.TCP(h).Flags()&(header.TCPFlagSyn|header.TCPFlagAck) != header.TCPFlagSyn {
+		n.link.pace(decisionTokens) // it looked like a connection's, and is none's
 		return n.forwarder.HandlePacket(id, p)
 	}
 	n.mu.Lock()
