@@ -94,7 +94,11 @@ func (l *fieldList) shield(prefix string) {
 	}
 }
 
-func isInert(mediaType string) bool {
-	essence, _, _ := strings.Cut(mediaType, ";")
-	return inert.has(strings.ToLower(strings.TrimSpace(essence)))
+// isInert reports whether a value of Content-Type stands for one of those types and for nothing else. Of a list, browsers take the last
+// member that is a media type, whatever parameters those before have (Fetch standard, 2.2.6: extract a MIME type).
+func isInert(value string) bool {
+	essence, _, _ := strings.Cut(value, ";")
+	essence = trimSpace(essence)
+	kind, subtype, _ := strings.Cut(essence, "/")
+	return !strings.Contains(value, ",") && isToken(kind) && isToken(subtype) && inert.has(strings.ToLower(essence))
 }

@@ -26,6 +26,9 @@ func TestDocumentsAtTheSharedAddress(t *testing.T) {
 	for kind, sandboxed := range map[string]bool{
 		"": true, "text/html": true, "text/html; charset=utf-8": true, "application/xhtml+xml": true, "image/svg+xml": true, "text/xml": true,
 		"multipart/x-mixed-replace;boundary=a": true, "application/json, text/html": true, "nonsense": true,
+		// Of a list, browsers take the last that they can read, whatever parameters there are (Fetch standard, "extract a MIME type").
+		"text/plain;a=b, text/html": true, "text/plain;,text/html": true, "application/json; a=\"b\", text/html;": true,
+		"text/plain;a=\", text/html": true, "text/html, text/plain": true, "text/plain\u00a0": true, "image/pn\u0261": true,
 		"application/json": false, "Text/Plain; charset=utf-8": false, "image/png": false, "text/event-stream; charset=utf-8": false,
 	} {
 		program := says()

@@ -62,6 +62,13 @@ func TestPagesOfOneOrigin(t *testing.T) {
 		}
 	}
 
+	got = intrude(t, intruder, intruder.URL+"/disguised")
+	for name, want := range map[string]string{"origin": "null", "cookie": "refused: SecurityError"} {
+		if got[name] != want {
+			t.Errorf("in disguise: %s: %q, want %q", name, got[name], want)
+		}
+	}
+
 	_, port, _ := strings.Cut(strings.TrimPrefix(s.url, "http://"), ":")
 	got = intrude(t, intruder, "http://intruder.apps.localhost:"+port+"/")
 	for name, want := range map[string]string{

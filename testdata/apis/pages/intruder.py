@@ -49,6 +49,12 @@ def page():
     return HTMLResponse(PAGE, headers={"Clear-Site-Data": '"cookies"', "Cross-Origin-Opener-Policy": "same-origin"})
 
 
+@app.get("/disguised")
+def disguised():
+    """What is taken for text by what stands first, and for a document by browsers."""
+    return Response(PAGE, headers={"Content-Type": "text/plain;a=b, text/html"})
+
+
 @app.get("/data")
 @app.post("/data")
 def data():
