@@ -19,7 +19,7 @@ func (g *Gateway) run(w http.ResponseWriter, r *http.Request) {
 		a.problem(wordNotFound)
 		return
 	}
-	a.from.prefix = prefixOf(r.RequestURI, ref)
+	a.from.prefix, a.from.bare = prefixOf(r.RequestURI, ref), isBare(r.RequestURI, ref)
 	g.serveAPI(a, r, ref, rest)
 }
 
@@ -29,6 +29,12 @@ func prefixOf(target, ref string) string {
 		return target[:n]
 	}
 	return runPrefix + ref
+}
+
+// isBare reports whether the path of a target is /run/{ref} alone.
+func isBare(target, ref string) bool {
+	rest := originForm(target)[len(runPrefix)+len(ref):]
+	return rest == "" || rest[0] == '?'
 }
 
 // serveAPI serves a request to an API, wherever its address is; rest is the target that the program gets.

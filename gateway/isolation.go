@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 )
 
@@ -74,7 +75,7 @@ func (a *answer) protect() {
 func (a *answer) confine() {
 	switch {
 	case a.from.shared():
-		a.head.shield(a.from.prefix)
+		a.head.shield(&a.from)
 	case a.from.sub:
 		a.head.eachCookie(func(c *cookie) { c.domain = "" })
 	}
@@ -83,15 +84,25 @@ func (a *answer) confine() {
 // ofSandbox is the policy for documents that this gateway has put into a sandbox.
 var ofSandbox = &corsPolicy{origins: []string{opaqueOrigin}}
 
-// shield confines cookies and challenges to a prefix, and takes away what speaks for the origin.
-func (l *fieldList) shield(prefix string) {
+// shield confines cookies and challenges to the prefix of an address, and takes away what speaks for the origin.
+func (l *fieldList) shield(at *origin) {
 	l.removeAll(ofOrigin.has)
-	l.eachCookie(func(c *cookie) { c.confine(prefix) })
+	l.eachCookie(func(c *cookie) { c.confine(at.prefix) })
+	if at.bare {
+		l.list = slices.DeleteFunc(l.list, func(f field) bool { return f.asksForPassword() })
+		return
+	}
 	for i := range l.list {
-		if f := &l.list[i]; f.name == "Www-Authenticate" && strings.Contains(strings.ToLower(f.value), "basic") {
-			f.value = `Basic realm="` + prefix + `"`
+		if f := &l.list[i]; f.asksForPassword() {
+			f.value = `Basic realm="` + at.prefix + `"`
 		}
 	}
+}
+
+// asksForPassword reports whether a field has browsers ask for a name and a password (RFC 7617), which they send from then on, unasked,
+// to all that is below the directory of the address (2.2).
+func (f *field) asksForPassword() bool {
+	return f.name == "Www-Authenticate" && strings.Contains(strings.ToLower(f.value), "basic")
 }
 
 // isInert reports whether a value of Content-Type stands for one of those types and for nothing else. Of a list, browsers take the last

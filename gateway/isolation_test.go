@@ -107,6 +107,23 @@ func TestChallengesAreConfined(t *testing.T) {
 	}
 }
 
+// Without the slash, what is typed there would be sent to all that is below /run (RFC 7617, 2.2).
+func TestNoChallengeReachesBeyondItsAPI(t *testing.T) {
+	d := newDoor(t, hostsConfig(t), says("Www-Authenticate", `basic realm="all"`, "Www-Authenticate", `Bearer scope="x"`))
+	for target, basic := range map[string]bool{
+		"/run/public": false, "/run/public?q=/": false, "http://api.example.com/run/public": false, "http://api.example.com/run/public?a": false,
+		"/run/public/": true, "/run/public/?q": true, "http://api.example.com/run/public/x": true,
+	} {
+		got := d.at("api.example.com", "GET "+target, "").Header["Www-Authenticate"]
+		if !slices.Contains(got, `Bearer scope="x"`) || slices.Contains(got, `Basic realm="/run/public"`) != basic || len(got) > 2 {
+			t.Errorf("%s: challenges %q", target, got)
+		}
+	}
+	if got := d.at("public.apps.example.com", "GET /", "").Header["Www-Authenticate"]; !slices.Contains(got, `basic realm="all"`) {
+		t.Errorf("at an address of its own: challenges %q", got)
+	}
+}
+
 func TestServiceWorkers(t *testing.T) {
 	d := newDoor(t, hostsConfig(t), says("Content-Type", "text/javascript"))
 	d.at("api.example.com", "GET /run/public/sw.js", "Service-Worker: script\r\n").wantProblem(t, 403, wordServiceWorker)

@@ -14,6 +14,7 @@ type origin struct {
 	host   string     // as the consumer wrote it; empty: HTTP/1.0 without one
 	name   string     // of host, as hostnameOf has it; empty until possible was asked, or where it is none
 	prefix string     // below which the API is at this address; a slash alone at its own
+	bare   bool       // nothing is behind the prefix, no slash either: its directory is that of all APIs
 	sub    bool       // the address is below the domain that APIs share
 	broken bool       // a consumer wrote into the proxies' field what keeps them from being read
 }
