@@ -21,7 +21,8 @@ const (
 // ofOrigin are response fields that speak for the whole origin, or that a sandboxed document must not have.
 var ofOrigin = knownFields(
 	"Accept-Ch", "Alt-Svc", "Clear-Site-Data", "Critical-Ch", "Cross-Origin-Opener-Policy", "Nel", "Origin-Agent-Cluster",
-	"Report-To", "Service-Worker-Allowed", "Strict-Transport-Security", "Use-As-Dictionary",
+	"Report-To", "Sec-Session-Registration", "Secure-Session-Challenge", "Secure-Session-Registration", "Service-Worker-Allowed", "Set-Login",
+	"Strict-Transport-Security", "Use-As-Dictionary",
 )
 
 // inert are the media types of which no browser makes a document with scripts when it must not guess.
