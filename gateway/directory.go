@@ -10,8 +10,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sync/singleflight"
-
 	"apibuilder/ratelimit"
 	"apibuilder/store"
 )
@@ -73,8 +71,7 @@ type entry struct {
 type directory struct {
 	store  Store
 	quotas Quotas
-	loads  singleflight.Group
-	slots  chan struct{}
+	reads  *reads
 	cancel func()
 
 	mu         sync.RWMutex
@@ -88,7 +85,7 @@ type directory struct {
 }
 
 func newDirectory(st Store, quotas Quotas) *directory {
-	d := &directory{store: st, quotas: quotas, slots: make(chan struct{}, mostLoads), stale: make(map[string]*entry)}
+	d := &directory{store: st, quotas: quotas, reads: newReads(mostLoads), stale: make(map[string]*entry)}
 	d.forgetLocked()
 	d.cancel = st.Subscribe(d.changed)
 	return d
@@ -157,17 +154,12 @@ func (d *directory) api(ctx context.Context, ref string) (*entry, error) {
 	case stale != nil && away:
 		return stale, nil
 	}
-	read := func(ctx context.Context) (*entry, error) {
-		e, err := d.readAPI(ctx, ref)
-		d.rememberAPI(generation, ref, e, err)
-		return e, err
-	}
 	if stale == nil {
-		return load(ctx, d, generation, "api "+ref, read)
+		return d.loadAPI(ctx, generation, ref)
 	}
 	wait, cancel := context.WithTimeout(ctx, staleWait)
 	defer cancel()
-	e, err := load(wait, d, generation, "api "+ref, read)
+	e, err := d.loadAPI(wait, generation, ref)
 	if err != nil && ctx.Err() == nil && (errors.Is(err, errStore) || wait.Err() != nil) {
 		return d.fallBack(ref, err)
 	}
@@ -178,13 +170,34 @@ func (d *directory) api(ctx context.Context, ref string) (*entry, error) {
 func (d *directory) peek(id string) *entry {
 	d.mu.RLock()
 	e := d.apis[id]
+	_, unknown := d.unknown[id]
+	generation := d.generation
 	d.mu.RUnlock()
-	if e == nil {
-		ctx, cancel := context.WithCancel(context.Background())
-		cancel()
-		_, _ = d.api(ctx, id)
+	if e == nil && !unknown {
+		d.reads.begin(nameOfAPI(generation, id), d.apiReader(generation, id))
 	}
 	return e
+}
+
+func (d *directory) loadAPI(ctx context.Context, generation uint64, ref string) (*entry, error) {
+	e, err := d.reads.do(ctx, nameOfAPI(generation, ref), d.apiReader(generation, ref))
+	if err != nil {
+		return nil, err
+	}
+	return e.(*entry), nil
+}
+
+// nameOfAPI names a question. The generation is part of it: who asks after a change must not get what was read before it.
+func nameOfAPI(generation uint64, ref string) string {
+	return strconv.FormatUint(generation, 10) + " api " + ref
+}
+
+func (d *directory) apiReader(generation uint64, ref string) func(context.Context) (any, error) {
+	return func(ctx context.Context) (any, error) {
+		e, err := d.readAPI(ctx, ref)
+		d.rememberAPI(generation, ref, e, err)
+		return e, err
+	}
 }
 
 // fallBack returns what was known of an API before, unless that is gone by now, and leaves the store alone for a moment.
@@ -222,41 +235,18 @@ func (d *directory) pass(ctx context.Context, e *entry, secret string) (*pass, e
 
 // loadPass reads a pass. It is apart from pass because the hash is on the heap here.
 func (d *directory) loadPass(ctx context.Context, e *entry, generation uint64, hash [32]byte) (*pass, error) {
-	return load(ctx, d, generation, "key "+e.id+" "+string(hash[:]), func(ctx context.Context) (*pass, error) {
+	name := strconv.FormatUint(generation, 10) + " key " + e.id + " " + string(hash[:]) // as in nameOfAPI
+	p, err := d.reads.do(ctx, name, func(ctx context.Context) (any, error) {
 		p, err := d.readKey(ctx, hash)
 		if err == nil {
 			d.rememberKey(generation, e, hash, p)
 		}
 		return p, err
 	})
-}
-
-// load reads once for all who ask for the same at the same time. The generation is part of the question: who asks after
-// a change must not get what was read before it. The reading goes on when one of those who wait gives up.
-func load[T any](
-	ctx context.Context, d *directory, generation uint64, what string, read func(context.Context) (T, error),
-) (T, error) {
-	var none T
-	result := d.loads.DoChan(strconv.FormatUint(generation, 10)+" "+what, func() (any, error) {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), loadTimeout)
-		defer cancel()
-		select {
-		case d.slots <- struct{}{}:
-			defer func() { <-d.slots }()
-		case <-ctx.Done():
-			return nil, fmt.Errorf("%w: too many reads at once", errStore)
-		}
-		return read(ctx)
-	})
-	select {
-	case r := <-result:
-		if r.Err != nil {
-			return none, r.Err
-		}
-		return r.Val.(T), nil
-	case <-ctx.Done():
-		return none, ctx.Err()
+	if err != nil {
+		return nil, err
 	}
+	return p.(*pass), nil
 }
 
 func (d *directory) readAPI(ctx context.Context, ref string) (*entry, error) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -210,6 +211,52 @@ func TestReadsAtOnceAreBounded(t *testing.T) {
 		}
 		close(goOn)
 		group.Wait()
+	})
+}
+
+// Who asks for what nobody has, and leaves at once, has neither memory held nor the store asked, and comes before nobody who waits.
+func TestReadsThatNobodyWaitsForAreDropped(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		st := newFakeStore()
+		d := newDirectory(st, uncounted())
+		defer d.close()
+		e, err := d.api(t.Context(), "private")
+		if err != nil {
+			t.Fatal(err)
+		}
+		goOn := make(chan struct{})
+		st.before = func(string) { <-goOn }
+		var group sync.WaitGroup
+		for i := range mostLoads {
+			group.Go(func() { _, _ = d.api(t.Context(), fmt.Sprintf("slow-%d", i)) })
+		}
+		synctest.Wait()
+		before := runtime.NumGoroutine()
+		guesses, leave := context.WithCancel(t.Context())
+		for i := range 1000 {
+			group.Go(func() { _, _ = d.api(guesses, fmt.Sprintf("guess-%d", i)) })
+			group.Go(func() { _, _ = d.pass(guesses, e, fmt.Sprintf("ab_%032d", i)) })
+		}
+		synctest.Wait()
+		stays := make(chan error, 1)
+		go func() {
+			_, err := d.api(t.Context(), "public")
+			stays <- err
+		}()
+		synctest.Wait()
+		leave()
+		synctest.Wait()
+		if held := runtime.NumGoroutine() - before; held > 10 {
+			t.Errorf("%d goroutines for reads that nobody waits for", held)
+		}
+		close(goOn)
+		if err := <-stays; err != nil {
+			t.Errorf("who has stayed: %v", err)
+		}
+		group.Wait()
+		if n := st.count(); n != 1+mostLoads+1 {
+			t.Errorf("%d reads of the store", n)
+		}
 	})
 }
 
