@@ -55,6 +55,23 @@ func TestBadResponses(t *testing.T) {
 	}
 }
 
+// What to run of an API is read from the store too, and neither the consumer nor the program is to blame when that is away.
+func TestWhatToRunIsNotKnown(t *testing.T) {
+	d := newDoor(t, Config{}, func(http.ResponseWriter, *http.Request) { t.Error("the program was called") })
+	d.store.updateAPI("api_private", func(a *store.API) { a.Options.Quota = 1 })
+	for _, cause := range []error{errors.New("connection refused"), context.DeadlineExceeded} {
+		d.sandboxes.err = fmt.Errorf("read version 3: %w: %w", store.ErrUnavailable, cause)
+		got := d.get("/run/private/")
+		got.wantProblem(t, 503, wordStoreUnavailable)
+		if got.Header.Get("Retry-After") == "" {
+			t.Error("no Retry-After")
+		}
+		if u := d.record(); !u.Refused() {
+			t.Errorf("it uses up quotas: %+v", u)
+		}
+	}
+}
+
 // A server that has no descriptors left for a connection to the program does not say that the program is broken.
 func TestNoDescriptorsAreLeft(t *testing.T) {
 	d := newRawDoor(t, Config{}, func(net.Conn, *bufio.Reader) {})

@@ -11,7 +11,8 @@ import (
 // Sandboxes lends running sandboxes.
 type Sandboxes interface {
 	// Acquire returns a sandbox of the API's active version, started if need be. Errors: a *sandbox.Exit when it did not
-	// start, sandbox.ErrNoRoom, sandbox.ErrStopped, store.ErrNotFound when the API is gone, the context's error.
+	// start, sandbox.ErrNoRoom, sandbox.ErrStopped, store.ErrNotFound when the API is gone, store.ErrUnavailable when nobody knows what to
+	// run, the context's error.
 	Acquire(ctx context.Context, apiID string) (Lease, error)
 }
 

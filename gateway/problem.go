@@ -201,7 +201,7 @@ func wordOf(err error) string {
 		return wordDraining
 	case errors.Is(err, store.ErrNotFound):
 		return wordUnknownAPI
-	case errors.Is(err, errStore):
+	case errors.Is(err, errStore), errors.Is(err, store.ErrUnavailable):
 		return wordStoreUnavailable
 	case errors.Is(err, context.DeadlineExceeded):
 		return wordRequestTimeout
