@@ -215,8 +215,12 @@ func (d *Deployer) claim(ctx context.Context, name string, r Request) (api store
 	}
 	made, err := d.store.CreateAPI(ctx, api)
 	if errors.Is(err, store.ErrConflict) { // another node deploys it first as well: both are first deploys
-		if made, err = d.store.API(ctx, name); err == nil {
-			return made, made.ActiveVersion == 0, r.mayTouch(made)
+		other, readErr := d.store.API(ctx, name)
+		if readErr == nil {
+			return other, other.ActiveVersion == 0, r.mayTouch(other)
+		}
+		if !errors.Is(readErr, store.ErrNotFound) { // else it is the host that is taken
+			err = readErr
 		}
 	}
 	if err != nil {

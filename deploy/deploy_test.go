@@ -34,6 +34,21 @@ func TestFirstDeployMakesAnAPIWithItsKey(t *testing.T) {
 	}
 }
 
+func TestAHostThatIsTakenIsSaidToBe(t *testing.T) {
+	f := newFixture(t)
+	r := request("first", "one")
+	r.Options = map[string]string{"host": "api.example.com"}
+	f.mustDeploy(t, r)
+	for range 2 { // with an API of that name too
+		r.Name = "second"
+		if _, err := f.Deploy(t.Context(), r); !errors.Is(err, store.ErrConflict) || errors.Is(err, store.ErrNotFound) ||
+			!strings.Contains(err.Error(), "api.example.com") {
+			t.Errorf("%v", err)
+		}
+		f.mustDeploy(t, request("second", "one"))
+	}
+}
+
 func TestSecondDeployIsANewVersionWithoutAKey(t *testing.T) {
 	f := newFixture(t)
 	first := f.mustDeploy(t, request("resize", "one"))
