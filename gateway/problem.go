@@ -103,7 +103,7 @@ var problems = map[string]problemKind{
 	wordQueueFull:          {503, "Busy", "The API is busy, and as many requests as may wait for it do. Try again soon."},
 	wordOverloaded:         {503, "Overloaded", "The server has as many requests for this API, or connections, as it can hold. Try again soon."},
 	wordTooManyAtOnce:      {429, "Too many requests at once", "This key has as many requests under way as it may. Wait for their answers."},
-	wordDraining:           {503, "Restarting", "The API is being replaced. Try again."},
+	wordDraining:           {503, "Restarting", "The API is being replaced, and may have done what was asked or not. Send again what may happen twice."},
 	wordInternal:           {500, "Internal error", "The server failed. Its log has the details under the request id."},
 
 	string(sandbox.OutOfMemory):      {502, "Out of memory", "The API was ended at its memory limit."},
