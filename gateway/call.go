@@ -131,10 +131,12 @@ func (g *Gateway) goneWord() string {
 func (g *Gateway) admit(r *http.Request, rest string, e *entry, now time.Time) (*pass, string, error) {
 	var room [2]string
 	secrets := secretsIn(r.Header, room[:0])
-	keyless := e.public || isPreflight(r, secrets) || e.publicDocs && isDocs(r, rest) || e.opens(r, rest)
+	keyless := e.public || e.publicDocs && isDocs(r, rest) || e.opens(r, rest)
 	switch {
 	case len(secrets) == 0 && keyless:
 		return &pass{}, "", nil
+	case isPreflight(r, secrets):
+		return &pass{preflight: true}, "", nil
 	case len(secrets) == 0:
 		return nil, wordMissingKey, nil
 	case len(secrets) > 1 && !keyless:

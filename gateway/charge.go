@@ -30,7 +30,8 @@ func uncounted() Quotas {
 }
 
 // charge counts the request to the quotas and limits of its key, of the API's owner and of the API, and returns the word why it
-// is not admitted, or nothing. One that is refused here is counted nowhere.
+// is not admitted, or nothing. One that is refused here is counted nowhere. Preflights of strangers have limits of their own, as large as
+// those of requests with a key, which they must not use up.
 func (g *Gateway) charge(a *answer, r *http.Request, e *entry, p *pass) string {
 	a.quotas = append(append(a.space[:0], p.quotas...), e.quotas...)
 	if len(a.quotas) > 0 {
@@ -43,7 +44,13 @@ func (g *Gateway) charge(a *answer, r *http.Request, e *entry, p *pass) string {
 	if p.keyID == "" && !e.address.Unlimited() {
 		checks = append(checks, ratelimit.Check{Key: e.id + " " + network(a.from.client), Policy: "address", Limit: e.address, Transient: true})
 	}
+	shared := len(checks)
 	checks = append(checks, e.checks...)
+	if p.preflight {
+		for i := range checks[shared:] {
+			checks[shared+i].Key += " preflights"
+		}
+	}
 	if len(checks) == 0 {
 		return ""
 	}

@@ -11,7 +11,7 @@
 //
 // Some requests need no key although the API is private: the preflight of CORS, in which browsers cannot send one
 // (Fetch standard, 3.3.8), the interactive documentation when the API's PublicDocs says so, and what its option public-paths
-// names. They are counted to the limits of the API and of its owner's plan.
+// names. They are counted to the limits of the API and of its owner's plan; preflights for what needs a key are counted apart.
 package gateway
 
 import (

@@ -21,6 +21,8 @@ type pass struct {
 	scopes []store.Scope // empty: everything
 	checks []ratelimit.Check
 	quotas []ratelimit.Quota
+
+	preflight bool // nobody's, but asks before a request for which somebody needs a key
 }
 
 // opens reports whether the secret is a key of the API or of its owner, valid or expired.

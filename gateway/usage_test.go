@@ -164,7 +164,45 @@ func TestLimits(t *testing.T) {
 	d.do(docs).wantProblem(t, 429, wordRateLimited)
 	preflight, _ := http.NewRequest("OPTIONS", d.url+"/run/private/", nil)
 	preflight.Header = http.Header{"Origin": {"https://x"}, "Access-Control-Request-Method": {"GET"}}
+	for range 4 { // without a key: not from what is for who has one
+		if got := d.do(preflight); got.StatusCode != 200 {
+			t.Errorf("preflight: status %d", got.StatusCode)
+		}
+	}
 	d.do(preflight).wantProblem(t, 429, wordRateLimited)
+}
+
+// Strangers cannot have those refused who have a key.
+func TestPreflightsHaveRatesOfTheirOwn(t *testing.T) {
+	d := newDoor(t, Config{}, func(http.ResponseWriter, *http.Request) {})
+	limitAPI(d, "api_private", 2)
+	limitAPI(d, "api_public", 2)
+	ask := func(method, target, key string) got {
+		r, _ := http.NewRequest(method, d.url+target, nil)
+		r.Header = http.Header{"Origin": {"https://x"}, "Access-Control-Request-Method": {"GET"}}
+		if key != "" {
+			r.Header.Set("X-API-Key", key)
+		}
+		return d.do(r)
+	}
+	for range 2 {
+		if got := ask("OPTIONS", "/run/private/", ""); got.StatusCode != 200 {
+			t.Errorf("preflight: status %d", got.StatusCode)
+		}
+	}
+	ask("OPTIONS", "/run/private/", "").wantProblem(t, 429, wordRateLimited)
+	for _, method := range []string{"GET", "OPTIONS"} {
+		if got := ask(method, "/run/private/", testKey); got.StatusCode != 200 {
+			t.Errorf("%s with a key: status %d", method, got.StatusCode)
+		}
+	}
+	ask("GET", "/run/private/", testKey).wantProblem(t, 429, wordRateLimited)
+	for _, method := range []string{"OPTIONS", "GET"} { // where nobody needs one they are requests as others
+		if got := ask(method, "/run/public/", ""); got.StatusCode != 200 {
+			t.Errorf("%s without a key: status %d", method, got.StatusCode)
+		}
+	}
+	ask("OPTIONS", "/run/public/", "").wantProblem(t, 429, wordRateLimited)
 }
 
 func TestLogHasNoSecret(t *testing.T) {
