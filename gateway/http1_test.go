@@ -3,14 +3,20 @@ package gateway
 import (
 	"bytes"
 	"context"
+	"errors"
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 )
 
 // pipeListener accepts one end of each pipe.
@@ -76,6 +82,46 @@ func talk(t *testing.T, l *pipeListener, text string) string {
 		t.Fatalf("%v after %q", err, got)
 	}
 	return string(got)
+}
+
+// failingListener fails so often before it accepts.
+type failingListener struct {
+	net.Listener
+	errs []error
+}
+
+func (l *failingListener) Accept() (net.Conn, error) {
+	if len(l.errs) == 0 {
+		return l.Listener.Accept()
+	}
+	err := l.errs[0]
+	l.errs = l.errs[1:]
+	return nil, &net.OpError{Op: "accept", Net: "tcp", Err: os.NewSyscallError("accept4", err)}
+}
+
+// A moment without memory, or what one consumer's connection has met, ends no server; its operator is told, and not for each.
+func TestErrorsOfAcceptingPass(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		core, logged := observer.New(zap.WarnLevel)
+		g := &Gateway{config: Config{}.withDefaults(), log: zap.New(core)}
+		l := newPipeListener()
+		failing := &failingListener{l, []error{syscall.EMFILE, syscall.ENOMEM, syscall.ENOBUFS, syscall.EPERM, syscall.EPROTO, syscall.EHOSTUNREACH}}
+		s := newConsumerServer(g, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+		done := make(chan error, 1)
+		go func() { done <- s.Serve(consumerListener{failing, g}) }()
+		if got := talk(t, l, "GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"); !strings.HasPrefix(got, "HTTP/1.1 200 OK") {
+			t.Errorf("after them: %q", got)
+		}
+		if n := logged.Len(); n != 1 {
+			t.Errorf("%d log lines", n)
+		}
+		failing.errs = []error{syscall.EINVAL}
+		l.dial().Close() // for the Accept that waits
+		if err := <-done; !errors.Is(err, syscall.EINVAL) {
+			t.Errorf("an error that does not pass: %v", err)
+		}
+		s.Close()
+	})
 }
 
 func TestFramingOfAnswers(t *testing.T) {

@@ -5,10 +5,13 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"go.uber.org/zap"
 )
 
 // consumerServer serves consumers' connections by itself, because net/http's goroutines, timers and buffers for each request cost as much as all
@@ -35,17 +38,21 @@ func newConsumerServer(g *Gateway, handler http.Handler) *consumerServer {
 // Serve takes connections from l until that is closed, and returns why it ended. What it has accepted is known to Shutdown
 // when it returns.
 func (s *consumerServer) Serve(l consumerListener) error {
-	const shortest, longest = 5 * time.Millisecond, time.Second
+	const shortest, longest, quiet = 5 * time.Millisecond, time.Second, time.Minute
+	var told time.Time
 	for pause := shortest; ; {
 		conn, err := l.Accept()
 		if err != nil {
-			var network net.Error
-			if errors.As(err, &network) && network.Timeout() || isExhausted(err) || errors.Is(err, syscall.ECONNABORTED) {
-				time.Sleep(pause) // until descriptors are free again
-				pause = min(2*pause, longest)
-				continue
+			if !passes(err) {
+				return err
 			}
-			return err
+			if time.Since(told) > quiet {
+				told = time.Now()
+				s.gateway.log.Warn("consumers' connections cannot be taken now; further attempts are made", zap.Error(err))
+			}
+			time.Sleep(pause) // until descriptors are free again
+			pause = min(2*pause, longest)
+			continue
 		}
 		pause = shortest
 		c := newHTTP1(s, conn.(*consumerConn))
@@ -55,6 +62,16 @@ func (s *consumerServer) Serve(l consumerListener) error {
 		}
 		go c.serve()
 	}
+}
+
+// passes reports whether an error of accepting says nothing of the listener: there is too little of something, or what the connection that
+// comes next has met already (accept(2)).
+func passes(err error) bool {
+	var network net.Error
+	return errors.As(err, &network) && network.Timeout() || isExhausted(err) || slices.ContainsFunc([]error{
+		syscall.ENOBUFS, syscall.ENOMEM, syscall.EPERM, syscall.ECONNABORTED, syscall.EPROTO, syscall.ENOPROTOOPT, syscall.EOPNOTSUPP,
+		syscall.ENETDOWN, syscall.ENETUNREACH, syscall.EHOSTDOWN, syscall.EHOSTUNREACH, syscall.ENONET,
+	}, func(passing error) bool { return errors.Is(err, passing) })
 }
 
 func (s *consumerServer) add(c *http1) bool {
