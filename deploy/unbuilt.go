@@ -2,6 +2,7 @@ package deploy
 
 import (
 	"fmt"
+	"maps"
 	"sync"
 	"time"
 
@@ -56,6 +57,7 @@ func (u *unbuilt) failed(v store.Version, now time.Time, took time.Duration, exi
 	if u.held == nil {
 		u.held = map[string]sandbox.Exit{}
 	}
+	maps.DeleteFunc(u.held, func(_ string, other sandbox.Exit) bool { return !now.Before(other.RetryAt) }) // nobody may ask for it again
 	u.held[nameOf(v)] = exit
 	return &exit
 }

@@ -28,3 +28,16 @@ func TestUnbuiltEnvironmentsAreHeldOff(t *testing.T) {
 		}
 	}
 }
+
+// Nobody may ask again for one whose API was deleted.
+func TestUnbuiltEnvironmentsAreForgotten(t *testing.T) {
+	now := time.Now()
+	var u unbuilt
+	for n := range 10 {
+		u.failed(store.Version{APIID: "api_a", Number: n}, now, time.Second, sandbox.Exit{Output: "long"})
+		now = now.Add(unbuiltPause / 2)
+	}
+	if len(u.held) != 2 {
+		t.Errorf("%d are held, of which 2 count", len(u.held))
+	}
+}
