@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"container/list"
 	"context"
 	"sync"
 	"time"
@@ -31,7 +32,13 @@ type line struct {
 	running int
 	most    int            // running at a time; 0: no bound
 	keys    map[string]int // requests by key, where that is bounded
-	waiting []chan struct{}
+	waiting list.List      // of *turn
+}
+
+// turn is a request that waits.
+type turn struct {
+	come  chan struct{} // closed then
+	place *list.Element // in the line; nil once it has come
 }
 
 // place is what a request holds while it is under way; leave gives it back. The zero place holds nothing.
@@ -53,7 +60,7 @@ func (a *admission) enter(ctx context.Context, api, key string, l Limits, wait t
 	defer look.Stop()
 	for {
 		select {
-		case <-turn:
+		case <-turn.come:
 			return p, "", nil
 		case <-look.C:
 			a.lookAgain(api)
@@ -83,8 +90,8 @@ func (a *admission) lookAgain(api string) {
 	}
 }
 
-// join counts a request in. turn is not nil when it has to wait until that is closed.
-func (a *admission) join(api, key string, l Limits) (p place, turn chan struct{}, word string) {
+// join counts a request in. next is not nil when it has to wait until that has come.
+func (a *admission) join(api, key string, l Limits) (p place, next *turn, word string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	at := a.lines[api]
@@ -103,7 +110,7 @@ func (a *admission) join(api, key string, l Limits) (p place, turn chan struct{}
 	at.most = l.APIRequests
 	at.admitLocked() // the bound may have been raised
 	mustWait := at.most > 0 && at.running >= at.most
-	if mustWait && len(at.waiting) >= l.Queue {
+	if mustWait && at.waiting.Len() >= l.Queue {
 		return place{}, nil, wordQueueFull
 	}
 	if l.KeyRequests <= 0 {
@@ -126,32 +133,29 @@ func (a *admission) join(api, key string, l Limits) (p place, turn chan struct{}
 		at.running++
 		return p, nil, ""
 	}
-	turn = make(chan struct{})
-	at.waiting = append(at.waiting, turn)
-	return p, turn, ""
+	next = &turn{come: make(chan struct{})}
+	next.place = at.waiting.PushBack(next)
+	return p, next, ""
 }
 
 // admitLocked lets those go on that have waited longest, as far as there is room.
 func (l *line) admitLocked() {
-	for len(l.waiting) > 0 && (l.most <= 0 || l.running < l.most) {
-		close(l.waiting[0])
-		l.waiting[0] = nil
-		l.waiting = l.waiting[1:]
+	for l.waiting.Len() > 0 && (l.most <= 0 || l.running < l.most) {
+		first := l.waiting.Remove(l.waiting.Front()).(*turn)
+		first.place = nil
+		close(first.come)
 		l.running++
 	}
 }
 
 // giveUp takes a request out of the queue, or gives the place back that it got meanwhile.
-func (p place) giveUp(turn chan struct{}) {
+func (p place) giveUp(t *turn) {
 	a := p.admission
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for i, other := range p.line.waiting {
-		if other == turn {
-			p.line.waiting = append(p.line.waiting[:i:i], p.line.waiting[i+1:]...)
-			p.line.running++ // which leaveLocked takes back
-			break
-		}
+	if t.place != nil {
+		p.line.waiting.Remove(t.place)
+		p.line.running++ // which leaveLocked takes back
 	}
 	p.leaveLocked()
 }

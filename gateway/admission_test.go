@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"runtime"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -119,6 +120,34 @@ func TestQueueIsLeft(t *testing.T) {
 	})
 }
 
+// However long a queue is that an owner allows, leaving it costs as little: everybody's requests wait meanwhile.
+func TestLeavingALongQueueIsCheap(t *testing.T) {
+	var a admission
+	l := Limits{APIRequests: 1, Queue: 1 << 20}
+	mustEnter(t, &a, "api", "", l)
+	const waiting, leaving = 50_000, 100
+	var places [leaving]place
+	var turns [leaving]*turn
+	for i := range places {
+		places[i], turns[i], _ = a.join("api", "", l)
+	}
+	for range waiting {
+		a.join("api", "", l)
+	}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	for i, p := range places {
+		p.giveUp(turns[i])
+	}
+	runtime.ReadMemStats(&after)
+	if each := (after.TotalAlloc - before.TotalAlloc) / leaving; each > 4<<10 {
+		t.Errorf("leaving %d who wait takes %d bytes", waiting, each)
+	}
+	if n := a.count("api"); n != 1+waiting {
+		t.Errorf("%d are there", n)
+	}
+}
+
 func TestARaisedBoundLetsThemGo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var a admission
@@ -194,8 +223,8 @@ func TestAdmissionUnderChange(t *testing.T) {
 					return
 				}
 				a.mu.Lock()
-				if p.line.running > l.APIRequests || a.inside > l.Requests || len(p.line.waiting) > l.Queue {
-					t.Errorf("running %d, inside %d, waiting %d", p.line.running, a.inside, len(p.line.waiting))
+				if p.line.running > l.APIRequests || a.inside > l.Requests || p.line.waiting.Len() > l.Queue {
+					t.Errorf("running %d, inside %d, waiting %d", p.line.running, a.inside, p.line.waiting.Len())
 				}
 				a.mu.Unlock()
 				time.Sleep(time.Duration(r.IntN(100)) * time.Millisecond)
