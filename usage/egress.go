@@ -3,6 +3,7 @@ package usage
 import (
 	"context"
 	"crypto/rand"
+	"fmt"
 	"sync"
 	"time"
 
@@ -29,7 +30,7 @@ type Egress struct {
 	cancel context.CancelFunc
 	work   sync.WaitGroup
 
-	mu      sync.Mutex
+	turn    chan struct{} // holds one while somebody stores
 	number  int64
 	pending []store.EgressUse // of the batch with that number; nil: it is stored
 	at      time.Time
@@ -37,7 +38,7 @@ type Egress struct {
 
 // NewEgress returns one that stores what take returns, which is what was counted since it was called last.
 func NewEgress(to EgressSums, take func() []store.EgressUse, log *zap.Logger) *Egress {
-	return &Egress{to: to, take: take, log: log, source: rand.Text()}
+	return &Egress{to: to, take: take, log: log, source: rand.Text(), turn: make(chan struct{}, 1)}
 }
 
 // Start begins to store; it waits for nothing. It is called once.
@@ -63,12 +64,16 @@ func (e *Egress) Start() {
 	})
 }
 
-// Flush stores what was counted until now.
+// Flush stores what was counted until now. It returns the context's error when that ends before its turn has come.
 func (e *Egress) Flush(ctx context.Context) error {
-	e.mu.Lock()
-	defer e.mu.Unlock()
+	select {
+	case e.turn <- struct{}{}:
+		defer func() { <-e.turn }()
+	case <-ctx.Done():
+		return fmt.Errorf("store counts of outgoing network: others are stored before: %w", context.Cause(ctx))
+	}
 	if e.pending != nil {
-		if err := e.storeLocked(ctx); err != nil {
+		if err := e.hand(ctx); err != nil {
 			return err
 		}
 	}
@@ -78,10 +83,10 @@ func (e *Egress) Flush(ctx context.Context) error {
 	}
 	e.number++
 	e.at = time.Now()
-	return e.storeLocked(ctx)
+	return e.hand(ctx)
 }
 
-func (e *Egress) storeLocked(ctx context.Context) error {
+func (e *Egress) hand(ctx context.Context) error {
 	err := e.to.AddEgress(ctx, store.EgressBatch{Source: e.source, Number: e.number, Time: e.at, Uses: e.pending})
 	if err == nil {
 		e.pending = nil

@@ -84,3 +84,33 @@ func TestEgressIsStoredOnce(t *testing.T) {
 		}
 	})
 }
+
+// hanging is a store that does not answer while somebody waits for it.
+type hanging struct{ asked chan struct{} }
+
+func (h hanging) AddEgress(ctx context.Context, _ store.EgressBatch) error {
+	h.asked <- struct{}{}
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+// TestNobodyWaitsLongerForItsTurn than its context lasts, while the store does not answer others.
+func TestNobodyWaitsLongerForItsTurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := hanging{make(chan struct{}, 2)}
+		e := NewEgress(h, func() []store.EgressUse { return []store.EgressUse{{APIID: "a"}} }, zap.NewNop())
+		e.Start()
+		<-h.asked
+		begin := time.Now()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := e.Flush(ctx); !errors.Is(err, context.DeadlineExceeded) || time.Since(begin) != time.Second {
+			t.Errorf("after %v: %v", time.Since(begin), err)
+		}
+		gone, cancel := context.WithCancel(t.Context())
+		cancel()
+		if err := e.Stop(gone); !errors.Is(err, context.Canceled) {
+			t.Errorf("Stop: %v", err)
+		}
+	})
+}
