@@ -240,3 +240,44 @@ func TestTheNameOfASegmentIsSyncedUntilItIs(t *testing.T) {
 		t.Errorf("%v, %v", s.named.Load(), err)
 	}
 }
+
+// TestASegmentThatCannotBeRemovedIsEmptied has one with a name of /proc, where nothing is removed.
+func TestASegmentThatCannotBeRemovedIsEmptied(t *testing.T) {
+	path := filepath.Join(t.TempDir(), segmentName(1))
+	if err := os.WriteFile(path, encode(record(0)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	fd, err := syscall.Dup(int(f.Fd()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &segment{file: os.NewFile(uintptr(fd), "/proc/self/comm")}
+	if err := s.remove(); err == nil {
+		t.Error("nobody is told")
+	}
+	if left, err := os.ReadFile(path); err != nil || len(left) > 0 {
+		t.Errorf("%d bytes would be delivered again, %v", len(left), err)
+	}
+}
+
+// TestWhatAKilledProcessLeftIsSynced by the next one: nobody has synced its last moments.
+func TestWhatAKilledProcessLeftIsSynced(t *testing.T) {
+	dir, s := t.TempDir(), newSink()
+	s.away = errAway
+	if err := os.WriteFile(filepath.Join(dir, segmentName(1)), encode(record(0)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	left, err := openSegments(dir)
+	if err != nil || len(left) != 1 {
+		t.Fatalf("%d segments, %v", len(left), err)
+	}
+	defer left[0].file.Close()
+	if !left[0].dirty.Load() {
+		t.Error("it is taken for synced")
+	}
+}

@@ -99,8 +99,7 @@ func (j *Journal) hand(ctx context.Context, records []store.Usage) error {
 	return j.sink.AddUsage(ctx, records)
 }
 
-// forget removes the oldest segment. One that cannot be removed is delivered again by the next Start, which changes
-// nothing.
+// forget removes the oldest segment.
 func (j *Journal) forget(s *segment) {
 	j.mu.Lock()
 	j.segments = j.segments[1:]

@@ -51,7 +51,7 @@ func (e *FullError) Error() string {
 }
 
 // Sink takes a batch whole or not at all, and takes a record whose id it knows without counting it again. It must know those of a
-// file's records, DefaultSegmentBytes, and of a batch more. It must never refuse one record for good, because the records behind it
+// file's records, up to twice DefaultSegmentBytes, and of a batch more. It must never refuse one record for good, because the records behind it
 // would wait for ever. Its context is pace.Patient while there is time.
 type Sink interface {
 	AddUsage(ctx context.Context, records []store.Usage) error
@@ -154,14 +154,36 @@ func (j *Journal) Record(u store.Usage) error {
 	return nil
 }
 
-// appendLocked puts a line into the last segment, or a new one.
-func (j *Journal) appendLocked(line []byte) error {
+// mostOverdue is how many times SegmentBytes a segment becomes at most while no other can be made. The sink knows the records of so much.
+const mostOverdue = 2
+
+// nextLocked returns the segment for the next line: the last one, or a new one when that is full. Where none can be made, because there is
+// no inode or no descriptor left, the last one goes on for a while.
+func (j *Journal) nextLocked() (*segment, error) {
 	s := j.segments[len(j.segments)-1]
-	if s.size.Load() >= j.opts.SegmentBytes {
-		if err := j.turnLocked(); err != nil {
-			return err
-		}
-		s = j.segments[len(j.segments)-1]
+	size := s.size.Load()
+	if size < j.opts.SegmentBytes {
+		return s, nil
+	}
+	err := j.turnLocked()
+	switch {
+	case err == nil:
+		return j.segments[len(j.segments)-1], nil
+	case size >= mostOverdue*j.opts.SegmentBytes:
+		return nil, err
+	case !s.overdue:
+		s.overdue = true
+		j.log.Error("usage journal cannot begin a new file, it goes on in the one that it has", zap.Error(err),
+			zap.String("segment", s.file.Name()))
+	}
+	return s, nil
+}
+
+// appendLocked puts a line into a segment.
+func (j *Journal) appendLocked(line []byte) error {
+	s, err := j.nextLocked()
+	if err != nil {
+		return err
 	}
 	unmapped, err := s.put(line)
 	if unmapped != nil {

@@ -372,3 +372,35 @@ func TestConcurrentRecords(t *testing.T) {
 		}
 	})
 }
+
+// TestNoNewFile has a directory in the place of the next segment: the one that there is takes records for a while, and what is refused
+// then is taken again as soon as there can be another.
+func TestNoNewFile(t *testing.T) {
+	bothWays(t, func(t *testing.T, written bool) {
+		dir, s := t.TempDir(), newSink()
+		const size = 16 << 10
+		j := startBy(t, dir, s, Options{SegmentBytes: size}, written)
+		inTheWay := filepath.Join(dir, segmentName(2))
+		if err := os.Mkdir(inTheWay, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		n := 0
+		for ; j.Record(record(n)) == nil; n++ {
+		}
+		if got := j.Bytes(); got < mostOverdue*size || got > mostOverdue*size+1024 {
+			t.Errorf("%d bytes are taken", got)
+		}
+		if err := j.Record(record(n)); !errors.Is(err, os.ErrExist) {
+			t.Errorf("beyond the bound: %v", err)
+		}
+		if err := os.Remove(inTheWay); err != nil {
+			t.Fatal(err)
+		}
+		put(t, j, n, n+100)
+		flush(t, j)
+		s.has(t, n+100)
+		if left := files(t, dir); len(left) != 1 {
+			t.Errorf("left behind: %v", left)
+		}
+	})
+}

@@ -28,6 +28,7 @@ type segment struct {
 	file      *os.File
 	mapping   mapping      // of one that grows
 	padded    bool         // may have zeros behind its records
+	overdue   bool         // is full, and goes on because there could be no other
 	finished  sync.Once    // finish or remove has released the mapping
 	size      atomic.Int64 // up to the end of the last whole record
 	delivered atomic.Int64 // the sink has everything before this
@@ -65,14 +66,15 @@ func openSegments(dir string) ([]*segment, error) {
 		if err != nil {
 			return all, err
 		}
-		s := &segment{number: number, file: f}
-		all = append(all, s)
 		info, err := f.Stat()
-		if err != nil {
-			return all, err
+		if err != nil { // of unknown size, it must not be taken for an empty one
+			return all, errors.Join(err, f.Close())
 		}
+		s := &segment{number: number, file: f}
 		s.size.Store(info.Size())
 		s.sealed.Store(true)
+		s.dirty.Store(true) // a process that was killed has not synced its last
+		all = append(all, s)
 	}
 	slices.SortFunc(all, func(a, b *segment) int { return a.number - b.number })
 	return all, nil
@@ -203,20 +205,29 @@ func (s *segment) sync() error {
 	if s.named.Load() {
 		return cut
 	}
-	dir, err := os.Open(filepath.Dir(s.file.Name()))
-	if err != nil {
-		return errors.Join(cut, err)
-	}
-	err = errors.Join(dir.Sync(), dir.Close())
+	err := s.syncDirectory()
 	s.named.Store(err == nil)
 	return errors.Join(cut, err)
 }
 
-// remove ends a segment to which nothing is added any more.
+// syncDirectory makes it survive a power loss that the segment has its name, or has it no more.
+func (s *segment) syncDirectory() error {
+	dir, err := os.Open(filepath.Dir(s.file.Name()))
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
+}
+
+// remove ends a segment to which nothing is added any more, for good: long after, the sink would take its records for new ones. One that
+// cannot be removed is emptied.
 func (s *segment) remove() (err error) {
 	s.finished.Do(func() { err = s.mapping.release() })
-	if gone := os.Remove(s.file.Name()); !errors.Is(gone, fs.ErrNotExist) {
-		err = errors.Join(err, gone)
+	switch gone := os.Remove(s.file.Name()); {
+	case gone == nil:
+		err = errors.Join(err, s.syncDirectory())
+	case !errors.Is(gone, fs.ErrNotExist):
+		err = errors.Join(err, gone, s.file.Truncate(0))
 	}
 	return errors.Join(err, s.file.Close())
 }

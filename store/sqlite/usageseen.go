@@ -11,7 +11,7 @@ import (
 )
 
 // keptSeen is how many of the last records are known by their ids: a journal sends again after a crash what is in one of its files,
-// less than half as many.
+// less than half as many, and less than that many where no new file could be made.
 const keptSeen = 1 << 16
 
 // versionStatement gives another number when another connection has written (sqlite.org/pragma.html#pragma_data_version). Only one of a
