@@ -40,6 +40,7 @@ var rules = map[string]rule{
 	"metrics":     {[]string{"store", "sandbox"}, "it counts what it is told, and is told by whoever wires the parts"},
 	"rawcall":     {nil, "system calls, whoever makes them"},
 	"pace":        {nil, "breaks, whoever takes them"},
+	"clock":       {nil, "the time, whoever removes what is old by it"},
 	"handover":    {nil, "descriptors and a few words, whatever they are of"},
 	"backup":      {[]string{"store"}, "a file of rows, whatever they mean"},
 	"admin":       {[]string{"store", "deploy", "sandbox", "egress", "logs"}, "it is a door, and reaches the parts through its own interfaces"},

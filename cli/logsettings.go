@@ -38,7 +38,7 @@ func readLogLimits(s settings) (l logs.Limits, err error) {
 // openBook makes the book of what programs print. It reads what APIs want of it once the store is there.
 func (s *server) openBook() {
 	s.book = logs.New(logs.Config{
-		Dir: s.data.join("logs"), Limits: s.options.logs,
+		Dir: s.data.join("logs"), Limits: s.options.logs, Now: s.clock.Now,
 		Of: func(ctx context.Context, apiID string) (logs.Limits, error) {
 			api, err := s.store.API(ctx, apiID)
 			if errors.Is(err, store.ErrNotFound) { // it was deleted, or another node will delete it here

@@ -11,6 +11,7 @@ import (
 	"go.uber.org/zap"
 
 	"apibuilder/admin"
+	"apibuilder/clock"
 	"apibuilder/deploy"
 	"apibuilder/gateway"
 	"apibuilder/logs"
@@ -32,7 +33,8 @@ type server struct {
 	log     *zap.Logger
 
 	data            *dataDir
-	database        keeper // below store
+	clock           *clock.Clock // for removing what is old
+	database        keeper       // below store
 	secrets         *sealed.Store
 	store           store.Store
 	node            store.Node // this server
@@ -128,6 +130,9 @@ func (s *server) openData(ctx context.Context) (err error) {
 		return err
 	}
 	s.onStop("data directory", func(context.Context) error { return s.data.close() })
+	if err := s.openClock(); err != nil {
+		return err
+	}
 	s.openBook()
 	return nil
 }
@@ -194,7 +199,7 @@ func (s *server) openRetention(context.Context) error {
 			return ctx.Err()
 		}
 	}
-	pruner := usage.NewPruner(s.store, s.options.usageRetention, settle, s.log.Named("usage"))
+	pruner := usage.NewPruner(s.store, s.options.usageRetention, settle, s.clock.Now, s.log.Named("usage"))
 	pruner.Start()
 	s.onStop("removal of old usage", pruner.Stop)
 	return nil

@@ -33,6 +33,8 @@ type Config struct {
 	Limits Limits
 	// Of returns an API's own limits, of which those count that are tighter; nil: none has any. It must honour its context.
 	Of func(ctx context.Context, api string) (Limits, error)
+	// Now is the time by which files are old; nil: time.Now. Lines that are shown are so by the machine's clock.
+	Now func() time.Time
 }
 
 // Book holds the logs of all APIs. It may be used concurrently. Close it, and whatever is used of it is not used after that.
@@ -52,6 +54,9 @@ type Book struct {
 // New returns a Book. It does no I/O; the directory is made when the first line comes.
 func New(cfg Config) *Book {
 	cfg.Limits = cfg.Limits.or(DefaultLimits)
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
 	b := &Book{cfg: cfg, pages: map[string]*page{}, searching: make(chan struct{}, searches), matching: make(chan struct{}, searches)}
 	b.notices.book, b.notices.seen = b, map[noticeKey]*notice{}
 	b.keeper = newKeeper(b)
@@ -62,6 +67,7 @@ func New(cfg Config) *Book {
 type page struct {
 	path string
 	open *atomic.Int64
+	now  func() time.Time // as of Config
 
 	mu        sync.Mutex
 	limits    Limits
@@ -146,7 +152,7 @@ func (b *Book) page(api string) (*page, error) {
 		return p, nil
 	}
 	p := &page{
-		path: filepath.Join(b.cfg.Dir, api+suffix), open: &b.open, limits: b.cfg.Limits, followers: map[*Follower]struct{}{},
+		path: filepath.Join(b.cfg.Dir, api+suffix), open: &b.open, now: b.cfg.Now, limits: b.cfg.Limits, followers: map[*Follower]struct{}{},
 		shared: b.sharing.on,
 	}
 	b.pages[api] = p
@@ -177,7 +183,7 @@ func (p *page) writeLocked(raw []byte) error {
 			return fmt.Errorf("open the log %s: %w", filepath.Base(p.path), err)
 		}
 	}
-	if p.size > 0 && (p.size+int64(len(raw)) > p.limits.fileSize() || time.Since(p.began) > p.limits.Age) {
+	if p.size > 0 && (p.size+int64(len(raw)) > p.limits.fileSize() || p.now().Sub(p.began) > p.limits.Age) {
 		if err := p.turnLocked(); err != nil {
 			return fmt.Errorf("turn the log %s: %w", filepath.Base(p.path), err)
 		}

@@ -249,7 +249,7 @@ func (p *page) removeOld(path string) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	info, err := os.Stat(path)
-	if errors.Is(err, fs.ErrNotExist) || err == nil && time.Since(info.ModTime()) <= p.limits.Age {
+	if errors.Is(err, fs.ErrNotExist) || err == nil && p.now().Sub(info.ModTime()) <= p.limits.Age {
 		return nil
 	}
 	if err == nil && path == p.path {

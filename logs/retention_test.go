@@ -162,3 +162,31 @@ func TestTheOlderFormat(t *testing.T) {
 		t.Errorf("written as %s", last)
 	}
 }
+
+// TestAClockThatIsFarAheadRemovesNothing has the files' times of the real clock, and one that believes no more than has passed.
+func TestAClockThatIsFarAheadRemovesNothing(t *testing.T) {
+	dir := t.TempDir()
+	believed := time.Now().Add(-1000 * time.Hour)
+	b := New(Config{Dir: dir, Limits: Limits{Age: time.Hour}, Now: func() time.Time { return believed }})
+	defer b.Close()
+	line := []byte(`{"time":"` + believed.UTC().Format(time.RFC3339Nano) + `","version":1,"stream":"stdout","text":"before"}` + "\n")
+	for _, name := range []string{someAPI + suffix, someAPI + suffix + older} {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, line, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chtimes(path, believed, believed); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.keeper.sweep(func(err error) { t.Error(err) })
+	put(t, b, "now")
+	kept := 0
+	for _, name := range []string{someAPI + suffix, someAPI + suffix + older} {
+		raw, _ := os.ReadFile(filepath.Join(dir, name))
+		kept += strings.Count(string(raw), "before")
+	}
+	if kept != 2 {
+		t.Errorf("%d of two lines are kept", kept)
+	}
+}

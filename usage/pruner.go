@@ -6,8 +6,6 @@ import (
 	"time"
 
 	"go.uber.org/zap"
-
-	"apibuilder/store"
 )
 
 // HoursKept is how long hourly sums are kept at least; daily ones are kept for ever.
@@ -20,7 +18,6 @@ const (
 
 // Prunable is where old records are removed; store.Store is one.
 type Prunable interface {
-	Usage(ctx context.Context, f store.UsageFilter) ([]store.Usage, error)
 	PruneUsage(ctx context.Context, records, hours time.Time, most int) (int64, error)
 }
 
@@ -29,25 +26,23 @@ type Pruner struct {
 	from   Prunable
 	keep   time.Duration
 	settle func(context.Context) error
+	now    func() time.Time
 	log    *zap.Logger
 	cancel context.CancelFunc
 	work   sync.WaitGroup
-	began  time.Time
-	clock  *evenClock // nil: the newest record is not known
 }
 
 // NewPruner returns one that keeps records for a time; 0: for ever. Hourly sums are kept for HoursKept, or as long as records. Before
 // it removes anything it calls settle, after which no journal holds records that the store has: one that was removed would be new to the
-// store if it came again. While settle fails nothing is removed.
-func NewPruner(from Prunable, keep time.Duration, settle func(context.Context) error, log *zap.Logger) *Pruner {
-	return &Pruner{from: from, keep: keep, settle: settle, log: log}
+// store if it came again. While settle fails nothing is removed. now is the time by which records are old, as clock.Clock tells it.
+func NewPruner(from Prunable, keep time.Duration, settle func(context.Context) error, now func() time.Time, log *zap.Logger) *Pruner {
+	return &Pruner{from: from, keep: keep, settle: settle, now: now, log: log}
 }
 
 // Start begins to remove; it waits for nothing. It is called once.
 func (p *Pruner) Start() {
 	var ctx context.Context
 	ctx, p.cancel = context.WithCancel(context.Background())
-	p.began = time.Now()
 	p.work.Go(func() {
 		ticker := time.NewTicker(pruneEvery)
 		defer ticker.Stop()
@@ -78,15 +73,9 @@ func (p *Pruner) prune(ctx context.Context) {
 		}
 		return
 	}
-	now, err := p.now(ctx)
-	if err != nil {
-		if ctx.Err() == nil {
-			p.log.Warn("old usage records are not removed, another try follows", zap.Error(err), zap.Duration("in", pruneEvery))
-		}
-		return
-	}
 	var records, hours time.Time // zero: nothing is old
 	if p.keep > 0 {
+		now := p.now()
 		records, hours = now.Add(-p.keep), now.Add(-max(HoursKept, p.keep))
 	}
 	var removed int64
@@ -106,20 +95,4 @@ func (p *Pruner) prune(ctx context.Context) {
 			return
 		}
 	}
-}
-
-// now is the time by which records are old.
-func (p *Pruner) now(ctx context.Context) (time.Time, error) {
-	now := time.Now()
-	if p.clock == nil {
-		newest, err := p.from.Usage(ctx, store.UsageFilter{Limit: 1})
-		if err != nil {
-			return now, err
-		}
-		p.clock = &evenClock{right: now, wall: now.Round(0), up: now.Sub(p.began)}
-		if len(newest) > 0 {
-			p.clock.right = newest[0].Time
-		}
-	}
-	return p.clock.now(now.Round(0), now.Sub(p.began)), nil
 }

@@ -21,7 +21,6 @@ type old struct {
 	mu             sync.Mutex
 	left           int64
 	records, hours time.Time
-	newest         time.Time // record
 	calls          int
 	err            error
 }
@@ -42,19 +41,12 @@ func (o *old) set(left int64, err error) {
 	o.left, o.err = left, err
 }
 
-// asked is what was old at the last time.
-func (o *old) asked() time.Time {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.records
-}
-
 func settled(context.Context) error { return nil }
 
 func TestPruner(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := &old{left: 3 * pruneMost}
-		p := NewPruner(o, 90*24*time.Hour, settled, zap.NewNop())
+		p := NewPruner(o, 90*24*time.Hour, settled, time.Now, zap.NewNop())
 		begin := time.Now()
 		p.Start()
 		synctest.Wait()
@@ -79,14 +71,14 @@ func TestPruner(t *testing.T) {
 func TestPrunerKeepsForEver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := &old{}
-		p := NewPruner(o, 0, settled, zap.NewNop())
+		p := NewPruner(o, 0, settled, time.Now, zap.NewNop())
 		p.Start()
 		synctest.Wait()
 		if !o.records.IsZero() || !o.hours.IsZero() {
 			t.Errorf("%+v", o)
 		}
 		_ = p.Stop(t.Context())
-		_ = NewPruner(o, 0, settled, zap.NewNop()).Stop(t.Context()) // one that was not started
+		_ = NewPruner(o, 0, settled, time.Now, zap.NewNop()).Stop(t.Context()) // one that was not started
 	})
 }
 
@@ -107,10 +99,6 @@ func (f *forgetting) AddUsage(_ context.Context, records []store.Usage) error {
 		}
 	}
 	return nil
-}
-
-func (f *forgetting) Usage(context.Context, store.UsageFilter) ([]store.Usage, error) {
-	return nil, nil
 }
 
 func (f *forgetting) PruneUsage(_ context.Context, before, _ time.Time, _ int) (n int64, err error) {
@@ -140,7 +128,7 @@ func TestWhatIsRemovedDoesNotComeAgain(t *testing.T) {
 		if err := first.Start(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		p := NewPruner(st, 24*time.Hour, first.Settle, zap.NewNop())
+		p := NewPruner(st, 24*time.Hour, first.Settle, time.Now, zap.NewNop())
 		p.Start()
 		for i := range 72 {
 			if err := first.Record(store.Usage{ID: fmt.Sprint("r", i), Time: time.Now()}); err != nil {
@@ -180,7 +168,7 @@ func TestPrunerWaitsForJournals(t *testing.T) {
 				return errors.New("away")
 			}
 			return nil
-		}, zap.NewNop())
+		}, time.Now, zap.NewNop())
 		p.Start()
 		synctest.Wait()
 		if o.calls != 0 {
@@ -192,6 +180,21 @@ func TestPrunerWaitsForJournals(t *testing.T) {
 		synctest.Wait()
 		if o.left != 0 {
 			t.Error("it removes nothing afterwards")
+		}
+		_ = p.Stop(t.Context())
+	})
+}
+
+// TestPrunerGoesByTheClockThatItIsGiven, whatever the machine's says.
+func TestPrunerGoesByTheClockThatItIsGiven(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := &old{left: 1}
+		believed := time.Now().Add(-1000 * time.Hour)
+		p := NewPruner(o, time.Hour, settled, func() time.Time { return believed }, zap.NewNop())
+		p.Start()
+		synctest.Wait()
+		if want := believed.Add(-time.Hour); !o.records.Equal(want) || !o.hours.Equal(believed.Add(-HoursKept)) {
+			t.Errorf("records from before %v are removed, hours from before %v", o.records, o.hours)
 		}
 		_ = p.Stop(t.Context())
 	})

@@ -1,4 +1,4 @@
-package usage
+package clock
 
 import "time"
 
@@ -9,17 +9,23 @@ const (
 	mostJump = time.Hour
 )
 
-// evenClock tells the time to who removes what is old, and would remove everything while the machine's clock is far ahead, as it may
-// be for a moment after a start. Until that has gone evenly for a day, no more time has passed since the newest record than the process
-// has run.
-type evenClock struct {
+// even is what is believed of the machine's clock.
+type even struct {
 	right time.Time     // believed at wall
 	wall  time.Time     // by the machine's clock
 	up    time.Duration // of the process, at wall
 }
 
 // now returns the time to believe when the machine's clock says wall and the process has run for up.
-func (c *evenClock) now(wall time.Time, up time.Duration) time.Time {
+func (c *even) now(wall time.Time, up time.Duration) time.Time {
+	if believed := c.believed(wall, up); believed.Before(wall) {
+		return believed
+	}
+	return wall
+}
+
+// believed is now, and later than wall where that was set back.
+func (c *even) believed(wall time.Time, up time.Duration) time.Time {
 	passed := up - c.up
 	if passed >= proof {
 		c.right = c.right.Add(passed)
@@ -28,8 +34,5 @@ func (c *evenClock) now(wall time.Time, up time.Duration) time.Time {
 		}
 		c.wall, c.up, passed = wall, up, 0
 	}
-	if believed := c.right.Add(passed); believed.Before(wall) {
-		return believed
-	}
-	return wall
+	return c.right.Add(passed)
 }

@@ -1,0 +1,67 @@
+// Package clock tells the time to who removes what is old, and would remove everything while the machine's clock is far ahead, as it may be
+// for a moment after a start. What it believes is kept in a file, so that a second start with such a clock believes no more than the first.
+package clock
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"sync"
+	"time"
+)
+
+// layout is of a line that always has the same length, so that it is written over in place: of what is shorter than a sector there is the
+// whole or nothing after a power loss, also where two servers write, as while one takes over.
+const layout = "2006-01-02T15:04:05Z\n"
+
+// Clock is the machine's, where it may be believed. Its methods may be called concurrently; make one with Open.
+type Clock struct {
+	path  string
+	began time.Time // with the monotonic clock's reading
+
+	mu   sync.Mutex
+	even even
+}
+
+// Open returns a clock that goes on from what Save has put into a file; the machine's is believed where there is none yet. It is an error
+// where the file holds something else.
+func Open(path string) (*Clock, error) {
+	now := time.Now()
+	c := &Clock{path: path, began: now, even: even{right: now, wall: now.Round(0)}}
+	text, err := os.ReadFile(path)
+	if errors.Is(err, os.ErrNotExist) || err == nil && len(text) == 0 { // the second is what a power loss leaves of a new one
+		return c, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read when the server last ran: %w", err)
+	}
+	if c.even.right, err = time.Parse(layout, string(text)); err != nil {
+		return nil, fmt.Errorf("read when the server last ran: %s holds %.40q, and no time: remove it", path, strings.TrimSpace(string(text)))
+	}
+	return c, nil
+}
+
+// Now is the time by which things are old. Until the machine's clock has gone evenly for a day, no more time has passed since the last Save
+// of whoever ran before than this process has run. It is never later than the machine's.
+func (c *Clock) Now() time.Time {
+	now := time.Now()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.even.now(now.Round(0), now.Sub(c.began))
+}
+
+// Save keeps what is believed for the next Open. Call it from time to time: what passed since counts as if nobody had run.
+func (c *Clock) Save() error {
+	now := time.Now()
+	c.mu.Lock()
+	believed := c.even.believed(now.Round(0), now.Sub(c.began))
+	c.mu.Unlock()
+	file, err := os.OpenFile(c.path, os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = io.WriteString(file, believed.UTC().Format(layout))
+	return errors.Join(err, file.Close())
+}
