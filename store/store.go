@@ -326,7 +326,8 @@ type Store interface {
 	// SumEgress returns sums by what the filter says, in the order of time, API, user and destination.
 	SumEgress(ctx context.Context, f EgressFilter) ([]EgressSum, error)
 	// PruneUsage removes records from before one time and hourly sums from before another, at most so many of each, the oldest
-	// first, and returns how many of both that were; sums of egress go with them. Daily sums stay.
+	// first, and returns how many of both that were; sums of egress go with them. Daily sums stay. Where nodes share the store, the times are
+	// reckoned by its clock: those of a node that is ahead of it mean what is as old by the store's.
 	PruneUsage(ctx context.Context, records, hours time.Time, most int) (int64, error)
 
 	// AddExit keeps the newest 50 of an API: those that were added last, whatever the clocks say.

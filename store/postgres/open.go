@@ -58,7 +58,7 @@ func open(ctx context.Context, o Options, all []schema.Migration) (*Store, error
 		pool.Close()
 		return nil, unavailable(ctx, err)
 	}
-	s := &Store{pool: pool, node: strings.TrimPrefix(store.NewID("node"), "node_")}
+	s := &Store{pool: pool, now: time.Now, node: strings.TrimPrefix(store.NewID("node"), "node_")}
 	if o.Log == nil {
 		o.Log = zap.NewNop()
 	}
@@ -89,7 +89,7 @@ func OpenToRead(ctx context.Context, url string) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the PostgreSQL database: %w", unavailable(ctx, err))
 	}
-	return &Store{pool: pool}, nil
+	return &Store{pool: pool, now: time.Now}, nil
 }
 
 // readable returns nil for a schema of this program's, or an older one.

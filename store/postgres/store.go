@@ -35,7 +35,8 @@ type Store struct {
 	pool *pgxpool.Pool
 	node string // names this store's own changes
 	feed *feed
-	rows *Rows // nil: there are none
+	rows *Rows            // nil: there are none
+	now  func() time.Time // this machine's clock
 
 	gate   sync.RWMutex // read-held by every call, so that Close waits for them
 	closed bool

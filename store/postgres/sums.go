@@ -223,9 +223,19 @@ func (s *Store) CountUsage(ctx context.Context, apiID, keyID string, since time.
 	return n + store.Requests(sums), err
 }
 
-// PruneUsage is as in store.Store.
+// PruneUsage is as in store.Store. How long ago something was the database's clock says, where it is behind this machine's: other nodes' records
+// are there too, and a wrong clock of one must not make them old.
 func (s *Store) PruneUsage(ctx context.Context, records, hours time.Time, most int) (n int64, err error) {
 	err = s.read(ctx, func() error {
+		ahead, err := s.ahead(ctx)
+		if err != nil {
+			return err
+		}
+		for _, t := range []*time.Time{&records, &hours} {
+			if !t.IsZero() {
+				*t = t.Add(-ahead)
+			}
+		}
 		tag, err := s.pool.Exec(ctx, `DELETE FROM apibuilder_usage WHERE seq = ANY (ARRAY (SELECT seq FROM apibuilder_usage
 			WHERE time < $1::bigint ORDER BY time, seq LIMIT $2::bigint))`, store.SinceMicros(records), most)
 		if err != nil {
@@ -259,4 +269,12 @@ func (s *Store) PruneUsage(ctx context.Context, records, hours time.Time, most i
 		return n, fmt.Errorf("prune usage: %w", err)
 	}
 	return n, nil
+}
+
+// ahead is how far this machine's clock is ahead of the database's; 0 where it is behind.
+func (s *Store) ahead(ctx context.Context) (time.Duration, error) {
+	now := s.now() // before the question: what the answer takes makes nothing older
+	var database int64
+	err := s.pool.QueryRow(ctx, `SELECT floor(extract(epoch FROM clock_timestamp()) * 1000000)::bigint`).Scan(&database)
+	return max(now.Sub(time.UnixMicro(database)), 0), err
 }
