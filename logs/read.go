@@ -92,12 +92,13 @@ func (b *Book) search(ctx context.Context, s *snapshot, oldest time.Time, f Filt
 	}
 	var lines []Line
 	var broken error
-	began, seen, old, request := time.Now(), 0, 0, []byte(f.Request)
+	began, seen, old, request, pacing := time.Now(), 0, 0, []byte(f.Request), newPacing()
 	err := s.eachBackward(func(raw []byte) bool {
 		if len(lines) >= n {
 			return false
 		}
-		if seen++; seen%64 == 0 || f.Pattern != nil {
+		if seen++; seen%16 == 0 || f.Pattern != nil {
+			pacing.pause(ctx)
 			if broken = ctx.Err(); broken == nil && time.Since(began) > searchTime {
 				broken = ErrTooLong
 			}
