@@ -30,7 +30,7 @@ type Logs interface {
 type LogLine struct {
 	Time    time.Time `json:"time"`
 	Version int       `json:"version"` // 0: of none
-	Source  string    `json:"source"`  // program; else the platform's part that says it: sandbox, gateway, deploy, egress, server
+	Source  string    `json:"source"`  // program; else the platform's part that says it: sandbox, gateway, deploy, build, egress, server
 	Stream  string    `json:"stream"`  // of the program: stdout or stderr; else the source
 	Level   string    `json:"level,omitempty"`
 	Request string    `json:"request,omitempty"` // id of the request that it belongs to

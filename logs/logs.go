@@ -24,6 +24,8 @@ const (
 
 	suffix = ".jsonl"
 	older  = ".1" // of the file whose turn is over
+
+	rewritten = ".new" // of either, while it is shortened
 )
 
 // Config is how a Book behaves.
@@ -113,7 +115,7 @@ func (b *Book) Remove(api string) error {
 	p.removed = true
 	errs := []error{p.closeLocked()}
 	p.dismissLocked()
-	for _, path := range []string{p.path, p.path + older} {
+	for _, path := range []string{p.path, p.path + older, p.path + rewritten, p.path + older + rewritten} {
 		if err := os.Remove(path); !errors.Is(err, fs.ErrNotExist) {
 			errs = append(errs, err)
 		}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -52,21 +53,28 @@ func (p *page) oldest() time.Time {
 	return time.Now().Add(-p.limits.Age)
 }
 
-// setLimits has limits hold at once: what is beyond them is gone when it returns.
+// setLimits has limits hold at once: what is beyond them is gone when it returns, unless another process writes here too. That goes on in the
+// file that it has open.
 func (p *page) setLimits(l Limits) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.limits = l
-	p.readOnLocked()
-	defer p.skipTailsLocked()
+	if p.shared {
+		return nil
+	}
+	return p.shortenLocked(p.path+older, p.path)
+}
+
+// shortenLocked leaves the last lines of the page's files.
+func (p *page) shortenLocked(paths ...string) error {
 	if err := p.closeLocked(); err != nil {
 		return err
 	}
-	var errs []error
-	for _, path := range []string{p.path + older, p.path} {
-		errs = append(errs, shorten(path, l.fileSize()))
-	}
 	p.began = time.Time{}
+	var errs []error
+	for _, path := range paths {
+		errs = append(errs, shorten(path, p.limits.fileSize()))
+	}
 	return errors.Join(errs...)
 }
 
@@ -91,7 +99,7 @@ func shorten(path string, most int64) error {
 	if _, err := rest.ReadSlice('\n'); err != nil && !errors.Is(err, bufio.ErrBufferFull) {
 		return err
 	}
-	aside := path + ".new"
+	aside := path + rewritten
 	out, err := os.OpenFile(aside, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
@@ -113,11 +121,12 @@ const (
 
 // keeper finds out about APIs' own limits, removes what is too old, and tells what notices left out.
 type keeper struct {
-	book *Book
-	life context.Context
-	end  context.CancelFunc
-	done sync.WaitGroup
-	wake chan struct{}
+	book    *Book
+	life    context.Context
+	end     context.CancelFunc
+	done    sync.WaitGroup
+	wake    chan struct{}
+	failing bool // nobody knows APIs' own limits at the moment; owned by run
 
 	mu    sync.Mutex
 	asked map[string]struct{} // APIs whose limits are to be read
@@ -175,6 +184,7 @@ func (k *keeper) run(told func(error)) {
 			return
 		case now := <-flush.C:
 			k.book.notices.flush(now, false)
+			k.answer(told) // what could not be had before
 		case <-sweep.C:
 			k.sweep(told)
 		case <-k.wake:
@@ -183,36 +193,48 @@ func (k *keeper) run(told func(error)) {
 	}
 }
 
-// answer reads the limits of those APIs that were asked for. Until they are known the Book's hold, which keep more.
+// answer reads the limits of those APIs that were asked for. Until they are known the Book's hold, which keep more. When one cannot be had
+// the others wait too, because so it will be with them, and told hears of the first.
 func (k *keeper) answer(told func(error)) {
 	k.mu.Lock()
 	asked := k.asked
 	k.asked = map[string]struct{}{}
 	k.mu.Unlock()
 	for api := range asked {
-		if k.life.Err() != nil {
+		limits, err := k.limits(api)
+		if err != nil {
+			if !k.failing && k.life.Err() == nil {
+				told(fmt.Errorf("find the limits of the log of %s: %w", api, err))
+			}
+			k.failing = true
+			k.mu.Lock()
+			maps.Copy(k.asked, asked)
+			k.mu.Unlock()
 			return
 		}
-		if err := k.adjust(api); err != nil && k.life.Err() == nil {
-			told(fmt.Errorf("find the limits of the log of %s: %w", api, err))
+		k.failing = false
+		delete(asked, api)
+		if err := k.adjust(api, limits); err != nil {
+			told(fmt.Errorf("shorten the log of %s: %w", api, err))
 		}
 	}
 }
 
-func (k *keeper) adjust(api string) error {
+// limits are those of an API, within the Book's.
+func (k *keeper) limits(api string) (Limits, error) {
 	ctx, cancel := context.WithTimeout(k.life, askTimeout)
 	defer cancel()
 	own, err := k.book.cfg.Of(ctx, api)
-	if err != nil {
-		return err
-	}
+	return own.within(k.book.cfg.Limits), err
+}
+
+func (k *keeper) adjust(api string, limits Limits) error {
 	k.book.mu.Lock()
 	p := k.book.pages[api]
 	k.book.mu.Unlock()
 	if p == nil {
 		return nil
 	}
-	limits := own.within(k.book.cfg.Limits)
 	p.mu.Lock()
 	same := p.limits == limits
 	p.mu.Unlock()
@@ -222,41 +244,51 @@ func (k *keeper) adjust(api string) error {
 	return p.setLimits(limits)
 }
 
-// sweep removes files whose last line is too old. Those of APIs whose limits are not known are asked for first.
+// sweep removes files whose last line is too old, and shortens those that were written when there was room for more. Those of APIs whose limits
+// are not known are asked for first.
 func (k *keeper) sweep(told func(error)) {
 	entries, err := os.ReadDir(k.book.cfg.Dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		told(fmt.Errorf("look for old logs: %w", err))
 	}
 	for _, entry := range entries {
-		api, ok := strings.CutSuffix(strings.TrimSuffix(entry.Name(), older), suffix)
+		name, left := strings.CutSuffix(entry.Name(), rewritten)
+		api, ok := strings.CutSuffix(strings.TrimSuffix(name, older), suffix)
 		if !ok || k.life.Err() != nil {
 			continue
 		}
 		p, err := k.book.page(api)
 		if err == nil {
-			err = p.removeOld(filepath.Join(k.book.cfg.Dir, entry.Name()))
+			err = p.sweep(filepath.Join(k.book.cfg.Dir, entry.Name()), left)
 		}
 		if err != nil {
-			told(fmt.Errorf("remove an old log: %w", err))
+			told(fmt.Errorf("look after the log of %s: %w", api, err))
 		}
 	}
 	k.answer(told)
 }
 
-// removeOld removes one of the page's files when nobody has written to it for the age of lines.
-func (p *page) removeOld(path string) error {
+// sweep removes one of the page's files when nobody has written to it for the age of lines, or when a killed server left it half
+// rewritten, and else shortens it to its size. What another process may have open stays as it is.
+func (p *page) sweep(path string, left bool) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	info, err := os.Stat(path)
-	if errors.Is(err, fs.ErrNotExist) || err == nil && p.now().Sub(info.ModTime()) <= p.limits.Age {
+	if p.shared || errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	if err == nil && path == p.path {
-		err = p.closeLocked()
+	switch {
+	case err != nil:
+		return err
+	case left:
+		return os.Remove(path)
+	case p.now().Sub(info.ModTime()) > p.limits.Age:
+		if path == p.path {
+			err = p.closeLocked()
+		}
+		return errors.Join(err, os.Remove(path))
+	case info.Size() > max(p.limits.fileSize(), longest): // a line may be longer than the file is to be
+		return p.shortenLocked(path)
 	}
-	if err == nil {
-		err = os.Remove(path)
-	}
-	return err
+	return nil
 }

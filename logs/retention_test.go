@@ -2,6 +2,7 @@ package logs
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -188,5 +189,129 @@ func TestAClockThatIsFarAheadRemovesNothing(t *testing.T) {
 	}
 	if kept != 2 {
 		t.Errorf("%d of two lines are kept", kept)
+	}
+}
+
+// TestLimitsThatCouldNotBeHadAreAskedForAgain has the store away for some minutes.
+func TestLimitsThatCouldNotBeHadAreAskedForAgain(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		back := time.Now().Add(3 * time.Minute)
+		var told []error
+		b := New(Config{Dir: dir, Of: func(context.Context, string) (Limits, error) {
+			if time.Now().Before(back) {
+				return Limits{}, errors.New("the store is away")
+			}
+			return Limits{Age: time.Hour}, nil
+		}})
+		defer b.Close()
+		b.Start(func(err error) { told = append(told, err) })
+		put(t, b, "a")
+		for _, api := range []string{"api_b", "api_c"} {
+			if err := b.Append(api, Line{Time: time.Now(), Text: "x"}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(5 * time.Minute)
+		synctest.Wait()
+		for _, api := range []string{someAPI, "api_b", "api_c"} {
+			p, err := b.page(api)
+			if err != nil {
+				t.Fatal(err)
+			}
+			p.mu.Lock()
+			if p.limits.Age != time.Hour {
+				t.Errorf("%s has the limits %+v", api, p.limits)
+			}
+			p.mu.Unlock()
+		}
+		if len(told) != 1 {
+			t.Errorf("told %d times: %v", len(told), told)
+		}
+	})
+}
+
+// TestFilesOfALargerLimitAreShortened though nobody writes to them, and what a killed server left half rewritten goes.
+func TestFilesOfALargerLimitAreShortened(t *testing.T) {
+	dir := t.TempDir()
+	b := New(Config{Dir: dir, Limits: Limits{Size: 4 << 20}})
+	for range 20_000 {
+		put(t, b, strings.Repeat("x", 200))
+	}
+	b.Close()
+	left := filepath.Join(dir, someAPI+suffix+rewritten)
+	if err := os.WriteFile(left, []byte("half"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	const size = 1 << 20
+	b = New(Config{Dir: dir, Limits: Limits{Size: size}})
+	defer b.Close()
+	put(t, b, "the last of before") // the file is open
+	b.keeper.sweep(func(err error) { t.Error(err) })
+	put(t, b, "the last")
+	var bytes int64
+	entries, err := os.ReadDir(dir)
+	if err != nil || len(entries) != 2 {
+		t.Errorf("%d files, %v", len(entries), err)
+	}
+	for _, e := range entries {
+		info, err := e.Info()
+		if err != nil {
+			t.Fatal(err)
+		}
+		bytes += info.Size()
+	}
+	if bytes > size || bytes < size/2 {
+		t.Errorf("%d bytes are left", bytes)
+	}
+	if got := read(t, b); !strings.HasSuffix(got, "x the last of before the last") {
+		t.Errorf("%q", got[max(0, len(got)-100):])
+	}
+}
+
+// TestFilesThatAnotherServerHasOpenAreNotRewritten: what it writes would be lost.
+func TestFilesThatAnotherServerHasOpenAreNotRewritten(t *testing.T) {
+	dir := t.TempDir()
+	before, b := New(Config{Dir: dir}), New(Config{Dir: dir})
+	defer b.Close()
+	defer before.Close()
+	b.Share()
+	for range 2000 {
+		put(t, before, strings.Repeat("x", 200))
+	}
+	p, err := b.page(someAPI)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.setLimits(Limits{Size: LeastSize, Age: time.Hour}); err != nil {
+		t.Fatal(err)
+	}
+	put(t, before, "still")
+	if got := read(t, b); !strings.HasSuffix(got, " still") {
+		t.Errorf("%q", got[max(0, len(got)-100):])
+	}
+	b.Own()
+	b.keeper.sweep(func(err error) { t.Error(err) })
+	if info, err := os.Stat(p.path); err != nil || info.Size() > longest {
+		t.Errorf("it is not shortened when the other server has ended: %v, %v", info, err)
+	}
+}
+
+// TestNothingIsLeftOfALog that is removed, neither of one that was being shortened.
+func TestNothingIsLeftOfALog(t *testing.T) {
+	dir := t.TempDir()
+	b := New(Config{Dir: dir})
+	defer b.Close()
+	put(t, b, "a")
+	for _, end := range []string{older, rewritten, older + rewritten} {
+		if err := os.WriteFile(filepath.Join(dir, someAPI+suffix+end), []byte("{}\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := b.Remove(someAPI); err != nil {
+		t.Fatal(err)
+	}
+	if entries, err := os.ReadDir(dir); err != nil || len(entries) != 0 {
+		t.Errorf("left: %v, %v", entries, err)
 	}
 }

@@ -148,20 +148,6 @@ func (p *page) findTurnedLocked() {
 	}
 }
 
-// skipTailsLocked has nothing that is there now read on: it was rewritten.
-func (p *page) skipTailsLocked() {
-	if len(p.tails) == 0 {
-		return
-	}
-	p.closeTailsLocked()
-	if file, err := os.Open(p.path); err == nil {
-		at, err := file.Seek(0, io.SeekEnd)
-		if err == nil {
-			p.tails = append(p.tails, &tail{file, at})
-		}
-	}
-}
-
 func (p *page) closeTailsLocked() {
 	for _, t := range p.tails {
 		_ = t.file.Close()
