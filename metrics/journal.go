@@ -16,8 +16,12 @@ type Journal struct {
 // Journal returns a Recorder before next.
 func (m *Metrics) Journal(next Recorder) Journal { return Journal{next, m} }
 
-// Record counts u and has it kept.
+// Record counts u and has it kept. One that cannot be is counted as lost.
 func (j Journal) Record(u store.Usage) error {
 	j.metrics.Request(u)
-	return j.next.Record(u)
+	err := j.next.Record(u)
+	if err != nil {
+		j.metrics.lost.Inc()
+	}
+	return err
 }

@@ -36,6 +36,7 @@ type Metrics struct {
 	deploys   *prometheus.CounterVec // result
 	builds    prometheus.Histogram
 	starts    prometheus.Histogram
+	lost      prometheus.Counter
 
 	mu   sync.RWMutex
 	apis map[string]*series   // by id
@@ -73,6 +74,10 @@ func New(version, commit string) *Metrics {
 		deploys: counters("deploys_total", "Deploys by result: ok, or the reason of the failure.", "result"),
 		builds:  histogram("deploy_build_seconds", "Time that deploys took to build or find their environment."),
 		starts:  histogram("deploy_start_seconds", "Time from a deploy's start of a sandbox to its first answer."),
+		lost: prometheus.NewCounter(prometheus.CounterOpts{
+			Namespace: namespace, Name: "usage_lost_records_total",
+			Help: "Usage records that the journal could not take, because it or the disk is full.",
+		}),
 	}
 	m.rest = m.seriesOf(other)
 	build := prometheus.NewGauge(prometheus.GaugeOpts{
@@ -80,7 +85,7 @@ func New(version, commit string) *Metrics {
 		ConstLabels: prometheus.Labels{"version": version, "commit": commit},
 	})
 	build.Set(1)
-	m.registry.MustRegister(m.requests, m.errors, m.durations, m.bytes, m.waits, m.exits, m.deploys, m.builds, m.starts, build,
+	m.registry.MustRegister(m.requests, m.errors, m.durations, m.bytes, m.waits, m.exits, m.deploys, m.builds, m.starts, m.lost, build,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }

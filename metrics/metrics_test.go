@@ -172,7 +172,11 @@ func TestJournalPassesOn(t *testing.T) {
 	if err := m.Journal(recorder{want}).Record(store.Usage{APIID: "api_a", Status: 200}); !errors.Is(err, want) {
 		t.Errorf("Record: %v", err)
 	}
-	wantLines(t, page(t, m), `apibuilder_requests_total{api="api_a",status="2xx"} 1`)
+	wantLines(t, page(t, m), `apibuilder_requests_total{api="api_a",status="2xx"} 1`, `apibuilder_usage_lost_records_total 1`)
+	if err := m.Journal(recorder{}).Record(store.Usage{APIID: "api_a", Status: 200}); err != nil {
+		t.Error(err)
+	}
+	wantLines(t, page(t, m), `apibuilder_usage_lost_records_total 1`)
 }
 
 func BenchmarkRequest(b *testing.B) {
