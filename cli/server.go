@@ -64,6 +64,7 @@ type server struct {
 	predecessor predecessor
 	succeeded   chan struct{} // closed when another server has taken over
 	alone       chan struct{} // closed when what the other seat's server left is cared for
+	left        error         // why usage records of that are not delivered; set before alone is closed
 	activated   map[string]net.Listener
 	bound       []bound
 	local       *admin.RootListener // the management socket
@@ -194,6 +195,9 @@ func (s *server) openRetention(context.Context) error {
 	settle := func(ctx context.Context) error {
 		select {
 		case <-s.alone:
+			if s.left != nil {
+				return s.left
+			}
 			return s.journal.Settle(ctx)
 		case <-ctx.Done():
 			return ctx.Err()

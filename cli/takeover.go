@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"go.uber.org/zap"
 	"golang.org/x/sys/unix"
@@ -167,12 +168,30 @@ func (s *server) openLeft(ctx context.Context) error {
 			}
 		}
 		s.book.Own()
-		if err := s.deliverLeft(life, s.data.join(other.journal())); err != nil && life.Err() == nil {
-			s.log.Error("deliver usage records of another server", zap.Error(err))
-		}
+		s.left = s.deliverAllLeft(life, s.data.join(other.journal()), leftPause)
 		close(s.alone)
 	})
 	return nil
+}
+
+// What keeps records of another server from being delivered may pass: descriptors or space that are used up, and a process that is just ending.
+const (
+	leftTries = 6
+	leftPause = 30 * time.Second
+)
+
+// deliverAllLeft is deliverLeft, tried again for a while.
+func (s *server) deliverAllLeft(ctx context.Context, dir string, between time.Duration) error {
+	for try := 1; ; try++ {
+		err := s.deliverLeft(ctx, dir)
+		if err == nil || ctx.Err() != nil {
+			return err
+		}
+		s.log.Error("deliver usage records of another server", zap.Int("try", try), zap.Int("of", leftTries), zap.Error(err))
+		if try == leftTries || pause(ctx, between) != nil {
+			return fmt.Errorf("usage records of another server are in %s, they are delivered when the server is started again: %w", dir, err)
+		}
+	}
 }
 
 // deliverLeft gives the store what is in another seat's journal, and waits for the store as long as that takes.

@@ -2,19 +2,23 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
 	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
 
 	"apibuilder/admin"
 	"apibuilder/handover"
 	"apibuilder/metrics"
 	"apibuilder/store"
 	"apibuilder/store/sqlite"
+	"apibuilder/usage"
 )
 
 // serving is a server that hands on. frozen is called by Freeze.
@@ -201,3 +205,46 @@ func TestAServerThatCannotTakeChangesAgainGoesOn(t *testing.T) {
 	default:
 	}
 }
+
+// TestUsageThatAnotherServerLeft is delivered when its journal is not in use any more, and nothing is taken for delivered that is not.
+func TestUsageThatAnotherServerLeft(t *testing.T) {
+	st, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "apibuilder.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer st.Close()
+	dir := t.TempDir()
+	away := &sink{err: errors.New("away")}
+	ending, err := usage.Open(dir, away, usage.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := ending.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := ending.Record(store.Usage{ID: "req_1", Time: time.Now()}); err != nil {
+		t.Fatal(err)
+	}
+	core, told := observer.New(zap.ErrorLevel)
+	s := &server{store: st, log: zap.New(core)}
+	if err := s.deliverAllLeft(t.Context(), dir, 0); err == nil || !strings.Contains(err.Error(), dir) || told.Len() != leftTries {
+		t.Errorf("of a journal in use, told %d times: %v", told.Len(), err)
+	}
+	go func() {
+		for told.Len() <= leftTries {
+			time.Sleep(time.Millisecond)
+		}
+		_ = ending.Stop(t.Context()) // what is left stays
+	}()
+	if err := s.deliverAllLeft(t.Context(), dir, time.Second); err != nil {
+		t.Error(err)
+	}
+	if all, err := st.Usage(t.Context(), store.UsageFilter{}); err != nil || len(all) != 1 {
+		t.Errorf("%d records are delivered, %v", len(all), err)
+	}
+}
+
+// sink is a store that takes nothing.
+type sink struct{ err error }
+
+func (s *sink) AddUsage(context.Context, []store.Usage) error { return s.err }
