@@ -68,7 +68,7 @@ func (t *Traces) Start(ctx context.Context) error {
 		sdktrace.WithResource(self),
 		sdktrace.WithSampler(t.sampler()),
 		sdktrace.WithRawSpanLimits(limits),
-		sdktrace.WithBatcher(&exporting{SpanExporter: exporter, log: t.cfg.Log}),
+		sdktrace.WithSpanProcessor((&exporting{SpanExporter: exporter, log: t.cfg.Log}).processor()),
 	)
 	return nil
 }

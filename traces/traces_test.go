@@ -167,6 +167,50 @@ func TestEveryLossIsTold(t *testing.T) {
 	})
 }
 
+// slow is a collector that takes spans after a while.
+type slow struct {
+	sdktrace.SpanExporter
+	took int
+}
+
+func (s *slow) ExportSpans(_ context.Context, spans []sdktrace.ReadOnlySpan) error {
+	time.Sleep(time.Second)
+	s.took += len(spans)
+	return nil
+}
+
+func (*slow) Shutdown(context.Context) error { return nil }
+
+// TestWhatTheQueueDropsIsTold ends spans faster than the collector takes them: each is taken, or told as lost.
+func TestWhatTheQueueDropsIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		core, told := observer.New(zap.WarnLevel)
+		collector := &slow{}
+		e := &exporting{SpanExporter: collector, log: zap.New(core)}
+		provider := sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(e.processor()))
+		const spans = 20_000
+		for n := range spans {
+			_, span := provider.Tracer("test").Start(t.Context(), "work")
+			span.End()
+			if n%5000 == 0 {
+				time.Sleep(2 * quiet)
+			}
+		}
+		synctest.Wait()
+		if err := provider.Shutdown(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		lost := 0
+		for _, line := range told.All() {
+			n, _ := line.ContextMap()["spans"].(int64)
+			lost += int(n)
+		}
+		if collector.took+lost != spans || told.Len() < 2 {
+			t.Errorf("%d spans were taken and %d told as lost, of %d, in %d lines", collector.took, lost, spans, told.Len())
+		}
+	})
+}
+
 // TestWhoDecidesWhatIsKept has a stranger choose flags and ids.
 func TestWhoDecidesWhatIsKept(t *testing.T) {
 	const n = 4000
