@@ -58,7 +58,7 @@ func (j *Journal) openDirectory() error {
 	for _, s := range left {
 		records, err := s.count()
 		if err != nil {
-			return err
+			return fmt.Errorf("%w: move the file away to start without its records", err)
 		}
 		j.pending.Add(records)
 		j.bytes += s.size.Load()
