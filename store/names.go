@@ -42,7 +42,7 @@ func HashSecret(secret string) [32]byte {
 }
 
 // ValidName returns nil for a name that works as a DNS label (RFC 1123), so that every API can have a host name of its
-// own. Such a name has no underscore, and so is never taken for an id.
+// own. Such a name has no underscore, and so is never an id of NewID. It may be one that comes from elsewhere: see Store.CreateAPI.
 func ValidName(name string) error {
 	if validName.MatchString(name) {
 		return nil

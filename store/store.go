@@ -222,7 +222,8 @@ func Pass[T any](now T, checks []Check[T]) error {
 // Store keeps the nouns. All methods may be called concurrently, honour their context, and return errors that wrap the
 // neutral ones above. Times are stored in UTC with microseconds. What a method writes is written whole or not at all.
 type Store interface {
-	// CreateAPI adds a with its zero times set to now; ErrConflict when the id, name or host is taken.
+	// CreateAPI adds a with its zero times set to now; ErrConflict when the id, name or host is taken. Ids and names are addresses alike: no
+	// name is another API's id.
 	CreateAPI(ctx context.Context, a API) (API, error)
 	// API finds one by id or by name.
 	API(ctx context.Context, idOrName string) (API, error)

@@ -43,6 +43,9 @@ func (s *Store) CreateAPI(ctx context.Context, a store.API) (store.API, error) {
 		if err := checkUser(ctx, u, a.UserID); err != nil {
 			return err
 		}
+		if err := checkAddresses(ctx, u, a); err != nil {
+			return err
+		}
 		if err := checkHost(ctx, u, a); err != nil {
 			return err
 		}
@@ -56,6 +59,20 @@ func (s *Store) CreateAPI(ctx context.Context, a store.API) (store.API, error) {
 		return store.API{}, fmt.Errorf("create api: %w", err)
 	}
 	return a, nil
+}
+
+// checkAddresses refuses a name that is another API's id, and an id that is another's name. Those who make APIs take turns until their
+// transactions end, because no index sees to it.
+func checkAddresses(ctx context.Context, u *unit, a store.API) error {
+	_, err := u.Exec(ctx, "SELECT pg_advisory_xact_lock(hashtextextended('apibuilder addresses of ' || current_schema(), 0))")
+	var taken bool
+	if err == nil {
+		err = u.QueryRow(ctx, "SELECT EXISTS (SELECT FROM apibuilder_apis WHERE id <> $1 AND (id = $2 OR name = $1))", a.ID, a.Name).Scan(&taken)
+	}
+	if err == nil && taken {
+		err = store.ErrConflict
+	}
+	return about("api", a.Name, err)
 }
 
 // API is as in store.Store.

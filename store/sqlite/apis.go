@@ -42,6 +42,9 @@ func (s *Store) CreateAPI(ctx context.Context, a store.API) (store.API, error) {
 		if err := checkUser(ctx, u, a.UserID); err != nil {
 			return err
 		}
+		if err := checkAddresses(ctx, u, a); err != nil {
+			return err
+		}
 		if err := checkHost(ctx, u, a); err != nil {
 			return err
 		}
@@ -55,6 +58,16 @@ func (s *Store) CreateAPI(ctx context.Context, a store.API) (store.API, error) {
 		return store.API{}, fmt.Errorf("create api: %w", err)
 	}
 	return a, nil
+}
+
+// checkAddresses refuses a name that is another API's id, and an id that is another's name. There is one writer at a time.
+func checkAddresses(ctx context.Context, u *unit, a store.API) error {
+	var taken bool
+	err := u.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM apis WHERE id <> ?1 AND (id = ?2 OR name = ?1))", a.ID, a.Name).Scan(&taken)
+	if err == nil && taken {
+		err = store.ErrConflict
+	}
+	return about("api", a.Name, err)
 }
 
 // API is as in store.Store.

@@ -1,7 +1,11 @@
 package storetest
 
 import (
+	"errors"
+	"fmt"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -13,7 +17,8 @@ var apiTests = map[string]func(*testing.T, store.Store){
 	"create sets times":       apiTimes,
 	"conflicts":               apiConflicts,
 	"not found":               apiNotFound,
-	"an id wins over a name":  apiByID,
+	"a name is no other's id": apiAddresses,
+	"and never at once":       apiAddressesAtOnce,
 	"list is by name":         apiList,
 	"update":                  apiUpdate,
 	"delete takes all but":    apiDelete,
@@ -71,12 +76,46 @@ func apiNotFound(t *testing.T, s store.Store) {
 	same(t, "APIs", get(s.APIs(t.Context()))(t), []store.API{a})
 }
 
-func apiByID(t *testing.T, s store.Store) {
-	a, b := newAPI("twin"), newAPI("other")
-	b.ID = "twin"
-	get(s.CreateAPI(t.Context(), a))(t)
-	get(s.CreateAPI(t.Context(), b))(t)
-	same(t, "name", get(s.API(t.Context(), "twin"))(t).Name, "other")
+// apiAddresses: whoever could have another API's address would have its requests.
+func apiAddresses(t *testing.T, s store.Store) {
+	named, own := newAPI("named"), newAPI("own")
+	own.ID = "own"
+	named, own = get(s.CreateAPI(t.Context(), named))(t), get(s.CreateAPI(t.Context(), own))(t)
+	byID := newAPI("third")
+	byID.ID = named.Name
+	_, err := s.CreateAPI(t.Context(), byID)
+	refused(t, err, store.ErrConflict, "third")
+	other := newAPI("fourth")
+	other.ID = "fourth-id"
+	get(s.CreateAPI(t.Context(), other))(t)
+	_, err = s.CreateAPI(t.Context(), newAPI(other.ID))
+	refused(t, err, store.ErrConflict, other.ID)
+	same(t, "by name", get(s.API(t.Context(), "named"))(t), named)
+	same(t, "by both", get(s.API(t.Context(), "own"))(t), own)
+}
+
+func apiAddressesAtOnce(t *testing.T, s store.Store) {
+	for i := range 20 {
+		address := fmt.Sprintf("address-%d", i)
+		named, other := newAPI(address), newAPI(fmt.Sprintf("other-%d", i))
+		other.ID = address
+		var made atomic.Int32
+		var both sync.WaitGroup
+		for _, a := range []store.API{named, other} {
+			both.Go(func() {
+				switch _, err := s.CreateAPI(t.Context(), a); {
+				case err == nil:
+					made.Add(1)
+				case !errors.Is(err, store.ErrConflict):
+					t.Error(err)
+				}
+			})
+		}
+		both.Wait()
+		if n := made.Load(); n != 1 {
+			t.Fatalf("%d APIs have the address %s", n, address)
+		}
+	}
 }
 
 func apiList(t *testing.T, s store.Store) {
