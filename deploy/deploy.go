@@ -175,21 +175,30 @@ func (d *Deployer) carryOut(ctx context.Context, r Request) (Result, error) {
 	return Result{}, errors.Join(err, d.fail(ctx, failed{api, version, created, err}))
 }
 
-// resolve returns the name to deploy under. An id stands for its API's name, and only an API that exists has one.
+// resolve returns the name to deploy under. An id stands for its API's name, also one that could be a name.
 func (d *Deployer) resolve(ctx context.Context, idOrName string) (string, error) {
-	if store.ValidName(idOrName) == nil {
-		return idOrName, nil
-	}
 	api, err := d.store.API(ctx, idOrName)
-	if errors.Is(err, store.ErrNotFound) {
-		return "", &Error{Reason: InvalidRequest, Message: store.ValidName(idOrName).Error(), Remedy: "choose another name"}
+	if !errors.Is(err, store.ErrNotFound) {
+		return api.Name, err
 	}
-	return api.Name, err
+	if err := store.ValidName(idOrName); err != nil {
+		return "", &Error{Reason: InvalidRequest, Message: err.Error(), Remedy: "choose another name"}
+	}
+	return idOrName, nil
+}
+
+// named returns the API of a name; an ErrConflict where that is another's id by now.
+func (d *Deployer) named(ctx context.Context, name string) (store.API, error) {
+	api, err := d.store.API(ctx, name)
+	if err == nil && api.Name != name {
+		return store.API{}, fmt.Errorf("%w: the name %q is the id of the API %s", store.ErrConflict, name, api.Name)
+	}
+	return api, err
 }
 
 // owner returns the user whose plan counts: that of the API with this name, the request's when there is none yet.
 func (d *Deployer) owner(ctx context.Context, name string, r Request) (string, error) {
-	api, err := d.store.API(ctx, name)
+	api, err := d.named(ctx, name)
 	if errors.Is(err, store.ErrNotFound) {
 		return r.owner(), nil
 	}
@@ -206,7 +215,7 @@ func (r Request) mayTouch(api store.API) error {
 
 // claim finds the API of that name or creates it.
 func (d *Deployer) claim(ctx context.Context, name string, r Request) (api store.API, created bool, err error) {
-	api, err = d.store.API(ctx, name)
+	api, err = d.named(ctx, name)
 	if !errors.Is(err, store.ErrNotFound) {
 		return api, false, errors.Join(err, r.mayTouch(api))
 	}
@@ -215,7 +224,7 @@ func (d *Deployer) claim(ctx context.Context, name string, r Request) (api store
 	}
 	made, err := d.store.CreateAPI(ctx, api)
 	if errors.Is(err, store.ErrConflict) { // another node deploys it first as well: both are first deploys
-		other, readErr := d.store.API(ctx, name)
+		other, readErr := d.named(ctx, name)
 		if readErr == nil {
 			return other, other.ActiveVersion == 0, r.mayTouch(other)
 		}

@@ -233,6 +233,43 @@ func TestDeploysOfOneAPITakeTurnsAndOthersDoNotWait(t *testing.T) {
 	}
 }
 
+// TestAnIDThatCouldBeAName stands for its API, in whose turn it waits.
+func TestAnIDThatCouldBeAName(t *testing.T) {
+	f := newFixture(t)
+	api, err := f.store.CreateAPI(t.Context(), store.API{ID: "42", Name: "answer", UserID: store.OperatorID})
+	if err != nil {
+		t.Fatal(err)
+	}
+	entered, leave, results := make(chan struct{}), make(chan struct{}), make(chan error)
+	f.builder.enter = func() { entered <- struct{}{}; <-leave }
+	begin := func(name string) {
+		go func() {
+			_, err := f.Deploy(t.Context(), request(name, "by "+name))
+			results <- err
+		}()
+	}
+	begin("42")
+	<-entered
+	begin("answer")
+	begin("another")
+	<-entered // of another
+	if versions, err := f.store.FindVersions(t.Context(), store.VersionFilter{APIID: api.ID}); err != nil || len(versions) != 1 {
+		t.Fatalf("the deploy by the name did not wait for the one by the id: %+v, %v", versions, err)
+	}
+	leave <- struct{}{}
+	leave <- struct{}{}
+	<-entered
+	leave <- struct{}{}
+	for range 3 {
+		if err := <-results; err != nil {
+			t.Fatal(err)
+		}
+	}
+	if api, err = f.store.API(t.Context(), "42"); err != nil || api.ActiveVersion != 2 || api.Name != "answer" {
+		t.Errorf("%+v, %v", api, err)
+	}
+}
+
 func TestDelete(t *testing.T) {
 	f := newFixture(t)
 	id := f.mustDeploy(t, request("resize", "one")).API.ID
