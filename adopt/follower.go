@@ -244,6 +244,9 @@ func (f *Follower) compareLocked(ctx, life context.Context, row store.Row, mark 
 	case old.Stamp == row.Stamp:
 	case first && !known && row.Active && usableID(row.ID) == nil && request(row, store.Version{}, "").Check() == nil:
 		done, err := f.inherit(ctx, row)
+		if errors.Is(err, store.ErrConflict) || errors.Is(err, store.ErrInvalid) { // it is about this row: the others and the start go on
+			done, err = false, nil
+		}
 		if err != nil {
 			return err
 		}

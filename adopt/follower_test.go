@@ -407,3 +407,62 @@ func TestNamesThatAreTaken(t *testing.T) {
 		names[a.Name] = true
 	}
 }
+
+// TestARowThatIsCalledAsAnother has the id of another row for its name, which whoever calls that API knows.
+func TestARowThatIsCalledAsAnother(t *testing.T) {
+	url := pgtest.Database(t)
+	pgtest.Exec(t, url, "CREATE TABLE apis (id text, name text, code_snapshot text); INSERT INTO apis VALUES ('victim', 'Theirs', 'a'), ('early', 'late', 'a')")
+	n := start(t, url)
+	pgtest.Exec(t, url, "INSERT INTO apis VALUES ('other', 'victim', 'b')")
+	n.wait(t, "b")
+	pgtest.Exec(t, url, "UPDATE apis SET code_snapshot = 'c' WHERE id = 'other'")
+	n.wait(t, "c")
+	if err := n.Follower.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if a := n.API(t, "victim"); a.CodeSnapshot != "a" || a.ActiveVersion != 1 {
+		t.Errorf("it serves another row's code: %+v", a)
+	}
+	if a := n.API(t, "other"); a.CodeSnapshot != "c" || a.Name == "victim" {
+		t.Errorf("%+v", a)
+	}
+	rows, err := postgres.ReadRows(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range rows {
+		if r.ID == "victim" && r.Code != "a" {
+			t.Errorf("its row was written over: %+v", r)
+		}
+	}
+}
+
+// TestARowWhoseIDIsAnotherAPIsName waits until that is gone, and holds up nobody else, not even a start.
+func TestARowWhoseIDIsAnotherAPIsName(t *testing.T) {
+	url := pgtest.Database(t)
+	pgtest.Exec(t, url, "CREATE TABLE apis (id text, code_snapshot text); INSERT INTO apis VALUES ('weather', 'a'), ('fine', 'a'), ('api_234567abcdefghij', 'a')")
+	st, err := postgres.Open(t.Context(), postgres.Options{URL: url})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer st.Close()
+	ours := store.API{ID: store.NewID("api"), Name: "weather", UserID: store.OperatorID}
+	if _, err := st.CreateAPI(t.Context(), ours); err != nil {
+		t.Fatal(err)
+	}
+	n := start(t, url)
+	n.API(t, "fine")
+	if a := n.API(t, "weather"); a.ID != ours.ID {
+		t.Errorf("a row took the address of %+v", a)
+	}
+	if _, err := n.Store.API(t.Context(), "api_234567abcdefghij"); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("a row has an id of ours: %v", err)
+	}
+	if err := st.DeleteAPI(t.Context(), ours.ID); err != nil {
+		t.Fatal(err)
+	}
+	n.wait(t, "a")
+	if a := n.API(t, "weather"); a.ID != "weather" {
+		t.Errorf("%+v", a)
+	}
+}

@@ -14,14 +14,23 @@ import (
 	"apibuilder/store"
 )
 
-var validID = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]{0,127}$`)
+var (
+	validID = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]{0,127}$`)
+	// ownID is one of store.NewID's. A row that had it would have the API that was deployed here under it.
+	ownID = regexp.MustCompile(`^api_[a-z2-7]{16}$`)
+	// likeID is a name that is the id of some row sooner or later, where ids are numbers or UUIDs.
+	likeID = regexp.MustCompile(`^([0-9]+|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})$`)
+)
 
-// usableID returns nil for an id that can be in a path, in a URL and on disk.
+// usableID returns nil for an id that can be in a path, in a URL and on disk, and is none that APIs get here.
 func usableID(id string) error {
-	if validID.MatchString(id) {
-		return nil
+	switch {
+	case !validID.MatchString(id):
+		return fmt.Errorf("the id %.40q cannot be part of an address: use letters, digits, - and _, 128 at most", id)
+	case ownID.MatchString(id):
+		return fmt.Errorf("the id %.40q looks like one that this server gives to its own APIs: use another", id)
 	}
-	return fmt.Errorf("the id %.40q cannot be part of an address: use letters, digits, - and _, 128 at most", id)
+	return nil
 }
 
 // request is the deploy of a row. What the row does not say stays as the serving version has it.
@@ -44,25 +53,54 @@ func (f *Follower) find(ctx context.Context, id string) (store.API, error) {
 	return api, err
 }
 
-// claim returns the API of a row, and makes it where there is none. Its name resembles the row's.
+// claim returns the API of a row, and makes it where there is none. Its name resembles the row's. An ErrConflict says that the row's id is
+// the name of another API, which was there first.
 func (f *Follower) claim(ctx context.Context, row store.Row) (store.API, error) {
 	api, err := f.find(ctx, row.ID)
 	if !errors.Is(err, store.ErrNotFound) {
 		return api, err
 	}
-	name := row.Name
-	if name == "" {
-		name = row.ID
+	names, err := f.names(ctx, row)
+	if err != nil {
+		return store.API{}, err
 	}
-	sum := sha256.Sum256([]byte(row.ID))
-	name = store.SuggestName(name)
-	for _, name := range []string{name, store.SuggestName(fmt.Sprintf("%.54s-%s", name, hex.EncodeToString(sum[:4])))} {
+	for _, name := range names {
 		api, err = f.Store.CreateAPI(ctx, store.API{ID: row.ID, Name: name, UserID: store.OperatorID})
 		if !errors.Is(err, store.ErrConflict) {
-			break
+			return api, err
 		}
 	}
-	return api, err
+	if other, missing := f.Store.API(ctx, row.ID); missing == nil {
+		return store.API{}, fmt.Errorf("%w: the id %q is the name of the API %s: delete that, or give the row another id",
+			store.ErrConflict, row.ID, other.ID)
+	}
+	return store.API{}, err
+}
+
+// names are those that an API of a row may get, the best one first. None is the id of another row: whoever chooses names there would
+// have that one's address.
+func (f *Follower) names(ctx context.Context, row store.Row) ([]string, error) {
+	best := row.Name
+	if best == "" {
+		best = row.ID
+	}
+	best = store.SuggestName(best)
+	sum := sha256.Sum256([]byte(row.ID))
+	others := []string{
+		store.SuggestName(fmt.Sprintf("%.54s-%s", best, hex.EncodeToString(sum[:4]))),
+		store.SuggestName(store.NewID("row")), // where somebody else has foreseen that one
+	}
+	if best == row.ID {
+		return append([]string{best}, others...), nil
+	}
+	if likeID.MatchString(best) {
+		return others, nil
+	}
+	same, err := f.Rows.Read(ctx, []string{best})
+	if err != nil || len(same) > 0 {
+		return others, err
+	}
+	return append([]string{best}, others...), nil
 }
 
 // inherit takes a row over as it is, and reports whether it could: where another content serves, the row has to take a turn.
@@ -149,7 +187,7 @@ func (f *Follower) deploy(
 			return "", err
 		}
 	}
-	r := request(row, serving, api.Name)
+	r := request(row, serving, api.ID)
 	r.Still = still
 	result, err := f.Deployer.Deploy(ctx, r)
 	if err == nil {
