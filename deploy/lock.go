@@ -11,13 +11,24 @@ import (
 	"apibuilder/store"
 )
 
-// keptLock returns the lock of the version that serves when the request asks for the same packages, so that they change
-// only when somebody means it. source are the packages that it wants built from source. It is empty when they are to be resolved.
+// keptLock returns the lock of the version that serves, or was ready last where none does, when the request asks for the same packages, so that
+// they change only when somebody means it. source are the packages that it wants built from source. It is empty when they are to be resolved.
 func (d *Deployer) keptLock(ctx context.Context, api store.API, r Request, source []string) (string, error) {
-	if r.Upgrade || api.ActiveVersion == 0 {
+	if r.Upgrade {
 		return "", nil
 	}
-	v, err := d.store.Version(ctx, api.ID, api.ActiveVersion)
+	number := api.ActiveVersion
+	if number == 0 {
+		found, err := d.store.FindVersions(ctx, store.VersionFilter{APIID: api.ID, State: store.VersionReady, Limit: 1})
+		if err != nil {
+			return "", fmt.Errorf("find the version that served last: %w", err)
+		}
+		if len(found) == 0 {
+			return "", nil
+		}
+		number = found[0].Number
+	}
+	v, err := d.store.Version(ctx, api.ID, number)
 	if err != nil {
 		return "", fmt.Errorf("read the version that serves: %w", err)
 	}

@@ -193,3 +193,22 @@ func TestUsersOfPythonThatAreBeingDeployed(t *testing.T) {
 		t.Error("nothing was built")
 	}
 }
+
+// TestPackagesAreKeptWhereNothingServes deploys an API anew that was taken out of service.
+func TestPackagesAreKeptWhereNothingServes(t *testing.T) {
+	f := newFixture(t)
+	r := request("resize", "one")
+	r.Requirements = "six"
+	api := f.mustDeploy(t, r).API
+	first, err := f.store.Version(t.Context(), api.ID, 1)
+	if err != nil || first.Lock == "" {
+		t.Fatalf("%+v, %v", first, err)
+	}
+	if done, err := f.store.Reactivate(t.Context(), api.ID, 1, 0); err != nil || !done {
+		t.Fatalf("%t, %v", done, err)
+	}
+	f.mustDeploy(t, r)
+	if f.builder.last.Lock != first.Lock {
+		t.Errorf("packages are resolved anew: %q", f.builder.last.Lock)
+	}
+}
