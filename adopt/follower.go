@@ -50,6 +50,7 @@ type Store interface {
 	CreateAPI(ctx context.Context, a store.API) (store.API, error)
 	AddVersion(ctx context.Context, v store.Version) (store.Version, error)
 	Version(ctx context.Context, apiID string, number int) (store.Version, error)
+	FindVersions(ctx context.Context, f store.VersionFilter) ([]store.VersionSummary, error)
 	Activate(ctx context.Context, apiID string, number int) error
 }
 
@@ -66,7 +67,7 @@ type Config struct {
 	Deployer Deployer
 	End      func(ctx context.Context, apiID string) error // ends what runs of an API
 	Every    time.Duration                                 // between looks when nobody says that rows changed; default 5 s
-	Grace    time.Duration                                 // for which a table of several rows is empty before they count as gone; default 1 min
+	Grace    time.Duration                                 // for which most rows are missing before they count as gone; default 1 min
 	Log      *zap.Logger
 }
 
@@ -83,8 +84,8 @@ type Follower struct {
 	followed map[string]store.Followed // as in the table, while this node leads
 	busy     map[string]bool           // rows whose turn it is
 
-	hidden     bool      // rows may be hidden
-	emptySince time.Time // zero: there are rows
+	absence absence
+	waits   map[string]string // why rows have to wait, as was told
 }
 
 // New returns a Follower. It does no I/O.
@@ -98,7 +99,7 @@ func New(c Config) *Follower {
 	if c.Log == nil {
 		c.Log = zap.NewNop()
 	}
-	return &Follower{Config: c, slots: make(chan struct{}, mostDeploys), again: make(chan struct{}, 1), busy: map[string]bool{}}
+	return &Follower{Config: c, slots: make(chan struct{}, mostDeploys), again: make(chan struct{}, 1), busy: map[string]bool{}, waits: map[string]string{}}
 }
 
 // Start takes over what is there and goes on following until Stop. Its error is the store's.
@@ -163,15 +164,14 @@ func (f *Follower) look(ctx, life context.Context, first bool) error {
 	if err != nil {
 		return err
 	}
-	if f.marks == nil {
+	begins := f.marks == nil
+	if begins {
 		if f.followed, err = f.Rows.Followed(step); err != nil {
 			return err
 		}
-		f.marks = map[string]string{}
+		f.marks, f.waits = map[string]string{}, map[string]string{}
 	}
-	if f.allLocked(marks, all) {
-		f.goneLocked(life, marks)
-	}
+	f.goneLocked(life, marks, all, begins)
 	var changed []string
 	for id, mark := range marks {
 		if f.marks[id] != mark && !f.busy[id] {
@@ -208,34 +208,6 @@ func (f *Follower) partLocked(ctx, life context.Context, ids []string, marks map
 		}
 	}
 	return true, nil
-}
-
-// allLocked reports whether a row that is not among marks is gone. With it goes its API with all its keys, so it must not be
-// merely hidden by a policy, nor be missing because the table is being filled anew.
-func (f *Follower) allLocked(marks map[string]string, all bool) bool {
-	if !all && !f.hidden {
-		f.Log.Warn("row-level security may hide rows of table apis from the server's user: what is not there is not taken for deleted; " +
-			"give the user BYPASSRLS, or make it the table's owner")
-	}
-	f.hidden = !all
-	if len(marks) > 0 || len(f.followed) < 2 {
-		f.emptySince = time.Time{}
-		return all
-	}
-	if f.emptySince.IsZero() {
-		f.emptySince = time.Now()
-		f.Log.Warn("table apis is empty: its APIs are deleted if it stays so", zap.Int("apis", len(f.followed)), zap.Duration("in", f.Grace))
-	}
-	return all && time.Since(f.emptySince) >= f.Grace
-}
-
-func (f *Follower) goneLocked(life context.Context, marks map[string]string) {
-	for id := range f.followed {
-		if _, there := marks[id]; !there && !f.busy[id] {
-			delete(f.marks, id)
-			f.turnLocked(life, id, f.remove)
-		}
-	}
 }
 
 func (f *Follower) compareLocked(ctx, life context.Context, row store.Row, mark string, first bool) error {
@@ -275,6 +247,7 @@ func (f *Follower) turnLocked(life context.Context, id string, do func(context.C
 		defer f.mu.Unlock()
 		delete(f.busy, id)
 		if err == nil {
+			delete(f.waits, id)
 			select {
 			case f.again <- struct{}{}: // it may have changed meanwhile
 			default:
@@ -282,7 +255,8 @@ func (f *Follower) turnLocked(life context.Context, id string, do func(context.C
 			return
 		}
 		delete(f.marks, id)
-		if life.Err() == nil {
+		if life.Err() == nil && f.waits[id] != err.Error() { // it is tried again every few seconds
+			f.waits[id] = err.Error()
 			f.Log.Warn("a row of table apis has to wait", zap.String("id", id), zap.Error(err))
 		}
 	})

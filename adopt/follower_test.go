@@ -466,3 +466,101 @@ func TestARowWhoseIDIsAnotherAPIsName(t *testing.T) {
 		t.Errorf("%+v", a)
 	}
 }
+
+// TestARowThatIsBackAgain was deleted and inserted while its turn had to wait: its API keeps its keys.
+func TestARowThatIsBackAgain(t *testing.T) {
+	url := pgtest.Database(t)
+	pgtest.Exec(t, url, "CREATE TABLE apis (id int, code_snapshot text); INSERT INTO apis SELECT i, 'a' FROM generate_series(1, 5) i")
+	n := start(t, url)
+	before := n.API(t, "1")
+	entered, leave := make(chan struct{}), make(chan struct{})
+	n.mu.Lock()
+	n.err = func(r deploy.Request) error {
+		if r.Code == "slow" {
+			entered <- struct{}{}
+			<-leave
+		}
+		return nil
+	}
+	n.mu.Unlock()
+	pgtest.Exec(t, url, "UPDATE apis SET code_snapshot = 'slow' WHERE id > 1")
+	for range 4 {
+		<-entered
+	}
+	pgtest.Exec(t, url, "DELETE FROM apis WHERE id = 1")
+	time.Sleep(500 * time.Millisecond) // looks are every 200 ms, and tell nobody
+	pgtest.Exec(t, url, "INSERT INTO apis VALUES (1, 'a')")
+	close(leave)
+	for range 4 {
+		n.wait(t, "slow")
+	}
+	pgtest.Exec(t, url, "UPDATE apis SET code_snapshot = 'b' WHERE id = 1")
+	n.wait(t, "b")
+	if err := n.Follower.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if now := n.API(t, "1"); !now.CreatedAt.Equal(before.CreatedAt) {
+		t.Error("the API was deleted and made again, without its keys")
+	}
+}
+
+// TestATableThatIsFilledRowByRow lacks most rows for a while, and then fewer and fewer.
+func TestATableThatIsFilledRowByRow(t *testing.T) {
+	url := pgtest.Database(t)
+	pgtest.Exec(t, url, "CREATE TABLE apis (id int, code_snapshot text); INSERT INTO apis SELECT i, 'a' FROM generate_series(1, 5) i")
+	n := startPatient(t, url, 2*time.Second)
+	before := n.API(t, "5")
+	pgtest.Exec(t, url, "TRUNCATE apis")
+	for i := range 5 {
+		time.Sleep(300 * time.Millisecond)
+		pgtest.Exec(t, url, "INSERT INTO apis VALUES ($1, 'a')", i+1)
+	}
+	pgtest.Exec(t, url, "UPDATE apis SET code_snapshot = 'b' WHERE id = 5")
+	n.wait(t, "b")
+	if now := n.API(t, "5"); !now.CreatedAt.Equal(before.CreatedAt) {
+		t.Error("the API was deleted and made again, without its keys")
+	}
+	pgtest.Exec(t, url, "DELETE FROM apis WHERE id > 1")
+	began := time.Now()
+	for _, id := range []string{"2", "3", "4", "5"} {
+		n.wait(t, "deleted "+id)
+	}
+	if waited := time.Since(began); waited < time.Second {
+		t.Errorf("most rows count as gone after %v", waited)
+	}
+	n.API(t, "1")
+}
+
+// TestARowThatWasOutOfService comes back with what was set by way of us.
+func TestARowThatWasOutOfService(t *testing.T) {
+	url := pgtest.Database(t)
+	pgtest.Exec(t, url, "CREATE TABLE apis (id int, code_snapshot text, is_active bool); INSERT INTO apis VALUES (1, 'a', true)")
+	n := start(t, url)
+	v, err := n.AddVersion(t.Context(), store.Version{
+		APIID: "1", Code: "a", Python: "3.11", State: store.VersionReady, Env: map[string]string{"TOKEN": "x"}, Limits: store.Limits{Pids: 20},
+	})
+	if err == nil {
+		err = n.Activate(t.Context(), "1", v.Number)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	pgtest.Exec(t, url, "UPDATE apis SET is_active = false")
+	for limit := time.Now().Add(30 * time.Second); n.API(t, "1").ActiveVersion != 0; time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(limit) {
+			t.Fatal("it is not taken out of service")
+		}
+	}
+	var asked deploy.Request
+	n.mu.Lock()
+	n.err = func(r deploy.Request) error {
+		asked = r
+		return nil
+	}
+	n.mu.Unlock()
+	pgtest.Exec(t, url, "UPDATE apis SET is_active = true")
+	n.wait(t, "a")
+	if asked.Env["TOKEN"] != "x" || asked.Python != "3.11" || asked.Limits.Pids != 20 {
+		t.Errorf("it comes back with %+v", asked)
+	}
+}

@@ -111,9 +111,13 @@ func (f *Follower) inherit(ctx context.Context, row store.Row) (bool, error) {
 		return false, nil
 	}
 	if err == nil && api.ActiveVersion == 0 {
-		var v store.Version
+		var before, v store.Version
+		if before, err = f.serving(ctx, api); err != nil {
+			return false, err
+		}
 		v, err = f.Store.AddVersion(ctx, store.Version{
 			APIID: api.ID, Code: row.Code, Requirements: row.Requirements, State: store.VersionReady,
+			Python: before.Python, Env: before.Env, Limits: before.Limits,
 			Detail: "taken over as it was, without being started",
 		})
 		if err == nil {
@@ -181,11 +185,9 @@ func (f *Follower) still(ctx context.Context, id string, before store.Followed) 
 func (f *Follower) deploy(
 	ctx context.Context, api store.API, row store.Row, still func(context.Context) error,
 ) (problem string, err error) {
-	var serving store.Version
-	if api.ActiveVersion > 0 {
-		if serving, err = f.Store.Version(ctx, api.ID, api.ActiveVersion); err != nil {
-			return "", err
-		}
+	serving, err := f.serving(ctx, api)
+	if err != nil {
+		return "", err
 	}
 	r := request(row, serving, api.ID)
 	r.Still = still
@@ -210,6 +212,19 @@ func (f *Follower) deploy(
 	return mistake.Error(), err
 }
 
+// serving is the version that has what a row does not say: the active one, else the last that could be, as of an API that was out of service.
+func (f *Follower) serving(ctx context.Context, api store.API) (store.Version, error) {
+	number := api.ActiveVersion
+	if number == 0 {
+		found, err := f.Store.FindVersions(ctx, store.VersionFilter{APIID: api.ID, State: store.VersionReady, Limit: 1})
+		if err != nil || len(found) == 0 {
+			return store.Version{}, err
+		}
+		number = found[0].Number
+	}
+	return f.Store.Version(ctx, api.ID, number)
+}
+
 // suspend takes a row's API out of service; its keys and versions stay.
 func (f *Follower) suspend(ctx context.Context, row store.Row) error {
 	_, err := f.find(ctx, row.ID)
@@ -225,9 +240,13 @@ func (f *Follower) suspend(ctx context.Context, row store.Row) error {
 	return f.take(ctx, row, "")
 }
 
-// remove deletes the API of a row that is gone.
+// remove deletes the API of a row that is gone, unless it is back: the turn may have had to wait.
 func (f *Follower) remove(ctx context.Context, id string) error {
-	_, err := f.find(ctx, id)
+	marks, all, err := f.Rows.Marks(ctx)
+	if _, back := marks[id]; err != nil || back || !all {
+		return err
+	}
+	_, err = f.find(ctx, id)
 	if err == nil {
 		_, err = f.Deployer.Delete(ctx, id)
 	}
