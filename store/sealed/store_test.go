@@ -3,10 +3,13 @@ package sealed
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -477,4 +480,41 @@ func TestNewKeyFileKeepsWhatIsThere(t *testing.T) {
 	if err != nil || len(again.keys) != 2 || again.keys[0].String() != f.keys[0].String() {
 		t.Errorf("%v", err)
 	}
+}
+
+// TestAStartReadsEnvironmentsInParts has more of them than should be in memory at once: versions are kept for ever, and each may have 64 KiB.
+func TestAStartReadsEnvironmentsInParts(t *testing.T) {
+	onBoth(t, func(t *testing.T, open func() Below) {
+		st := open()
+		const versions, size = 650, 64 << 10
+		addVersion(t, st, "api_1", nil)
+		for n := range versions {
+			env := map[string]string{"N": strconv.Itoa(n), "LARGE": strings.Repeat("x", size)}
+			if _, err := st.AddVersion(t.Context(), store.Version{APIID: "api_1", Code: "x", Env: env}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		heap := func() int64 {
+			var m runtime.MemStats
+			runtime.GC()
+			runtime.ReadMemStats(&m)
+			return int64(m.HeapAlloc)
+		}
+		before, most, seen := heap(), int64(0), 0
+		n, err := st.RewriteEnv(t.Context(), func(_ string, number int, env map[string]string) (map[string]string, error) {
+			if seen++; seen%100 == 1 {
+				most = max(most, heap()-before)
+			}
+			if want := strconv.Itoa(number - 2); env["N"] != want {
+				return nil, fmt.Errorf("version %d has the environment of %s", number, env["N"])
+			}
+			return map[string]string{"N": env["N"]}, nil
+		})
+		if err != nil || n != versions || seen != versions {
+			t.Errorf("%d of %d changed, %v", n, seen, err)
+		}
+		if most > versions*size/2 {
+			t.Errorf("%d MiB are in memory at once", most>>20)
+		}
+	})
 }
