@@ -149,7 +149,7 @@ func secretsKeyToRestore(path string, file *backup.File) (restore func() error, 
 	}
 	there, err := sealed.ReadKeyFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return func() error { return os.WriteFile(path, file.Data, 0o600) }, nil
+		return func() error { return sealed.CopyKeyFile(path, file.Data) }, nil
 	}
 	if err != nil {
 		return nil, err

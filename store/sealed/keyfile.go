@@ -61,6 +61,18 @@ func NewKeyFile(path string) (*KeyFile, error) {
 	return f, f.write(f.keys, nil)
 }
 
+// CopyKeyFile makes a file with the keys of a text, the prepared one among them, as NewKeyFile does. Its errors never repeat the text.
+func CopyKeyFile(path string, text []byte) error {
+	if _, err := os.Lstat(path); err == nil {
+		return fmt.Errorf("make key file %s: %w", path, fs.ErrExist)
+	}
+	keys, next, err := parseKeys(bytes.NewReader(text))
+	if err != nil {
+		return err
+	}
+	return (&KeyFile{path: path}).write(keys, next)
+}
+
 // openFile does not wait for the other end of a pipe.
 func openFile(path string) (fs.File, error) {
 	return os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
@@ -142,7 +154,8 @@ func parseKeys(r io.Reader) (keys []*age.X25519Identity, next *age.X25519Identit
 	return keys, next, nil
 }
 
-// write puts the keys aside and then under the file's name, so that the file is whole at any moment.
+// write puts the keys aside and then under the file's name, so that the file is whole at any moment. A link stays, and what it leads to is
+// written.
 func (f *KeyFile) write(keys []*age.X25519Identity, next *age.X25519Identity) (err error) {
 	var text bytes.Buffer
 	text.WriteString("# apibuilder: opens the secrets in the store. Without it they are lost.\n# The first key seals, all of them open.\n")
@@ -152,7 +165,11 @@ func (f *KeyFile) write(keys []*age.X25519Identity, next *age.X25519Identity) (e
 		}
 		fmt.Fprintln(&text, k)
 	}
-	aside, err := os.CreateTemp(filepath.Dir(f.path), "."+filepath.Base(f.path)+"-*") // mode 0600
+	path := f.path
+	if at, err := filepath.EvalSymlinks(path); err == nil {
+		path = at
+	}
+	aside, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*") // mode 0600
 	if err != nil {
 		return fmt.Errorf("write key file: %w", err)
 	}
@@ -165,10 +182,10 @@ func (f *KeyFile) write(keys []*age.X25519Identity, next *age.X25519Identity) (e
 	if err = errors.Join(err, aside.Sync(), aside.Close()); err != nil {
 		return err
 	}
-	if err := os.Rename(aside.Name(), f.path); err != nil {
+	if err := os.Rename(aside.Name(), path); err != nil {
 		return err
 	}
-	dir, err := os.Open(filepath.Dir(f.path))
+	dir, err := os.Open(filepath.Dir(path))
 	if err != nil {
 		return fmt.Errorf("write key file: %w", err)
 	}

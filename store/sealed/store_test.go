@@ -518,3 +518,60 @@ func TestAStartReadsEnvironmentsInParts(t *testing.T) {
 		}
 	})
 }
+
+// TestAKeyFileThatIsALinkStaysOne: whoever put the link there would put it there again, and what it leads to would lack the new key.
+func TestAKeyFileThatIsALinkStaysOne(t *testing.T) {
+	dir := t.TempDir()
+	target, link := filepath.Join(dir, "keys", "key"), filepath.Join(dir, "secrets.key")
+	if err := os.Mkdir(filepath.Dir(target), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := NewKeyFile(target); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("keys/key", link); err != nil {
+		t.Fatal(err)
+	}
+	s := openLayer(t, below(t, "sqlite")(), link)
+	addVersion(t, s, "api_1", secrets)
+	if n, err := s.Rotate(t.Context(), true, true); err != nil || n != 1 {
+		t.Fatalf("%d, %v", n, err)
+	}
+	if to, err := os.Readlink(link); err != nil || to != "keys/key" {
+		t.Errorf("%q, %v", to, err)
+	}
+	wantEnv(t, openLayer(t, s.below, target), "api_1", secrets)
+}
+
+// TestAKeyFileIsCopiedWhole with what was prepared in it, or not at all.
+func TestAKeyFileIsCopiedWhole(t *testing.T) {
+	dir := t.TempDir()
+	from, to := filepath.Join(dir, "from"), filepath.Join(dir, "to")
+	f, err := NewKeyFile(from)
+	if err == nil {
+		err = f.prepare()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := CopyKeyFile(to, text[:len(text)-5]); err == nil || strings.Contains(err.Error(), "SECRET-KEY-1Q") {
+		t.Errorf("half of it: %v", err)
+	}
+	if files, err := os.ReadDir(dir); err != nil || len(files) != 1 {
+		t.Fatalf("%v, %v", files, err)
+	}
+	if err := CopyKeyFile(to, text); err != nil {
+		t.Fatal(err)
+	}
+	copied, err := os.ReadFile(to)
+	if info, missing := os.Stat(to); err != nil || string(copied) != string(text) || missing != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("the copy differs, or its mode: %v, %v, %v", info, err, missing)
+	}
+	if err := CopyKeyFile(to, text); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("over another: %v", err)
+	}
+}
