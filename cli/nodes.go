@@ -4,8 +4,11 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
+	"strings"
 
 	"github.com/urfave/cli/v3"
+	"go.uber.org/zap"
 
 	"apibuilder/admin"
 	"apibuilder/admin/client"
@@ -67,7 +70,35 @@ func (s *server) openNode(ctx context.Context) error {
 		}
 		return s.beat.Stop(ctx)
 	})
+	return s.warnOfOtherKeys(ctx)
+}
+
+// warnOfOtherKeys tells of nodes with another key file, as two have that began on an empty database without being given the same: what one
+// of them encrypts the other cannot open, and nobody would notice before a program is to start there.
+func (s *server) warnOfOtherKeys(ctx context.Context) error {
+	nodes, err := s.store.Nodes(ctx)
+	if err != nil {
+		return err
+	}
+	for _, n := range withOtherKeys(s.node.ID, s.keyNames(), nodes) {
+		s.log.Warn("another node encrypts environment variables for a key that this one does not have, or the other way round: "+
+			"add the lines of both key files to both", zap.String("node", n.Name), zap.String("key_file", s.secretsPath()))
+	}
 	return nil
+}
+
+// withOtherKeys are the nodes that live and cannot open what the node with this id encrypts, or encrypt what it cannot open.
+func withOtherKeys(id string, keys []string, all []store.Node) (others []store.Node) {
+	for _, n := range all {
+		theirs := strings.Fields(n.Keys)
+		if n.ID == id || n.Silent >= store.NodeSilence || len(theirs) == 0 || len(keys) == 0 {
+			continue
+		}
+		if !slices.Contains(theirs, keys[0]) || !slices.Contains(keys, theirs[0]) {
+			others = append(others, n)
+		}
+	}
+	return others
 }
 
 // openFollower has what the manager could not follow at once tried again.

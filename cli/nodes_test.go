@@ -3,7 +3,28 @@ package cli
 import (
 	"strings"
 	"testing"
+
+	"apibuilder/store"
 )
+
+func TestNodesWithOtherKeysAreTold(t *testing.T) {
+	all := []store.Node{
+		{ID: "own", Name: "own", Keys: "other"}, // as it was when it was killed
+		{ID: "a", Name: "same", Keys: "k1"},
+		{ID: "b", Name: "before the second copy", Keys: "k0 k1"},
+		{ID: "c", Name: "does not say"},
+		{ID: "d", Name: "gone", Keys: "other", Silent: store.NodeSilence},
+		{ID: "e", Name: "has ours only behind its own", Keys: "other k1"},
+		{ID: "f", Name: "has not ours", Keys: "k0"},
+	}
+	var names []string
+	for _, n := range withOtherKeys("own", []string{"k1", "k0"}, all) {
+		names = append(names, n.Name)
+	}
+	if got := strings.Join(names, ", "); got != "has ours only behind its own, has not ours" {
+		t.Errorf("told of %s", got)
+	}
+}
 
 func TestBadSettingsOfNodes(t *testing.T) {
 	for _, args := range [][]string{
