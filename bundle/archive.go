@@ -31,6 +31,9 @@ func Open(archive []byte) (*Bundle, error) {
 	if err != nil {
 		return nil, wrong("", "this is no zip archive: "+err.Error(), "pack the folder's content with `zip -r app.zip .`")
 	}
+	if len(r.File) > MaxFiles+maxDirs {
+		return nil, tooMany()
+	}
 	names, left := newNames(), int64(MaxBytes)
 	var files []File
 	for _, entry := range r.File {

@@ -3,11 +3,13 @@ package bundle
 import (
 	"archive/zip"
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io/fs"
 	"strings"
 	"testing"
+	"time"
 )
 
 // part is an entry of an archive that is made by hand.
@@ -178,4 +180,30 @@ func FuzzOpen(f *testing.F) {
 			t.Fatalf("packed again it is another: %v", err)
 		}
 	})
+}
+
+// TestManyDirectoriesTakeNoTime: each entry costs a look at every directory above it, and one may be there any number of times.
+func TestManyDirectoriesTakeNoTime(t *testing.T) {
+	var buffer bytes.Buffer
+	w := zip.NewWriter(&buffer)
+	name := strings.Repeat(strings.Repeat("\u1e69", 6)+"/", MaxDepth)
+	for range 65_000 {
+		if _, err := w.CreateRaw(&zip.FileHeader{Name: name}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	// What is before the directory is not needed for it.
+	archive := buffer.Bytes()[bytes.Index(buffer.Bytes(), headerMark):]
+	binary.LittleEndian.PutUint32(archive[len(archive)-6:], 0) // where it begins
+	began := time.Now()
+	_, err := Open(archive)
+	if e, ok := errors.AsType[*Error](err); !ok || !strings.Contains(e.Message, "more than 2000 files") {
+		t.Errorf("%d bytes are refused with %v", len(archive), err)
+	}
+	if took := time.Since(began); took > 2*time.Second {
+		t.Errorf("to refuse it took %v", took)
+	}
 }

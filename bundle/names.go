@@ -10,6 +10,9 @@ import (
 	"golang.org/x/text/unicode/norm"
 )
 
+// maxDirs bounds the directories of a bundle, those that are there by their files alone too.
+const maxDirs = 2*MaxFiles + 1
+
 // names are the paths of a bundle so far. Two that differ in case or in Unicode's ways of writing the same are one: some
 // systems would write the second over the first.
 type names struct {
@@ -60,7 +63,7 @@ func (n *names) addDir(dir, of string) error {
 	if other, ok := n.dirs[key]; ok && other != dir {
 		return wrong(of, fmt.Sprintf("is in a directory that differs from %q in case or spelling alone", other), "rename one of them")
 	}
-	if len(n.dirs) > 2*MaxFiles {
+	if _, ok := n.dirs[key]; !ok && len(n.dirs) == maxDirs {
 		return tooMany()
 	}
 	n.dirs[key] = dir
