@@ -1,6 +1,7 @@
 package shared
 
 import (
+	"slices"
 	"time"
 
 	"apibuilder/ratelimit"
@@ -20,7 +21,7 @@ const (
 type pool struct {
 	name        name
 	limit       ratelimit.Limit
-	leases      []lease       // the one that ends first is used first
+	leases      []lease       // by their ends: the one that ends first is used first
 	slow        int           // how often leases are to last twice as long, because answers come late
 	deniedUntil time.Duration // where nothing is held
 	left        int64         // at the bank, when it was asked last
@@ -122,7 +123,11 @@ func (p *pool) grant(a Ask, g Grant, sent, now time.Duration) {
 	until := sent + a.Valid - a.Valid/margin
 	switch {
 	case g.Granted > 0 && until > now:
-		p.leases = append(p.leases, lease{g.Granted, until})
+		at := len(p.leases)
+		for at > 0 && p.leases[at-1].until > until { // one that was to last longer, because answers came late
+			at--
+		}
+		p.leases = slices.Insert(p.leases, at, lease{g.Granted, until})
 		if now-sent < a.Valid/8 {
 			p.slow = max(p.slow-1, 0)
 		}
