@@ -49,12 +49,17 @@ type ACME struct {
 	config *certmagic.Config
 	issuer *certmagic.ACMEIssuer
 
-	waiting waiting
+	get         func(*tls.ClientHelloInfo) (*tls.Certificate, error) // the config's
+	known       func(ctx context.Context, name string) error
+	defaultName string
+
+	waiting  waiting
+	failures failures
 }
 
 // NewACME returns an ACME; Stop ends it. It does no I/O.
 func NewACME(c ACMEConfig) *ACME {
-	a := &ACME{}
+	a := &ACME{known: c.Known, defaultName: strings.ToLower(c.DefaultName)}
 	c.Log = c.Log.WithOptions(zap.WrapCore(func(core zapcore.Core) zapcore.Core {
 		return zapcore.NewSamplerWithOptions(core, time.Minute, mostLines, 1000)
 	}))
@@ -81,6 +86,7 @@ func NewACME(c ACMEConfig) *ACME {
 	}
 	a.issuer = certmagic.NewACMEIssuer(a.config, issuer)
 	a.config.Issuers = []certmagic.Issuer{a.issuer}
+	a.get = a.config.GetCertificate
 	return a
 }
 
@@ -104,7 +110,7 @@ func hostAndPort(addr net.Addr) (string, int) {
 }
 
 // Certificate is a Source. The first handshakes for a name wait until there is a certificate, for minutes where an authority does not
-// give one.
+// give one; after that, none is asked for under that name for a while.
 func (a *ACME) Certificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 	if slices.Equal(hello.SupportedProtos, []string{acmeProtocol}) { // the authority's (RFC 8737, 3), for which the others wait
 		return a.config.GetCertificate(hello)
@@ -117,7 +123,26 @@ func (a *ACME) Certificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error)
 		return nil, fmt.Errorf("certificate of %.100q: %w", name, errWaiting)
 	}
 	defer a.waiting.leave(name)
-	return a.config.GetCertificate(hello)
+	if name == "" {
+		name = a.defaultName
+	}
+	began := time.Now()
+	if until := a.failures.until(name, began); !until.IsZero() {
+		return nil, fmt.Errorf("certificate of %.100q: %w until %s: the log says why", name, errPaused, until.Format(time.TimeOnly))
+	}
+	cert, err := a.get(hello)
+	if err == nil {
+		a.failures.forget(name)
+		return cert, nil
+	}
+	ctx := hello.Context()
+	if ctx == nil { // of a test
+		ctx = context.Background()
+	}
+	if a.known(context.WithoutCancel(ctx), name) == nil {
+		a.failures.add(name, began, time.Now())
+	}
+	return nil, err
 }
 
 // mostWaiting is how many handshakes for one name may wait: strangers make as many as they like.
@@ -125,6 +150,7 @@ const mostWaiting = 1000
 
 var (
 	errWaiting = errors.New("too many handshakes wait for it")
+	errPaused  = errors.New("none came, and none is asked for")
 	errName    = errors.New("that is no name in DNS: others than ASCII are sent in punycode")
 )
 
