@@ -241,17 +241,25 @@ func (a *app) restore(ctx context.Context, cmd *cli.Command) error {
 	if err != nil {
 		return fmt.Errorf("restore the key file: %w", err)
 	}
+	url, err := databaseURL(settings)
+	if err != nil {
+		return err
+	}
+	lonely := func() error { return nil }
+	if url.reveal() != "" {
+		lonely = func() error {
+			return noOtherNode(ctx, data, func(ctx context.Context) ([]store.Node, error) { return postgres.NodesAt(ctx, url.reveal()) })
+		}
+	}
+	if err := lonely(); err != nil { // before a newer schema is made under servers that could not start with it again
+		return err
+	}
 	st, err := openKeeper(ctx, settings, data)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = st.Close() }()
-	if shared, ok := st.(*postgres.Store); ok {
-		if err := noOtherNode(ctx, shared, data); err != nil {
-			return err
-		}
-	}
-	rows, err := content.Load(ctx, st, cmd.Bool("force"))
+	rows, err := content.Load(ctx, checkedLoader{st, lonely}, cmd.Bool("force"))
 	if errors.Is(err, store.ErrConflict) && !cmd.Bool("force") {
 		return fmt.Errorf("%w: name another, or replace what it holds with --force", err)
 	}
@@ -275,17 +283,33 @@ func (a *app) restore(ctx context.Context, cmd *cli.Command) error {
 	})
 }
 
+// checkedLoader checks once more when the store lets nobody in any more: a server may have started meanwhile.
+type checkedLoader struct {
+	store.Loader
+	check func() error
+}
+
+func (l checkedLoader) Load(ctx context.Context, force bool, next func() (string, store.Cells, error)) error {
+	checked := false
+	return l.Loader.Load(ctx, force, func() (string, store.Cells, error) {
+		if !checked {
+			if err := l.check(); err != nil {
+				return "", nil, err
+			}
+			checked = true
+		}
+		return next()
+	})
+}
+
 // noOtherNode refuses to restore under servers that run, which the lock of the data directory does not tell of where they share a
 // database. The one of this data directory does not run.
-func noOtherNode(ctx context.Context, st interface {
-	Nodes(ctx context.Context) ([]store.Node, error)
-}, data *dataDir,
-) error {
+func noOtherNode(ctx context.Context, data *dataDir, nodes func(context.Context) ([]store.Node, error)) error {
 	own, err := node.Identity(data.join("node"))
 	if err != nil {
 		return err
 	}
-	all, err := st.Nodes(ctx)
+	all, err := nodes(ctx)
 	if err != nil {
 		return err
 	}

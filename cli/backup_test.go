@@ -2,7 +2,10 @@ package cli
 
 import (
 	"bytes"
+	"context"
 	"database/sql"
+	"errors"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -136,7 +139,7 @@ func TestNoRestoreUnderOtherNodes(t *testing.T) {
 	defer st.Close()
 	check := func(want string) {
 		t.Helper()
-		err := noOtherNode(t.Context(), st, data)
+		err := noOtherNode(t.Context(), data, st.Nodes)
 		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
 			t.Errorf("%v, want %q", err, want)
 		}
@@ -160,4 +163,40 @@ func TestNoRestoreUnderOtherNodes(t *testing.T) {
 		t.Fatal(err)
 	}
 	check("")
+}
+
+// loader is a store.Loader that has checked and emptied a store.
+type loader struct{ next int }
+
+func (l *loader) Load(_ context.Context, _ bool, next func() (string, store.Cells, error)) error {
+	for {
+		if _, _, err := next(); err != nil {
+			return err
+		}
+		l.next++
+	}
+}
+
+// TestARestoreLooksOnceMore when nobody can begin any more.
+func TestARestoreLooksOnceMore(t *testing.T) {
+	began, looks := errors.New("a server has started"), 0
+	next := func() (string, store.Cells, error) { return "", nil, io.EOF }
+	check := func() error {
+		looks++
+		return began
+	}
+	if err := (checkedLoader{&loader{}, check}).Load(t.Context(), false, next); !errors.Is(err, began) || looks != 1 {
+		t.Errorf("%v after %d looks", err, looks)
+	}
+	began, looks = nil, 0
+	l, rows := &loader{}, 3
+	err := checkedLoader{l, check}.Load(t.Context(), false, func() (string, store.Cells, error) {
+		if rows--; rows < 0 {
+			return "", nil, io.EOF
+		}
+		return "usage", nil, nil
+	})
+	if !errors.Is(err, io.EOF) || l.next != 3 || looks != 1 {
+		t.Errorf("%v, %d rows, %d looks", err, l.next, looks)
+	}
 }

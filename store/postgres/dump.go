@@ -60,11 +60,15 @@ func dumpTable(ctx context.Context, tx pgx.Tx, table string, row func(string, st
 	return rows.Err()
 }
 
-// Load is as in store.Loader. What next has given is gone: there is one attempt.
+// Load is as in store.Loader. What next has given is gone: there is one attempt. From before the first next until the end no node makes itself
+// known, so that a server that starts meanwhile begins with what was loaded.
 func (s *Store) Load(ctx context.Context, force bool, next func() (string, store.Cells, error)) error {
 	return s.writeUpTo(ctx, 1, func(u *unit) error {
 		u.changed("")
 		if err := unhurried(ctx, u); err != nil {
+			return err
+		}
+		if _, err := u.Exec(ctx, "LOCK TABLE apibuilder_nodes IN SHARE ROW EXCLUSIVE MODE"); err != nil {
 			return err
 		}
 		if err := empty(ctx, u, force); err != nil {

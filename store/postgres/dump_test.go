@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+	"time"
 
 	"apibuilder/internal/pgtest"
 	"apibuilder/store"
@@ -62,5 +63,60 @@ func TestEveryTableIsInABackup(t *testing.T) {
 	slices.Sort(names)
 	if !slices.Equal(all, names) {
 		t.Errorf("tables are %q, backups know %q", names, all)
+	}
+}
+
+// TestNobodyBeginsDuringARestore has a node start while rows are loaded: it is known once they are there, and not before.
+func TestNobodyBeginsDuringARestore(t *testing.T) {
+	url := pgtest.Database(t)
+	s, other := openAt(t, url), openAt(t, url)
+	beat := make(chan error, 1)
+	begun := false
+	err := s.Load(t.Context(), true, func() (string, store.Cells, error) {
+		if begun {
+			return "", nil, io.EOF
+		}
+		begun = true
+		go func() { beat <- other.BeatNode(t.Context(), store.Node{ID: "node_b", Name: "b"}) }()
+		select {
+		case err := <-beat:
+			t.Errorf("it is known already, %v", err)
+			beat <- err
+		case <-time.After(time.Second):
+		}
+		nodes, err := NodesAt(t.Context(), url)
+		if err != nil || len(nodes) != 0 {
+			t.Errorf("%+v, %v", nodes, err)
+		}
+		return "", nil, io.EOF
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := <-beat; err != nil {
+		t.Fatal(err)
+	}
+	if nodes, err := NodesAt(t.Context(), url); err != nil || len(nodes) != 1 || nodes[0].ID != "node_b" || nodes[0].Name != "b" || nodes[0].Silent > time.Minute {
+		t.Errorf("%+v, %v", nodes, err)
+	}
+}
+
+// TestNodesOfADatabaseOfAnySchema are listed without making a newer one of it.
+func TestNodesOfADatabaseOfAnySchema(t *testing.T) {
+	url := pgtest.Database(t)
+	if nodes, err := NodesAt(t.Context(), url); err != nil || len(nodes) != 0 {
+		t.Errorf("an empty one: %+v, %v", nodes, err)
+	}
+	s := openAt(t, url)
+	if err := s.BeatNode(t.Context(), store.Node{ID: "node_b", Name: "b"}); err != nil {
+		t.Fatal(err)
+	}
+	pgtest.Exec(t, url, "ALTER TABLE apibuilder_nodes DROP COLUMN keys; DELETE FROM apibuilder_schema_migrations WHERE version >= 17")
+	if nodes, err := NodesAt(t.Context(), url); err != nil || len(nodes) != 1 {
+		t.Errorf("an older one: %+v, %v", nodes, err)
+	}
+	pgtest.Exec(t, url, "DROP TABLE apibuilder_nodes; DELETE FROM apibuilder_schema_migrations WHERE version >= 10")
+	if nodes, err := NodesAt(t.Context(), url); err != nil || len(nodes) != 0 {
+		t.Errorf("one from before nodes: %+v, %v", nodes, err)
 	}
 }

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/jackc/pgx/v5"
@@ -33,6 +34,35 @@ func (s *Store) Nodes(ctx context.Context) (all []store.Node, err error) {
 	err = s.read(ctx, func() error {
 		all, err = list(ctx, s.pool, scanNode, `SELECT id, name, version, address, keys, started_at, seen_at,
 			extract(epoch FROM greatest(now() - seen_at, interval '0'))::float8 FROM apibuilder_nodes ORDER BY name, id`)
+		return err
+	})
+	return all, err
+}
+
+// NodesAt lists the nodes of a database as it is, also one with an older schema, with their ID, Name and Silent alone. It changes nothing.
+func NodesAt(ctx context.Context, url string) (all []store.Node, err error) {
+	s, err := OpenToRead(ctx, url)
+	if errors.Is(err, store.ErrEmpty) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	var there bool
+	err = s.read(ctx, func() error {
+		return s.pool.QueryRow(ctx, "SELECT to_regclass('apibuilder_nodes') IS NOT NULL").Scan(&there)
+	})
+	if err != nil || !there {
+		return nil, err
+	}
+	err = s.read(ctx, func() error {
+		all, err = list(ctx, s.pool, func(rows pgx.Rows) (n store.Node, err error) {
+			var silent float64
+			err = rows.Scan(&n.ID, &n.Name, &silent)
+			n.Silent = seconds(silent)
+			return n, err
+		}, "SELECT id, name, extract(epoch FROM greatest(now() - seen_at, interval '0'))::float8 FROM apibuilder_nodes ORDER BY name, id")
 		return err
 	})
 	return all, err
