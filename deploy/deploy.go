@@ -210,7 +210,7 @@ func (r Request) mayTouch(api store.API) error {
 	if !r.OwnOnly || api.ID == "" || api.UserID == r.owner() {
 		return nil
 	}
-	return fmt.Errorf("%w: the name %q is taken", store.ErrConflict, api.Name)
+	return fmt.Errorf("%w: the name %q is taken", store.ErrConflict, r.Name) // not the API's: it may have been named by its id
 }
 
 // claim finds the API of that name or creates it.
