@@ -27,5 +27,9 @@ type AuditFilter struct {
 	Limit   int       // newest first; 0: 100
 }
 
-// KeptAudit is how many entries a store keeps at least; older ones go.
+// KeptAudit is how many entries a store keeps at least. Of more, the oldest go of whoever has most: nobody who sends many requests has what
+// others did forgotten. What was done and what was refused count apart, so that neither is hidden behind the other.
 const KeptAudit = 100_000
+
+// AuditRound is after how many entries a store looks whether there are too many.
+const AuditRound = 1000

@@ -336,7 +336,7 @@ type Store interface {
 	// Exits lists newest first, at most limit.
 	Exits(ctx context.Context, apiID string, limit int) ([]Exit, error)
 
-	// AddAudit keeps an entry. The newest KeptAudit stay.
+	// AddAudit keeps an entry; see KeptAudit for those that go.
 	AddAudit(ctx context.Context, e AuditEntry) error
 	// Audit lists newest first.
 	Audit(ctx context.Context, f AuditFilter) ([]AuditEntry, error)

@@ -23,16 +23,35 @@ func scanAudit(rows pgx.Rows) (store.AuditEntry, error) {
 // AddAudit is as in store.Store; a zero time is set to now.
 func (s *Store) AddAudit(ctx context.Context, e store.AuditEntry) error {
 	err := s.write(ctx, func(u *unit) error {
-		_, err := u.Exec(ctx, `WITH added AS (INSERT INTO apibuilder_audit (`+auditColumns+`)
-			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) RETURNING seq)
-			DELETE FROM apibuilder_audit WHERE seq <= (SELECT seq FROM added) - $11`, e.ID, micros(store.Stamp(e.Time)), e.TokenID, e.Role, e.UserID,
-			store.CleanText(e.Method), store.CleanText(e.Path), e.APIID, e.Status, e.Error, store.KeptAudit)
-		return err
+		var seq int64
+		err := u.QueryRow(ctx, `INSERT INTO apibuilder_audit (`+auditColumns+`)
+			VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10) RETURNING seq`, e.ID, micros(store.Stamp(e.Time)), e.TokenID, e.Role, e.UserID,
+			store.CleanText(e.Method), store.CleanText(e.Path), e.APIID, e.Status, e.Error).Scan(&seq)
+		if err != nil || seq%store.AuditRound != 0 {
+			return err
+		}
+		return pruneAudit(ctx, u, store.KeptAudit)
 	})
 	if err != nil {
 		return fmt.Errorf("add to the audit log: %w", err)
 	}
 	return nil
+}
+
+// pruneAudit removes what there is above so many entries: the oldest of whoever has most.
+func pruneAudit(ctx context.Context, u *unit, keep int) error {
+	var all, most int
+	var token string
+	var done bool
+	err := u.QueryRow(ctx, `SELECT token_id, status < 400, count(*), (sum(count(*)) OVER ())::bigint FROM apibuilder_audit
+		GROUP BY 1, 2 ORDER BY 3 DESC LIMIT 1`).Scan(&token, &done, &most, &all)
+	if err != nil || all <= keep {
+		return err
+	}
+	_, err = u.Exec(ctx, `DELETE FROM apibuilder_audit WHERE seq IN
+		(SELECT seq FROM apibuilder_audit WHERE token_id = $1 AND (status < 400) = $2 ORDER BY seq LIMIT $3)`,
+		token, done, min(all-keep, most-1))
+	return err
 }
 
 // Audit is as in store.Store.

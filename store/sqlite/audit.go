@@ -31,13 +31,30 @@ func (s *Store) AddAudit(ctx context.Context, e store.AuditEntry) error {
 		if err != nil {
 			return err
 		}
-		_, err = u.ExecContext(ctx, `DELETE FROM audit WHERE seq <= ?`, seq-store.KeptAudit)
-		return err
+		if seq%store.AuditRound != 0 {
+			return nil
+		}
+		return pruneAudit(ctx, u, store.KeptAudit)
 	})
 	if err != nil {
 		return fmt.Errorf("add to the audit log: %w", err)
 	}
 	return nil
+}
+
+// pruneAudit removes what there is above so many entries: the oldest of whoever has most.
+func pruneAudit(ctx context.Context, u *unit, keep int) error {
+	var all, most int
+	var token string
+	var done bool
+	err := u.QueryRowContext(ctx, `SELECT token_id, status < 400, count(*), sum(count(*)) OVER () FROM audit GROUP BY 1, 2 ORDER BY 3 DESC LIMIT 1`).
+		Scan(&token, &done, &most, &all)
+	if err != nil || all <= keep {
+		return err
+	}
+	_, err = u.ExecContext(ctx, `DELETE FROM audit WHERE seq IN (SELECT seq FROM audit WHERE token_id = ? AND (status < 400) = ? ORDER BY seq LIMIT ?)`,
+		token, done, min(all-keep, most-1))
+	return err
 }
 
 // Audit is as in store.Store.
