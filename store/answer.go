@@ -28,3 +28,10 @@ func (a Answer) Valid() error {
 // KeptAnswers is how many answers are kept for one owner; older ones go, which is only ever noticed by who sends so many requests
 // with a key within the time for which answers are kept.
 const KeptAnswers = 10_000
+
+// KeptAnswerBytes is how many bytes the texts of one owner's answers have together, beside those of up to ShortAnswer: whoever has a lot
+// printed does not fill the database.
+const (
+	KeptAnswerBytes = 64 << 20
+	ShortAnswer     = 4 << 10
+)

@@ -345,7 +345,7 @@ type Store interface {
 	// and claimed is false. Of many at the same moment one claims. It forgets what has expired.
 	ClaimAnswer(ctx context.Context, a Answer) (there Answer, claimed bool, err error)
 	// KeepAnswer puts off the time until which an answer is worked on, or with a text ends the work on it; ErrNotFound when it is
-	// gone or has a text.
+	// gone or has a text. Of an owner whose texts are more than KeptAnswerBytes the oldest go.
 	KeepAnswer(ctx context.Context, id [32]byte, workedUntil time.Time, text []byte) error
 	// DropAnswer forgets an answer that has no text; nil when there is none.
 	DropAnswer(ctx context.Context, id [32]byte) error

@@ -66,8 +66,15 @@ func (s *Store) KeepAnswer(ctx context.Context, id [32]byte, workedUntil time.Ti
 		if text == nil {
 			text = []byte{}
 		}
-		return must(u.ExecContext(ctx, `UPDATE answers SET worked_until = ?, text = ? WHERE id = ? AND length(text) = 0`,
+		err := must(u.ExecContext(ctx, `UPDATE answers SET worked_until = ?, text = ? WHERE id = ? AND length(text) = 0`,
 			micros(store.Stamp(workedUntil)), text, id[:]))
+		if err != nil || len(text) <= store.ShortAnswer {
+			return err
+		}
+		_, err = u.ExecContext(ctx, `DELETE FROM answers WHERE length(text) > 0 AND id IN (
+			SELECT id FROM (SELECT id, sum(length(text)) OVER (ORDER BY created_at DESC, id) AS bytes FROM answers
+				WHERE owner = (SELECT owner FROM answers WHERE id = ?)) WHERE bytes > ?)`, id[:], store.KeptAnswerBytes)
+		return err
 	})
 	if err != nil {
 		return fmt.Errorf("keep an answer: %w", neutral(err))

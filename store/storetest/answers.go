@@ -9,7 +9,10 @@ import (
 	"apibuilder/store"
 )
 
-var answerTests = map[string]func(*testing.T, store.Store){"one": answerOne, "one of many": answerRace, "dropped meanwhile": answerDropRace, "expired": answerExpires}
+var answerTests = map[string]func(*testing.T, store.Store){
+	"one": answerOne, "one of many": answerRace, "dropped meanwhile": answerDropRace, "expired": answerExpires,
+	"many bytes": answerBytes,
+}
 
 func newAnswer(id byte) store.Answer {
 	now := store.Stamp(time.Time{})
@@ -116,4 +119,25 @@ func answerExpires(t *testing.T, s store.Store) {
 	there, claimed := claim(t, s, late)
 	same(t, "claimed", claimed, true)
 	same(t, "there", there, late)
+}
+
+// answerBytes has an owner keep more than he may, and another one beside him.
+func answerBytes(t *testing.T, s store.Store) {
+	text := make([]byte, store.KeptAnswerBytes/3)
+	keep := func(id byte, owner string, text []byte) store.Answer {
+		a := newAnswer(id)
+		a.Owner, a.CreatedAt = owner, a.CreatedAt.Add(time.Duration(id)*time.Second)
+		claim(t, s, a)
+		if text != nil {
+			check(t, s.KeepAnswer(t.Context(), a.ID, a.WorkedUntil, text))
+		}
+		return a
+	}
+	all := []store.Answer{
+		keep(1, "tok_1", nil), keep(2, "tok_2", text), keep(3, "tok_1", text), keep(4, "tok_1", text), keep(5, "tok_1", text), keep(6, "tok_1", text),
+	}
+	for i, kept := range []bool{true, true, false, true, true, true} {
+		_, claimed := claim(t, s, all[i])
+		same(t, "kept", !claimed, kept)
+	}
 }
