@@ -199,15 +199,16 @@ func (s *Server) checkOptions(plan store.Plan, api store.API, asked map[string]s
 }
 
 func (s *Server) deleteAPI(_ http.ResponseWriter, r *http.Request) (any, error) {
-	if _, err := s.api(r.Context(), r.PathValue("api")); err != nil {
+	api, err := s.api(r.Context(), r.PathValue("api"))
+	if err != nil {
 		return nil, err
 	}
 	condition, err := conditionOf(r)
 	if err != nil {
 		return nil, err
 	}
-	api, err := s.deployer.Delete(r.Context(), r.PathValue("api"), checkOf[store.API](condition))
-	if err != nil {
+	// By its id: the name may be somebody else's by now.
+	if api, err = s.deployer.Delete(r.Context(), api.ID, checkOf[store.API](condition)); err != nil {
 		return nil, err
 	}
 	return s.apiOut(api), nil

@@ -31,6 +31,8 @@ type deployer struct {
 	lock    string
 	lockErr error
 	do      func(ctx context.Context, r deploy.Request) (deploy.Result, error)
+
+	deleting func() // called before something is deleted; nil: nothing is
 }
 
 func (d *deployer) Deploy(ctx context.Context, r deploy.Request) (deploy.Result, error) {
@@ -59,6 +61,9 @@ func (d *deployer) Lock(_ context.Context, r deploy.Request) (string, error) {
 }
 
 func (d *deployer) Delete(ctx context.Context, idOrName string, checks ...store.Check[store.API]) (store.API, error) {
+	if d.deleting != nil {
+		d.deleting()
+	}
 	api, err := d.store.API(ctx, idOrName)
 	if err == nil {
 		err = d.store.DeleteAPI(ctx, api.ID, checks...)
