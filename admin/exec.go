@@ -72,9 +72,7 @@ func (s *Server) exec(w http.ResponseWriter, r *http.Request) (any, error) {
 	if body.Version == 0 {
 		body.Version = api.ActiveVersion
 	}
-	if _, err := s.store.Version(r.Context(), api.ID, body.Version); errors.Is(err, store.ErrNotFound) {
-		return nil, notFound(fmt.Sprintf("API %s has no version %d", api.Name, body.Version), "see `apibuilder versions "+api.Name+"`")
-	} else if err != nil {
+	if err := s.mayRun(r.Context(), api, body.Version); err != nil {
 		return nil, err
 	}
 	seen, stop := s.whileSeen(r.Context(), api.ID)
@@ -97,14 +95,36 @@ func (s *Server) exec(w http.ResponseWriter, r *http.Request) (any, error) {
 		err = deploy.ExplainExit(failed, store.Limits{})
 	}
 	if err != nil {
-		if seen.Err() != nil && r.Context().Err() == nil { // who went away is refused nothing
-			err = &requestError{"unauthorized", "the token is not good any more, or not for " + api.Name + ", so the code was ended", "ask for another token"}
-		}
+		err = whyEnded(r.Context(), seen, api, err)
 		send(ExecEvent{Error: s.problem(r, err)})
 		return written, nil
 	}
 	send(ExecEvent{Result: execResult(body.Version, exit)})
 	return written, nil
+}
+
+// mayRun refuses a version that is not there, and one that is being deployed: what is made for the code would be made twice.
+func (s *Server) mayRun(ctx context.Context, api store.API, number int) error {
+	v, err := s.store.Version(ctx, api.ID, number)
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return notFound(fmt.Sprintf("API %s has no version %d", api.Name, number), "see `apibuilder versions "+api.Name+"`")
+	case err == nil && v.State == store.VersionBuilding && number != api.ActiveVersion:
+		return &requestError{"conflict", fmt.Sprintf("version %d of %s is being deployed", number, api.Name), "wait for its deploy to end"}
+	}
+	return err
+}
+
+// whyEnded is what to tell of code whose run returned an error. Of code that was ended for its client nobody knows what it has done by then:
+// a client that asks again, with the same key, must be told so, and not have it run a second time.
+func whyEnded(request, seen context.Context, api store.API, err error) error {
+	switch {
+	case errors.Is(context.Cause(request), context.Canceled):
+		return &requestError{"outcome_unknown", "the connection to the client broke, so the code was ended", "look how far it came before you run it again"}
+	case seen.Err() != nil && request.Err() == nil:
+		return &requestError{"unauthorized", "the token is not good any more, or not for " + api.Name + ", so the code was ended", "ask for another token"}
+	}
+	return err
 }
 
 func (b ExecRequest) check() error {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -185,4 +186,51 @@ func TestCodeEndsWithItsToken(t *testing.T) {
 	if len(events) != 1 || events[0].Error == nil || events[0].Error.Type != "unauthorized" {
 		t.Errorf("%+v", events)
 	}
+}
+
+// TestLongCodeRunsWithAKey sends more than other requests may have, as the command does.
+func TestLongCodeRunsWithAKey(t *testing.T) {
+	f := newFixture(t)
+	f.deployed(t, "tool", store.Version{Code: "x", State: store.VersionReady})
+	f.run = func(context.Context, string, int, sandbox.Task) (*sandbox.Exit, error) {
+		return &sandbox.Exit{Reason: sandbox.Finished}, nil
+	}
+	body := `{"code":"` + strings.Repeat("x", 200_000) + `"}`
+	if events := execEvents(t, f.keyed(t, anyKey, "apis/tool/exec", body).Body.String()); len(events) != 1 || events[0].Result == nil {
+		t.Errorf("%+v", events)
+	}
+}
+
+// TestCodeIsNotRunTwice breaks the connection while code runs, and sends the request again.
+func TestCodeIsNotRunTwice(t *testing.T) {
+	f := newFixture(t)
+	f.deployed(t, "tool", store.Version{Code: "x", State: store.VersionReady})
+	runs := 0
+	ctx, leave := context.WithCancel(t.Context())
+	f.run = func(ctx context.Context, _ string, _ int, task sandbox.Task) (*sandbox.Exit, error) {
+		if runs++; runs > 1 {
+			return &sandbox.Exit{Reason: sandbox.Finished}, nil
+		}
+		task.Output(sandbox.Line{Stream: "stdout", Text: "began"})
+		leave()
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	r := httptest.NewRequestWithContext(ctx, "POST", "/api/v1/apis/tool/exec", strings.NewReader(`{"code":"send_mail()"}`))
+	r.Header.Set("Idempotency-Key", anyKey)
+	f.Local().ServeHTTP(httptest.NewRecorder(), r)
+	events := execEvents(t, f.keyed(t, anyKey, "apis/tool/exec", `{"code":"send_mail()"}`).Body.String())
+	if runs != 1 || len(events) != 2 || events[0].Line == nil || events[1].Error == nil || events[1].Error.Type != "outcome_unknown" {
+		t.Errorf("%d runs; %+v", runs, events)
+	}
+}
+
+// TestCodeDoesNotRunBesideItsDeploy: both would make the version's environment, and the deploy would fail.
+func TestCodeDoesNotRunBesideItsDeploy(t *testing.T) {
+	f := newFixture(t)
+	api := f.deployed(t, "tool", store.Version{Code: "x", State: store.VersionReady})
+	if _, err := f.store.AddVersion(t.Context(), store.Version{APIID: api.ID, Code: "y"}); err != nil {
+		t.Fatal(err)
+	}
+	wantProblem(t, f.local(t, "POST", "/api/v1/apis/tool/exec", `{"code":"1","version":2}`), http.StatusConflict, "conflict")
 }

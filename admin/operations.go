@@ -88,6 +88,7 @@ var operations = map[string]operation{
 	},
 	"POST /api/v1/apis/{api}/exec": {
 		summary: "Run code once, in a sandbox of its own like those of the API", body: ExecRequest{}, answer: ExecEvent{}, stream: true,
+		most: maxExecBody,
 	},
 	"POST /api/v1/locks": {
 		summary: "Resolve requirements without building anything", body: LockRequest{}, answer: LockEvent{}, stream: true, most: maxDeployBody,
