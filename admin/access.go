@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -119,6 +120,17 @@ func (c caller) seesAll() bool {
 	return c.role == store.RoleOperator || c.role == store.RoleReader && c.userID == ""
 }
 
+// visible are the APIs that are there for the caller, by name, without their code.
+func (s *Server) visible(ctx context.Context) ([]store.API, error) {
+	c := callerOf(ctx)
+	var f store.APIFilter
+	if !c.seesAll() {
+		f.UserID = c.userID
+	}
+	apis, err := s.store.FindAPIs(ctx, f)
+	return c.visible(apis), err
+}
+
 func (c caller) visible(apis []store.API) []store.API {
 	var seen []store.API
 	for _, api := range apis {
@@ -164,9 +176,9 @@ func (s *Server) holder(ctx context.Context, secret string) (caller, error) {
 // recheckEvery is how often a stream that may last for ever asks whether its caller may still read it.
 const recheckEvery = 2 * time.Second
 
-// whileSeen returns a context that ends when the caller's token does, or the API goes to somebody whose APIs the caller does not see.
+// whileSeen returns a context that ends when the caller's token does, or the API goes, or to somebody whose APIs the caller does not see.
 // While the store is away nothing ends. stop waits for what watches.
-func (s *Server) whileSeen(outer context.Context, apiID string) (ctx context.Context, stop func()) {
+func (s *Server) whileSeen(outer context.Context, api store.API) (ctx context.Context, stop func()) {
 	c := callerOf(outer)
 	ctx, cancel := context.WithCancel(outer)
 	if c.secret == "" { // root
@@ -184,10 +196,7 @@ func (s *Server) whileSeen(outer context.Context, apiID string) (ctx context.Con
 			}
 			_, err := s.holder(ctx, c.secret)
 			if err == nil {
-				var api store.API
-				if api, err = s.store.API(ctx, apiID); err == nil && !c.sees(api) {
-					err = store.ErrNotFound
-				}
+				err = s.stillSeen(ctx, api)
 			}
 			if errors.Is(err, store.ErrNotFound) {
 				cancel()
@@ -198,4 +207,17 @@ func (s *Server) whileSeen(outer context.Context, apiID string) (ctx context.Con
 		cancel()
 		work.Wait()
 	}
+}
+
+// stillSeen returns a store.ErrNotFound for an API that is not there for the caller any more. As long as nothing has changed it reads no code.
+func (s *Server) stillSeen(ctx context.Context, api store.API) error {
+	named, err := s.store.FindAPIs(ctx, store.APIFilter{Name: api.Name, UserID: api.UserID})
+	if err != nil || slices.ContainsFunc(named, func(now store.API) bool { return now.ID == api.ID }) {
+		return err
+	}
+	now, err := s.store.API(ctx, api.ID)
+	if err == nil && !callerOf(ctx).sees(now) {
+		err = store.ErrNotFound
+	}
+	return err
 }

@@ -5,12 +5,17 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 
 	"apibuilder/deploy"
 	"apibuilder/store"
 )
 
 const shownExits = 10
+
+// ShownVersions is how many of its newest versions an API is shown with, beside those that get requests; the others are in the list of its
+// versions.
+const ShownVersions = 100
 
 // api finds the API that a request's path names.
 func (s *Server) api(ctx context.Context, idOrName string) (store.API, error) {
@@ -64,10 +69,14 @@ func (s *Server) listAPIs(w http.ResponseWriter, r *http.Request) (any, error) {
 func (s *Server) userFilter(r *http.Request) (string, error) {
 	name, c := r.URL.Query().Get("user"), callerOf(r.Context())
 	if !c.seesAll() {
-		if name != "" && name != c.userID { // nobody learns which users there are
-			return "", badRequest("this token sees what belongs to its own user only", "leave the user out")
+		if name == "" || name == c.userID {
+			return c.userID, nil
 		}
-		return c.userID, nil
+		own, err := s.store.User(r.Context(), c.userID)
+		if err == nil && own.Name != name { // nobody learns which users there are
+			err = badRequest("this token sees what belongs to its own user only", "leave the user out")
+		}
+		return c.userID, err
 	}
 	if name == "" {
 		return "", nil
@@ -81,7 +90,7 @@ func (s *Server) showAPI(_ http.ResponseWriter, r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	versions, err := s.store.FindVersions(r.Context(), store.VersionFilter{APIID: api.ID})
+	versions, err := s.shownVersions(r.Context(), api)
 	if err != nil {
 		return nil, err
 	}
@@ -113,6 +122,28 @@ func (s *Server) showAPI(_ http.ResponseWriter, r *http.Request) (any, error) {
 		}
 	}
 	return tagged{out, tagOf(api)}, nil
+}
+
+// shownVersions are the newest of an API, newest first, and those that get requests.
+func (s *Server) shownVersions(ctx context.Context, api store.API) ([]store.VersionSummary, error) {
+	newest, err := s.store.FindVersions(ctx, store.VersionFilter{APIID: api.ID, Limit: ShownVersions})
+	if err != nil {
+		return nil, err
+	}
+	for _, share := range slices.Backward(api.Shares()) { // by number
+		if slices.ContainsFunc(newest, func(v store.VersionSummary) bool { return v.Number == share.Version }) {
+			continue
+		}
+		v, err := s.store.Version(ctx, api.ID, share.Version)
+		if errors.Is(err, store.ErrNotFound) { // the API is gone since
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		newest = append(newest, v.Summary())
+	}
+	return newest, nil
 }
 
 // nameEnv puts the environment variables of the version that serves, or the newest where none does, into a list: the others of an API are any

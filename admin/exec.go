@@ -75,7 +75,7 @@ func (s *Server) exec(w http.ResponseWriter, r *http.Request) (any, error) {
 	if err := s.mayRun(r.Context(), api, body.Version); err != nil {
 		return nil, err
 	}
-	seen, stop := s.whileSeen(r.Context(), api.ID)
+	seen, stop := s.whileSeen(r.Context(), api)
 	defer stop()
 	ctx, cancel := context.WithCancel(seen)
 	defer cancel()

@@ -251,6 +251,12 @@ func (f *fixture) local(t *testing.T, method, path, body string) *httptest.Respo
 	return call(t, f.Local(), method, path, body)
 }
 
+// secretOf makes a token.
+func (f *fixture) secretOf(t *testing.T, body string) string {
+	t.Helper()
+	return decode[admin.Token](t, f.local(t, "POST", "/api/v1/tokens", body)).Secret
+}
+
 func decode[T any](t *testing.T, w *httptest.ResponseRecorder) (v T) {
 	t.Helper()
 	if w.Code != http.StatusOK {

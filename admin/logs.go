@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"apibuilder/logs"
+	"apibuilder/store"
 )
 
 // MaxTail is the most of the newest lines that a request gets.
@@ -72,7 +73,7 @@ func (s *Server) readLogs(w http.ResponseWriter, r *http.Request) (any, error) {
 		return nil, err
 	}
 	if r.URL.Query().Get("follow") == "true" && r.Method != http.MethodHead {
-		return s.followLogs(w, r, api.ID, filter, n)
+		return s.followLogs(w, r, api, filter, n)
 	}
 	lines, err := s.logs.Read(r.Context(), api.ID, filter, n)
 	if err != nil {
@@ -87,15 +88,15 @@ func (s *Server) readLogs(w http.ResponseWriter, r *http.Request) (any, error) {
 	return written, nil
 }
 
-func (s *Server) followLogs(w http.ResponseWriter, r *http.Request, apiID string, filter logs.Filter, n int) (any, error) {
-	ctx, stop := s.whileSeen(r.Context(), apiID)
+func (s *Server) followLogs(w http.ResponseWriter, r *http.Request, api store.API, filter logs.Filter, n int) (any, error) {
+	ctx, stop := s.whileSeen(r.Context(), api)
 	defer stop()
 	if !filter.Until.IsZero() {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithDeadline(ctx, filter.Until)
 		defer cancel()
 	}
-	tail, follower, err := s.logs.Follow(r.Context(), apiID, filter, n)
+	tail, follower, err := s.logs.Follow(r.Context(), api.ID, filter, n)
 	if err != nil {
 		return nil, logError(err)
 	}

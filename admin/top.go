@@ -47,11 +47,11 @@ type TopInstance struct {
 }
 
 func (s *Server) showTop(_ http.ResponseWriter, r *http.Request) (any, error) {
-	apis, err := s.store.APIs(r.Context())
+	apis, err := s.visible(r.Context())
 	if err != nil {
 		return nil, err
 	}
-	top := Top{At: time.Now().UTC(), APIs: each(callerOf(r.Context()).visible(apis), s.topOf)}
+	top := Top{At: time.Now().UTC(), APIs: each(apis, s.topOf)}
 	return top, nil
 }
 

@@ -164,26 +164,48 @@ func (s *Server) sumEgress(w http.ResponseWriter, r *http.Request) (any, error) 
 	return EgressSums{By: string(filter.By), Since: timeOut(since), Sums: each(sums, egressSumOut), Next: next}, err
 }
 
+// quota is one that is set, and what its use is summed by.
+type quota struct {
+	of, id, name string
+	most         int64
+	filter       store.SumFilter
+}
+
 // listQuotas tells of every quota that is set, users' by their plans first.
 func (s *Server) listQuotas(w http.ResponseWriter, r *http.Request) (any, error) {
 	ctx := r.Context()
+	all, err := s.quotas(ctx)
+	if err != nil {
+		return nil, err
+	}
 	if err := s.flush(ctx); err != nil {
+		return nil, err
+	}
+	order := map[string]string{"plan": "0", "api": "1", "key": "2"}
+	some, next, err := partOfAll(w, r, "quotas", all, func(q quota) []string { return []string{order[q.of], q.name, q.id} })
+	if err != nil {
 		return nil, err
 	}
 	now := time.Now().UTC()
 	month := time.Date(now.Year(), now.Month(), 1, 0, 0, 0, 0, time.UTC)
-	all := []QuotaUse{}
-	add := func(of, id, name string, quota int64, filter store.SumFilter) error {
-		if quota == 0 {
-			return nil
-		}
-		filter.Since = month
-		sums, err := s.store.SumUsage(ctx, filter)
+	out := Page[QuotaUse]{Items: []QuotaUse{}, Next: next}
+	for _, q := range some {
+		q.filter.Since = month
+		sums, err := s.store.SumUsage(ctx, q.filter)
 		if err != nil {
-			return err
+			return nil, err
 		}
-		all = append(all, QuotaUse{of, id, name, quota, sums[0].Admitted, month.AddDate(0, 1, 0)})
-		return nil
+		out.Items = append(out.Items, QuotaUse{q.of, q.id, q.name, q.most, sums[0].Admitted, month.AddDate(0, 1, 0)})
+	}
+	return out, nil
+}
+
+// quotas are all that are set.
+func (s *Server) quotas(ctx context.Context) (all []quota, err error) {
+	add := func(q quota) {
+		if q.most != 0 {
+			all = append(all, q)
+		}
 	}
 	plans, err := s.store.Plans(ctx)
 	if err != nil {
@@ -198,18 +220,14 @@ func (s *Server) listQuotas(w http.ResponseWriter, r *http.Request) (any, error)
 		return nil, err
 	}
 	for _, u := range users {
-		if err := add("plan", u.ID, u.Name, ofPlan[u.Plan], store.SumFilter{UserID: u.ID}); err != nil {
-			return nil, err
-		}
+		add(quota{"plan", u.ID, u.Name, ofPlan[u.Plan], store.SumFilter{UserID: u.ID}})
 	}
-	apis, err := s.store.APIs(ctx)
+	apis, err := s.store.FindAPIs(ctx, store.APIFilter{})
 	if err != nil {
 		return nil, err
 	}
 	for _, a := range apis {
-		if err := add("api", a.ID, a.Name, a.Options.Quota, store.SumFilter{APIID: a.ID}); err != nil {
-			return nil, err
-		}
+		add(quota{"api", a.ID, a.Name, a.Options.Quota, store.SumFilter{APIID: a.ID}})
 	}
 	keys, err := s.store.FindKeys(ctx, store.KeyFilter{})
 	if err != nil {
@@ -217,12 +235,8 @@ func (s *Server) listQuotas(w http.ResponseWriter, r *http.Request) (any, error)
 	}
 	for _, k := range keys {
 		if k.RevokedAt.IsZero() {
-			if err := add("key", k.ID, k.Name, k.Quota, store.SumFilter{KeyID: k.ID}); err != nil {
-				return nil, err
-			}
+			add(quota{"key", k.ID, k.Name, k.Quota, store.SumFilter{KeyID: k.ID}})
 		}
 	}
-	order := map[string]string{"plan": "0", "api": "1", "key": "2"}
-	key := func(q QuotaUse) []string { return []string{order[q.Of], q.Name, q.ID} }
-	return pageOf(w, r, "quotas", all, key, func(q QuotaUse) QuotaUse { return q })
+	return all, nil
 }

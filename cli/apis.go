@@ -112,6 +112,9 @@ func describeAPI(w io.Writer, api admin.API) {
 	egressRows(w, api.Egress)
 	fmt.Fprintln(w)
 	versionRows(w, api)
+	if len(api.Versions) >= admin.ShownVersions {
+		fmt.Fprintf(w, "there may be older ones: see `apibuilder versions %s`\n", api.Name)
+	}
 	if len(api.Exits) == 0 {
 		return
 	}

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"io"
+	"slices"
 	"strconv"
 
 	"github.com/urfave/cli/v3"
@@ -49,6 +50,18 @@ func (a *app) listVersions(ctx context.Context, cmd *cli.Command) error {
 	var api admin.API
 	if err := a.call(ctx, cmd, "GET", client.Path("apis", args[0]), nil, &api); err != nil {
 		return err
+	}
+	if len(api.Versions) >= admin.ShownVersions { // there may be more
+		var all []admin.Version
+		if err := a.call(ctx, cmd, "GET", client.Path("apis", api.ID, "versions"), nil, &all); err != nil {
+			return err
+		}
+		for i, v := range all {
+			if at := slices.IndexFunc(api.Versions, func(shown admin.Version) bool { return shown.Number == v.Number }); at >= 0 {
+				all[i].EnvNames = api.Versions[at].EnvNames // which a list does not have
+			}
+		}
+		api.Versions = all
 	}
 	return a.show(cmd, api.Versions, func(w io.Writer) { versionRows(w, api) })
 }
