@@ -123,6 +123,7 @@ type lifecycle struct {
 	trouble map[string]sandbox.Trouble
 	err     error
 	egress  egress.Report
+	waking  func(ctx context.Context) error // nil: err is returned
 }
 
 func (l *lifecycle) Sleep(apiID string) bool {
@@ -131,7 +132,10 @@ func (l *lifecycle) Sleep(apiID string) bool {
 	return was
 }
 
-func (l *lifecycle) Wake(_ context.Context, apiID string) error {
+func (l *lifecycle) Wake(ctx context.Context, apiID string) error {
+	if l.waking != nil {
+		return l.waking(ctx)
+	}
 	l.running[apiID] = l.err == nil
 	return l.err
 }

@@ -1,7 +1,10 @@
 package admin_test
 
 import (
+	"context"
+	"errors"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -47,5 +50,27 @@ func TestRollback(t *testing.T) {
 	}
 	if w := f.local(t, http.MethodPost, "/api/v1/apis/hello/rollback", `{"to":1}`); w.Code != http.StatusBadRequest {
 		t.Errorf("%d %s", w.Code, w.Body)
+	}
+}
+
+// TestWhatTheEndOfTheServerCutsIsToldSo: it was a mistake inside the server, whose log had nothing about it.
+func TestWhatTheEndOfTheServerCutsIsToldSo(t *testing.T) {
+	f := newFixture(t)
+	f.api(t, "hello")
+	for cause, want := range map[error]struct {
+		status int
+		word   string
+	}{
+		errors.New("the server is stopping"): {http.StatusServiceUnavailable, "draining"},
+		context.Canceled:                     {http.StatusServiceUnavailable, "canceled"},
+	} {
+		ctx, end := context.WithCancelCause(t.Context())
+		f.lives.waking = func(ctx context.Context) error {
+			end(cause)
+			return ctx.Err()
+		}
+		w := httptest.NewRecorder()
+		f.Local().ServeHTTP(w, httptest.NewRequestWithContext(ctx, "POST", "/api/v1/apis/hello/wake", nil))
+		wantProblem(t, w, want.status, want.word)
 	}
 }

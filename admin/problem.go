@@ -1,8 +1,10 @@
 package admin
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"slices"
 
@@ -37,7 +39,7 @@ var kinds = map[string]kind{
 	"too_large":              {http.StatusRequestEntityTooLarge, "The request is too large"},
 	"unsupported_media_type": {http.StatusUnsupportedMediaType, "The body has another type"},
 	deploy.Internal:          {http.StatusInternalServerError, "The server could not do it"},
-	deploy.Canceled:          {http.StatusServiceUnavailable, "The deploy was given up"},
+	deploy.Canceled:          {http.StatusServiceUnavailable, "The deploy or request was given up"},
 	"draining":               {http.StatusServiceUnavailable, "The server is stopping"},
 	"too_many":               {http.StatusTooManyRequests, "There are too many at a time"},
 	"search_too_long":        {http.StatusBadRequest, "The search takes too long"},
@@ -70,7 +72,7 @@ func problemOf(err error) *Problem {
 		return newProblem(e.Reason, e.Message, e.Remedy, e.Detail)
 	}
 	if e, ok := errors.AsType[*http.MaxBytesError](err); ok {
-		return newProblem("too_large", e.Error(), "send less", "")
+		return newProblem("too_large", fmt.Sprintf("the body has more than the %d bytes that are taken here", e.Limit), "send less", "")
 	}
 	switch {
 	case errors.Is(err, sandbox.ErrNoRoom):
@@ -105,6 +107,10 @@ func (k kind) problem(word, detail, remedy, output string) *Problem {
 // problem makes the problem of a request's error and logs what the caller does not get to read.
 func (s *Server) problem(r *http.Request, err error) *Problem {
 	p := problemOf(err)
+	if ended := context.Cause(r.Context()); ended != nil && p.Type == deploy.Internal {
+		p = givenUp(ended)
+		s.cfg.Log.Info("management request that was given up", zap.String("request_id", requestID(r)), zap.Error(err))
+	}
 	p.RequestID = requestID(r)
 	subjectOf(r.Context()).failed(p)
 	if p.Type == deploy.Internal || p.Type == "store_unavailable" {
@@ -112,6 +118,14 @@ func (s *Server) problem(r *http.Request, err error) *Problem {
 			zap.String("path", r.URL.Path), zap.Error(err))
 	}
 	return p
+}
+
+// givenUp is the problem of a request whose context has ended for a cause: its client went away, or the server stops.
+func givenUp(cause error) *Problem {
+	if errors.Is(cause, context.Canceled) {
+		return newProblem(deploy.Canceled, "the client went away", "send it again", "")
+	}
+	return newProblem("draining", "the request was given up: "+cause.Error(), "try again when the server is back", "")
 }
 
 func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {

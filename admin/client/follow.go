@@ -49,9 +49,9 @@ func FollowLogs(ctx context.Context, c *Client, api string, query url.Values, aw
 			return stop
 		case ctx.Err() != nil || err != nil && !began:
 			return err
-		case refused && problem.Type == "not_found", err == nil && query.Get("until") != "":
+		case refused && problem.Type == "not_found", err == nil && over(query.Get("until")):
 			return nil
-		case refused && problem.Status != http.StatusServiceUnavailable:
+		case refused && problem.Status != http.StatusServiceUnavailable && problem.Type != "too_many": // our own broken one may count still
 			return err
 		case err == nil: // it ended in order
 		case gone.IsZero():
@@ -68,6 +68,12 @@ func FollowLogs(ctx context.Context, c *Client, api string, query url.Values, aw
 			return err
 		}
 	}
+}
+
+// over reports whether a time has come; an empty one never does. An answer that ends before it ended with its server.
+func over(until string) bool {
+	at, err := time.Parse(time.RFC3339Nano, until)
+	return err == nil && !time.Now().Before(at)
 }
 
 func pause(ctx context.Context, d time.Duration) error {

@@ -77,6 +77,20 @@ func TestFollowingEnds(t *testing.T) {
 	if err := follow(url.Values{}, http.ErrBodyNotAllowed); err != http.ErrBodyNotAllowed { //nolint:errorlint // as it was
 		t.Error(err)
 	}
+	// An answer that ends before its time has ended with its server.
+	n, until := 0, time.Now().Add(2*time.Second)
+	asked := remote(t, func(w http.ResponseWriter, _ *http.Request) {
+		n++
+		_ = json.NewEncoder(w).Encode(admin.LogLine{Time: until.Add(time.Duration(n)), Text: "a"})
+	})
+	lines := 0
+	err := client.FollowLogs(t.Context(), asked, "api", url.Values{"until": {until.Format(time.RFC3339Nano)}}, func() {}, func(admin.LogLine) error {
+		lines++
+		return nil
+	})
+	if err != nil || n < 2 || lines != n || time.Now().Before(until) {
+		t.Errorf("asked %d times, %d lines, %v", n, lines, err)
+	}
 	refused = true
 	if err := follow(url.Values{}, nil); err == nil {
 		t.Error("no error of a server that refuses")
