@@ -430,3 +430,18 @@ func TestTheAuditLogNamesWhatWasMade(t *testing.T) {
 	key = decode[admin.Key](t, f.local(t, "POST", "/api/v1/users/anna/keys", `{}`))
 	newest("/api/v1/users/anna/keys " + key.ID)
 }
+
+// TestTheAuditLogOfAnAPI has what was done to it by way of something else, and deploys that failed.
+func TestTheAuditLogOfAnAPI(t *testing.T) {
+	f := newFixture(t)
+	f.api(t, "hello")
+	key := decode[admin.Key](t, f.local(t, "POST", "/api/v1/apis/hello/keys", `{"name":"phone"}`))
+	f.local(t, "POST", "/api/v1/keys/phone/rotate", `{"overlap_seconds":0}`)
+	f.local(t, "DELETE", "/api/v1/keys/"+key.ID, "")
+	f.deployer.do = failing("no")
+	f.local(t, "POST", "/api/v1/deploys", `{"name":"hello","code":"x"}`)
+	entries := decode[[]admin.AuditEntry](t, f.local(t, "GET", "/api/v1/audit?api=hello", ""))
+	if len(entries) != 4 || entries[0].Path != "/api/v1/deploys hello" || entries[0].Status != http.StatusInternalServerError {
+		t.Errorf("%+v", entries)
+	}
+}

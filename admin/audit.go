@@ -106,6 +106,13 @@ func (a *subject) is(api store.API) {
 	}
 }
 
+// about notes the id of the API that a request is about, empty for none.
+func (a *subject) about(apiID string) {
+	if a != nil {
+		a.apiID = apiID
+	}
+}
+
 func (s *Server) readAudit(w http.ResponseWriter, r *http.Request) (any, error) {
 	p, err := partOf(r, "audit", 2)
 	if err != nil {

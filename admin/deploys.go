@@ -24,6 +24,7 @@ func (s *Server) deploy(w http.ResponseWriter, r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	_, _ = s.api(r.Context(), body.Name) // what there is of the name is what a deploy that fails is about; the deploy tells of errors
 	stream := newStream(w)
 	request.Progress = func(line string) { stream.send(DeployEvent{Progress: line}) }
 	result, err := s.deployer.Deploy(r.Context(), request)

@@ -183,6 +183,7 @@ func (s *Server) key(r *http.Request) (store.Key, error) {
 	var found []store.Key
 	for _, k := range keys {
 		if k.ID == word {
+			subjectOf(r.Context()).about(k.APIID)
 			return k, nil
 		}
 		if k.RevokedAt.IsZero() && (k.Prefix == word || k.Name == word) {
@@ -193,6 +194,7 @@ func (s *Server) key(r *http.Request) (store.Key, error) {
 	case 0:
 		return store.Key{}, notFound(fmt.Sprintf("%s no key %q", where, word), "see `apibuilder keys list`")
 	case 1:
+		subjectOf(r.Context()).about(found[0].APIID)
 		return found[0], nil
 	}
 	return store.Key{}, badRequest(fmt.Sprintf("%d keys are called %q", len(found), word), "give the key's id")

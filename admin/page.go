@@ -46,6 +46,9 @@ func (c cursor) text() string {
 	return base64.RawURLEncoding.EncodeToString(b)
 }
 
+// anyParts is for a list that is empty by now, of which nobody knows by how many texts it was ordered.
+const anyParts = -1
+
 // parseCursor reads a cursor of a list whose items are ordered by so many texts.
 func parseCursor(text, list string, parts int) ([]string, error) {
 	wrong := badRequest("the cursor is none of this list", "leave it out to begin, or give the `next` of an answer as it is")
@@ -57,7 +60,7 @@ func parseCursor(text, list string, parts int) ([]string, error) {
 		return nil, wrong
 	}
 	var c cursor
-	if json.Unmarshal(b, &c) != nil || c.List != list || len(c.After) != parts || c.text() != text {
+	if json.Unmarshal(b, &c) != nil || c.List != list || parts != anyParts && len(c.After) != parts || c.text() != text {
 		return nil, wrong
 	}
 	return c.After, nil
@@ -133,12 +136,12 @@ func pageOf[A, B any](w http.ResponseWriter, r *http.Request, list string, all [
 
 func partOfAll[A any](w http.ResponseWriter, r *http.Request, list string, all []A, key func(A) []string) ([]A, string, error) {
 	slices.SortStableFunc(all, func(a, b A) int { return slices.Compare(key(a), key(b)) })
-	width := 0
+	width := anyParts
 	if len(all) > 0 {
 		width = len(key(all[0]))
 	}
 	p, err := partOf(r, list, width)
-	if err != nil && width > 0 {
+	if err != nil {
 		return nil, "", err
 	}
 	if p.after != nil {

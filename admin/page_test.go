@@ -263,3 +263,11 @@ func TestLongRoutesComeInPages(t *testing.T) {
 		t.Errorf("%d routes of %d came in pages", len(got), len(want))
 	}
 }
+
+// TestParametersOfEmptyListsAreChecked as those of others are.
+func TestParametersOfEmptyListsAreChecked(t *testing.T) {
+	f := newFixture(t)
+	for _, query := range []string{"cursor=x", "cursor=e30"} {
+		wantProblem(t, f.local(t, "GET", "/api/v1/nodes?"+query, ""), http.StatusBadRequest, "bad_request")
+	}
+}
