@@ -19,6 +19,7 @@ type caller struct {
 	userID string // whose APIs it sees; empty: all
 	token  string // id; empty: root over the socket
 	secret string // the token itself
+	visit  *visit // what the request may take; nil: as much as it likes
 }
 
 type callerKey struct{}

@@ -25,6 +25,11 @@ func (s *Server) deploy(w http.ResponseWriter, r *http.Request) (any, error) {
 		return nil, err
 	}
 	_, _ = s.api(r.Context(), body.Name) // what there is of the name is what a deploy that fails is about; the deploy tells of errors
+	if len(body.Archive) > 0 {
+		if err := callerOf(r.Context()).visit.unpack(r.Context()); err != nil {
+			return nil, err
+		}
+	}
 	stream := newStream(w)
 	request.Progress = func(line string) { stream.send(DeployEvent{Progress: line}) }
 	result, err := s.deployer.Deploy(r.Context(), request)

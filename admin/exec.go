@@ -18,8 +18,6 @@ const (
 	maxExecArgs     = 100
 	defaultExecTime = time.Minute
 	MaxExecTime     = time.Hour
-	// execPatience is how long a client may take to read a line; the code waits meanwhile.
-	execPatience = time.Minute
 )
 
 // ExecRequest is the body of POST /api/v1/apis/{api}/exec: Python code to run once, beside the program of a version and with all
@@ -53,7 +51,8 @@ type ExecResult struct {
 	Detail   string `json:"detail,omitempty"` // untrusted text
 }
 
-// exec streams what the code prints. When the client goes away, or may not run it any more, the code is ended.
+// exec streams what the code prints; the code waits for a client that does not read. When the client goes away, or may not run it any more,
+// the code is ended.
 func (s *Server) exec(w http.ResponseWriter, r *http.Request) (any, error) {
 	var body ExecRequest
 	if err := decode(w, r, maxExecBody, &body); err != nil {
@@ -75,14 +74,19 @@ func (s *Server) exec(w http.ResponseWriter, r *http.Request) (any, error) {
 	if err := s.mayRun(r.Context(), api, body.Version); err != nil {
 		return nil, err
 	}
+	if c := callerOf(r.Context()); !c.seesAll() {
+		end, err := s.loads.run(c.userID)
+		if err != nil {
+			return nil, err
+		}
+		defer end()
+	}
 	seen, stop := s.whileSeen(r.Context(), api)
 	defer stop()
 	ctx, cancel := context.WithCancel(seen)
 	defer cancel()
-	stream, control := newStream(w), http.NewResponseController(w)
-	defer func() { _ = control.SetWriteDeadline(time.Time{}) }()
+	stream := newStream(w)
 	send := func(e ExecEvent) {
-		_ = control.SetWriteDeadline(time.Now().Add(execPatience)) // a writer that cannot is a test's
 		if !stream.send(e) {
 			cancel()
 		}

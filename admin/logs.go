@@ -79,13 +79,31 @@ func (s *Server) readLogs(w http.ResponseWriter, r *http.Request) (any, error) {
 	if err != nil {
 		return nil, logError(err)
 	}
-	stream := newStream(w)
+	_, err = sendTail(w, r, lines)
+	return written, err
+}
+
+// sendTail begins an answer with lines that are in memory. They count until they are taken, all of them in a bounded time.
+func sendTail(w http.ResponseWriter, r *http.Request, lines []logs.Line) (*stream, error) {
+	const each = 200 // bytes of a line beside its text
+	bytes := int64(len(lines)) * each
+	for _, line := range lines {
+		bytes += int64(len(line.Text))
+	}
+	visit := callerOf(r.Context()).visit
+	if err := visit.hold(r.Context(), bytes); err != nil {
+		return nil, err
+	}
+	defer visit.let()
+	stream, patient := newStream(w), patientOf(w)
+	patient.within(timeFor(bytes))
+	defer patient.within(0)
 	for _, line := range lines {
 		if !stream.send(logLineOut(line)) {
 			break
 		}
 	}
-	return written, nil
+	return stream, nil
 }
 
 func (s *Server) followLogs(w http.ResponseWriter, r *http.Request, api store.API, filter logs.Filter, n int) (any, error) {
@@ -101,11 +119,9 @@ func (s *Server) followLogs(w http.ResponseWriter, r *http.Request, api store.AP
 		return nil, logError(err)
 	}
 	defer follower.Close()
-	stream := newStream(w)
-	for _, line := range tail {
-		if !stream.send(logLineOut(line)) {
-			return written, nil
-		}
+	stream, err := sendTail(w, r, tail)
+	if err != nil {
+		return nil, err
 	}
 	for {
 		line, more := follower.Next(ctx)

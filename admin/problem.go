@@ -133,12 +133,19 @@ func (s *Server) fail(w http.ResponseWriter, r *http.Request, err error) {
 	if p.Status == http.StatusUnauthorized {
 		w.Header().Set("WWW-Authenticate", `Bearer realm="management"`)
 	}
-	writeJSON(w, p.Status, "application/problem+json", p)
+	if p.Status == http.StatusTooManyRequests {
+		w.Header().Set("Retry-After", "1")
+	}
+	text, err := json.Marshal(p)
+	if err != nil {
+		panic(err) // texts and numbers have a form in JSON
+	}
+	writeText(w, p.Status, "application/problem+json", append(text, '\n'))
 }
 
-func writeJSON(w http.ResponseWriter, status int, contentType string, body any) {
+func writeText(w http.ResponseWriter, status int, contentType string, text []byte) {
 	w.Header().Set("Content-Type", contentType)
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(body) // the client is gone: nobody is left to tell
+	_, _ = w.Write(text) // the client is gone: nobody is left to tell
 }

@@ -85,11 +85,12 @@ type Server struct {
 	cfg       Config
 	mux       *http.ServeMux
 	openapi   []byte
+	loads     *loads
 }
 
 // New returns a Server. Config.Flush brings usage records that are still on their way into the store; nil: there are none.
 func New(st store.Store, deployer Deployer, lifecycle Lifecycle, logs Logs, cfg Config) *Server {
-	s := &Server{store: st, deployer: deployer, lifecycle: lifecycle, logs: logs, cfg: cfg, mux: http.NewServeMux()}
+	s := &Server{store: st, deployer: deployer, lifecycle: lifecycle, logs: logs, cfg: cfg, mux: http.NewServeMux(), loads: newLoads()}
 	s.makeDocument()
 	for pattern, handle := range s.routes() {
 		s.mux.HandleFunc(pattern, s.handle(operations[pattern], handle))
@@ -188,18 +189,24 @@ func (s *Server) Remote() http.Handler {
 	return s.prepare(func(w http.ResponseWriter, r *http.Request) {
 		c, err := s.checkToken(r)
 		if err != nil {
+			if r.ContentLength != 0 {
+				w.Header().Set("Connection", "close") // else the body of a stranger would be read first
+			}
 			s.fail(w, r, err)
 			return
 		}
-		s.audited(s.serve)(w, asCaller(r, c))
+		s.audited(s.admitted(s.serve))(w, asCaller(r, c))
 	})
 }
 
 func (s *Server) prepare(next http.HandlerFunc) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		r = withRequestID(r)
-		w.Header().Set("X-Request-ID", requestID(r))
-		next(w, r)
+		p := &patient{ResponseWriter: w}
+		p.wait(bodyTimeout)
+		defer p.end(r.ContentLength != 0)
+		p.Header().Set("X-Request-ID", requestID(r))
+		next(p, r)
 	})
 }
 
@@ -210,6 +217,10 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 			s.fail(w, r, &requestError{
 				"forbidden", "this token may not do that", "ask the operator, or use a token of another role",
 			})
+			return
+		}
+		if err := operations[pattern].take(r, bodyLimit(pattern)); err != nil {
+			s.fail(w, r, err)
 			return
 		}
 		s.once(s.mux.ServeHTTP)(w, r)
@@ -243,12 +254,25 @@ func (s *Server) handle(op operation, h handler) http.HandlerFunc {
 		case err != nil:
 			s.fail(w, r, err)
 		case answer != any(written):
-			writeJSON(w, http.StatusOK, "application/json", answer)
+			s.answer(w, r, answer)
 		}
 	}
 }
 
-// timeFor is how long a body of at most so many bytes may take to come.
+// answer writes a good answer. One that is large counts until it is taken.
+func (s *Server) answer(w http.ResponseWriter, r *http.Request, answer any) {
+	text, err := json.Marshal(answer)
+	if err == nil {
+		err = callerOf(r.Context()).visit.hold(r.Context(), int64(len(text)))
+	}
+	if err != nil {
+		s.fail(w, r, fmt.Errorf("answer: %w", err))
+		return
+	}
+	writeText(w, http.StatusOK, "application/json", append(text, '\n'))
+}
+
+// timeFor is how long a body, or an answer, of at most so many bytes may take.
 func timeFor(limit int64) time.Duration {
 	if limit > maxDeployBody {
 		return archiveTimeout

@@ -30,6 +30,10 @@ func (s *Server) showSource(_ http.ResponseWriter, r *http.Request) (any, error)
 		out.Code = v.Code
 		return out, nil
 	}
+	// Read, and written in base64; the archive is no larger than its files, but for their names.
+	if err := callerOf(r.Context()).visit.hold(r.Context(), 2*v.FileBytes); err != nil {
+		return nil, err
+	}
 	out.Archive, err = s.store.Bundle(r.Context(), api.ID, v.Bundle)
 	return out, err
 }

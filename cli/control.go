@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+	"golang.org/x/net/netutil"
 
 	"apibuilder/admin"
 	"apibuilder/deploy"
@@ -32,6 +33,13 @@ const answerGrace = 10 * time.Second
 func (c *control) onStop(name string, run func(context.Context) error) {
 	c.stops = append(c.stops, stop{name, stopTimeout, run})
 }
+
+const (
+	// mostStrangers is how many connections the management address takes at a time: files, which consumers' connections need too.
+	mostStrangers = 512
+	// mostHead bounds the header of a management request, the longest cursor among it, before anybody knows whose it is.
+	mostHead = 64 << 10
+)
 
 // openControl lets operators and authors in. It may be called again after closeControl.
 func (s *server) openControl(ctx context.Context) error {
@@ -60,7 +68,7 @@ func (s *server) openControl(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.serveAdmin("management address", remote, management.Remote())
+	s.serveAdmin("management address", netutil.LimitListener(remote, mostStrangers), management.Remote())
 	return nil
 }
 
@@ -72,6 +80,7 @@ func (s *server) serveAdmin(name string, l net.Listener, h http.Handler) {
 		Handler:           whileRunning(h, &running),
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    mostHead,
 		BaseContext:       func(net.Listener) context.Context { return life },
 		ErrorLog:          zap.NewStdLog(s.log.Named("admin")),
 	}

@@ -13,6 +13,35 @@ import (
 	"go.uber.org/zap"
 )
 
+// TestStrangersHaveBoundedHeaders: nobody knows who sends one before it has come.
+func TestStrangersHaveBoundedHeaders(t *testing.T) {
+	s := &server{log: zap.NewNop(), failed: make(chan error, 1)}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.serveAdmin("management", l, http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
+	for size, want := range map[int]int{32 << 10: http.StatusOK, 128 << 10: http.StatusRequestHeaderFieldsTooLarge} {
+		conn, err := net.Dial("tcp", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		_, _ = io.WriteString(conn, "GET / HTTP/1.1\r\nHost: a\r\nX-Long: "+strings.Repeat("x", size)+"\r\n\r\n") // it may be cut off
+		response, err := http.ReadResponse(bufio.NewReader(conn), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		response.Body.Close()
+		if response.StatusCode != want {
+			t.Errorf("%d bytes: %d, want %d", size, response.StatusCode, want)
+		}
+	}
+	if err := s.closeControl(t.Context()); err != nil {
+		t.Errorf("close the management API: %v", err)
+	}
+}
+
 // TestWhoDoesNotReadHoldsUpNoTakeOver: a log that is followed in a pager, say, or a deploy that never arrives.
 func TestWhoDoesNotReadHoldsUpNoTakeOver(t *testing.T) {
 	s := &server{log: zap.NewNop(), failed: make(chan error, 1)}
