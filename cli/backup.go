@@ -18,7 +18,6 @@ import (
 	"apibuilder/store"
 	"apibuilder/store/postgres"
 	"apibuilder/store/sealed"
-	"apibuilder/store/sqlite"
 )
 
 // journalFile is a file of the usage journal, below the data directory.
@@ -81,33 +80,6 @@ func openKeeper(ctx context.Context, s settings, data *dataDir) (keeper, error) 
 	return st, nil
 }
 
-// source is what a backup is made of.
-type source interface {
-	store.Dumper
-	Close() error
-}
-
-// openToBackUp opens the store that serve would use, and leaves it as it is: an older server may run with it, which could not be started again
-// on a newer schema.
-func openToBackUp(ctx context.Context, s settings, data *dataDir) (source, error) {
-	url, err := databaseURL(s)
-	if err != nil {
-		return nil, err
-	}
-	if url.reveal() != "" {
-		st, err := postgres.OpenToRead(ctx, url.reveal())
-		if err != nil {
-			return nil, err
-		}
-		return st, nil
-	}
-	st, err := sqlite.OpenToRead(ctx, data.join("apibuilder.db"))
-	if err != nil {
-		return nil, err
-	}
-	return st, nil
-}
-
 type backupResult struct {
 	File  string `json:"file"`
 	Rows  int    `json:"rows"`
@@ -134,11 +106,17 @@ func (a *app) backup(ctx context.Context, cmd *cli.Command) error {
 	if _, err := os.Stat(args[0]); err == nil {
 		return fmt.Errorf("%s exists: move it away, or name another file", args[0])
 	}
-	st, err := openToBackUp(ctx, settings, data)
+	st, err := openToRead(ctx, settings, data)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = st.Close() }()
+	switch err := ofRunning(ctx, st, data); {
+	case errors.Is(err, errOtherStore):
+		return err
+	case err != nil: // a server of an older schema is backed up all the same
+		fmt.Fprintf(a.stderr, "apibuilder: whether this is the store of the server that runs cannot be told: %s\n", printable(err.Error()))
+	}
 	// The journal first: what is delivered in between is in both, and counts once.
 	files, err := readJournal(data)
 	if err != nil {

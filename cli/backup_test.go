@@ -38,24 +38,43 @@ func seeded(t *testing.T, user string) string {
 	return dir
 }
 
-// TestABackupByANewerProgram leaves the database as an older one needs it.
-func TestABackupByANewerProgram(t *testing.T) {
-	dir := seeded(t, "ann")
+// databaseOf opens the file of a data directory.
+func databaseOf(t *testing.T, dir string) *sql.DB {
+	t.Helper()
 	db, err := sql.Open("sqlite", filepath.Join(dir, "apibuilder.db"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer db.Close()
-	if _, err := db.Exec("ALTER TABLE nodes DROP COLUMN keys; DELETE FROM schema_migrations WHERE version >= 17"); err != nil {
+	t.Cleanup(func() { _ = db.Close() })
+	return db
+}
+
+// older takes a database back to the schema of version 16.
+func older(t *testing.T, dir string) {
+	t.Helper()
+	if _, err := databaseOf(t, dir).Exec("ALTER TABLE nodes DROP COLUMN keys; DELETE FROM schema_migrations WHERE version >= 17"); err != nil {
 		t.Fatal(err)
 	}
+}
+
+func schemaOf(t *testing.T, dir string) (version int) {
+	t.Helper()
+	if err := databaseOf(t, dir).QueryRow("SELECT max(version) FROM schema_migrations").Scan(&version); err != nil {
+		t.Fatal(err)
+	}
+	return version
+}
+
+// TestABackupByANewerProgram leaves the database as an older one needs it.
+func TestABackupByANewerProgram(t *testing.T) {
+	dir := seeded(t, "ann")
+	older(t, dir)
 	var out, problems bytes.Buffer
 	if code := Run(t.Context(), []string{"apibuilder", "backup", filepath.Join(t.TempDir(), "backup"), "--data-dir", dir}, strings.NewReader(""), &out, &problems); code != exitOK {
 		t.Fatal(problems.String())
 	}
-	var version int
-	if err := db.QueryRow("SELECT max(version) FROM schema_migrations").Scan(&version); err != nil || version != 16 {
-		t.Errorf("the schema is of version %d, %v", version, err)
+	if version := schemaOf(t, dir); version != 16 {
+		t.Errorf("the schema is of version %d", version)
 	}
 }
 

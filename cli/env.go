@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -56,29 +57,35 @@ func (a *app) environments(ctx context.Context, cmd *cli.Command, command string
 	return e, err
 }
 
-// usersIn reads a store beside its server.
-func usersIn(ctx context.Context, settings settings, dir string) (map[string][]string, error) {
-	url, err := databaseURL(settings)
-	if err != nil {
-		return nil, err
-	}
-	if _, err := os.Stat(filepath.Join(dir, "apibuilder.db")); errors.Is(err, os.ErrNotExist) && url.reveal() == "" {
-		return nil, nil
-	}
+// usersIn reads a store beside its server. Without a store nobody uses anything.
+func usersIn(ctx context.Context, settings settings, dir string) (users map[string][]string, err error) {
 	data, err := openDataDir(dir)
 	if err != nil {
 		return nil, err
 	}
-	st, err := openKeeper(ctx, settings, data)
+	url, err := databaseURL(settings)
 	if err != nil {
 		return nil, err
 	}
-	users, err := environmentUsers(ctx, st)
-	return users, errors.Join(err, st.Close())
+	if _, err := os.Stat(data.join("apibuilder.db")); errors.Is(err, fs.ErrNotExist) && url.reveal() == "" {
+		return nil, neverServed(data)
+	}
+	st, err := openToRead(ctx, settings, data)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, st.Close()) }()
+	if err := ofRunning(ctx, st, data); err != nil {
+		return nil, err
+	}
+	return environmentUsers(ctx, st)
 }
 
 // environmentUsers lists the versions that use each environment, by its key. All of them count: each may be served again.
-func environmentUsers(ctx context.Context, st store.Store) (map[string][]string, error) {
+func environmentUsers(ctx context.Context, st interface {
+	EnvironmentUses(ctx context.Context) ([]store.EnvironmentUse, error)
+},
+) (map[string][]string, error) {
 	uses, err := st.EnvironmentUses(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("find out which environments are in use: %w", err)
