@@ -130,7 +130,11 @@ func loadSettings(cmd *cli.Command) (settings, error) {
 	}
 	out := settings{}
 	for _, s := range allSettings {
-		out[s.flag] = s.find(cmd, file, path)
+		v := s.find(cmd, file, path)
+		if v.text == "" && s.value != "" { // net.Listen takes an empty address for any port of all addresses
+			return nil, usagef("%s is empty: leave it out for the default, %s", v.name, s.value)
+		}
+		out[s.flag] = v
 	}
 	return out, nil
 }

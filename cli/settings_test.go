@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -90,6 +91,26 @@ func TestBadConfigIsAUsageErrorThatNamesTheKey(t *testing.T) {
 	}
 	if code, _, stderr := run(t, "serve", "--config", "/nowhere/x.toml"); code != exitUsage || !strings.Contains(stderr, "/nowhere/x.toml") {
 		t.Errorf("exit %d, %s", code, stderr)
+	}
+}
+
+// TestAnEmptySettingIsNoDefault: an unset variable of a shell made the working directory the data directory, and what turns other addresses
+// off made --listen a port of all addresses.
+func TestAnEmptySettingIsNoDefault(t *testing.T) {
+	for _, s := range allSettings {
+		if s.value == "" || s.secret {
+			continue
+		}
+		if _, err := settingsOf(t, "serve", "--"+s.flag, ""); err == nil || !strings.Contains(err.Error(), "--"+s.flag+" is empty") {
+			t.Errorf("--%s: %v", s.flag, err)
+		}
+		_, err := settingsOf(t, "serve", "--config", writeConfig(t, s.key()+" = ''"))
+		if usage, ok := errors.AsType[*usageError](err); !ok || !strings.Contains(usage.text, s.key()+" in ") {
+			t.Errorf("%s: %v", s.key(), err)
+		}
+	}
+	if _, err := settingsOf(t, "serve", "--admin-listen", ""); err != nil {
+		t.Error(err)
 	}
 }
 
