@@ -7,14 +7,17 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"os/exec"
 	"path"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v3"
+	"golang.org/x/sys/unix"
 )
 
 func (a *app) installCommand() *cli.Command {
@@ -23,8 +26,9 @@ func (a *app) installCommand() *cli.Command {
 		Usage: "install this program as a systemd service, and start it",
 		Description: "Copies the program to " + installedPlace.binary + ", writes the unit apibuilder.service, one socket unit for each of\n" +
 			"--listen, --listen-tls and --listen-redirect that is set, and, where there is none, the configuration\n" +
-			defaultConfig + " with the settings given here. An installation that is there already is brought up to\n" +
-			"date and restarted; connections wait meanwhile. With --root it only writes the files, below another directory.",
+			defaultConfig + " with the settings given here or in the environment. An installation that is there already is\n" +
+			"brought up to date and restarted; connections wait meanwhile, but for those to an address that changes. With --root\n" +
+			"it only writes the files, below another directory, whose configuration counts and not this machine's.",
 		Flags: append(settingFlags(true),
 			&cli.StringFlag{Name: "root", Usage: "write below `DIR`, for images and packages, and start nothing"},
 			&cli.BoolFlag{Name: "no-start", Usage: "do not enable and start the service"},
@@ -67,13 +71,20 @@ type installed struct {
 }
 
 func (a *app) install(ctx context.Context, cmd *cli.Command) error {
-	options, err := serveOptionsOf(cmd) // refuses wrong settings before anything is written
+	if _, err := arguments(cmd); err != nil {
+		return err
+	}
+	i := newInstallation(cmd)
+	if cmd.Bool("packaged") {
+		i.packaged, i.place = true, packagedPlace
+	}
+	settings, given, err := i.settings(cmd)
 	if err != nil {
 		return err
 	}
-	i := installation{installedPlace, cmd.String("root"), configPath(cmd), cmd.Bool("packaged")}
-	if i.packaged {
-		i.place = packagedPlace
+	options, err := readServeOptions(settings) // refuses wrong settings before anything is written
+	if err != nil {
+		return err
 	}
 	if err := i.check(options); err != nil {
 		return err
@@ -90,11 +101,15 @@ func (a *app) install(ctx context.Context, cmd *cli.Command) error {
 		}
 	}
 	result := installed{Started: start, DataDir: options.dataDir, Listen: options.listen}
-	if result.Files, err = i.write(cmd, options); err != nil {
+	kept, err := i.keptUnits(options)
+	if err != nil {
+		return err
+	}
+	if result.Files, err = i.write(given, options); err != nil {
 		return err
 	}
 	if start {
-		if err := a.startUnits(ctx, options); err != nil {
+		if err := a.startUnits(ctx, options, kept); err != nil {
 			return err
 		}
 	}
@@ -138,8 +153,9 @@ func (i installation) check(o serveOptions) error {
 	return nil
 }
 
-// startUnits has systemd run what was written, and nothing else of ours.
-func (a *app) startUnits(ctx context.Context, o serveOptions) error {
+// startUnits has systemd run what was written, and nothing else of ours. Sockets that are as they were stay open, because systemd closes one that it
+// restarts, with all connections that wait in it.
+func (a *app) startUnits(ctx context.Context, o serveOptions, kept []string) error {
 	wanted, unwanted := sockets(o)
 	for _, s := range unwanted {
 		file := path.Join(installedPlace.units, s.unit)
@@ -153,13 +169,31 @@ func (a *app) startUnits(ctx context.Context, o serveOptions) error {
 			return fmt.Errorf("remove %s: %w", file, err)
 		}
 	}
-	names := append(unitNames(wanted), serviceName)
+	enable, restart := []string{"enable"}, []string{"restart"}
+	for _, unit := range unitNames(wanted) {
+		enable = append(enable, unit)
+		if !slices.Contains(kept, unit) || exec.CommandContext(ctx, "systemctl", "is-active", "--quiet", unit).Run() != nil {
+			restart = append(restart, unit)
+		}
+	}
 	// A running service holds its sockets; one whose address has changed can only be bound anew when it has let go.
-	return a.systemctl(ctx, []string{"daemon-reload"}, append([]string{"enable"}, names...), append([]string{"restart"}, names...))
+	return a.systemctl(ctx, []string{"daemon-reload"}, append(enable, serviceName), append(restart, serviceName))
+}
+
+// keptUnits are the units of sockets that are there already as they are to be.
+func (i installation) keptUnits(o serveOptions) (kept []string, err error) {
+	units, err := i.unitFiles(o)
+	for _, unit := range units {
+		there, missing := os.ReadFile(i.path(unit.name))
+		if missing == nil && bytes.Equal(there, unit.content) && path.Ext(unit.name) == ".socket" {
+			kept = append(kept, path.Base(unit.name))
+		}
+	}
+	return kept, err
 }
 
 // write writes all files and returns their names on the installed system.
-func (i installation) write(cmd *cli.Command, options serveOptions) ([]string, error) {
+func (i installation) write(given map[string]string, options serveOptions) ([]string, error) {
 	program, err := os.ReadFile("/proc/self/exe")
 	if err != nil {
 		return nil, fmt.Errorf("read this program: %w", err)
@@ -171,7 +205,6 @@ func (i installation) write(cmd *cli.Command, options serveOptions) ([]string, e
 	}
 	files = append(files, units...)
 	_, err = os.Stat(i.path(i.config))
-	given := givenSettings(cmd)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		if _, ok := given["no_example"]; !ok {
@@ -181,7 +214,8 @@ func (i installation) write(cmd *cli.Command, options serveOptions) ([]string, e
 	case err != nil:
 		return nil, err
 	case len(given) > 0:
-		return nil, usagef("%s is there already: write the settings into it, and run `apibuilder install` without them", i.config)
+		return nil, usagef("%s is there already: write the settings into it (%s), and run `apibuilder install` without them, also in the environment",
+			i.config, strings.Join(slices.Sorted(maps.Keys(given)), ", "))
 	}
 	if i.root == "" { // the unit may write there, wherever it is, when it is there at the start
 		data, err := openDataDir(options.dataDir)
@@ -206,11 +240,11 @@ func (a *app) uninstall(ctx context.Context, cmd *cli.Command) error {
 	if _, err := arguments(cmd); err != nil {
 		return err
 	}
-	settings, err := loadSettings(cmd)
+	i := newInstallation(cmd)
+	settings, _, err := i.settings(cmd)
 	if err != nil {
 		return err
 	}
-	i := installation{installedPlace, cmd.String("root"), configPath(cmd), false}
 	remove, units := i.installed()
 	if cmd.Bool("purge") {
 		remove = append(remove, i.config, settings.text("data-dir"))
@@ -230,8 +264,15 @@ func (a *app) uninstall(ctx context.Context, cmd *cli.Command) error {
 			}
 		}
 	}
+	if cmd.Bool("purge") && i.root == "" { // a server of the administrator's own may run there
+		free, err := lockThere(settings.text("data-dir"))
+		if err != nil {
+			return err
+		}
+		defer free()
+	}
 	for _, name := range remove {
-		if err := os.RemoveAll(i.path(name)); err != nil {
+		if err := removeAll(i.path(name)); err != nil {
 			return fmt.Errorf("remove %s: %w", name, err)
 		}
 	}
@@ -245,6 +286,39 @@ func (a *app) uninstall(ctx context.Context, cmd *cli.Command) error {
 			row(w, "removed", file)
 		}
 	})
+}
+
+// lockThere locks a data directory if there is one.
+func lockThere(dir string) (free func(), err error) {
+	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+		return func() {}, nil
+	}
+	data, err := openDataDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	if err := data.lock(); err != nil {
+		return nil, err
+	}
+	return func() { _ = data.close() }, nil
+}
+
+// removeAll is os.RemoveAll, but that directories stay on which a disk is mounted: they cannot be removed.
+func removeAll(path string) error {
+	err := os.RemoveAll(path)
+	if !errors.Is(err, unix.EBUSY) {
+		return err
+	}
+	errFile := errors.New("a file")
+	if filepath.WalkDir(path, func(_ string, entry fs.DirEntry, err error) error {
+		if err == nil && !entry.IsDir() {
+			err = errFile
+		}
+		return err
+	}) != nil {
+		return err
+	}
+	return nil
 }
 
 // installed lists the files of an installation that there are, but for its configuration and its data, and which of them are
@@ -273,22 +347,37 @@ func (a *app) systemctl(ctx context.Context, commands ...[]string) error {
 	return nil
 }
 
-func configPath(cmd *cli.Command) string {
-	if cmd.IsSet("config") {
-		return cmd.String("config")
-	}
-	return defaultConfig
+func newInstallation(cmd *cli.Command) installation {
+	config, _ := configPath(cmd)
+	return installation{place: installedPlace, root: cmd.String("root"), config: config}
 }
 
-// givenSettings are the settings on the command line, by their key in the file.
-func givenSettings(cmd *cli.Command) map[string]string {
-	given := map[string]string{}
+// settings are those that the service will have, with its own configuration and not this machine's. Given are those of the flags and of the
+// environment that are not in that, by their key there.
+func (i installation) settings(cmd *cli.Command) (all settings, given map[string]string, err error) {
+	_, named := configPath(cmd)
+	file, err := readConfig(i.path(i.config), named && i.root == "")
+	if err != nil {
+		return nil, nil, err
+	}
+	if all, err = settingsOver(cmd, file, i.config); err != nil {
+		return nil, nil, err
+	}
+	given = map[string]string{}
 	for _, s := range allSettings {
-		if !s.secret && s.flag != "server" && cmd.IsSet(s.flag) {
-			given[s.key()] = fmt.Sprint(cmd.Value(s.flag))
+		v := all[s.flag]
+		if s.secret || s.flag == "server" || v.origin <= fromFile {
+			continue
+		}
+		there, ok := file[s.key()]
+		if !ok {
+			there = s.value
+		}
+		if file == nil || v.text != there {
+			given[s.key()] = v.text
 		}
 	}
-	return given
+	return all, given, nil
 }
 
 // configText is a configuration with the settings that are given, and all others as comments with their defaults.

@@ -115,19 +115,29 @@ type value struct {
 // settings are the values of all settings, by their flags' names.
 type settings map[string]value
 
+// configPath is where the configuration file is, and whether it was named.
+func configPath(cmd *cli.Command) (path string, named bool) {
+	if cmd.IsSet("config") {
+		return cmd.String("config"), true
+	}
+	if env := os.Getenv("APIBUILDER_CONFIG"); env != "" {
+		return env, true
+	}
+	return defaultConfig, false
+}
+
 // loadSettings brings flags, environment, configuration file and defaults together. Its errors are usage errors.
 func loadSettings(cmd *cli.Command) (settings, error) {
-	path, named := defaultConfig, false
-	if env := os.Getenv("APIBUILDER_CONFIG"); env != "" {
-		path, named = env, true
-	}
-	if cmd.IsSet("config") {
-		path, named = cmd.String("config"), true
-	}
+	path, named := configPath(cmd)
 	file, err := readConfig(path, named)
 	if err != nil {
 		return nil, err
 	}
+	return settingsOver(cmd, file, path)
+}
+
+// settingsOver is loadSettings with the values of a file.
+func settingsOver(cmd *cli.Command, file map[string]string, path string) (settings, error) {
 	out := settings{}
 	for _, s := range allSettings {
 		v := s.find(cmd, file, path)

@@ -56,6 +56,7 @@ release_version() { sed -n 's/^## \[\([0-9][^]]*\)\].*/\1/p' CHANGELOG.md | head
 
 # release_settings leave nothing of this machine in what is built.
 release_settings() {
+	unset "${!APIBUILDER_@}" # they would be settings of the service
 	export CGO_ENABLED=0 GOFLAGS='' GOAMD64=v1 GOARM64=v8.0 GOEXPERIMENT='' LC_ALL=C.UTF-8 TZ=UTC
 	umask 022
 	SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)

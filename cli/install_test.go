@@ -1,0 +1,149 @@
+package cli
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// fakeSystemctl notes what it is told, and answers that the units in active are.
+func fakeSystemctl(t *testing.T, active ...string) (told func() string) {
+	t.Helper()
+	dir := t.TempDir()
+	script := "#!/bin/sh\nif [ \"$1\" = is-active ]; then case \" " + strings.Join(active, " ") + " \" in *\" $3 \"*) exit 0;; esac; exit 3; fi\necho \"$@\" >>" + dir + "/told\n"
+	if err := os.WriteFile(filepath.Join(dir, "systemctl"), []byte(script), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("PATH", dir+":"+os.Getenv("PATH"))
+	return func() string {
+		text, err := os.ReadFile(filepath.Join(dir, "told"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+}
+
+func edgeOf(listen, secure string) serveOptions {
+	return serveOptions{listen: listen, dataDir: "/var/lib/apibuilder", edge: edgeOptions{listenTLS: secure}}
+}
+
+// TestAnUpgradeLeavesSocketsOpen: systemd resets the connections that wait in a socket that it restarts.
+func TestAnUpgradeLeavesSocketsOpen(t *testing.T) {
+	i := installation{place: installedPlace, root: t.TempDir(), config: defaultConfig}
+	if kept, err := i.keptUnits(edgeOf(":80", ":443")); err != nil || len(kept) != 0 {
+		t.Fatalf("before the installation: %q, %v", kept, err)
+	}
+	if _, err := i.write(map[string]string{}, edgeOf(":80", ":443")); err != nil {
+		t.Fatal(err)
+	}
+	kept, err := i.keptUnits(edgeOf(":80", ":444"))
+	if err != nil || !slices.Equal(kept, []string{"apibuilder.socket"}) {
+		t.Fatalf("with another address for TLS: %q, %v", kept, err)
+	}
+	for name, c := range map[string]struct{ active, restarted string }{
+		"it listens":    {"apibuilder.socket", "restart apibuilder-tls.socket apibuilder.service\n"},
+		"it is stopped": {"", "restart apibuilder.socket apibuilder-tls.socket apibuilder.service\n"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			told := fakeSystemctl(t, c.active)
+			a := &app{stderr: &bytes.Buffer{}}
+			if err := a.startUnits(t.Context(), edgeOf(":80", ":444"), kept); err != nil {
+				t.Fatal(err)
+			}
+			const want = "daemon-reload\nenable apibuilder.socket apibuilder-tls.socket apibuilder.service\n"
+			if told() != want+c.restarted {
+				t.Errorf("systemctl was told\n%s", told())
+			}
+		})
+	}
+}
+
+// TestAnImageIsNotOfThisMachine: its units are those of the configuration that it has.
+func TestAnImageIsNotOfThisMachine(t *testing.T) {
+	here := writeConfig(t, "listen = '127.0.0.1:1'\n")
+	t.Setenv("APIBUILDER_CONFIG", here)
+	t.Setenv("APIBUILDER_DATA_DIR", "/srv/data")
+	root := t.TempDir()
+	install := func(args ...string) (int, string) {
+		code, _, stderr := run(t, append([]string{"install", "--root", root}, args...)...)
+		return code, stderr
+	}
+	if code, text := install(); code != exitOK {
+		t.Fatalf("exit code %d: %s", code, text)
+	}
+	read := func(name string) string {
+		text, err := os.ReadFile(filepath.Join(root, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	if unit := read("etc/systemd/system/apibuilder.socket"); !strings.Contains(unit, "ListenStream=127.0.0.1:8080\n") {
+		t.Errorf("it listens as this machine does:\n%s", unit)
+	}
+	if config := read(here); !strings.Contains(config, "\ndata_dir = \"/srv/data\"\n") || !strings.Contains(config, "\n# listen = ") {
+		t.Errorf("the service lacks what its unit was made for:\n%s", config)
+	}
+	if unit := read("etc/systemd/system/apibuilder.service"); !strings.Contains(unit, "--config "+here+"\n") || !strings.Contains(unit, "=-/srv/data\n") {
+		t.Errorf("the unit is of another configuration:\n%s", unit)
+	}
+	if code, text := install(); code != exitOK { // again, as an upgrade does
+		t.Errorf("exit code %d: %s", code, text)
+	}
+	t.Setenv("APIBUILDER_DATA_DIR", "/srv/other")
+	if code, text := install(); code != exitUsage || !strings.Contains(text, "is there already: write the settings into it (data_dir)") {
+		t.Errorf("exit code %d: %s", code, text)
+	}
+}
+
+// TestPurgeBesideAServer that systemd does not know.
+func TestPurgeBesideAServer(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	data, err := openDataDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := data.lock(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := lockThere(dir); err == nil || !strings.Contains(err.Error(), "another server uses data directory") {
+		t.Errorf("error %v", err)
+	}
+	if err := data.close(); err != nil {
+		t.Fatal(err)
+	}
+	for _, dir := range []string{dir, dir + "/none"} {
+		free, err := lockThere(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		free()
+	}
+}
+
+// TestPurgeOfADiskOfItsOwn removes what is on it.
+func TestPurgeOfADiskOfItsOwn(t *testing.T) {
+	if os.Getenv("PURGED") != "" {
+		dir := os.Getenv("PURGED")
+		if err := removeAll(dir); err != nil {
+			t.Fatal(err)
+		}
+		left, err := os.ReadDir(dir)
+		if err != nil || len(left) != 0 {
+			t.Fatalf("left: %v, %v", left, err)
+		}
+		return
+	}
+	dir := t.TempDir()
+	script := `mount -t tmpfs test "$PURGED" && mkdir "$PURGED/envs" && touch "$PURGED/apibuilder.db" "$PURGED/envs/file" && exec "$0" -test.run "^TestPurgeOfADiskOfItsOwn\$"`
+	cmd := exec.CommandContext(t.Context(), "unshare", "--mount", "--propagation", "private", "sh", "-c", script, os.Args[0])
+	cmd.Env = append(os.Environ(), "PURGED="+dir)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+}
