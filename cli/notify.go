@@ -3,6 +3,7 @@ package cli
 import (
 	"fmt"
 	"os"
+	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
 	"go.uber.org/zap"
@@ -22,6 +23,17 @@ func (s *server) notifyReady() {
 func (s *server) notifyStopping() {
 	if !s.hasSuccessor() {
 		s.notify(daemon.SdNotifyStopping)
+	}
+}
+
+// stopSlack is what a part may take longer than it should.
+const stopSlack = 5 * time.Second
+
+// notifyStopsWithin asks for more time than the unit's TimeoutStopSec, where the drain timeout needs more: systemd would kill the server while
+// it drains.
+func (s *server) notifyStopsWithin(d time.Duration) {
+	if !s.hasSuccessor() {
+		s.notify(fmt.Sprintf("EXTEND_TIMEOUT_USEC=%d", (d + stopSlack).Microseconds()))
 	}
 }
 
