@@ -85,7 +85,7 @@ func (s *server) checkReady(context.Context) error {
 
 // note says that the database is away. The server stays ready: what it knows it serves, and the other nodes are no better off.
 func (s *server) note(ctx context.Context) string {
-	if err := s.store.Ping(ctx); err != nil {
+	if err := s.pulse.look(ctx); err != nil {
 		return "the database does not answer; known APIs are served, deploys and APIs not called before wait for it"
 	}
 	return ""

@@ -81,7 +81,7 @@ func (s *server) watchState() {
 		Database: func() bool {
 			ctx, cancel := context.WithTimeout(context.Background(), scrapeTimeout)
 			defer cancel()
-			return s.store.Ping(ctx) == nil
+			return s.pulse.look(ctx) == nil
 		},
 	})
 }

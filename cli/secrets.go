@@ -89,7 +89,7 @@ func (s *server) sealStore(ctx context.Context, below sealed.Below) error {
 	if err != nil {
 		return err
 	}
-	s.store, s.secrets = layer, layer
+	s.store, s.secrets, s.pulse.ping = layer, layer, layer.Ping
 	return nil
 }
 

@@ -37,6 +37,7 @@ type server struct {
 	database        keeper       // below store
 	secrets         *sealed.Store
 	store           store.Store
+	pulse           pulse      // of the store
 	node            store.Node // this server
 	beat            *node.Heartbeat
 	book            *logs.Book
