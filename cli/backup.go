@@ -144,8 +144,9 @@ func writeBackup(ctx context.Context, path string, st store.Dumper, files []back
 	if err != nil {
 		return result, err
 	}
+	renamed := false
 	defer func() {
-		if err != nil {
+		if err != nil && !renamed {
 			err = errors.Join(err, os.Remove(out.Name()))
 		}
 	}()
@@ -161,7 +162,11 @@ func writeBackup(ctx context.Context, path string, st store.Dumper, files []back
 		return result, err
 	}
 	result.File, result.Bytes = path, info.Size()
-	return result, os.Rename(out.Name(), path)
+	if err = os.Rename(out.Name(), path); err != nil {
+		return result, err
+	}
+	renamed = true
+	return result, syncDir(filepath.Dir(path))
 }
 
 // readJournal returns what waits in the journal. A file that goes meanwhile was delivered.
@@ -237,6 +242,11 @@ func (a *app) restore(ctx context.Context, cmd *cli.Command) error {
 		return err
 	}
 	defer func() { _ = st.Close() }()
+	putJournal, dropStaged, err := stageJournal(data, journal)
+	if err != nil {
+		return fmt.Errorf("restore the usage journal: %w", err)
+	}
+	defer dropStaged()
 	rows, err := content.Load(ctx, checkedLoader{st, lonely}, cmd.Bool("force"))
 	if errors.Is(err, store.ErrConflict) && !cmd.Bool("force") {
 		return fmt.Errorf("%w: name another, or replace what it holds with --force", err)
@@ -245,15 +255,10 @@ func (a *app) restore(ctx context.Context, cmd *cli.Command) error {
 		return fmt.Errorf("restore %s: %w", args[0], err)
 	}
 	if cmd.Bool("force") {
-		if err := dropJournal(data); err != nil {
-			return fmt.Errorf("drop the usage journal of what was replaced: %w", err)
-		}
+		err = dropJournal(data)
 	}
-	if err := writeJournal(data, journal); err != nil {
-		return fmt.Errorf("restore the usage journal: %w", err)
-	}
-	if err := restoreKey(); err != nil {
-		return fmt.Errorf("restore the key file: %w", err)
+	if err = errors.Join(err, putJournal(), restoreKey()); err != nil {
+		return fmt.Errorf("the store is restored, and what belongs to it in %s is not: mend this, and restore once more with --force: %w", data.path, err)
 	}
 	a.warnOfSecrets(ctx, st, secretsPath(settings, data))
 	return a.show(cmd, backupResult{File: args[0], Rows: rows}, func(w io.Writer) {
@@ -323,15 +328,33 @@ func dropJournal(data *dataDir) error {
 	return err
 }
 
-// writeJournal puts files behind those that are there. Records that are in the store already are not counted again.
-func writeJournal(data *dataDir, files []backup.File) error {
-	if len(files) == 0 {
+// stageJournal writes files below names by which they are no part of the journal yet, so that a disk that is full is found out before
+// anything is changed. Put puts them behind those that are there; records that are in the store already are not counted again. Drop removes
+// what is not put.
+func stageJournal(data *dataDir, files []backup.File) (put func() error, drop func(), err error) {
+	dir := data.join("usage")
+	var staged []string
+	drop = func() {
+		for _, name := range staged {
+			_ = os.Remove(name)
+		}
+	}
+	for i, f := range files {
+		name := filepath.Join(dir, fmt.Sprintf("restored-%08d", i+1))
+		staged = append(staged, name)
+		if err := errors.Join(os.MkdirAll(dir, 0o700), writeFile(name, f.Data, 0o600)); err != nil {
+			drop()
+			return nil, nil, err
+		}
+	}
+	return func() error { return putJournal(dir, staged) }, drop, nil
+}
+
+func putJournal(dir string, staged []string) error {
+	if len(staged) == 0 {
 		return nil
 	}
-	if err := os.MkdirAll(data.join("usage"), 0o700); err != nil {
-		return err
-	}
-	there, err := filepath.Glob(data.join("usage/usage-*.log"))
+	there, err := filepath.Glob(filepath.Join(dir, "usage-*.log"))
 	if err != nil {
 		return err
 	}
@@ -342,11 +365,10 @@ func writeJournal(data *dataDir, files []backup.File) error {
 			last = max(last, number)
 		}
 	}
-	for i, f := range files {
-		name := data.join(fmt.Sprintf("usage/usage-%08d.log", last+1+i))
-		if err := os.WriteFile(name, f.Data, 0o600); err != nil {
+	for i, name := range staged {
+		if err := os.Rename(name, filepath.Join(dir, fmt.Sprintf("usage-%08d.log", last+1+i))); err != nil {
 			return err
 		}
 	}
-	return nil
+	return syncDir(dir)
 }

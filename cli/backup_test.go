@@ -219,3 +219,44 @@ func TestARestoreLooksOnceMore(t *testing.T) {
 		t.Errorf("%v, %d rows, %d looks", err, l.next, looks)
 	}
 }
+
+// TestARestoreOntoAFullDiskChangesNothing: the store was replaced already when the usage that waits did not fit.
+func TestARestoreOntoAFullDiskChangesNothing(t *testing.T) {
+	from, to := seeded(t, "theirs"), seeded(t, "ours")
+	if err := os.Mkdir(filepath.Join(from, "usage"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(from, "usage/usage-00000001.log"), []byte("theirs\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	run := func(args ...string) (int, string) {
+		var out, problems bytes.Buffer
+		code := Run(t.Context(), append([]string{"apibuilder"}, args...), strings.NewReader(""), &out, &problems)
+		return code, problems.String()
+	}
+	file := filepath.Join(t.TempDir(), "backup")
+	if code, text := run("backup", file, "--data-dir", from); code != exitOK {
+		t.Fatal(text)
+	}
+	// No directory can be made there, as on a disk that is full.
+	if err := os.WriteFile(filepath.Join(to, "usage"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if code, text := run("restore", file, "--force", "--data-dir", to); code != exitFailure || !strings.Contains(text, "restore the usage journal") {
+		t.Fatalf("exit code %d: %s", code, text)
+	}
+	var users int
+	if err := databaseOf(t, to).QueryRow("SELECT count(*) FROM users WHERE name = 'ours'").Scan(&users); err != nil || users != 1 {
+		t.Errorf("%d of what was there, %v", users, err)
+	}
+	if err := os.Remove(filepath.Join(to, "usage")); err != nil {
+		t.Fatal(err)
+	}
+	if code, text := run("restore", file, "--force", "--data-dir", to); code != exitOK {
+		t.Fatal(text)
+	}
+	names, err := filepath.Glob(filepath.Join(to, "usage/*"))
+	if err != nil || len(names) != 1 || filepath.Base(names[0]) != "usage-00000001.log" {
+		t.Errorf("the journal is %q, %v", names, err)
+	}
+}

@@ -404,7 +404,7 @@ func tomlText(text string) string {
 	return strings.TrimSuffix(b.String(), "\n")
 }
 
-// writeFile puts a whole file in place of an old one, which may be a program that runs.
+// writeFile puts a whole file in place of an old one, which may be a program that runs, and waits until it is on the disk.
 func writeFile(path string, content []byte, mode fs.FileMode) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return err
@@ -419,5 +419,17 @@ func writeFile(path string, content []byte, mode fs.FileMode) error {
 	if err != nil {
 		return err
 	}
-	return os.Rename(f.Name(), path)
+	if err := os.Rename(f.Name(), path); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(path))
+}
+
+// syncDir waits until the names in a directory are on the disk.
+func syncDir(path string) error {
+	dir, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
 }
