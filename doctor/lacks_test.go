@@ -30,6 +30,14 @@ var lacks = map[string]struct {
 	"an unknown kernel": {
 		func(f *fake) { f.remove("proc/sys/kernel/osrelease") }, "kernel", Warning, "not known", "5.14",
 	},
+	"core dumps that nobody may forbid": {
+		func(f *fake) {
+			f.write("proc/self/limits", "Limit Soft Limit Hard Limit Units\nMax core file size        0                    0                    bytes\n"+
+				"Max open files            1024                 524288               files\n")
+			f.write("proc/self/status", "Name:\tapibuilder\nCapEff:\t00000000a80425fb\n")
+		},
+		"core dumps", Missing, "lacks CAP_SYS_RESOURCE", "/etc/sudo.conf",
+	},
 	"no database": {
 		func(f *fake) { f.databaseErr = errors.New("connection refused") }, "database", Missing, "connection refused", "--database-url",
 	},

@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 func (e *exam) memory(context.Context) {
@@ -96,6 +98,40 @@ func (e *exam) files(context.Context) {
 		return
 	}
 	e.warn(name, "mount /proc", "the limit cannot be read")
+}
+
+// dumps looks whether the server can forbid core dumps: that takes a limit of one byte (package nsjail), and sudo sets the highest to 0,
+// which only CAP_SYS_RESOURCE raises.
+func (e *exam) dumps(context.Context) {
+	const name = "core dumps"
+	if e.UID != 0 {
+		e.ok(name, "not looked at, because root has limits of its own")
+		return
+	}
+	hard := ""
+	for _, f := range e.lines("/proc/self/limits") {
+		if len(f) > 5 && strings.Join(f[:4], " ") == "Max core file size" {
+			hard = f[5]
+		}
+	}
+	if hard == "0" && !e.may(unix.CAP_SYS_RESOURCE) {
+		e.miss(name, "start the server from a root shell without sudo, or put `Set disable_coredump false` into /etc/sudo.conf and "+
+			"`Defaults rlimit_core=user` into the sudoers file",
+			"their highest limit is 0, as sudo sets it, and this process may not raise it, because it lacks CAP_SYS_RESOURCE")
+		return
+	}
+	e.ok(name, "the server can forbid them")
+}
+
+// may reports whether this process has a capability (proc_pid_status(5)). Where that cannot be read, it has.
+func (e *exam) may(capability uint) bool {
+	for _, f := range e.lines("/proc/self/status") {
+		if len(f) == 2 && f[0] == "CapEff:" {
+			set, err := strconv.ParseUint(f[1], 16, 64)
+			return err != nil || set&(1<<capability) != 0
+		}
+	}
+	return true
 }
 
 // Years in which this program is run: a clock outside has lost its battery, and no certificate is valid then.
