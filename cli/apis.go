@@ -3,6 +3,7 @@ package cli
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -201,7 +202,7 @@ func (a *app) deleteAPI(ctx context.Context, cmd *cli.Command) error {
 		if tag, err = a.tag(ctx, cmd, client.Path("apis", args[0])); err != nil {
 			return err
 		}
-		if err := a.confirm(fmt.Sprintf("Delete API %s with its versions and keys?", args[0])); err != nil {
+		if err := a.confirm(ctx, fmt.Sprintf("Delete API %s with its versions and keys?", args[0])); err != nil {
 			return err
 		}
 	}
@@ -222,20 +223,34 @@ func (a *app) canAsk() error {
 }
 
 // confirm asks on a terminal.
-func (a *app) confirm(question string) error {
+func (a *app) confirm(ctx context.Context, question string) error {
 	if err := a.canAsk(); err != nil {
 		return err
 	}
 	fmt.Fprintf(a.stderr, "%s [y/N] ", printable(question))
-	answer, err := bufio.NewReader(a.stdin).ReadString('\n')
-	if err != nil {
-		return fmt.Errorf("read the answer: %w", err)
+	type reply struct {
+		text string
+		err  error
 	}
-	switch strings.ToLower(strings.TrimSpace(answer)) {
-	case "y", "yes":
-		return nil
+	replied := make(chan reply, 1)
+	go func() { // a terminal that nobody types on is read until the process ends, which is soon
+		text, err := bufio.NewReader(a.stdin).ReadString('\n')
+		replied <- reply{text, err}
+	}()
+	select {
+	case <-ctx.Done():
+		fmt.Fprintln(a.stderr)
+		return errors.New("interrupted: nothing is deleted")
+	case r := <-replied:
+		if r.err != nil {
+			return fmt.Errorf("read the answer: %w", r.err)
+		}
+		switch strings.ToLower(strings.TrimSpace(r.text)) {
+		case "y", "yes":
+			return nil
+		}
+		return errors.New("nothing is deleted")
 	}
-	return fmt.Errorf("nothing is deleted")
 }
 
 // tag reads the tag of something, to change it only as it is now.

@@ -249,7 +249,7 @@ func (a *app) uninstall(ctx context.Context, cmd *cli.Command) error {
 	if cmd.Bool("purge") {
 		remove = append(remove, i.config, settings.text("data-dir"))
 		if !cmd.Bool("yes") {
-			if err := a.confirm(fmt.Sprintf("Remove %s with all APIs, keys and usage records?", settings.text("data-dir"))); err != nil {
+			if err := a.confirm(ctx, fmt.Sprintf("Remove %s with all APIs, keys and usage records?", settings.text("data-dir"))); err != nil {
 				return err
 			}
 		}

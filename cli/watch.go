@@ -20,6 +20,9 @@ import (
 // settleTime is how long nothing must have been saved before a deploy begins: editors and checkouts write many files.
 const settleTime = 200 * time.Millisecond
 
+// settleMost is how long a deploy waits for that: something in the folder may write all the time, a log for example.
+const settleMost = 2 * time.Second
+
 // watcher deploys a program each time that its files change.
 type watcher struct {
 	app    *app
@@ -59,17 +62,25 @@ func (a *app) watch(ctx context.Context, cmd *cli.Command, deploy func(context.C
 func (w *watcher) follow(ctx context.Context) error {
 	settled := time.NewTimer(time.Hour)
 	settled.Stop()
+	var first time.Time // of what has changed since the last look; zero: nothing
+	change := func() {
+		if first.IsZero() {
+			first = time.Now()
+		}
+		settled.Reset(min(settleTime, max(0, settleMost-time.Since(first))))
+	}
 	for {
 		select {
 		case <-ctx.Done():
 			fmt.Fprintln(w.app.stderr, "no longer watching")
 			return nil
 		case <-w.files.Events:
-			settled.Reset(settleTime)
+			change()
 		case err := <-w.files.Errors: // events may be lost: look
 			fmt.Fprintln(w.app.stderr, "apibuilder: watch for changes:", err)
-			settled.Reset(settleTime)
+			change()
 		case <-settled.C:
+			first = time.Time{}
 			if err := w.look(ctx); err != nil {
 				return err
 			}
