@@ -75,7 +75,9 @@ type egressFollower struct {
 	perhaps map[string]struct{} // some may have changed
 }
 
-func newEgressFollower(read func(context.Context, string) (egress.Policy, error), set func(string, egress.Policy), all func() []string, log *zap.Logger) *egressFollower {
+func newEgressFollower(
+	read func(context.Context, string) (egress.Policy, error), set func(string, egress.Policy), all func() []string, log *zap.Logger,
+) *egressFollower {
 	return &egressFollower{
 		read: read, set: set, all: all, log: log, retry: time.Second,
 		wake: make(chan struct{}, 1), changed: map[string]struct{}{}, perhaps: map[string]struct{}{},

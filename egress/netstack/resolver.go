@@ -104,7 +104,8 @@ func rcode(err error) dnsmessage.RCode {
 	if err == nil {
 		return dnsmessage.RCodeSuccess
 	}
-	if r, refused := errors.AsType[*egress.Refusal](err); refused && r.Reason != egress.TooFast && r.Reason != egress.TooMany { // it may exist, and be there after a second
+	r, refused := errors.AsType[*egress.Refusal](err)
+	if refused && r.Reason != egress.TooFast && r.Reason != egress.TooMany { // those may exist, and be there after a second
 		return dnsmessage.RCodeNameError
 	}
 	if dns, ok := errors.AsType[*net.DNSError](err); ok && dns.IsNotFound {
