@@ -122,6 +122,7 @@ func (d *Deployer) commit(ctx context.Context, before store.API, v store.Version
 	}
 	after, undo, err := d.changeSettings(ctx, before, r)
 	if err != nil {
+		d.leaveSettings(before, v, undo, err) // they may be changed all the same
 		return err
 	}
 	err = d.makeKey(ctx, after, result)
@@ -137,7 +138,9 @@ func (d *Deployer) commit(ctx context.Context, before store.API, v store.Version
 		err = d.store.UpdateVersion(ctx, v)
 	}
 	if err != nil {
-		return errors.Join(fmt.Errorf("activate version %d: %w", v.Number, err), d.revert(ctx, before, undo, v.Number))
+		reverted := d.revert(ctx, before, undo, v.Number)
+		d.leaveSettings(before, v, undo, reverted)
+		return errors.Join(fmt.Errorf("activate version %d: %w", v.Number, err), reverted)
 	}
 	after.ActiveVersion = v.Number
 	result.API = after

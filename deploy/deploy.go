@@ -172,7 +172,7 @@ func (d *Deployer) carryOut(ctx context.Context, r Request) (Result, error) {
 	}
 	err = d.explain(ctx, err, limits)
 	d.sayFailed(version, err)
-	return Result{}, errors.Join(err, d.fail(ctx, failed{api, version, created, err}))
+	return Result{}, errors.Join(err, d.fail(ctx, failed{api: api, version: version, created: created, cause: err}))
 }
 
 // resolve returns the name to deploy under. An id stands for its API's name, also one that could be a name.

@@ -3,7 +3,9 @@ package deploy
 import (
 	"context"
 	"errors"
+	"reflect"
 	"sync"
+	"time"
 
 	"apibuilder/store"
 )
@@ -20,6 +22,8 @@ type failed struct {
 	version store.Version // without a number: it has none
 	created bool
 	cause   error
+
+	settings *settingsChange // to take back, and nothing else; nil: none
 }
 
 func (l *left) add(f failed) {
@@ -43,6 +47,14 @@ func (d *Deployer) fail(ctx context.Context, f failed) error {
 		d.left.add(f)
 	}
 	return err
+}
+
+// leaveSettings has what a deploy did to an API's settings be taken back later, where the store was away.
+func (d *Deployer) leaveSettings(api store.API, v store.Version, done settingsChange, err error) {
+	changed := !reflect.DeepEqual(done.before, done.after) || !done.before.Options.Traffic.IsZero() // which ends with the activation
+	if isAway(err) && changed {
+		d.left.add(failed{api: api, version: v, cause: err, settings: &done})
+	}
 }
 
 func isAway(err error) bool {
@@ -74,6 +86,23 @@ func (d *Deployer) undoLate(ctx context.Context, f failed) error {
 		v := f.version
 		v.State = store.VersionReady
 		return d.store.UpdateVersion(ctx, v)
+	case f.settings != nil:
+		return d.revertLate(ctx, f)
 	}
 	return d.undo(ctx, f.api, f.version, f.created, f.cause)
 }
+
+// revertLate is revert of settings that the next deploy must not find, nor lose.
+func (d *Deployer) revertLate(ctx context.Context, f failed) error {
+	patience, cancel := context.WithTimeout(ctx, turnWait)
+	defer cancel()
+	end, err := d.turns.take(patience, f.api.Name)
+	if err != nil {
+		return err
+	}
+	defer end()
+	return d.revert(ctx, f.api, *f.settings, f.version.Number)
+}
+
+// turnWait is how long what is left of one API may hold up what is left of others.
+const turnWait = time.Second

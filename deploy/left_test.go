@@ -67,11 +67,32 @@ func (s *leavingStore) Activate(ctx context.Context, api string, number int) err
 	return err
 }
 
+func (s *leavingStore) ChangeAPI(ctx context.Context, id string, change func(store.API) (store.API, error)) (store.API, error) {
+	if err := s.at("change"); err != nil {
+		return store.API{}, err
+	}
+	return s.Store.ChangeAPI(ctx, id, change)
+}
+
 func (s *leavingStore) AbandonAPI(ctx context.Context, id string, number int) (bool, error) {
 	if err := s.at("abandon"); err != nil {
 		return false, err
 	}
 	return s.Store.AbandonAPI(ctx, id, number)
+}
+
+// undoing starts what undoes deploys when the store is back, until the test ends.
+func undoing(t *testing.T, d *deploy.Deployer) {
+	t.Helper()
+	d.SetNode("node_a")
+	follower := deploy.NewFollower(d, deploy.Own{
+		Serving: func(string) []int { return nil }, Look: func(string) {},
+		End: func(context.Context, string) error { return nil }, Forget: func(context.Context, string) error { return nil },
+	}, nil)
+	if err := follower.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = follower.Stop(context.Background()) })
 }
 
 // TestAFirstDeployIsUndoneWhenTheStoreIsBack, or its name would be taken with nothing there.
@@ -82,15 +103,7 @@ func TestAFirstDeployIsUndoneWhenTheStoreIsBack(t *testing.T) {
 				f := newFixture(t)
 				st := &leavingStore{Store: f.store.Store, step: step}
 				d := deploy.New(st, f.builder, &sandboxes{serving: map[string]sandbox.Spec{}}, deploy.Policy{})
-				d.SetNode("node_a")
-				follower := deploy.NewFollower(d, deploy.Own{
-					Serving: func(string) []int { return nil }, Look: func(string) {},
-					End: func(context.Context, string) error { return nil }, Forget: func(context.Context, string) error { return nil },
-				}, nil)
-				if err := follower.Start(t.Context()); err != nil {
-					t.Fatal(err)
-				}
-				defer follower.Stop(context.Background()) //nolint:errcheck // never fails
+				undoing(t, d)
 				if _, err := d.Deploy(t.Context(), request("first", "code")); !errors.Is(err, store.ErrUnavailable) {
 					t.Fatalf("the deploy: %v", err)
 				}
@@ -107,6 +120,38 @@ func TestAFirstDeployIsUndoneWhenTheStoreIsBack(t *testing.T) {
 				}
 				if v, err := st.Version(t.Context(), api.ID, 1); err != nil || api.ActiveVersion != 1 || v.State != store.VersionReady {
 					t.Errorf("version %d is active: %+v, %v", api.ActiveVersion, v, err)
+				}
+			})
+		})
+	}
+}
+
+// TestSettingsOfAFailedDeployAreTakenBackWhenTheStoreIsBack, or an API would be open although the deploy that asked for it has failed.
+func TestSettingsOfAFailedDeployAreTakenBackWhenTheStoreIsBack(t *testing.T) {
+	for step, public := range map[string]bool{"before activation": false, "activated": true} {
+		t.Run(step, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFixture(t)
+				st := &leavingStore{Store: f.store.Store}
+				d := deploy.New(st, f.builder, &sandboxes{serving: map[string]sandbox.Spec{}}, deploy.Policy{})
+				undoing(t, d)
+				if _, err := d.Deploy(t.Context(), request("closed", "one")); err != nil {
+					t.Fatal(err)
+				}
+				st.step = step
+				yes := true
+				r := request("closed", "two")
+				r.Public, r.Options = &yes, map[string]string{"max-requests": "5"}
+				if _, err := d.Deploy(t.Context(), r); !errors.Is(err, store.ErrUnavailable) {
+					t.Fatalf("the deploy: %v", err)
+				}
+				time.Sleep(5 * time.Minute)
+				st.away.Store(false)
+				time.Sleep(5 * time.Minute)
+				synctest.Wait()
+				api, err := st.API(t.Context(), "closed")
+				if err != nil || api.Public != public || (api.Options.MaxRequests == 5) != public || (api.ActiveVersion == 2) != public {
+					t.Errorf("%+v, %v", api, err)
 				}
 			})
 		})
