@@ -89,10 +89,7 @@ var ofSandbox = &corsPolicy{origins: []string{opaqueOrigin}}
 func (l *fieldList) shield(at *origin) {
 	l.removeAll(ofOrigin.has)
 	l.eachCookie(func(c *cookie) { c.confine(at.prefix) })
-	if at.bare {
-		l.list = slices.DeleteFunc(l.list, func(f field) bool { return f.asksForPassword() })
-		return
-	}
+	l.list = slices.DeleteFunc(l.list, func(f field) bool { return f.asksForServer() || at.bare && f.asksForPassword() })
 	for i := range l.list {
 		if f := &l.list[i]; f.asksForPassword() {
 			f.value = `Basic realm="` + at.prefix + `"`
@@ -104,6 +101,21 @@ func (l *fieldList) shield(at *origin) {
 // to all that is below the directory of the address (2.2).
 func (f *field) asksForPassword() bool {
 	return f.name == "Www-Authenticate" && strings.Contains(strings.ToLower(f.value), "basic")
+}
+
+// asksForServer reports whether a field has browsers prove who the user is by a scheme whose protection space is a server (RFC 7616, 3.3;
+// RFC 4559): they do so again for any path that asks, and a realm cannot be changed, since what they send depends on it.
+func (f *field) asksForServer() bool {
+	if f.name != "Www-Authenticate" {
+		return false
+	}
+	for challenge := range strings.SplitSeq(f.value, ",") {
+		scheme, _, _ := strings.Cut(strings.ReplaceAll(trimSpace(challenge), "\t", " "), " ")
+		if equalFold(scheme, "Digest") || equalFold(scheme, "Negotiate") || equalFold(scheme, "NTLM") {
+			return true
+		}
+	}
+	return false
 }
 
 // isInert reports whether a value of Content-Type stands for one of those types and for nothing else. Of a list, browsers take the last

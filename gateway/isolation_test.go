@@ -124,6 +124,24 @@ func TestNoChallengeReachesBeyondItsAPI(t *testing.T) {
 	}
 }
 
+// Of these schemes no realm belongs to a path: browsers answer whoever names it again.
+func TestChallengesForAWholeServerAreDropped(t *testing.T) {
+	challenges := []string{
+		`Digest realm="a", nonce="b"`, "negotiate", "NTLM", `Bearer realm="a", DIGEST realm="b"`, "Bearer,\tNegotiate abc", `Bearer realm="digest"`, "Digester",
+	}
+	var fields []string
+	for _, c := range challenges {
+		fields = append(fields, "Www-Authenticate", c)
+	}
+	d := newDoor(t, hostsConfig(t), says(fields...))
+	if got := d.at("api.example.com", "GET /run/public/", "").Header["Www-Authenticate"]; !slices.Equal(got, challenges[5:]) {
+		t.Errorf("challenges %q", got)
+	}
+	if got := d.at("public.apps.example.com", "GET /", "").Header["Www-Authenticate"]; !slices.Equal(got, challenges) {
+		t.Errorf("at an address of its own: challenges %q", got)
+	}
+}
+
 func TestServiceWorkers(t *testing.T) {
 	d := newDoor(t, hostsConfig(t), says("Content-Type", "text/javascript"))
 	d.at("api.example.com", "GET /run/public/sw.js", "Service-Worker: script\r\n").wantProblem(t, 403, wordServiceWorker)
