@@ -46,12 +46,33 @@ func secretsOf(field, value string) iter.Seq[string] {
 	}
 }
 
+// hasSecrets reports whether no author may see a value of a field: it presents a secret of ours, or mentions one in a way in which it is not
+// presented, because its consumer has mistaken how to.
 func hasSecrets(field, value string) bool {
 	for range secretsOf(field, value) {
 		return true
 	}
-	return false
+	return mentionsSecret(value, store.KeySecretPrefix) || mentionsSecret(value, store.TokenSecretPrefix)
 }
+
+func mentionsSecret(text, prefix string) bool {
+	for {
+		_, rest, found := strings.Cut(text, prefix)
+		if !found {
+			return false
+		}
+		if len(rest)-len(strings.TrimLeft(rest, secretLetters)) >= leastLetters {
+			return true
+		}
+		text = rest
+	}
+}
+
+// store.NewSecret writes so many of these behind a prefix.
+const (
+	secretLetters = "abcdefghijklmnopqrstuvwxyz234567"
+	leastLetters  = 32
+)
 
 func isSecret(s string) bool {
 	return strings.HasPrefix(s, store.KeySecretPrefix) || strings.HasPrefix(s, store.TokenSecretPrefix)

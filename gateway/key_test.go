@@ -120,6 +120,19 @@ func TestKeys(t *testing.T) {
 	}
 }
 
+func TestWhatLooksLikeASecret(t *testing.T) {
+	secret, _, _ := store.NewSecret(store.KeySecretPrefix)
+	token, _, _ := store.NewSecret(store.TokenSecretPrefix)
+	for value, want := range map[string]bool{
+		"Token " + secret: true, `token="` + token + `"`: true, "ab_ab_" + secret: true, secret[:len(secret)-1]: true, // it is presented
+		"Token " + secret[:len(secret)-1]: false, "lab_results tab_le": false, "": false, "ab_": true,
+	} {
+		if got := hasSecrets(apiKeyField, value); got != want {
+			t.Errorf("%q: %v", value, got)
+		}
+	}
+}
+
 func TestKeyIsNeverForwarded(t *testing.T) {
 	seen := make(chan http.Header, 1)
 	d := newDoor(t, Config{}, func(_ http.ResponseWriter, r *http.Request) { seen <- r.Header })
@@ -150,6 +163,10 @@ func TestKeyIsNeverForwarded(t *testing.T) {
 		{"public", http.Header{"X-Api-Key": {testKey, "mine", unknownK}}, http.Header{"X-Api-Key": {"mine"}}, ""},
 		{"public", http.Header{"Authorization": {"Basic x, Bearer " + testKey}}, http.Header{}, ""},
 		{"public", http.Header{"X-Api-Key": {testToken}}, http.Header{}, ""},
+		{"public", http.Header{"X-Api-Key": {"Bearer " + testKey}}, http.Header{}, ""}, // as it is not sent, but by mistake
+		{"public", http.Header{"X-Api-Key": {`key="` + testToken + `"`}}, http.Header{}, ""},
+		{"public", http.Header{"Authorization": {testKey}}, http.Header{}, ""},
+		{"public", http.Header{"Authorization": {"Token token=" + testKey, "Bearer\t" + testToken}}, http.Header{}, ""},
 		{"public", http.Header{"X_Api_Key": {testKey}}, http.Header{}, ""},
 	} {
 		r, _ := http.NewRequest("GET", d.url+"/run/"+c.api+"/", nil)
