@@ -49,6 +49,9 @@ func (g *Gateway) serveAPI(a *answer, r *http.Request, ref, rest string) {
 	case !isTarget(rest) || !isToken(r.Method) || r.ProtoMajor > 1 && !clearLength(r):
 		a.problem(wordBadRequest)
 		return
+	case a.from.bare && opensPage(r):
+		a.sendOn(a.from.prefix + rest)
+		return
 	}
 	a.beginTrace(r)
 	e, err := g.directory.api(r.Context(), ref)

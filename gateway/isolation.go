@@ -45,6 +45,27 @@ func (o *origin) unwelcome(r *http.Request) string {
 	return ""
 }
 
+// opensPage reports whether a browser asks for a page to show, as it says itself (Fetch Metadata, 2.2), or where it does not, without TLS, by what
+// it sends for nothing else (Upgrade Insecure Requests, 3.2.1).
+func opensPage(r *http.Request) bool {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		return false
+	}
+	if mode := r.Header["Sec-Fetch-Mode"]; mode != nil {
+		return mode[0] == "navigate"
+	}
+	return r.Header.Get("Upgrade-Insecure-Requests") == "1"
+}
+
+// sendOn has a browser open an address, whose path has a directory that is the API's own: links and forms of a page at /run/{api} would lead to
+// other APIs.
+func (a *answer) sendOn(to string) {
+	a.head.set("Location", to)
+	a.head.set("Content-Length", "0")
+	a.settleBody()
+	a.WriteHeader(http.StatusTemporaryRedirect)
+}
+
 // protect makes the header of an answer, before it is sent, what browsers may see at this address.
 func (a *answer) protect() {
 	h := &a.head.fieldList

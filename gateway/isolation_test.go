@@ -124,6 +124,37 @@ func TestNoChallengeReachesBeyondItsAPI(t *testing.T) {
 	}
 }
 
+// The links and forms of a page there would lead to the APIs of others: what is below its directory, /run/.
+func TestPagesHaveADirectoryOfTheirOwn(t *testing.T) {
+	d := newDoor(t, hostsConfig(t), says("Content-Type", "text/html"))
+	const navigates, old = "Sec-Fetch-Mode: navigate\r\n", "Upgrade-Insecure-Requests: 1\r\n"
+	for _, c := range []struct{ host, line, fields, location string }{
+		{"api.example.com", "GET /run/public", navigates, "/run/public/"},
+		{"api.example.com", "GET /run/api_public?a=/b&c", navigates, "/run/api_public/?a=/b&c"},
+		{"api.example.com", "HEAD /run/public", navigates, "/run/public/"},
+		{"api.example.com", "GET /run/public", old, "/run/public/"},
+		{"api.example.com", "GET http://api.example.com/run/public?", navigates, "/run/public/?"},
+		{"api.example.com", "GET /run/public", "", ""},
+		{"api.example.com", "GET /run/public", "Sec-Fetch-Mode: cors\r\n" + old, ""},
+		{"api.example.com", "POST /run/public", navigates, ""},
+		{"api.example.com", "GET /run/public/", navigates, ""},
+		{"api.example.com", "GET /run/public/a", navigates, ""},
+		{"public.apps.example.com", "GET /run/public", navigates, ""},
+	} {
+		conn := d.dial()
+		method, _, _ := strings.Cut(c.line, " ")
+		conn.send("%s HTTP/1.1\r\nHost: %s\r\n%sConnection: close\r\n\r\n", c.line, c.host, c.fields)
+		got := conn.answer(method)
+		want := http.StatusOK
+		if c.location != "" {
+			want = http.StatusTemporaryRedirect
+		}
+		if got.StatusCode != want || got.Header.Get("Location") != c.location {
+			t.Errorf("%s %s with %q: %d to %q, want %q", c.host, c.line, c.fields, got.StatusCode, got.Header.Get("Location"), c.location)
+		}
+	}
+}
+
 // Of these schemes no realm belongs to a path: browsers answer whoever names it again.
 func TestChallengesForAWholeServerAreDropped(t *testing.T) {
 	challenges := []string{
