@@ -128,7 +128,11 @@ func (d *Deployer) shift(
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitTimeout)
 		defer cancel()
 		if len(shares) == 1 {
-			return d.activate(ctx, api, shares[0].Version)
+			now, err := d.store.API(ctx, api.ID) // another node may have activated a version meanwhile
+			if err != nil {
+				return err
+			}
+			return d.activate(ctx, now, shares[0].Version)
 		}
 		return d.setTraffic(ctx, api.ID, store.Traffic{Active: api.ActiveVersion, Shares: shares})
 	})
@@ -188,6 +192,9 @@ func (d *Deployer) activate(ctx context.Context, api store.API, number int) erro
 
 func (d *Deployer) setTraffic(ctx context.Context, apiID string, t store.Traffic) error {
 	_, err := d.store.ChangeAPI(ctx, apiID, func(now store.API) (store.API, error) { // its other settings stay
+		if !t.IsZero() && now.ActiveVersion != t.Active {
+			return now, invalid(fmt.Sprintf("version %d of %s was activated meanwhile", now.ActiveVersion, now.Name), "split its requests with that one")
+		}
 		now.Options.Traffic = t
 		return now, nil
 	})

@@ -1,6 +1,7 @@
 package deploy_test
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"strings"
@@ -52,6 +53,39 @@ func TestTrafficIsKept(t *testing.T) {
 	for version, code := range map[int]string{2: "two", 3: "three", 0: "three"} {
 		if spec, err := f.Source(t.Context(), id, version); err != nil || spec.Code != code {
 			t.Errorf("version %d: %q, %v", version, spec.Code, err)
+		}
+	}
+}
+
+// meanwhile are sandboxes that have something happen while they start versions.
+type meanwhile struct {
+	*sandboxes
+	happens func()
+}
+
+func (m meanwhile) Shift(ctx context.Context, api string, shares []sandbox.Share, commit func(context.Context) error) error {
+	m.happens()
+	return m.sandboxes.Shift(ctx, api, shares, commit)
+}
+
+// TestAnotherNodeActivatesMeanwhile: a split would never hold, and what is promoted is what all requests go to.
+func TestAnotherNodeActivatesMeanwhile(t *testing.T) {
+	for what, do := range map[string]func(*deploy.Deployer, string) (store.API, error){
+		"split": func(d *deploy.Deployer, id string) (store.API, error) {
+			return d.Traffic(t.Context(), id, shares(3, 1, 2, 1))
+		},
+		"end the split": func(d *deploy.Deployer, id string) (store.API, error) { return d.Promote(t.Context(), id, 3) },
+	} {
+		f := newFixture(t)
+		id := threeVersions(t, f)
+		f.mustSplit(t, id, shares(3, 1, 1, 1))
+		other := deploy.New(f.store, f.builder, meanwhile{f.sandboxes, func() { f.mustDeploy(t, request("split", "four")) }}, deploy.Policy{})
+		api, err := do(other, id)
+		switch {
+		case what == "split" && (reasonOf(err) != deploy.InvalidRequest || !strings.Contains(err.Error(), "version 4")):
+			t.Errorf("%s: %+v, %v", what, api, err)
+		case what != "split" && (err != nil || api.ActiveVersion != 3 || api.Split() != nil):
+			t.Errorf("%s: %+v, %v", what, api, err)
 		}
 	}
 }
