@@ -261,7 +261,7 @@ func TestFilesOfALargerLimitAreShortened(t *testing.T) {
 		}
 		bytes += info.Size()
 	}
-	if bytes > size || bytes < size/2 {
+	if bytes > size || bytes < size/3 { // each file keeps whole lines of its half
 		t.Errorf("%d bytes are left", bytes)
 	}
 	if got := read(t, b); !strings.HasSuffix(got, "x the last of before the last") {
