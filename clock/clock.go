@@ -7,14 +7,9 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strings"
 	"sync"
 	"time"
 )
-
-// layout is of a line that always has the same length, so that it is written over in place: of what is shorter than a sector there is the
-// whole or nothing after a power loss, also where two servers write, as while one takes over.
-const layout = "2006-01-02T15:04:05Z\n"
 
 // Clock is the machine's, where it may be believed. Its methods may be called concurrently; make one with Open.
 type Clock struct {
@@ -37,14 +32,14 @@ func Open(path string) (*Clock, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read when the server last ran: %w", err)
 	}
-	if c.even.right, err = time.Parse(layout, string(text)); err != nil {
-		return nil, fmt.Errorf("read when the server last ran: %s holds %.40q, and no time: remove it", path, strings.TrimSpace(string(text)))
+	if c.even, err = readEven(string(text), now.Round(0)); err != nil {
+		return nil, fmt.Errorf("read when the server last ran: %s: %w: remove it", path, err)
 	}
 	return c, nil
 }
 
-// Now is the time by which things are old. Until the machine's clock has gone evenly for a day, no more time has passed since the last Save
-// of whoever ran before than this process has run. It is never later than the machine's.
+// Now is the time by which things are old. It is never later than the machine's. Until that has gone evenly for a day, also over pauses of
+// some days between two servers, no more time has passed since the last Save than this process has run.
 func (c *Clock) Now() time.Time {
 	now := time.Now()
 	c.mu.Lock()
@@ -52,16 +47,16 @@ func (c *Clock) Now() time.Time {
 	return c.even.now(now.Round(0), now.Sub(c.began))
 }
 
-// Save keeps what is believed for the next Open. Call it from time to time: what passed since counts as if nobody had run.
+// Save keeps what is believed for the next Open. Call it from time to time: what passed since it was called last is a pause for that.
 func (c *Clock) Save() error {
 	now := time.Now()
 	c.mu.Lock()
-	believed := c.even.believed(now.Round(0), now.Sub(c.began))
+	text := c.even.text(now.Round(0), now.Sub(c.began))
 	c.mu.Unlock()
 	file, err := os.OpenFile(c.path, os.O_CREATE|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
 	}
-	_, err = io.WriteString(file, believed.UTC().Format(layout))
+	_, err = io.WriteString(file, text)
 	return errors.Join(err, file.Close())
 }

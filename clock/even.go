@@ -13,7 +13,7 @@ const (
 type even struct {
 	right time.Time     // believed at wall
 	wall  time.Time     // by the machine's clock
-	up    time.Duration // of the process, at wall
+	up    time.Duration // of the process, at wall; below zero: of those before
 }
 
 // now returns the time to believe when the machine's clock says wall and the process has run for up.
