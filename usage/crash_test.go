@@ -11,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"apibuilder/store"
 	"apibuilder/store/sqlite"
@@ -279,5 +281,47 @@ func TestWhatAKilledProcessLeftIsSynced(t *testing.T) {
 	defer left[0].file.Close()
 	if !left[0].dirty.Load() {
 		t.Error("it is taken for synced")
+	}
+}
+
+// TestASegmentThatCannotBeReadKeepsNothingBack has the descriptor of one only write, in the place of a disk that fails.
+func TestASegmentThatCannotBeReadKeepsNothingBack(t *testing.T) {
+	for name, size := range map[string]int64{"an old one": 4096, "the newest one": DefaultSegmentBytes} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				dir, s := t.TempDir(), newSink()
+				s.away = errAway
+				j := start(t, dir, s, Options{SegmentBytes: size})
+				put(t, j, 0, 50) // few enough to be read without a break
+				synctest.Wait()
+				j.mu.Lock()
+				first := j.segments[0]
+				lost := int(first.waiting.Load())
+				path := first.file.Name()
+				writes, err := os.OpenFile(path, os.O_WRONLY, 0)
+				if err != nil {
+					t.Fatal(err)
+				}
+				reads := first.file
+				first.file = writes
+				j.mu.Unlock()
+				defer reads.Close()
+				s.setAway(nil)
+				time.Sleep(unreadableFor / 2)
+				if _, err := os.Stat(path); err != nil {
+					t.Errorf("it is not tried for long: %v", err)
+				}
+				time.Sleep(unreadableFor)
+				put(t, j, 50, 60)
+				flush(t, j)
+				if len(s.records) != 60-lost || s.records[0] != record(lost) && lost < 50 || j.Damaged() != 0 {
+					t.Errorf("%d records are delivered, %d are in the file that cannot be read", len(s.records), lost)
+				}
+				if kept, err := os.ReadFile(path + setAsideAs); err != nil || strings.Count(string(kept), "\n") != lost {
+					t.Errorf("what cannot be read is not kept: %v", err)
+				}
+				stop(t, j)
+			})
+		})
 	}
 }

@@ -2,7 +2,9 @@ package usage
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"os"
 	"time"
 
 	"go.uber.org/zap"
@@ -71,8 +73,9 @@ func (j *Journal) deliverBatch() (more bool, err error) {
 	j.mu.Unlock()
 	b, err := s.read(ctx, j.opts.BatchRecords, sealed)
 	if err != nil {
-		return false, fmt.Errorf("read usage journal: %w", err)
+		return j.unreadable(s, err)
 	}
+	s.broken = time.Time{}
 	if len(b.records) > 0 {
 		if err := j.hand(ctx, b.records); err != nil {
 			return false, err
@@ -91,6 +94,46 @@ func (j *Journal) deliverBatch() (more bool, err error) {
 	}
 	j.tell()
 	return sealed || b.more && progress, nil
+}
+
+// unreadableFor is for how long a segment that cannot be read is tried again before it is set aside.
+const unreadableFor = time.Minute
+
+// unreadable has the oldest segment tried again, or set aside when that has lasted: it would keep those behind it until the journal is full.
+func (j *Journal) unreadable(s *segment, why error) (more bool, err error) {
+	if s.broken.IsZero() {
+		s.broken = time.Now()
+	}
+	err = fmt.Errorf("read usage journal: %w", why)
+	if time.Since(s.broken) < unreadableFor {
+		return false, err
+	}
+	if aside := j.setAside(s); aside != nil {
+		return false, errors.Join(err, aside)
+	}
+	j.log.Error("a file of the usage journal cannot be read, its records are not delivered: copy it to a disk that is well, under its name and "+
+		"in its place while no server runs, to have it tried again", zap.Error(why), zap.String("kept_as", s.file.Name()+setAsideAs),
+		zap.Int64("bytes_delivered_before", s.delivered.Load()))
+	return true, nil
+}
+
+// setAside renames the oldest segment to what is no segment.
+func (j *Journal) setAside(s *segment) error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if !s.sealed.Load() {
+		if err := j.turnLocked(); err != nil {
+			return err
+		}
+	}
+	if err := os.Rename(s.file.Name(), s.file.Name()+setAsideAs); err != nil {
+		return err
+	}
+	j.segments = j.segments[1:]
+	j.bytes -= s.size.Load()
+	j.pending.Add(-s.waiting.Swap(0))
+	_ = errors.Join(s.finish(), s.file.Close()) // its disk fails
+	return nil
 }
 
 func (j *Journal) hand(ctx context.Context, records []store.Usage) error {

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"apibuilder/pace"
 	"apibuilder/store"
@@ -29,6 +30,7 @@ type segment struct {
 	mapping   mapping      // of one that grows
 	padded    bool         // may have zeros behind its records
 	overdue   bool         // is full, and goes on because there could be no other
+	broken    time.Time    // since when it cannot be read; owned by the deliverer
 	finished  sync.Once    // finish or remove has released the mapping
 	size      atomic.Int64 // up to the end of the last whole record
 	delivered atomic.Int64 // the sink has everything before this
@@ -37,6 +39,9 @@ type segment struct {
 	dirty     atomic.Bool  // has bytes that are not synced
 	named     atomic.Bool  // its directory entry is synced
 }
+
+// setAsideAs ends the name of one that could not be read.
+const setAsideAs = ".unreadable"
 
 func segmentName(number int) string { return fmt.Sprintf("usage-%08d.log", number) }
 
