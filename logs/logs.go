@@ -5,6 +5,7 @@
 package logs
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -89,15 +90,17 @@ func (b *Book) Append(api string, l Line) error {
 	}
 	l.Text = strings.ToValidUTF8(l.Text, "\uFFFD")
 	l.Time = l.Time.UTC()
-	raw, err := json.Marshal(l)
-	if err != nil {
+	var raw bytes.Buffer
+	encoder := json.NewEncoder(&raw)
+	encoder.SetEscapeHTML(false) // it is no page, and of one that a program prints six times as much would be written
+	if err := encoder.Encode(l); err != nil {
 		return fmt.Errorf("encode a log line of %s: %w", api, err)
 	}
 	p, err := b.page(api)
 	if err != nil {
 		return err
 	}
-	return p.append(append(raw, '\n'), l)
+	return p.append(raw.Bytes(), l)
 }
 
 // Remove deletes an API's log and ends its followers.

@@ -182,3 +182,19 @@ func TestTwoServersTurnAFileOnce(t *testing.T) {
 		t.Errorf("%d of %d lines are left", len(lines), 2*each)
 	}
 }
+
+// TestMarkupTakesNoMoreRoomThanItHas writes characters that JSON inside a page would escape.
+func TestMarkupTakesNoMoreRoomThanItHas(t *testing.T) {
+	dir := t.TempDir()
+	b := logs.New(logs.Config{Dir: dir})
+	defer b.Close()
+	text := strings.Repeat("<a&b>", 1000)
+	appendAll(t, b, text)
+	lines, err := b.Read(t.Context(), api, logs.Filter{}, 1)
+	if err != nil || texts(lines) != text {
+		t.Errorf("it is read as %.50q, %v", texts(lines), err)
+	}
+	if info, err := os.Stat(filepath.Join(dir, api+".jsonl")); err != nil || info.Size() > int64(len(text))+200 {
+		t.Errorf("%v, %v", info.Size(), err)
+	}
+}

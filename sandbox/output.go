@@ -114,10 +114,24 @@ func (k *keeper) line(text string, more bool) {
 	line := k.reader.read(text, more)
 	line.Time, line.Stream = now.UTC(), k.stream
 	k.output(line)
-	if k.budget.spend(max(len(text), leastCost), now); k.budget.tokens <= 0 {
+	if k.budget.spend(cost(text), now); k.budget.tokens <= 0 {
 		k.leaving = true
 		k.say(k.stream + " comes faster than it can be kept: what follows is left out")
 	}
+}
+
+// cost is how many bytes are written for a line, about: whoever keeps it as JSON writes six for a control character.
+func cost(text string) int {
+	n := len(text)
+	for i := range len(text) {
+		switch c := text[i]; {
+		case c < ' ':
+			n += len(`\u0001`) - 1
+		case c == '"', c == '\\':
+			n++
+		}
+	}
+	return max(n, leastCost)
 }
 
 func (k *keeper) resume() {

@@ -2,6 +2,7 @@ package sandbox
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
@@ -36,16 +37,18 @@ func TestAFloodIsPacedAndTold(t *testing.T) {
 	const poured = 256 << 20
 	for name, text := range map[string]string{
 		"lines": "WARNING:root:a line of the usual length, as loggers write them\n", "line feeds": "\n",
-		"one endless line": "x", "binary": string([]byte{0xff, 0, 0x1e, 0x1f, 0xc3}),
+		"one endless line": "x", "binary": string([]byte{0xff, 0, 0x1e, 0x1f, 0xc3}), "control characters": "\x01", "quotes": `"\`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				began, lines, kept, told := time.Now(), 0, 0, int64(0)
+				began, lines, kept, written, told := time.Now(), 0, 0, 0, int64(0)
 				ReadLines(&endless{text: text, n: poured}, "stdout", func(l Line) {
 					var n int64
 					if l.Event != OutputLeftOut {
 						lines++
 						kept += len(l.Text)
+						text, _ := json.Marshal(l.Text)
+						written += len(text)
 					} else if _, err := fmt.Sscanf(l.Text, "%d bytes of stdout are left out here", &n); err == nil {
 						told += n
 					}
@@ -55,6 +58,9 @@ func TestAFloodIsPacedAndTold(t *testing.T) {
 					t.Errorf("took %.1f s, want %.1f to %.1f", took, least, most)
 				}
 				allowed := keptBurst + int((took+1)*keptPerSecond)
+				if most := allowed + lines*len(`""`) + 6*MaxLine; written > most {
+					t.Errorf("%d bytes are written of what may be %d bytes", written, most)
+				}
 				if lines > allowed/leastCost || kept > 3*allowed || lines < 100 {
 					t.Errorf("%d lines and %d bytes are kept of what may be %d bytes", lines, kept, allowed)
 				}
