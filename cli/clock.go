@@ -7,6 +7,7 @@ import (
 	"go.uber.org/zap"
 
 	"apibuilder/clock"
+	"apibuilder/store/postgres"
 )
 
 // clockEvery is how often it is kept what time it is believed to be: what a killed server loses of it.
@@ -33,4 +34,34 @@ func (s *server) openClock() (err error) {
 		}
 	})
 	return nil
+}
+
+// mostSkew is by how much the clocks of a node and of the database may differ before the operator is told.
+const mostSkew = time.Minute
+
+// compareClocks has the operator told when this node's clock and the database's, by which others go, are not the same.
+func (s *server) compareClocks(context.Context) error {
+	if database, ok := s.database.(*postgres.Store); ok {
+		s.background("comparison of clocks", func(ctx context.Context) {
+			for {
+				bounded, cancel := context.WithTimeout(ctx, scrapeTimeout)
+				ahead, err := database.Ahead(bounded) // a database that is away others tell of
+				cancel()
+				if err == nil {
+					s.tellSkew(ahead)
+				}
+				if pause(ctx, clockEvery) != nil {
+					return
+				}
+			}
+		})
+	}
+	return nil
+}
+
+func (s *server) tellSkew(ahead time.Duration) {
+	if ahead.Abs() > mostSkew {
+		s.log.Warn("this machine's clock and the database's differ: set them by NTP. Times of usage and logs, and months of quotas, are by this machine's",
+			zap.Duration("ahead", ahead.Round(time.Second)))
+	}
 }

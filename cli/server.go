@@ -109,7 +109,7 @@ func (s *server) background(name string, run func(context.Context)) {
 func (s *server) start(ctx context.Context) error {
 	s.startedAt, s.failed, s.succeeded = time.Now().UTC(), make(chan error, 8), make(chan struct{})
 	for _, step := range []func(context.Context) error{
-		s.openData, s.openActivated, s.openListeners, s.openMetrics, s.openTraces, s.closeSpare, s.openStore, s.followBook, s.openNode, s.openHost, s.openSandboxes,
+		s.openData, s.openActivated, s.openListeners, s.openMetrics, s.openTraces, s.closeSpare, s.openStore, s.compareClocks, s.followBook, s.openNode, s.openHost, s.openSandboxes,
 		s.openFollower, s.openUsage, s.freezePredecessor, s.recover, s.openCleaning, s.openLeft, s.openRetention, s.openLimits, s.openDoors,
 		s.leavePredecessor, s.openSuccessor,
 	} {

@@ -25,6 +25,9 @@ func TestAWrongClockOfOneNodeRemovesNothing(t *testing.T) {
 		removed, left int
 	}{{-365 * 24 * time.Hour, 0, 4}, {-keep, 1, 3}, {365 * 24 * time.Hour, 1, 2}, {0, 0, 2}} {
 		s.now = func() time.Time { return time.Now().Add(step.wrong) }
+		if ahead, err := s.Ahead(t.Context()); err != nil || (ahead-step.wrong).Abs() > time.Minute {
+			t.Errorf("a clock that is wrong by %v is ahead by %v, %v", step.wrong, ahead, err)
+		}
 		at := s.now()
 		n, err := s.PruneUsage(t.Context(), at.Add(-keep), time.Time{}, 100)
 		if err != nil || int(n) != step.removed {

@@ -233,7 +233,7 @@ func (s *Store) PruneUsage(ctx context.Context, records, hours time.Time, most i
 		}
 		for _, t := range []*time.Time{&records, &hours} {
 			if !t.IsZero() {
-				*t = t.Add(-ahead)
+				*t = t.Add(-max(ahead, 0))
 			}
 		}
 		tag, err := s.pool.Exec(ctx, `DELETE FROM apibuilder_usage WHERE seq = ANY (ARRAY (SELECT seq FROM apibuilder_usage
@@ -269,12 +269,4 @@ func (s *Store) PruneUsage(ctx context.Context, records, hours time.Time, most i
 		return n, fmt.Errorf("prune usage: %w", err)
 	}
 	return n, nil
-}
-
-// ahead is how far this machine's clock is ahead of the database's; 0 where it is behind.
-func (s *Store) ahead(ctx context.Context) (time.Duration, error) {
-	now := s.now() // before the question: what the answer takes makes nothing older
-	var database int64
-	err := s.pool.QueryRow(ctx, `SELECT floor(extract(epoch FROM clock_timestamp()) * 1000000)::bigint`).Scan(&database)
-	return max(now.Sub(time.UnixMicro(database)), 0), err
 }
