@@ -18,6 +18,9 @@ func (s *server) openClock() (err error) {
 	if s.clock, err = clock.Open(s.data.join("clock")); err != nil {
 		return err
 	}
+	if doubt := s.clock.Doubt(); doubt != nil {
+		s.log.Warn("what the time was when the server last ran is not known: nothing old is removed for a day", zap.Error(doubt))
+	}
 	s.background("clock", func(ctx context.Context) {
 		tick := time.NewTicker(clockEvery)
 		defer tick.Stop()

@@ -15,13 +15,14 @@ import (
 type Clock struct {
 	path  string
 	began time.Time // with the monotonic clock's reading
+	doubt error
 
 	mu   sync.Mutex
 	even even
 }
 
-// Open returns a clock that goes on from what Save has put into a file; the machine's is believed where there is none yet. It is an error
-// where the file holds something else.
+// Open returns a clock that goes on from what Save has put into a file; the machine's is believed where there is none yet. Where the file holds
+// something else, as after a power loss, nothing is old until the machine's has gone evenly for a day, and Doubt says so.
 func Open(path string) (*Clock, error) {
 	now := time.Now()
 	c := &Clock{path: path, began: now, even: even{right: now, wall: now.Round(0)}}
@@ -33,10 +34,13 @@ func Open(path string) (*Clock, error) {
 		return nil, fmt.Errorf("read when the server last ran: %w", err)
 	}
 	if c.even, err = readEven(string(text), now.Round(0)); err != nil {
-		return nil, fmt.Errorf("read when the server last ran: %s: %w: remove it", path, err)
+		c.even, c.doubt = even{right: time.Unix(0, 0), wall: now.Round(0)}, fmt.Errorf("%s: %w", path, err)
 	}
 	return c, nil
 }
+
+// Doubt is why nobody knows what the time was when the server last ran; nil: it is known, or it never ran.
+func (c *Clock) Doubt() error { return c.doubt }
 
 // Now is the time by which things are old. It is never later than the machine's. Until that has gone evenly for a day, also over pauses of
 // some days between two servers, no more time has passed since the last Save than this process has run.
@@ -58,5 +62,5 @@ func (c *Clock) Save() error {
 		return err
 	}
 	_, err = io.WriteString(file, text)
-	return errors.Join(err, file.Close())
+	return errors.Join(err, file.Truncate(int64(len(text))), file.Close())
 }
