@@ -85,7 +85,7 @@ type Follower struct {
 	busy     map[string]bool           // rows whose turn it is
 
 	absence absence
-	waits   map[string]string // why rows have to wait, as was told
+	pauses  map[string]pause // of rows whose turn failed
 }
 
 // New returns a Follower. It does no I/O.
@@ -99,7 +99,7 @@ func New(c Config) *Follower {
 	if c.Log == nil {
 		c.Log = zap.NewNop()
 	}
-	return &Follower{Config: c, slots: make(chan struct{}, mostDeploys), again: make(chan struct{}, 1), busy: map[string]bool{}, waits: map[string]string{}}
+	return &Follower{Config: c, slots: make(chan struct{}, mostDeploys), again: make(chan struct{}, 1), busy: map[string]bool{}, pauses: map[string]pause{}}
 }
 
 // Start takes over what is there and goes on following until Stop. Its error is the store's.
@@ -169,7 +169,7 @@ func (f *Follower) look(ctx, life context.Context, first bool) error {
 		if f.followed, err = f.Rows.Followed(step); err != nil {
 			return err
 		}
-		f.marks, f.waits = map[string]string{}, map[string]string{}
+		f.marks, f.pauses = map[string]string{}, map[string]pause{}
 	}
 	f.goneLocked(life, marks, all, begins)
 	var changed []string
@@ -213,6 +213,8 @@ func (f *Follower) partLocked(ctx, life context.Context, ids []string, marks map
 func (f *Follower) compareLocked(ctx, life context.Context, row store.Row, mark string, first bool) error {
 	old, known := f.followed[row.ID]
 	switch {
+	case f.waitsLocked(row.ID, row.Stamp): // it is looked at again until it has its turn
+		return nil
 	case old.Stamp == row.Stamp:
 	case first && !known && row.Active && usableID(row.ID) == nil && request(row, store.Version{}, "").Check() == nil:
 		done, err := f.inherit(ctx, row)
@@ -223,17 +225,17 @@ func (f *Follower) compareLocked(ctx, life context.Context, row store.Row, mark 
 			return err
 		}
 		if !done {
-			f.turnLocked(life, row.ID, f.replace)
+			f.turnLocked(life, row.ID, row.Stamp, f.replace)
 		}
 	default:
-		f.turnLocked(life, row.ID, f.replace)
+		f.turnLocked(life, row.ID, row.Stamp, f.replace)
 	}
 	f.marks[row.ID] = mark
 	return nil
 }
 
-// turnLocked runs do in the background. A row whose turn failed for a reason of ours is looked at again the next time.
-func (f *Follower) turnLocked(life context.Context, id string, do func(context.Context, string) error) {
+// turnLocked runs do in the background, for a row with that content. One whose turn failed for a reason of ours gets another, after a pause.
+func (f *Follower) turnLocked(life context.Context, id, stamp string, do func(context.Context, string) error) {
 	f.busy[id] = true
 	f.work.Go(func() {
 		err := life.Err()
@@ -247,7 +249,7 @@ func (f *Follower) turnLocked(life context.Context, id string, do func(context.C
 		defer f.mu.Unlock()
 		delete(f.busy, id)
 		if err == nil {
-			delete(f.waits, id)
+			delete(f.pauses, id)
 			select {
 			case f.again <- struct{}{}: // it may have changed meanwhile
 			default:
@@ -255,9 +257,8 @@ func (f *Follower) turnLocked(life context.Context, id string, do func(context.C
 			return
 		}
 		delete(f.marks, id)
-		if life.Err() == nil && f.waits[id] != err.Error() { // it is tried again every few seconds
-			f.waits[id] = err.Error()
-			f.Log.Warn("a row of table apis has to wait", zap.String("id", id), zap.Error(err))
+		if life.Err() == nil {
+			f.pauseLocked(id, stamp, err)
 		}
 	})
 }

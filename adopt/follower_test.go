@@ -564,3 +564,46 @@ func TestARowThatWasOutOfService(t *testing.T) {
 		t.Errorf("it comes back with %+v", asked)
 	}
 }
+
+// TestWhatTheAuthorCannotMend is tried again, less and less often: each try leaves a version.
+func TestWhatTheAuthorCannotMend(t *testing.T) {
+	url := pgtest.Database(t)
+	pgtest.Exec(t, url, "CREATE TABLE apis (id int, code_snapshot text, calls int DEFAULT 0); INSERT INTO apis VALUES (1, 'a'), (2, 'a')")
+	n := start(t, url)
+	const fails = 5
+	tries := map[string][]time.Time{}
+	n.mu.Lock()
+	n.err = func(r deploy.Request) error {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		tries[r.Code] = append(tries[r.Code], time.Now())
+		switch {
+		case len(tries[r.Code]) > fails:
+			return nil
+		case r.Code == "index":
+			return &deploy.Error{Reason: "index_unreachable", Message: "the package index does not answer"}
+		}
+		return errors.New("the host is out of room")
+	}
+	n.mu.Unlock()
+	pgtest.Exec(t, url, "UPDATE apis SET code_snapshot = 'index' WHERE id = 1; UPDATE apis SET code_snapshot = 'room' WHERE id = 2")
+	for range fails {
+		n.wait(t, "index")
+		n.wait(t, "room")
+		pgtest.Exec(t, url, "UPDATE apis SET calls = calls + 1") // which is no change of the content
+	}
+	n.wait(t, "index")
+	n.wait(t, "room")
+	if err := n.Follower.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for id, code := range map[string]string{"1": "index", "2": "room"} {
+		if a := n.API(t, id); a.CodeSnapshot != code {
+			t.Errorf("%s serves %q", id, a.CodeSnapshot)
+		}
+		at := tries[code]
+		if len(at) != fails+1 || at[fails].Sub(at[fails-1]) < 2*time.Second {
+			t.Errorf("%s: tried at %v", code, at)
+		}
+	}
+}

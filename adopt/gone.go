@@ -19,7 +19,7 @@ type absence struct {
 func (f *Follower) goneLocked(life context.Context, marks map[string]string, all, first bool) {
 	var missing []string
 	for id := range f.followed {
-		if _, there := marks[id]; !there && !f.busy[id] {
+		if _, there := marks[id]; !there && !f.busy[id] && !f.waitsLocked(id, "") {
 			missing = append(missing, id)
 		}
 	}
@@ -28,7 +28,7 @@ func (f *Follower) goneLocked(life context.Context, marks map[string]string, all
 	}
 	for _, id := range missing {
 		delete(f.marks, id)
-		f.turnLocked(life, id, f.remove)
+		f.turnLocked(life, id, "", f.remove)
 	}
 }
 

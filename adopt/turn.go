@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 
 	"go.uber.org/zap"
 
@@ -197,7 +198,7 @@ func (f *Follower) deploy(
 		return "", nil
 	}
 	mistake, ok := errors.AsType[*deploy.Error](err)
-	if !ok || mistake.Reason == deploy.Canceled || mistake.Reason == deploy.Internal {
+	if !ok || slices.Contains(deploy.Passing, mistake.Reason) {
 		return "", err
 	}
 	f.Log.Warn("a row of table apis changed and does not serve; what served before goes on", zap.String("api", api.ID),

@@ -34,6 +34,11 @@ var Failures = []string{
 	pythonenv.ReasonFailed, // pythonenv.ReasonOutOfMemory is the sandbox's word
 }
 
+// Passing are the reasons that are not about what was handed in: the same may work later. It must not be changed.
+var Passing = []string{
+	Canceled, Interrupted, Internal, string(sandbox.SandboxFailed), pythonenv.ReasonUnreachable, pythonenv.ReasonNoInterpreter,
+}
+
 // Error says why a deploy failed, to its author.
 type Error struct {
 	Reason  string
