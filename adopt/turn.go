@@ -71,7 +71,10 @@ func (f *Follower) claim(ctx context.Context, row store.Row) (store.API, error) 
 			return api, err
 		}
 	}
-	if other, missing := f.Store.API(ctx, row.ID); missing == nil {
+	switch other, missing := f.Store.API(ctx, row.ID); {
+	case missing == nil && other.ID == row.ID: // another node made it meanwhile
+		return other, nil
+	case missing == nil:
 		return store.API{}, fmt.Errorf("%w: the id %q is the name of the API %s: delete that, or give the row another id",
 			store.ErrConflict, row.ID, other.ID)
 	}
