@@ -126,12 +126,13 @@ func list(name, value, standard, usage string, field func(*store.Options) *[]str
 				if err != nil {
 					return err
 				}
-				if !slices.Contains(all, member) {
-					all = append(all, member)
+				if slices.Contains(all, member) {
+					continue
 				}
-			}
-			if len(all) > mostMembers {
-				return fmt.Errorf("%d are more than the %d that there may be", len(all), mostMembers)
+				if len(all) == mostMembers {
+					return fmt.Errorf("there are more than the %d that there may be", mostMembers)
+				}
+				all = append(all, member)
 			}
 			*field(o) = all
 			return nil

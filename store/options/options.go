@@ -47,7 +47,7 @@ func Apply(o store.Options, texts map[string]string) (store.Options, error) {
 	for _, name := range slices.Sorted(maps.Keys(texts)) {
 		option, ok := find(name)
 		if !ok {
-			return o, &Error{name, fmt.Sprintf("there is no option %q", name), "use " + names()}
+			return o, &Error{name, fmt.Sprintf("there is no option %.60q", name), "use " + names()}
 		}
 		if err := option.apply(&changed, texts[name]); err != nil {
 			return o, &Error{name, fmt.Sprintf("option %s: %v", name, err), fmt.Sprintf("%s takes %s: %s", name, option.Value, option.Usage)}
@@ -59,8 +59,14 @@ func Apply(o store.Options, texts map[string]string) (store.Options, error) {
 	return changed, nil
 }
 
+// mostText bounds the text of a setting: each API has its own in memory, and lists of APIs hold those of all.
+const mostText = 16 << 10
+
 func (p Option) apply(o *store.Options, text string) error {
-	if text = strings.TrimSpace(text); text != "" {
+	if text = strings.TrimSpace(text); len(text) > mostText {
+		return fmt.Errorf("it has %d bytes, the most is %d", len(text), mostText)
+	}
+	if text != "" {
 		return p.set(o, text)
 	}
 	p.unset(o)

@@ -121,3 +121,41 @@ func markdown() string {
 	}
 	return b.String()
 }
+
+// TestTextsAreBounded: they are kept for each API, in memory too, and an author may send any number of megabytes of them.
+func TestTextsAreBounded(t *testing.T) {
+	var paths strings.Builder
+	for n := range 200_000 {
+		fmt.Fprintf(&paths, "/%d,", n)
+	}
+	long := "/" + strings.Repeat("a", 1<<20)
+	began := time.Now()
+	for name, text := range map[string]string{
+		"public-paths": paths.String() + "/", "cors-headers": strings.Repeat("a", 1<<20), "health-path": long, "sdists": strings.Repeat("a,", 1<<20) + "a",
+		"egress": strings.Repeat("a.example:443,", 1<<17) + "a.example:443", long: "1",
+	} {
+		_, err := Apply(store.Options{}, map[string]string{name: text})
+		var refused *Error
+		if !errors.As(err, &refused) || len(refused.Error()) > 4<<10 {
+			t.Errorf("%.20s with %d bytes: an error of %d bytes", name, len(text), len(fmt.Sprint(err)))
+		}
+	}
+	_, err := Apply(store.Options{}, map[string]string{"public-paths": long})
+	if err == nil || !strings.Contains(err.Error(), "16384") {
+		t.Errorf("%.100v", err)
+	}
+	if took := time.Since(began); took > time.Second {
+		t.Errorf("to refuse them took %v", took)
+	}
+	var fifty []string
+	for n := range mostMembers {
+		fifty = append(fifty, fmt.Sprintf("/%d/%s", n, strings.Repeat("a", 300)))
+	}
+	o, err := Apply(store.Options{}, map[string]string{"public-paths": strings.Join(fifty, ",")})
+	if err != nil || len(o.PublicPaths) != mostMembers {
+		t.Errorf("%d paths, %v", len(o.PublicPaths), err)
+	}
+	if _, err := Apply(store.Options{}, map[string]string{"public-paths": strings.Join(append(fifty, "/51"), ",")}); err == nil || !strings.Contains(err.Error(), "50") {
+		t.Errorf("one more: %v", err)
+	}
+}
