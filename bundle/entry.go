@@ -23,6 +23,9 @@ func (e Entry) String() string {
 	return e.Module + ":" + e.Attribute
 }
 
+// mostEntry bounds what an entry point is called, because each version has its own in every list.
+const mostEntry = 2 * MaxPathBytes
+
 var (
 	dottedName = regexp.MustCompile(`^[\pL_][\pL\pN_]*(\.[\pL_][\pL\pN_]*)*$`)
 	// makesApp finds a line that makes an application at the top level of a module.
@@ -87,6 +90,9 @@ func (b *Bundle) FolderOf(modules ...string) string {
 }
 
 func (b *Bundle) namedEntry(named string) (Entry, error) {
+	if len(named) > mostEntry {
+		return Entry{}, wrong("", fmt.Sprintf("the entry point has more than %d bytes", mostEntry), "write it as `pkg.main:app`")
+	}
 	module, attribute, colon := strings.Cut(named, ":")
 	if file, ok := moduleOf(module); ok {
 		module = file

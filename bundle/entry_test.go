@@ -80,3 +80,17 @@ func FuzzEntry(f *testing.F) {
 		}
 	})
 }
+
+func TestALongEntryPointIsRefused(t *testing.T) {
+	b, err := New([]File{{"main.py", []byte("app = 1")}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = b.Entry("main:" + strings.Repeat("a", 1<<20))
+	if e, ok := errors.AsType[*Error](err); !ok || !strings.Contains(e.Message, "800 bytes") {
+		t.Errorf("%.100v", err)
+	}
+	if e, err := b.Entry("main:" + strings.Repeat("a", 700)); err != nil || len(e.Attribute) != 700 {
+		t.Errorf("%v, %v", e, err)
+	}
+}

@@ -140,7 +140,7 @@ func (r Request) checkRequirements() *Error {
 	case !isText(r.Requirements):
 		return invalid("the requirements are not UTF-8 text", "save the file as UTF-8 and without NUL characters")
 	case pythonenv.ValidPython(r.Python) != nil:
-		return invalid(fmt.Sprintf("python %q is no version", r.Python), `give one like 3.11, or a specifier like ">=3.10,<3.13"`)
+		return invalid(fmt.Sprintf("python %.60q is no version", r.Python), `give one like 3.11, or a specifier like ">=3.10,<3.13"`)
 	}
 	return nil
 }

@@ -36,11 +36,11 @@ func Admits(want, version string) bool {
 // parsePython reads "3.11", "3.11.2", or a specifier like ">=3.10,<3.13".
 func parsePython(text string) (pythonRange, error) {
 	var all pythonRange
+	if len(text) > maxPythonText { // of spaces too: it is kept with each version
+		return nil, fmt.Errorf("%s is no version of Python", quoted(text))
+	}
 	if strings.TrimSpace(text) == "" {
 		return nil, nil
-	}
-	if len(text) > maxPythonText {
-		return nil, fmt.Errorf("%s is no version of Python", quoted(text))
 	}
 	for _, part := range strings.Split(text, ",") {
 		m := pythonPart.FindStringSubmatch(strings.TrimSpace(part))
