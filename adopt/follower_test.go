@@ -607,3 +607,25 @@ func TestWhatTheAuthorCannotMend(t *testing.T) {
 		}
 	}
 }
+
+// TestRowsThatAreHuge are read as far as tells that they are too long: others write there, and a start reads many of them.
+func TestRowsThatAreHuge(t *testing.T) {
+	url := pgtest.Database(t)
+	pgtest.Exec(t, url, `CREATE TABLE apis (id int, name text, code_snapshot text, requirements text);
+		INSERT INTO apis VALUES (1, 'a', 'a', 'six'), (2, repeat('n', 50000000), repeat('x', 50000000), ''), (3, 'b', 'a', repeat('x', 50000000)),
+			(4, 'c', repeat('x', 1048576), ''), (5, 'd', repeat('x', 1048577), '')`)
+	n := start(t, url)
+	rows, err := n.Rows().Read(t.Context(), []string{"1", "2", "3", "4", "5"})
+	if err != nil || len(rows) != 5 {
+		t.Fatalf("%d rows, %v", len(rows), err)
+	}
+	for _, r := range rows {
+		if size := len(r.Name) + len(r.Code) + len(r.Requirements); size > 2<<20 {
+			t.Errorf("%d bytes of row %s are read", size, r.ID)
+		}
+		check := deploy.Request{Name: "a", Code: r.Code, Requirements: r.Requirements}.Check()
+		if fine := r.ID == "1" || r.ID == "4"; fine != (check == nil) {
+			t.Errorf("row %s: %v", r.ID, check)
+		}
+	}
+}

@@ -32,6 +32,11 @@ type layout struct {
 const rowsTable = "apis"
 
 const (
+	// mostRowText is how many characters of a text are read: one more than is ever deployed, so that a longer one is refused. Others
+	// write there, and many rows are read at once.
+	mostRowText = 1<<20 + 1
+	mostRowName = 1000
+
 	leaseTime   = 15 * time.Second
 	leadTimeout = 10 * time.Second
 )
@@ -99,15 +104,16 @@ func lookAt(ctx context.Context, q queryer) (l layout, there bool, err error) {
 func (l layout) columns() string {
 	name, requirements, active := "''", "''", "true"
 	if l.name {
-		name = "coalesce(name::text, '')"
+		name = fmt.Sprintf("left(coalesce(name::text, ''), %d)", mostRowName)
 	}
 	if l.requirements {
-		requirements = "coalesce(requirements::text, '')"
+		requirements = fmt.Sprintf("left(coalesce(requirements::text, ''), %d)", mostRowText)
 	}
 	if l.active {
 		active = "is_active IS NOT FALSE"
 	}
-	return strings.Join([]string{"coalesce(id::text, '')", name, "coalesce(code_snapshot::text, '')", requirements, active, l.stamp()}, ", ")
+	code := fmt.Sprintf("left(coalesce(code_snapshot::text, ''), %d)", mostRowText)
+	return strings.Join([]string{"coalesce(id::text, '')", name, code, requirements, active, l.stamp()}, ", ")
 }
 
 // stamp is the expression for a row's stamp.
