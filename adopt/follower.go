@@ -25,7 +25,7 @@ import (
 
 const (
 	defaultEvery = 5 * time.Second
-	defaultGrace = time.Minute
+	defaultGrace = time.Hour // a dump makes all tables first, and fills them in its own time
 	mostDeploys  = 4  // at a time
 	readAtOnce   = 50 // rows
 	stepTimeout  = 30 * time.Second
@@ -67,7 +67,7 @@ type Config struct {
 	Deployer Deployer
 	End      func(ctx context.Context, apiID string) error // ends what runs of an API
 	Every    time.Duration                                 // between looks when nobody says that rows changed; default 5 s
-	Grace    time.Duration                                 // for which most rows are missing before they count as gone; default 1 min
+	Grace    time.Duration                                 // for which most rows are missing before they count as gone; default 1 h
 	Log      *zap.Logger
 }
 
