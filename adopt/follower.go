@@ -26,8 +26,8 @@ import (
 const (
 	defaultEvery = 5 * time.Second
 	defaultGrace = time.Hour // a dump makes all tables first, and fills them in its own time
-	mostDeploys  = 4  // at a time
-	readAtOnce   = 50 // rows
+	mostDeploys  = 4         // at a time
+	readAtOnce   = 50        // rows
 	stepTimeout  = 30 * time.Second
 )
 
@@ -99,7 +99,9 @@ func New(c Config) *Follower {
 	if c.Log == nil {
 		c.Log = zap.NewNop()
 	}
-	return &Follower{Config: c, slots: make(chan struct{}, mostDeploys), again: make(chan struct{}, 1), busy: map[string]bool{}, pauses: map[string]pause{}}
+	return &Follower{
+		Config: c, slots: make(chan struct{}, mostDeploys), again: make(chan struct{}, 1), busy: map[string]bool{}, pauses: map[string]pause{},
+	}
 }
 
 // Start takes over what is there and goes on following until Stop. Its error is the store's.

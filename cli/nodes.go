@@ -60,6 +60,9 @@ func (s *server) openNode(ctx context.Context) error {
 		return err
 	}
 	s.node = store.Node{ID: id, Name: s.options.nodeName, Version: version().Version, Address: s.listener.Addr().String()}
+	if err := s.warnOfCopy(ctx); err != nil {
+		return err
+	}
 	s.beat = node.NewHeartbeat(s.node, s.keyNames, s.store, s.log.Named("node"))
 	if err := s.beat.Start(ctx); err != nil {
 		return err
@@ -71,6 +74,32 @@ func (s *server) openNode(ctx context.Context) error {
 		return s.beat.Stop(ctx)
 	})
 	return s.warnOfOtherKeys(ctx)
+}
+
+// warnOfCopy tells of a server that said lately that it is this node, under another name, as on a machine that is a copy of this one. Both would
+// be taken for one: their heartbeats, and what they deploy.
+func (s *server) warnOfCopy(ctx context.Context) error {
+	nodes, err := s.store.Nodes(ctx)
+	if err != nil || s.hasPredecessor() {
+		return err
+	}
+	if n, ok := copyOf(s.node, nodes); ok {
+		s.log.Warn("another server has the id of this node; if it runs, one of them is on a copy of the other's data directory: "+
+			"stop it, and remove the file node and the directory usage from the copy", zap.String("node", n.Name), zap.String("address", n.Address),
+			zap.String("file", s.data.join("node")))
+	}
+	return nil
+}
+
+// copyOf is the node that has the id of own and another name, and lives as far as is known.
+func copyOf(own store.Node, all []store.Node) (store.Node, bool) {
+	i := slices.IndexFunc(all, func(n store.Node) bool {
+		return n.ID == own.ID && n.Name != own.Name && n.Silent < store.NodeSilence
+	})
+	if i < 0 {
+		return store.Node{}, false
+	}
+	return all[i], true
 }
 
 // warnOfOtherKeys tells of nodes with another key file, as two have that began on an empty database without being given the same: what one

@@ -26,6 +26,23 @@ func TestNodesWithOtherKeysAreTold(t *testing.T) {
 	}
 }
 
+func TestACopyOfANodeIsTold(t *testing.T) {
+	own := store.Node{ID: "own", Name: "first"}
+	for name, c := range map[string]struct {
+		there store.Node
+		want  bool
+	}{
+		"it was killed":  {store.Node{ID: "own", Name: "first"}, false},
+		"another node":   {store.Node{ID: "other", Name: "second"}, false},
+		"a copy":         {store.Node{ID: "own", Name: "second"}, true},
+		"a copy, silent": {store.Node{ID: "own", Name: "second", Silent: store.NodeSilence}, false},
+	} {
+		if n, ok := copyOf(own, []store.Node{{ID: "more"}, c.there}); ok != c.want || ok && n.Name != "second" {
+			t.Errorf("%s: %+v, %t", name, n, ok)
+		}
+	}
+}
+
 func TestBadSettingsOfNodes(t *testing.T) {
 	for _, args := range [][]string{
 		{"--limits-without-database", "maybe"},
