@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"sync"
 
@@ -43,7 +44,13 @@ func (s *Server) deploy(w http.ResponseWriter, r *http.Request) (any, error) {
 	return written, nil
 }
 
+// longestName bounds what an API is called in a body, by its name or its id: it is in the log and in errors.
+const longestName = 200
+
 func (s *Server) deployRequest(r *http.Request, b DeployRequest) (deploy.Request, error) {
+	if len(b.Name) > longestName || len(b.User) > longestName {
+		return deploy.Request{}, badRequest(fmt.Sprintf("a name has more than %d bytes", longestName), "name the API, and the user, as they are called")
+	}
 	request := deploy.Request{
 		Name: b.Name, Code: b.Code, Archive: b.Archive, Entry: b.Entry, Requirements: b.Requirements, Python: b.Python, Env: b.Env,
 		Limits:  store.Limits{MemoryBytes: b.Limits.MemoryBytes, CPU: b.Limits.CPU, Pids: b.Limits.Pids},

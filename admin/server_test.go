@@ -149,6 +149,18 @@ func events(t *testing.T, body *bytes.Buffer) (all []admin.DeployEvent) {
 	}
 }
 
+// TestALongNameIsNotRepeated: what it names would be in the log, and again in the answer.
+func TestALongNameIsNotRepeated(t *testing.T) {
+	f := newFixture(t)
+	long := strings.Repeat("a", 1<<20)
+	for _, body := range []string{`{"name":"` + long + `","code":"x"}`, `{"name":"a","user":"` + long + `","code":"x"}`} {
+		w := f.local(t, "POST", "/api/v1/deploys", body)
+		if w.Code != http.StatusBadRequest || w.Body.Len() > 1000 {
+			t.Errorf("%d with %d bytes", w.Code, w.Body.Len())
+		}
+	}
+}
+
 func TestDeployStreamsProgressThenTheResult(t *testing.T) {
 	f := newFixture(t)
 	f.deployer.do = func(_ context.Context, r deploy.Request) (deploy.Result, error) {

@@ -47,7 +47,7 @@ func ValidName(name string) error {
 	if validName.MatchString(name) {
 		return nil
 	}
-	return fmt.Errorf("name %q: use 1 to 63 lower-case letters, digits and inner hyphens, for example %q", name, SuggestName(name))
+	return fmt.Errorf("name %.100q: use 1 to 63 lower-case letters, digits and inner hyphens, for example %q", name, SuggestName(name))
 }
 
 // SuggestName turns any text into a valid name that resembles it.
