@@ -19,22 +19,26 @@ func (s *server) notifyReady() {
 	s.notify(state)
 }
 
-// notifyStopping says that the service ends, unless another server goes on with it.
+// notifyStopping says that the service ends, unless another server goes on with it, and asks for the time that this takes where the unit's
+// TimeoutStopSec is less: systemd would kill the server while it drains.
 func (s *server) notifyStopping() {
 	if !s.hasSuccessor() {
-		s.notify(daemon.SdNotifyStopping)
+		s.notify(fmt.Sprintf("%s\nEXTEND_TIMEOUT_USEC=%d", daemon.SdNotifyStopping, s.stopTime().Microseconds()))
 	}
 }
 
-// stopSlack is what a part may take longer than it should.
-const stopSlack = 5 * time.Second
+// restOfStop is what the parts take together that have a deadline of stopTimeout, which they hardly use.
+const restOfStop = time.Minute
 
-// notifyStopsWithin asks for more time than the unit's TimeoutStopSec, where the drain timeout needs more: systemd would kill the server while
-// it drains.
-func (s *server) notifyStopsWithin(d time.Duration) {
-	if !s.hasSuccessor() {
-		s.notify(fmt.Sprintf("EXTEND_TIMEOUT_USEC=%d", (d + stopSlack).Microseconds()))
+// stopTime is how long stopping may take in order.
+func (s *server) stopTime() time.Duration {
+	sum := restOfStop
+	for _, part := range s.stops {
+		if part.time > stopTimeout {
+			sum += part.time
+		}
 	}
+	return sum
 }
 
 // notify does nothing where there is no service manager.

@@ -239,7 +239,6 @@ func (s *server) stop() error {
 	var errs []error
 	for i := len(s.stops) - 1; i >= 0; i-- {
 		part := s.stops[i]
-		s.notifyStopsWithin(part.time)
 		ctx, cancel := context.WithTimeout(context.Background(), part.time)
 		if err := part.run(ctx); err != nil {
 			errs = append(errs, fmt.Errorf("stop the %s: %w", part.name, err))

@@ -279,7 +279,7 @@ func TestSocketActivation(t *testing.T) {
 	for _, f := range l.stop() {
 		t.Errorf("failed: %v", f)
 	}
-	for _, want := range []string{"READY=1", "STOPPING=1", "READY=1"} {
+	for _, want := range []string{"READY=1", "STOPPING=1\nEXTEND_TIMEOUT_USEC=135000000", "READY=1"} {
 		buf := make([]byte, 100)
 		_ = manager.SetReadDeadline(time.Now().Add(10 * time.Second))
 		n, err := manager.Read(buf)
