@@ -53,3 +53,30 @@ func TestThePackageBesideInstall(t *testing.T) {
 		})
 	}
 }
+
+// TestRemovingThePackageWithUnitsThatSystemctlRefuses to disable, as it does with those that are masked.
+func TestRemovingThePackageWithUnitsThatSystemctlRefuses(t *testing.T) {
+	for name, c := range map[string]struct {
+		active  string // what is-active exits with
+		refused bool
+	}{
+		"and that do not run": {"3", false},
+		"and that run":        {"0", true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			script := `set -e
+				mount -t tmpfs test /run
+				mkdir -p /run/systemd/system /run/bin
+				printf '#!/bin/sh\n[ "$1" != is-active ] || exit ` + c.active + `\nexit 1\n' >/run/bin/systemctl
+				chmod +x /run/bin/systemctl
+				PATH=/run/bin:$PATH
+				sh packaging/prerm.sh upgrade 2
+				sh packaging/prerm.sh remove
+				sh packaging/postrm.sh remove`
+			out, err := exec.CommandContext(t.Context(), "unshare", "--mount", "--propagation", "private", "sh", "-c", script).CombinedOutput()
+			if (err != nil) != c.refused || c.refused != strings.Contains(string(out), "still runs") {
+				t.Errorf("%v\n%s", err, out)
+			}
+		})
+	}
+}

@@ -11,7 +11,7 @@ left() {
 }
 
 if [ -d /run/systemd/system ]; then
-	systemctl daemon-reload
+	systemctl daemon-reload || echo "apibuilder: systemd still knows the service until the next systemctl daemon-reload" >&2
 fi
 if [ "$1" = purge ]; then
 	for dir in /etc/apibuilder /var/lib/apibuilder; do

