@@ -72,6 +72,31 @@ func (s *server) openControl(ctx context.Context) error {
 	return nil
 }
 
+// underControl runs something that changes the server's APIs, which ends with control: nothing of it goes on when another server takes over.
+// It does not run where control is closed.
+func (s *server) underControl(ctx context.Context, name string, run func(context.Context)) {
+	ctx, end := context.WithCancel(ctx)
+	defer end()
+	done := make(chan struct{})
+	defer close(done)
+	s.control.mu.Lock()
+	if len(s.control.stops) == 0 {
+		s.control.mu.Unlock()
+		return
+	}
+	s.control.onStop(name, func(ctx context.Context) error {
+		end()
+		select {
+		case <-done:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	})
+	s.control.mu.Unlock()
+	run(ctx)
+}
+
 // serveAdmin ends deploys and log followers as soon as the server stops: they may last as long as they like otherwise.
 func (s *server) serveAdmin(name string, l net.Listener, h http.Handler) {
 	life, end := context.WithCancelCause(context.Background())

@@ -84,3 +84,26 @@ func TestWhoDoesNotReadHoldsUpNoTakeOver(t *testing.T) {
 		t.Errorf("close the management API: %v", err)
 	}
 }
+
+// TestATakeOverEndsTheDeployOfTheExample, which nobody asked for by the management API.
+func TestATakeOverEndsTheDeployOfTheExample(t *testing.T) {
+	s := &server{log: zap.NewNop()}
+	s.control.onStop("management", func(context.Context) error { return nil })
+	runs, ended := make(chan struct{}), false
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		s.underControl(t.Context(), "test", func(ctx context.Context) {
+			close(runs)
+			<-ctx.Done()
+			time.Sleep(50 * time.Millisecond)
+			ended = true
+		})
+	}()
+	<-runs
+	if err := s.closeControl(t.Context()); err != nil || !ended {
+		t.Errorf("it goes on; %v", err)
+	}
+	<-done
+	s.underControl(t.Context(), "test", func(context.Context) { t.Error("it runs although another server takes over") })
+}

@@ -94,9 +94,11 @@ func (a *app) serve(ctx context.Context, cmd *cli.Command) error {
 	var hello *example
 	var missing error // why the example is not there
 	if !options.noExample {
-		if hello, missing = s.deployExample(ctx); missing != nil && ctx.Err() == nil {
-			s.log.Error("the example is not there", zap.Error(missing))
-		}
+		s.underControl(ctx, "deploy of the example", func(ctx context.Context) {
+			if hello, missing = s.deployExample(ctx); missing != nil && ctx.Err() == nil {
+				s.log.Error("the example is not there", zap.Error(missing))
+			}
+		})
 	}
 	if ctx.Err() == nil {
 		if err := a.announce(cmd, s, hello, missing); err != nil {
