@@ -49,7 +49,7 @@ func openToRead(ctx context.Context, s settings, data *dataDir) (source, error) 
 
 // errOtherStore says that the settings here name another store than that of the data directory's server.
 var errOtherStore = errors.New("the server of this data directory has another store: name its database here as it is named to the server, " +
-	"with APIBUILDER_DATABASE_URL or --database-url-file; one that is starting may not have it yet")
+	"with APIBUILDER_DATABASE_URL or --database-url-file; where it is just starting or stopping, try again")
 
 // ofRunning returns errOtherStore where a server runs on a data directory and a store does not know of it. Its database may be named in the
 // environment of its service, which a shell lacks, and there may be a file of before it had one.

@@ -347,9 +347,19 @@ func (a *app) systemctl(ctx context.Context, commands ...[]string) error {
 	return nil
 }
 
+// unitConfig finds the configuration in a unit of ours.
+var unitConfig = regexp.MustCompile(`(?m)^ExecStart=\S+ serve --config (\S+)$`)
+
+// newInstallation is one with the configuration that the command names, else that of the service that is there already.
 func newInstallation(cmd *cli.Command) installation {
-	config, _ := configPath(cmd)
-	return installation{place: installedPlace, root: cmd.String("root"), config: config}
+	config, named := configPath(cmd)
+	i := installation{place: installedPlace, root: cmd.String("root"), config: config}
+	if unit, err := os.ReadFile(i.path(path.Join(i.units, serviceName))); err == nil && !named {
+		if found := unitConfig.FindSubmatch(unit); found != nil {
+			i.config = string(found[1])
+		}
+	}
+	return i
 }
 
 // settings are those that the service will have, with its own configuration and not this machine's. Given are those of the flags and of the

@@ -147,3 +147,31 @@ func TestPurgeOfADiskOfItsOwn(t *testing.T) {
 		t.Fatalf("%v\n%s", err, out)
 	}
 }
+
+// TestAnUpgradeKeepsTheConfiguration that the first installation named: with the default's the service began with nothing.
+func TestAnUpgradeKeepsTheConfiguration(t *testing.T) {
+	root := t.TempDir()
+	for _, args := range [][]string{{"--config", "/etc/own.toml", "--data-dir", "/srv/data"}, nil} {
+		if code, _, stderr := run(t, append([]string{"install", "--root", root}, args...)...); code != exitOK {
+			t.Fatal(stderr)
+		}
+		unit, err := os.ReadFile(filepath.Join(root, "etc/systemd/system/apibuilder.service"))
+		if err != nil || !strings.Contains(string(unit), "serve --config /etc/own.toml\n") || !strings.Contains(string(unit), "=-/srv/data\n") {
+			t.Fatalf("installed with %q: %v\n%s", args, err, unit)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(root, "etc/apibuilder")); err == nil {
+		t.Error("there is a second configuration")
+	}
+	if err := os.MkdirAll(filepath.Join(root, "srv/data"), 0o711); err != nil {
+		t.Fatal(err)
+	}
+	if code, _, stderr := run(t, "uninstall", "--root", root, "--purge", "--yes"); code != exitOK {
+		t.Fatal(stderr)
+	}
+	for _, name := range []string{"srv/data", "etc/own.toml"} {
+		if _, err := os.Stat(filepath.Join(root, name)); err == nil {
+			t.Errorf("%s is there still", name)
+		}
+	}
+}
