@@ -8,9 +8,11 @@ import (
 	"time"
 
 	"github.com/urfave/cli/v3"
+	"go.uber.org/zap"
 
 	"apibuilder/admin"
 	"apibuilder/admin/client"
+	"apibuilder/certificate"
 	"apibuilder/doctor"
 	"apibuilder/egress/netns"
 	"apibuilder/python-env"
@@ -110,6 +112,12 @@ func thisHost(o serveOptions) doctor.Host {
 			defer cancel()
 			found, err := postgres.Look(ctx, url)
 			return doctor.Database(found), err
+		}
+	}
+	if edge := o.edge; edge.certFile != "" {
+		h.Certificate = func() error {
+			_, err := certificate.Open(edge.certFile, edge.keyFile, zap.NewNop())
+			return err
 		}
 	}
 	h.Server = func(ctx context.Context) (doctor.Server, bool) { return runningServer(ctx, o.dataDir) }

@@ -67,7 +67,7 @@ func Examine(ctx context.Context, h Host, s Settings) Report {
 		e.kernel, e.architecture, e.library, e.root, e.groups, e.namespaces, e.proc, e.apparmor, e.seccomp, e.refusals,
 		e.interpreters, e.tools, e.index, e.database,
 		e.directory, e.disk, e.uids,
-		e.memory, e.swap, e.files, e.dumps, e.clock, e.addresses, e.outside,
+		e.memory, e.swap, e.files, e.dumps, e.clock, e.addresses, e.certificate, e.outside,
 	} {
 		check(ctx)
 	}

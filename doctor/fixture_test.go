@@ -28,6 +28,7 @@ type fake struct {
 	databaseErr       error
 	server            *Server
 	network           error // of a sandbox's network
+	certificate       error
 }
 
 func newFake(t *testing.T) *fake {
@@ -74,6 +75,7 @@ func newFake(t *testing.T) *fake {
 			}
 			return *f.database, nil
 		},
+		Certificate: func() error { return f.certificate },
 		Server: func(context.Context) (Server, bool) {
 			if f.server == nil {
 				return Server{}, false

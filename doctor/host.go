@@ -43,6 +43,8 @@ type Host struct {
 	Reach func(ctx context.Context) error
 	// Database asks the configured database server, without changing anything; nil: SQLite in the data directory.
 	Database func(ctx context.Context) (Database, error)
+	// Certificate reads the one that is configured for TLS, and its key; nil: none is.
+	Certificate func() error
 	// Server finds the server that runs on the data directory; ok is false when there is none.
 	Server func(ctx context.Context) (s Server, ok bool)
 }

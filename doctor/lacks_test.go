@@ -38,6 +38,10 @@ var lacks = map[string]struct {
 		},
 		"core dumps", Missing, "lacks CAP_SYS_RESOURCE", "/etc/sudo.conf",
 	},
+	"no certificate": {
+		func(f *fake) { f.certificate = errors.New("open /etc/c.pem: no such file or directory") },
+		"certificate", Missing, "/etc/c.pem", "--tls-cert",
+	},
 	"no database": {
 		func(f *fake) { f.databaseErr = errors.New("connection refused") }, "database", Missing, "connection refused", "--database-url",
 	},

@@ -29,6 +29,19 @@ func (e *exam) addresses(ctx context.Context) {
 	}
 }
 
+// certificate looks whether serve can use the one that is in files.
+func (e *exam) certificate(context.Context) {
+	const name = "certificate"
+	if e.Certificate == nil {
+		return
+	}
+	if err := e.Certificate(); err != nil {
+		e.miss(name, "mend what is named, or the settings --tls-cert and --tls-key", "%v", err)
+		return
+	}
+	e.ok(name, "it can be read, and its key belongs to it")
+}
+
 // address looks whether serve could listen there, or our server does.
 func (e *exam) address(ctx context.Context, name, flag, address, used string, server Server, runs bool) {
 	err := e.Host.Listen(ctx, address)
