@@ -22,6 +22,10 @@ type holder struct {
 // thawPause is between attempts to take changes again.
 const thawPause = time.Second
 
+// offerPatience is what a successor is let wait for this server's own predecessor: less than it waits for an answer (package handover), so that
+// it hears why.
+const offerPatience = 2 * time.Minute
+
 // openSuccessor lets a successor come. A server that has taken over goes on without: nobody else serves by now.
 func (s *server) openSuccessor(context.Context) error {
 	listener, err := admin.ListenRoot(s.data.path, handoverSocket)
@@ -43,10 +47,15 @@ func (s *server) openSuccessor(context.Context) error {
 
 // Offer waits until this server's own predecessor is gone: there are two seats.
 func (h holder) Offer(ctx context.Context) (handover.Offer, error) {
+	timer := time.NewTimer(offerPatience)
+	defer timer.Stop()
 	select {
 	case <-h.alone:
 	case <-ctx.Done():
 		return handover.Offer{}, ctx.Err()
+	case <-timer.C:
+		return handover.Offer{}, errors.New("the server that it took over from has not ended yet, or usage that it left waits for the database: " +
+			"try again when its drain timeout is over")
 	}
 	offer := handover.Offer{Seat: int(h.seat), PID: os.Getpid()}
 	lock, err := h.data.share()

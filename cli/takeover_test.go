@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"go.uber.org/zap"
@@ -177,6 +178,16 @@ func TestAManagementSocketThatWasRemovedIsMadeAnew(t *testing.T) {
 	if err := s.stop(); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// TestASuccessorHearsWhatItWaitsFor: there are two places, and both are taken until the server before has drained.
+func TestASuccessorHearsWhatItWaitsFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &server{log: zap.NewNop(), alone: make(chan struct{})}
+		if _, err := (holder{server: s}).Offer(t.Context()); err == nil || !strings.Contains(err.Error(), "has not ended yet") {
+			t.Errorf("error %v", err)
+		}
+	})
 }
 
 // TestAServerThatCannotTakeChangesAgainGoesOn: consumers are served although what a take-over closed cannot be opened yet.
