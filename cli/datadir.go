@@ -28,16 +28,25 @@ func openDataDir(path string) (*dataDir, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return nil, fmt.Errorf("make the data directory: %w", err)
 	}
-	err = os.Mkdir(path, 0o711)
-	if err == nil {
-		err = os.Chmod(path, 0o711) // whatever the umask took away
-	} else if errors.Is(err, os.ErrExist) {
+	if err = makePassable(path); err == nil {
 		err = checkOwner(path)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("make the data directory: %w", err)
 	}
 	return &dataDir{path: path}, nil
+}
+
+// makePassable makes a directory where there is none, which other users may pass through, whatever the umask takes away.
+func makePassable(path string) error {
+	err := os.Mkdir(path, 0o711)
+	switch {
+	case errors.Is(err, os.ErrExist):
+		return nil
+	case err != nil:
+		return err
+	}
+	return os.Chmod(path, 0o711)
 }
 
 func checkOwner(path string) error {

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 func TestDataDirIsMadeAndLocked(t *testing.T) {
@@ -71,5 +73,24 @@ func TestBaseURL(t *testing.T) {
 	}
 	if got, err := parsePublicURL("https://api.example.com/"); err != nil || got != "https://api.example.com" {
 		t.Fatalf("%q, %v", got, err)
+	}
+}
+
+// TestPlacesOfTrialsCanBePassedWhateverTheUmaskIs: a jail's mounts are made as its user, who passes through them.
+func TestPlacesOfTrialsCanBePassedWhateverTheUmaskIs(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "trials")
+	defer unix.Umask(unix.Umask(0o077))
+	if err := os.Mkdir(dir, 0o711); err != nil { // as a program from before did
+		t.Fatal(err)
+	}
+	path, free, err := takePlace(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer free()
+	for _, path := range []string{dir, path} {
+		if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o711 {
+			t.Errorf("%s: %v, %v", path, info.Mode(), err)
+		}
 	}
 }

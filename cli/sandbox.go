@@ -160,12 +160,12 @@ const places = 16
 // takePlace finds a directory that no running trial uses. Its name is used again and again, so that what a killed trial
 // left is found and ended by a later one.
 func takePlace(dir string) (path string, free func(), err error) {
-	if err := os.MkdirAll(dir, 0o711); err != nil {
+	if err := makePassable(dir); err != nil {
 		return "", nil, fmt.Errorf("make a place for the trial: %w", err)
 	}
 	for i := range places {
 		path := filepath.Join(dir, strconv.Itoa(i))
-		if err := os.MkdirAll(path, 0o711); err != nil {
+		if err := errors.Join(makePassable(path), os.Chmod(dir, 0o711), os.Chmod(path, 0o711)); err != nil { // a program from before heeded the umask
 			return "", nil, fmt.Errorf("make a place for the trial: %w", err)
 		}
 		file, err := os.Open(path)
