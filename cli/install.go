@@ -96,7 +96,7 @@ func (a *app) install(ctx context.Context, cmd *cli.Command) error {
 		}
 	}
 	if start {
-		if _, err := os.Stat("/run/systemd/system"); err != nil { // sd_booted(3)
+		if !booted() {
 			return errors.New("this machine is not run by systemd: give --no-start to write the files, or run `apibuilder serve` yourself")
 		}
 	}
@@ -258,7 +258,7 @@ func (a *app) uninstall(ctx context.Context, cmd *cli.Command) error {
 		if err := requireRoot("uninstall"); err != nil {
 			return err
 		}
-		if len(units) > 0 {
+		if len(units) > 0 && booted() {
 			if err := a.systemctl(ctx, append([]string{"disable", "--now"}, units...)); err != nil {
 				return err
 			}
@@ -276,7 +276,7 @@ func (a *app) uninstall(ctx context.Context, cmd *cli.Command) error {
 			return fmt.Errorf("remove %s: %w", name, err)
 		}
 	}
-	if i.root == "" {
+	if i.root == "" && booted() {
 		if err := a.systemctl(ctx, []string{"daemon-reload"}); err != nil {
 			return err
 		}
@@ -333,6 +333,12 @@ func (i installation) installed() (files, units []string) {
 		files = append(files, i.binary)
 	}
 	return files, units
+}
+
+// booted reports whether systemd runs this machine, see sd_booted(3).
+func booted() bool {
+	_, err := os.Stat("/run/systemd/system")
+	return err == nil
 }
 
 // systemctl carries out commands one after the other.

@@ -41,7 +41,8 @@ packages() {
 	[ ${#missing[@]} = 0 ] && return
 	echo "installing ${missing[*]}"
 	apt-get update -qq
-	DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
+	# A machine that has just booted may be upgrading itself.
+	DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 }
 
 # index_settings JOB hands a guest how this host reaches package indexes. A folder of wheels is here only, unless the job has a cache:
