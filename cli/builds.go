@@ -60,7 +60,7 @@ func readBuildOptions(s settings) (o buildOptions, err error) {
 	o.memory, errs[2] = parse(s, "build-memory", parseSize)
 	o.disk, errs[3] = parse(s, "build-disk", parseSize)
 	o.download, errs[4] = parse(s, "build-download", parseSize)
-	o.keep, errs[5] = parse(s, "env-keep", parseTimeout)
+	o.keep, errs[5] = parse(s, "env-keep", parseKeep)
 	o.maxSize, errs[6] = parse(s, "env-max-size", parseSize)
 	o.cacheSize, errs[7] = parse(s, "env-cache-size", parseSize)
 	_, errs[8] = parse(s, "allow-sdist", parseToggle)
@@ -77,6 +77,15 @@ func readBuildOptions(s settings) (o buildOptions, err error) {
 		}
 	}
 	return o, nil
+}
+
+// parseKeep reads how long something is kept: "14d" or "336h".
+func parseKeep(text string) (time.Duration, error) {
+	d, err := parseSpan(text)
+	if err == nil && d == 0 {
+		err = fmt.Errorf("%q keeps nothing: write for example 14d or 1h", text)
+	}
+	return d, err
 }
 
 // readGitCredentials reads them from the file, or from the environment or the configuration, whichever was set closer. Its errors

@@ -32,7 +32,7 @@ func (a *app) pruneEnvironments(ctx context.Context, cmd *cli.Command) error {
 	policy := e.options.policy()
 	policy.InUse, policy.DryRun = inUse(e.users), cmd.Bool("dry-run")
 	if cmd.IsSet("keep") {
-		if policy.Keep, err = parseTimeout(cmd.String("keep")); err != nil {
+		if policy.Keep, err = parseKeep(cmd.String("keep")); err != nil {
 			return usagef("--keep: %v", err)
 		}
 	}

@@ -34,3 +34,16 @@ func TestParseMoment(t *testing.T) {
 		t.Error("tomorrow is a time")
 	}
 }
+
+func TestEnvironmentsAreKeptForDays(t *testing.T) {
+	for text, want := range map[string]time.Duration{"14d": 14 * day, "336h": 336 * time.Hour} {
+		if o := readAs(t, readBuildOptions, "--env-keep", text); o.keep != want {
+			t.Errorf("%s is %v", text, o.keep)
+		}
+	}
+	for _, text := range []string{"0", "0d", "soon", "-1h"} {
+		if got, err := parseKeep(text); err == nil {
+			t.Errorf("%q is taken for %v", text, got)
+		}
+	}
+}

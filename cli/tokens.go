@@ -68,7 +68,7 @@ func (a *app) listTokens(ctx context.Context, cmd *cli.Command) error {
 	return a.show(cmd, tokens, func(w io.Writer) {
 		row(w, "ID", "NAME", "PREFIX", "ROLE", "USER", "CREATED", "EXPIRES", "STATE")
 		for _, t := range tokens {
-			row(w, t.ID, t.Name, t.Prefix+"...", t.Role, t.User, timeText(t.CreatedAt), expiryText(t.ExpiresAt), revokedText(t.RevokedAt))
+			row(w, t.ID, t.Name, t.Prefix+"...", t.Role, t.User, timeText(t.CreatedAt), expiryText(t.ExpiresAt), tokenState(t, time.Now()))
 		}
 	})
 }
@@ -92,9 +92,13 @@ func expiryText(at *time.Time) string {
 	return timeText(*at)
 }
 
-func revokedText(at *time.Time) string {
-	if at == nil {
-		return "valid"
+// tokenState is whether a token opens anything now.
+func tokenState(t admin.Token, now time.Time) string {
+	switch {
+	case t.RevokedAt != nil:
+		return "revoked " + timeText(*t.RevokedAt)
+	case t.ExpiresAt != nil && !now.Before(*t.ExpiresAt):
+		return "expired"
 	}
-	return "revoked " + timeText(*at)
+	return "valid"
 }
