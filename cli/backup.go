@@ -114,7 +114,7 @@ func (a *app) backup(ctx context.Context, cmd *cli.Command) error {
 	switch err := ofRunning(ctx, st, data); {
 	case errors.Is(err, errOtherStore):
 		return err
-	case err != nil: // a server of an older schema is backed up all the same
+	case err != nil: // a server of an older schema is backed up all the same, and one whose disk is full
 		fmt.Fprintf(a.stderr, "apibuilder: whether this is the store of the server that runs cannot be told: %s\n", printable(err.Error()))
 	}
 	// The journal first: what is delivered in between is in both, and counts once.

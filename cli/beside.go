@@ -9,6 +9,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -51,7 +52,8 @@ func openToRead(ctx context.Context, s settings, data *dataDir) (source, error) 
 var errOtherStore = errors.New("the server of this data directory has another store: name its database here as it is named to the server, " +
 	"with APIBUILDER_DATABASE_URL or --database-url-file; where it is just starting or stopping, try again")
 
-// ofRunning returns errOtherStore where a server runs on a data directory and a store does not know of it. Its database may be named in the
+// ofRunning returns errOtherStore where a server runs on a data directory and a store does not know of it, and another error where that cannot be
+// told. Its database may be named in the
 // environment of its service, which a shell lacks, and there may be a file of before it had one.
 func ofRunning(ctx context.Context, st interface {
 	Nodes(ctx context.Context) ([]store.Node, error)
@@ -71,8 +73,12 @@ func ofRunning(ctx context.Context, st interface {
 	if err != nil {
 		return fmt.Errorf("look for the server that runs in the store: %w", err)
 	}
-	if !slices.ContainsFunc(all, func(n store.Node) bool { return n.ID == strings.TrimSpace(string(id)) && n.Silent < store.NodeSilence }) {
+	at := slices.IndexFunc(all, func(n store.Node) bool { return n.ID == strings.TrimSpace(string(id)) })
+	if at < 0 {
 		return errOtherStore
+	}
+	if silent := all[at].Silent; silent >= store.NodeSilence { // it was killed when it had this store, or cannot write to it
+		return fmt.Errorf("the store has not heard of the server that runs for %s: it may have another one, or its disk is full", silent.Round(time.Second))
 	}
 	return nil
 }

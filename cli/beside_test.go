@@ -78,6 +78,19 @@ func TestNoOtherStoreIsTakenForThatOfTheServer(t *testing.T) {
 	}
 }
 
+// TestABackupOfAServerThatCannotWrite is made, and says what is odd; environments are left alone.
+func TestABackupOfAServerThatCannotWrite(t *testing.T) {
+	dir := atWork(t, true)
+	if _, err := databaseOf(t, dir).Exec("UPDATE nodes SET seen_at = seen_at - 600000000"); err != nil { // microseconds
+		t.Fatal(err)
+	}
+	for want, args := range map[int][]string{exitOK: {"backup", filepath.Join(t.TempDir(), "backup")}, exitFailure: {"env", "prune", "--dry-run"}} {
+		if code, _, text := run(t, append(args, "--data-dir", dir)...); code != want || !strings.Contains(text, "has not heard of the server that runs for 10m") {
+			t.Errorf("%s: exit code %d: %s", args[0], code, text)
+		}
+	}
+}
+
 // TestEnvironmentsAreLookedAtByANewerProgram without a change of the store.
 func TestEnvironmentsAreLookedAtByANewerProgram(t *testing.T) {
 	dir := seeded(t, "ann")
