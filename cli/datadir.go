@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -100,6 +102,28 @@ func (d *dataDir) close() error {
 }
 
 func (d *dataDir) join(name string) string { return filepath.Join(d.path, name) }
+
+// kept are the names of what a server keeps in its data directory; docs/operating.md says what each is.
+var kept = []string{
+	"apibuilder.db", "secrets.key", "apibuilder.sock", "envs", "tools", "pythons", "files", "runner", "certificates", "handover.sock",
+	"run", "run-b", "logs", "usage", "usage-b", "clock", "node", "trials",
+}
+
+// aside is what there may be besides, after a server was killed for example: SQLite's files, and those that are written before they get
+// their names. A disk has a directory of its own.
+var aside = []string{"apibuilder.db-", "node.new", "clock.new", ".listen-", ".secrets.key-", ".apibuilder-", "lost+found"}
+
+// strangers are the names of what is in a data directory and not the server's.
+func (d *dataDir) strangers() (names []string, err error) {
+	entries, err := os.ReadDir(d.path)
+	for _, e := range entries {
+		begins := func(with string) bool { return strings.HasPrefix(e.Name(), with) }
+		if !slices.Contains(kept, e.Name()) && !slices.ContainsFunc(aside, begins) {
+			names = append(names, e.Name())
+		}
+	}
+	return names, err
+}
 
 // shelf is where the files of programs are laid out.
 func (d *dataDir) shelf() *bundle.Shelf { return bundle.NewShelf(d.join("files")) }

@@ -247,6 +247,9 @@ func (a *app) uninstall(ctx context.Context, cmd *cli.Command) error {
 	}
 	remove, units := i.installed()
 	if cmd.Bool("purge") {
+		if err := noStrangers(i.path(settings.text("data-dir"))); err != nil {
+			return err
+		}
 		remove = append(remove, i.config, settings.text("data-dir"))
 		if !cmd.Bool("yes") {
 			if err := a.confirm(ctx, fmt.Sprintf("Remove %s with all APIs, keys and usage records?", settings.text("data-dir"))); err != nil {
@@ -286,6 +289,20 @@ func (a *app) uninstall(ctx context.Context, cmd *cli.Command) error {
 			row(w, "removed", file)
 		}
 	})
+}
+
+// noStrangers refuses to remove a data directory with what is not the server's.
+func noStrangers(dir string) error {
+	strangers, err := (&dataDir{path: dir}).strangers()
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return fmt.Errorf("look into the data directory: %w", err)
+	case len(strangers) > 0:
+		return fmt.Errorf("%s holds what is not the server's, %s for example: move that away, or remove the directory yourself", dir, strangers[0])
+	}
+	return nil
 }
 
 // lockThere locks a data directory if there is one.

@@ -126,6 +126,57 @@ func TestPurgeBesideAServer(t *testing.T) {
 	}
 }
 
+// TestPurgeOfADirectoryOfOthers leaves it as it is: the data directory may be one that holds more, /srv for example.
+func TestPurgeOfADirectoryOfOthers(t *testing.T) {
+	data, err := openDataDir(filepath.Join(t.TempDir(), "srv"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range append([]string{"apibuilder.db-wal", "node.new", ".listen-123", ".secrets.key-9", "lost+found"}, kept...) {
+		if err := os.WriteFile(data.join(name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, dir := range []string{data.path, data.join("none")} {
+		if err := noStrangers(dir); err != nil {
+			t.Error(err)
+		}
+	}
+	for _, name := range []string{"www", ".ssh", "runs", "files.zip"} {
+		if err := os.WriteFile(data.join(name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := noStrangers(data.path); err == nil || !strings.Contains(err.Error(), name+" for example") {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err := os.Remove(data.join(name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestWhatAServerKeepsIsDocumented, all of it and nothing else.
+func TestWhatAServerKeepsIsDocumented(t *testing.T) {
+	text, err := os.ReadFile("../docs/operating.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, _ := strings.Cut(string(text), "\n## What is where\n")
+	table, _, _ = strings.Cut(table, "\n## ")
+	var documented []string
+	for line := range strings.Lines(table) {
+		if cells := strings.Split(line, "|"); len(cells) > 2 && strings.Contains(cells[1], "`") {
+			for name := range strings.SplitSeq(cells[1], ",") {
+				documented = append(documented, strings.Trim(name, " `/"))
+			}
+		}
+	}
+	slices.Sort(documented)
+	if want := slices.Sorted(slices.Values(kept)); !slices.Equal(documented, want) {
+		t.Errorf("documented: %q\nkept: %q", documented, want)
+	}
+}
+
 // TestPurgeOfADiskOfItsOwn removes what is on it.
 func TestPurgeOfADiskOfItsOwn(t *testing.T) {
 	if os.Getenv("PURGED") != "" {
