@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -26,7 +27,8 @@ import (
 // deployer is a fake: real deploys are the subject of package deploy's tests.
 type deployer struct {
 	store   store.Store
-	request deploy.Request
+	mu      sync.Mutex      // held while request is written
+	request deploy.Request  // the last one
 	pack    deploy.Packages // told of every version
 	lock    string
 	lockErr error
@@ -36,7 +38,9 @@ type deployer struct {
 }
 
 func (d *deployer) Deploy(ctx context.Context, r deploy.Request) (deploy.Result, error) {
+	d.mu.Lock()
 	d.request = r
+	d.mu.Unlock()
 	return d.do(ctx, r)
 }
 
