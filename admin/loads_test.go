@@ -121,7 +121,11 @@ func TestLargeRequestsAreBoundedInAll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		all := newCrowd(f.fixture)
 		all.send(5, func(i int) { announce(f.Remote(), secrets[i/2], "POST", "/api/v1/deploys", newDeploy, 48<<20) })
-		wantProblem(t, announce(f.Remote(), secrets[3], "POST", "/api/v1/deploys", newDeploy, 48<<20), http.StatusServiceUnavailable, "no_room")
+		w := announce(f.Remote(), secrets[3], "POST", "/api/v1/deploys", newDeploy, 48<<20)
+		wantProblem(t, w, http.StatusServiceUnavailable, "no_room")
+		if w.Header().Get("Retry-After") == "" {
+			t.Error("no Retry-After")
+		}
 		all.send(1, func(int) { // root's goes on
 			r := httptest.NewRequest("POST", "/api/v1/deploys", strings.NewReader(newDeploy))
 			r.ContentLength = 48 << 20
