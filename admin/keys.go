@@ -3,6 +3,7 @@ package admin
 import (
 	"fmt"
 	"net/http"
+	"slices"
 	"time"
 	"unicode/utf8"
 
@@ -37,16 +38,6 @@ func (s *Server) keyOwner(r *http.Request) (of store.Key, where string, err erro
 		return store.Key{UserID: user.ID}, "user " + user.Name + " has", err
 	}
 	return of, "there is", nil
-}
-
-// keysOf are the keys that a request's path names.
-func (s *Server) keysOf(r *http.Request) (keys []store.Key, where string, err error) {
-	of, where, err := s.keyOwner(r)
-	if err != nil {
-		return nil, "", err
-	}
-	keys, err = s.store.FindKeys(r.Context(), store.KeyFilter{APIID: of.APIID, UserID: of.UserID})
-	return keys, where, err
 }
 
 func (s *Server) listKeys(w http.ResponseWriter, r *http.Request) (any, error) {
@@ -175,27 +166,24 @@ func (s *Server) showKey(_ http.ResponseWriter, r *http.Request) (any, error) {
 
 // key finds the key that a request's path names by its id, or by its shown prefix or name where only one valid key has it.
 func (s *Server) key(r *http.Request) (store.Key, error) {
-	keys, where, err := s.keysOf(r)
+	of, where, err := s.keyOwner(r)
 	if err != nil {
 		return store.Key{}, err
 	}
 	word := r.PathValue("key")
-	var found []store.Key
-	for _, k := range keys {
-		if k.ID == word {
-			subjectOf(r.Context()).about(k.APIID)
-			return k, nil
-		}
-		if k.RevokedAt.IsZero() && (k.Prefix == word || k.Name == word) {
-			found = append(found, k)
-		}
+	found, err := s.store.FindKeys(r.Context(), store.KeyFilter{APIID: of.APIID, UserID: of.UserID, ID: word})
+	if err == nil && len(found) == 0 {
+		found, err = s.store.FindKeys(r.Context(), store.KeyFilter{APIID: of.APIID, UserID: of.UserID, Called: word})
+		found = slices.DeleteFunc(found, func(k store.Key) bool { return !k.RevokedAt.IsZero() })
 	}
-	switch len(found) {
-	case 0:
+	switch {
+	case err != nil:
+		return store.Key{}, err
+	case len(found) == 0:
 		return store.Key{}, notFound(fmt.Sprintf("%s no key %q", where, word), "see `apibuilder keys list`")
-	case 1:
-		subjectOf(r.Context()).about(found[0].APIID)
-		return found[0], nil
+	case len(found) > 1:
+		return store.Key{}, badRequest(fmt.Sprintf("%d keys are called %q", len(found), word), "give the key's id")
 	}
-	return store.Key{}, badRequest(fmt.Sprintf("%d keys are called %q", len(found), word), "give the key's id")
+	subjectOf(r.Context()).about(found[0].APIID)
+	return found[0], nil
 }

@@ -74,3 +74,32 @@ func TestAnAuthorMayNameHimself(t *testing.T) {
 		wantProblem(t, f.anna("GET", "/api/v1/apis?user="+name, ""), http.StatusBadRequest, "bad_request")
 	}
 }
+
+// keyReader counts the keys that are read.
+type keyReader struct {
+	store.Store
+	keys int
+}
+
+func (k *keyReader) FindKeys(ctx context.Context, f store.KeyFilter) ([]store.Key, error) {
+	found, err := k.Store.FindKeys(ctx, f)
+	k.keys += len(found)
+	return found, err
+}
+
+// TestOneKeyIsReadAlone finds one among many by its id, prefix and name.
+func TestOneKeyIsReadAlone(t *testing.T) {
+	f := newFixture(t)
+	f.api(t, "hello")
+	var last admin.Key
+	for i := range 20 {
+		last = decode[admin.Key](t, f.local(t, "POST", "/api/v1/apis/hello/keys", fmt.Sprintf(`{"name":"k%d"}`, i)))
+	}
+	for _, word := range []string{last.ID, last.Prefix, "k1"} {
+		reader := &keyReader{Store: f.store}
+		key := decode[admin.Key](t, call(t, f.with(reader, nil).Local(), "GET", "/api/v1/apis/hello/keys/"+word, ""))
+		if key.ID != word && key.Prefix != word && key.Name != word || reader.keys != 1 {
+			t.Errorf("%s: %+v, of %d keys", word, key, reader.keys)
+		}
+	}
+}

@@ -54,6 +54,8 @@ func (f VersionFilter) Where() (where Where) {
 type KeyFilter struct {
 	APIID  string
 	UserID string
+	ID     string
+	Called string // is the prefix, or the whole name
 	Name   string // is part of the name
 	State  KeyState
 	Now    time.Time // for State; zero: now

@@ -131,12 +131,16 @@ func (s *Store) keys(ctx context.Context, where, id string) (all []store.Key, er
 
 // FindKeys is as in store.Store.
 func (s *Store) FindKeys(ctx context.Context, f store.KeyFilter) (all []store.Key, err error) {
-	if !storable(f.APIID) || !storable(f.UserID) || !storable(f.Name) || !storable(f.After.ID) {
+	if !storable(f.APIID) || !storable(f.UserID) || !storable(f.ID) || !storable(f.Called) || !storable(f.Name) || !storable(f.After.ID) {
 		return []store.Key{}, nil
 	}
 	var where store.Where
 	where.Is("api_id", f.APIID)
 	where.Is("user_id", f.UserID)
+	where.Is("id", f.ID)
+	if f.Called != "" {
+		where.Add("prefix = ? OR name = ?", f.Called, f.Called)
+	}
 	if f.Name != "" {
 		where.Add("strpos(name, ?) > 0", f.Name)
 	}

@@ -117,6 +117,10 @@ func (s *Store) FindKeys(ctx context.Context, f store.KeyFilter) (all []store.Ke
 	var where store.Where
 	where.Is("api_id", f.APIID)
 	where.Is("user_id", f.UserID)
+	where.Is("id", f.ID)
+	if f.Called != "" {
+		where.Add("prefix = ? OR name = ?", f.Called, f.Called)
+	}
 	if f.Name != "" {
 		where.Add("instr(name, ?) > 0", f.Name)
 	}

@@ -58,7 +58,7 @@ func pageKeys(t *testing.T, s store.Store) {
 	a, b := makeAPI(t, s, "a"), makeAPI(t, s, "b")
 	begin := time.Date(2024, 5, 1, 0, 0, 0, 0, time.UTC)
 	for i := range 6 {
-		k := store.Key{ID: fmt.Sprintf("key_%d", i), Name: fmt.Sprintf("n%d", i), Hash: [32]byte{byte(i + 1)}, CreatedAt: begin.Add(time.Duration(i/2) * time.Hour)}
+		k := store.Key{ID: fmt.Sprintf("key_%d", i), Name: fmt.Sprintf("n%d", i), Prefix: fmt.Sprintf("prefix%d", i), Hash: [32]byte{byte(i + 1)}, CreatedAt: begin.Add(time.Duration(i/2) * time.Hour)}
 		k.APIID = []string{a.ID, b.ID}[i%2]
 		if i == 5 {
 			k.APIID, k.UserID, k.ExpiresAt = "", store.OperatorID, begin.Add(time.Hour)
@@ -80,6 +80,12 @@ func pageKeys(t *testing.T, s store.Store) {
 		{store.KeyFilter{APIID: b.ID}, "13"},
 		{store.KeyFilter{UserID: store.OperatorID}, "5"},
 		{store.KeyFilter{Name: "n4"}, "4"},
+		{store.KeyFilter{ID: "key_4"}, "4"},
+		{store.KeyFilter{Called: "n4"}, "4"},
+		{store.KeyFilter{Called: "n"}, ""},
+		{store.KeyFilter{Called: "prefix3"}, "3"},
+		{store.KeyFilter{APIID: b.ID, Called: "prefix4"}, ""},
+		{store.KeyFilter{Called: "not\x00UTF-8\xff"}, ""},
 		{store.KeyFilter{State: store.KeyEnded}, "05"},
 		{store.KeyFilter{State: store.KeyValid}, "1234"},
 		{store.KeyFilter{State: store.KeyValid, Now: begin}, "12345"},
