@@ -15,6 +15,7 @@ import (
 const (
 	mostRequests = 64 // of a token
 	mostReads    = 8  // of them those that read something and do not stream it: further ones wait
+	mostSearches = 2  // of a token's, through logs: package logs has four places for all, and a search may keep one for long
 	mostTasks    = 8  // pieces of one-off code of one user's
 
 	freeBytes  = 1 << 20 // bodies and answers up to here count as requests alone
@@ -38,8 +39,8 @@ type loads struct {
 
 // load is what is worked on for one token.
 type load struct {
-	requests               int
-	reads, bytes, archives *semaphore.Weighted
+	requests                         int
+	reads, searches, bytes, archives *semaphore.Weighted
 }
 
 func newLoads() *loads {
@@ -64,7 +65,8 @@ func (l *loads) enter(token string) (*visit, error) {
 	own := l.tokens[token]
 	if own == nil {
 		own = &load{
-			reads: semaphore.NewWeighted(mostReads), bytes: semaphore.NewWeighted(tokenBytes), archives: semaphore.NewWeighted(tokenArchives),
+			reads: semaphore.NewWeighted(mostReads), searches: semaphore.NewWeighted(mostSearches),
+			bytes: semaphore.NewWeighted(tokenBytes), archives: semaphore.NewWeighted(tokenArchives),
 		}
 		l.tokens[token] = own
 	}
@@ -98,6 +100,15 @@ func (v *visit) read(ctx context.Context) error {
 	}
 	v.reads++
 	return nil
+}
+
+// search waits for a place among the token's searches; end gives it back.
+func (v *visit) search(ctx context.Context) (end func(), err error) {
+	if v == nil {
+		return func() {}, nil
+	}
+	err = take(ctx, v.own.searches, 1, tooMany("logs are searched with this token"))
+	return func() { v.own.searches.Release(1) }, err
 }
 
 // hold waits until the request may have so many bytes in memory, those included that it has already.

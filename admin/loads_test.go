@@ -11,7 +11,11 @@ import (
 	"testing/synctest"
 	"time"
 
+	"go.uber.org/zap"
+
+	"apibuilder/admin"
 	"apibuilder/deploy"
+	"apibuilder/logs"
 	"apibuilder/sandbox"
 	"apibuilder/store"
 )
@@ -165,6 +169,50 @@ func TestOneOffCodeOfAUserIsBounded(t *testing.T) {
 			})
 		}
 		all.leave()
+	})
+}
+
+// slowLogs takes as long as it is told to.
+type slowLogs struct {
+	*logs.Book
+	searching chan struct{}
+	end       chan struct{}
+}
+
+func (s *slowLogs) Read(context.Context, string, logs.Filter, int) ([]logs.Line, error) {
+	s.searching <- struct{}{}
+	<-s.end
+	return nil, nil
+}
+
+func (s *slowLogs) Follow(ctx context.Context, api string, f logs.Filter, n int) ([]logs.Line, *logs.Follower, error) {
+	_, _ = s.Read(ctx, api, f, n)
+	return nil, nil, logs.ErrBusy
+}
+
+// TestSearchesOfOneTokenLeaveRoomForOthers has an author search, and follow, many times.
+func TestSearchesOfOneTokenLeaveRoomForOthers(t *testing.T) {
+	f := newTwo(t)
+	anna, bert := f.secretOf(t, `{"role":"author","user":"anna"}`), f.secretOf(t, `{"role":"author","user":"bert"}`)
+	synctest.Test(t, func(t *testing.T) {
+		slow := &slowLogs{f.book, make(chan struct{}, 10), make(chan struct{})}
+		remote := admin.New(f.store, f.deployer, f.lives, slow, admin.Config{Log: zap.NewNop()}).Remote()
+		var group sync.WaitGroup
+		for i, query := range []string{"", "?follow=true", "", "?follow=true", ""} {
+			group.Go(func() { announce(remote, anna, "GET", "/api/v1/apis/of-anna/logs"+query, "", 0) })
+			if i == 4 {
+				group.Go(func() { announce(remote, bert, "GET", "/api/v1/apis/of-bert/logs", "", 0) })
+			}
+		}
+		synctest.Wait()
+		if n := len(slow.searching); n != 3 {
+			t.Errorf("%d searches go on", n)
+		}
+		close(slow.end)
+		group.Wait()
+		if n := len(slow.searching); n != 6 {
+			t.Errorf("%d searches were made", n)
+		}
 	})
 }
 

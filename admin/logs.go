@@ -75,7 +75,12 @@ func (s *Server) readLogs(w http.ResponseWriter, r *http.Request) (any, error) {
 	if r.URL.Query().Get("follow") == "true" && r.Method != http.MethodHead {
 		return s.followLogs(w, r, api, filter, n)
 	}
+	end, err := callerOf(r.Context()).visit.search(r.Context())
+	if err != nil {
+		return nil, err
+	}
 	lines, err := s.logs.Read(r.Context(), api.ID, filter, n)
+	end()
 	if err != nil {
 		return nil, logError(err)
 	}
@@ -114,7 +119,12 @@ func (s *Server) followLogs(w http.ResponseWriter, r *http.Request, api store.AP
 		ctx, cancel = context.WithDeadline(ctx, filter.Until)
 		defer cancel()
 	}
+	end, err := callerOf(r.Context()).visit.search(r.Context())
+	if err != nil {
+		return nil, err
+	}
 	tail, follower, err := s.logs.Follow(r.Context(), api.ID, filter, n)
+	end()
 	if err != nil {
 		return nil, logError(err)
 	}
