@@ -176,7 +176,7 @@ func (s *Server) patchAPI(w http.ResponseWriter, r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := s.checkHost(patch.Options); err != nil {
+	if err := s.checkHost(r.Context(), patch.Options); err != nil {
 		return nil, err
 	}
 	plan, err := s.planOf(r.Context(), api.UserID)

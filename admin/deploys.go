@@ -56,7 +56,7 @@ func (s *Server) deployRequest(r *http.Request, b DeployRequest) (deploy.Request
 		Limits:  store.Limits{MemoryBytes: b.Limits.MemoryBytes, CPU: b.Limits.CPU, Pids: b.Limits.Pids},
 		Upgrade: b.Upgrade, Public: b.Public, PublicDocs: b.PublicDocs, Options: b.Options,
 	}
-	if err := s.checkHost(b.Options); err != nil {
+	if err := s.checkHost(r.Context(), b.Options); err != nil {
 		return request, err
 	}
 	if b.Rate != nil {

@@ -28,3 +28,19 @@ func TestHostsThatTheOperatorHasNotListed(t *testing.T) {
 	w := f.local(t, "POST", "/api/v1/deploys", `{"name":"c","code":"x","options":{"host":"bank.example"}}`)
 	wantProblem(t, w, http.StatusBadRequest, "invalid_request")
 }
+
+// TestAHostOfOneUser is listed for anna: nobody else takes it for an API of his own.
+func TestAHostOfOneUser(t *testing.T) {
+	f := newTwo(t)
+	const take, give = `{"options":{"host":"annas.customer.com"}}`, `{"options":{"host":""}}`
+	wantProblem(t, f.bert("PATCH", "/api/v1/apis/of-bert", take), http.StatusBadRequest, "invalid_request")
+	wantProblem(t, f.bert("POST", "/api/v1/deploys", `{"name":"new","code":"x","options":{"host":"annas.customer.com"}}`), http.StatusBadRequest, "invalid_request")
+	for i, step := range []string{take, give} {
+		if w := f.anna("PATCH", "/api/v1/apis/of-anna", step); w.Code != http.StatusOK {
+			t.Errorf("step %d: %d %s", i, w.Code, w.Body)
+		}
+	}
+	if w := f.local(t, "PATCH", "/api/v1/apis/of-bert", take); w.Code != http.StatusOK { // the operator knows why
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+}

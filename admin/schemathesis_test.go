@@ -63,7 +63,7 @@ func (f *fixture) whole() *admin.Server {
 	return admin.New(f.store, f.deployer, f.lives, quiet{f.book}, admin.Config{
 		URL:  func(id string) string { return "http://host/run/" + id },
 		Info: func() admin.ServerInfo { return admin.ServerInfo{Version: "1"} },
-		Log:  zap.NewNop(), Pythons: &f.pythons, Secrets: &vault{keys: []string{"old"}}, MayMap: func(string) bool { return true },
+		Log:  zap.NewNop(), Pythons: &f.pythons, Secrets: &vault{keys: []string{"old"}}, MayMap: func(string, store.User) bool { return true },
 		Counts: func(string) admin.RequestCounts { return admin.RequestCounts{} },
 		Run: func(context.Context, string, int, sandbox.Task) (*sandbox.Exit, error) {
 			return &sandbox.Exit{Reason: sandbox.Finished}, nil

@@ -63,8 +63,9 @@ type Config struct {
 
 	Pythons Pythons
 	Secrets Secrets
-	Metrics http.Handler           // answers GET /metrics; nil: there is none
-	MayMap  func(host string) bool // whether an API may have a host name, in lower case; nil: none
+	Metrics http.Handler // answers GET /metrics; nil: there is none
+	// MayMap tells whether somebody may give an API a host name, in lower case; the zero user is who sees all APIs. Nil: nobody may.
+	MayMap func(host string, by store.User) bool
 	// Addresses are an API's own addresses besides URL; nil: it has none.
 	Addresses func(store.API) []string
 	// Run runs one-off code beside a version of an API and returns how it ended; an error where it did not, a *sandbox.Exit among

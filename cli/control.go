@@ -54,7 +54,7 @@ func (s *server) openControl(ctx context.Context) error {
 		Run:     s.runTask,
 		Counts:  func(apiID string) admin.RequestCounts { return admin.RequestCounts(s.metrics.Counts(apiID)) },
 		Changed: func(api store.API) { s.manager.SetEgress(api.ID, deploy.EgressOf(api.Options)) },
-		MayMap:  s.options.edge.mayMap, Secrets: vault{s.secrets, s.secretsPath(), s.node.ID},
+		MayMap:  s.options.edge.mayTake, Secrets: vault{s.secrets, s.secretsPath(), s.node.ID},
 	})
 	local, err := s.local.Duplicate()
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 
 	"apibuilder/certificate"
 	"apibuilder/gateway"
+	"apibuilder/store"
 )
 
 // edgeSettings are those of serve about what stands between consumers and the gateway.
@@ -20,7 +21,7 @@ var edgeSettings = []setting{
 	{flag: "listen-redirect", serve: true, usage: "`ADDRESS` whose consumers are sent to the one with TLS; none if empty"},
 	{flag: "tls-cert", serve: true, usage: "`FILE` with the certificate and its chain, PEM; read again when it changes"},
 	{flag: "apps-domain", serve: true, usage: "`DOMAIN` below which each API answers by its name: apps.example.com; none if empty"},
-	{flag: "mapped-hosts", serve: true, usage: "host `NAMES` and *.names, apart by commas, that APIs may have by their option host"},
+	{flag: "mapped-hosts", serve: true, usage: "host `NAMES` and *.names, apart by commas, that APIs may have by their option host; api.customer.com=anna for those of one user"},
 	{flag: "acme-email", serve: true, usage: "`ADDRESS` of an ACME account: certificates are obtained for the names of APIs; agrees to the authority's terms"},
 	{flag: "acme-directory", serve: true, value: certificate.LetsEncrypt, usage: "`URL` of the ACME authority's directory"},
 	{flag: "acme-roots", serve: true, usage: "`FILE` with the certificates that vouch for the directory's own, PEM; the system's if empty"},
@@ -101,6 +102,12 @@ func (o *edgeOptions) isOfApps(host string) bool {
 // mayMap reports whether the operator lets an API have a host name.
 func (o *edgeOptions) mayMap(host string) bool {
 	return o.mappedHosts.Has(host) && host != o.publicHost && !o.isOfApps(host)
+}
+
+// mayTake reports whether somebody may give an API a host name; the zero user is an operator.
+func (o *edgeOptions) mayTake(host string, by store.User) bool {
+	owner, _ := o.mappedHosts.Owner(host)
+	return o.mayMap(host) && (by == store.User{} || owner == "" || owner == by.ID || owner == by.Name)
 }
 
 // checkTLS tells of settings for TLS that need others.

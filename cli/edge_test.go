@@ -3,6 +3,9 @@ package cli
 import (
 	"strings"
 	"testing"
+
+	"apibuilder/gateway"
+	"apibuilder/store"
 )
 
 func TestBadEdgeSettings(t *testing.T) {
@@ -21,11 +24,39 @@ func TestBadEdgeSettings(t *testing.T) {
 		"no address of a directory":       {"--acme-directory", "http://acme.example/dir"},
 		"\"localhost\" is no domain":      {"--apps-domain", "localhost"},
 		"\"*\" is no domain":              {"--mapped-hosts", "*"},
+		"says whose it is without a user": {"--mapped-hosts", "api.customer.com="},
 		"choose another name":             {"--public-url", "https://api.apps.example.com", "--apps-domain", "apps.example.com"},
 	} {
 		code, _, stderr := run(t, append([]string{"serve"}, args...)...)
 		if code != exitUsage || !strings.Contains(stderr, want) || !strings.Contains(stderr, args[0]) {
 			t.Errorf("%v: exit %d, %s", args, code, stderr)
+		}
+	}
+}
+
+// TestAMappedHostIsTakenByItsOwner, by the user's name or id, and by operators; one that the list gives to nobody by anybody.
+func TestAMappedHostIsTakenByItsOwner(t *testing.T) {
+	hosts, err := gateway.ParseHosts("api.customer.com=anna,*.example.com,shop.example.com=user_b")
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := edgeOptions{mappedHosts: hosts}
+	anna, bert := store.User{ID: "user_a", Name: "anna"}, store.User{ID: "user_b", Name: "bert"}
+	for _, c := range []struct {
+		host string
+		by   store.User
+		want bool
+	}{
+		{"api.customer.com", anna, true},
+		{"api.customer.com", bert, false},
+		{"api.customer.com", store.User{}, true},
+		{"shop.example.com", bert, true},
+		{"shop.example.com", anna, false},
+		{"x.example.com", anna, true},
+		{"bank.example", store.User{}, false},
+	} {
+		if got := o.mayTake(c.host, c.by); got != c.want {
+			t.Errorf("%s by %q: %v", c.host, c.by.Name, got)
 		}
 	}
 }

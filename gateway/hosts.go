@@ -12,27 +12,31 @@ import (
 // Hosts are names that may be mapped to APIs: each as it is, or all below one as *.example.com. The zero value is none. It
 // may be used concurrently.
 type Hosts struct {
-	names    map[string]struct{}
-	suffixes []string // with the dot
+	names, suffixes map[string]string // whose each is, empty: anybody's; suffixes with the dot
 }
 
-// ParseHosts reads names and *.names apart by commas. The error names the one that is wrong.
+// ParseHosts reads names and *.names apart by commas, each with = and a user's name or id behind it where it is for that user's APIs. The error
+// names the one that is wrong.
 func ParseHosts(text string) (Hosts, error) {
-	h := Hosts{names: map[string]struct{}{}}
+	h := Hosts{names: map[string]string{}, suffixes: map[string]string{}}
 	for part := range strings.SplitSeq(text, ",") {
 		part = strings.TrimSpace(part)
 		if part == "" {
 			continue
 		}
-		below, wild := strings.CutPrefix(part, "*.")
+		part, user, owned := strings.Cut(part, "=")
+		below, wild := strings.CutPrefix(strings.TrimSpace(part), "*.")
 		name, err := ParseDomain(below)
+		user = strings.TrimSpace(user)
 		switch {
 		case err != nil:
 			return Hosts{}, err
+		case owned && (user == "" || strings.ContainsAny(user, "= ")):
+			return Hosts{}, fmt.Errorf("%q says whose it is without a user: write for example api.example.com=anna", part)
 		case wild:
-			h.suffixes = append(h.suffixes, "."+name)
+			h.suffixes["."+name] = user
 		default:
-			h.names[name] = struct{}{}
+			h.names[name] = user
 		}
 	}
 	return h, nil
@@ -50,15 +54,24 @@ func ParseDomain(text string) (string, error) {
 
 // Has reports whether a name, in lower case, is one of them.
 func (h Hosts) Has(name string) bool {
-	if _, ok := h.names[name]; ok {
-		return true
+	_, listed := h.Owner(name)
+	return listed
+}
+
+// Owner is whose a name, in lower case, is: a user's name or id, empty for anybody's. What names it most closely says so.
+func (h Hosts) Owner(name string) (user string, listed bool) {
+	if user, listed = h.names[name]; listed {
+		return user, true
 	}
-	for _, suffix := range h.suffixes {
-		if strings.HasSuffix(name, suffix) && len(name) > len(suffix) {
-			return true
+	for at := 1; at < len(name); at++ { // the longest first
+		if name[at] != '.' {
+			continue
+		}
+		if user, listed = h.suffixes[name[at:]]; listed {
+			return user, true
 		}
 	}
-	return false
+	return "", false
 }
 
 func (h Hosts) empty() bool { return len(h.names) == 0 && len(h.suffixes) == 0 }

@@ -135,7 +135,13 @@ func TestParseHosts(t *testing.T) {
 			t.Errorf("%s: %v", name, !want)
 		}
 	}
-	for _, text := range []string{"*", "localhost", "1.2.3.4", "a.example:80", "*.*.example", "a_b.example", "*.com x", "::1"} {
+	of := parsedHosts(t, "*.b.example, a.example=anna, x.b.example = bert, *.c.b.example=user_1")
+	for name, want := range map[string]string{"a.example": "anna", "x.b.example": "bert", "y.b.example": "", "c.b.example": "", "d.c.b.example": "user_1"} {
+		if user, listed := of.Owner(name); user != want || !listed {
+			t.Errorf("%s is for %q, %v", name, user, listed)
+		}
+	}
+	for _, text := range []string{"a.example=", "a.example= ", "a.example=b=c", "=anna", "*", "localhost", "1.2.3.4", "a.example:80", "*.*.example", "a_b.example", "*.com x", "::1"} {
 		if _, err := ParseHosts(text); err == nil {
 			t.Errorf("%q is taken", text)
 		}
