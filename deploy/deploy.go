@@ -158,6 +158,9 @@ func (d *Deployer) carryOut(ctx context.Context, r Request) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
+	if err := d.revertLeft(ctx, api.ID); err != nil {
+		return Result{}, err
+	}
 	version := r.version(api.ID)
 	version.Node = d.node
 	if err = d.keepFiles(ctx, api.ID, r); err == nil {

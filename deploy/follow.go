@@ -69,6 +69,7 @@ const (
 	firstPause    = time.Second // for the manager, which looks by itself at once
 	longestPause  = time.Minute
 	goneEvery     = store.NodeSilence // between looks for what dead nodes left unfinished
+	undoEvery     = 5 * time.Second   // between attempts at what could not be undone
 	followTime    = 30 * time.Second  // for one look
 	mostLooks     = 6                 // for a version of a split that does not serve
 )

@@ -186,16 +186,19 @@ func (f *Follower) settle(id string, err error) (pause time.Duration, failed int
 
 // endGone ends what dead nodes left unfinished, and what this one could not undo.
 func (f *Follower) endGone(ctx context.Context) {
-	tick := time.NewTicker(goneEvery)
+	tick, soon := time.NewTicker(goneEvery), time.NewTicker(undoEvery)
 	defer tick.Stop()
+	defer soon.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
+		case <-soon.C:
+			if err := f.deployer.undoLeft(ctx); err != nil && ctx.Err() == nil && !isAway(err) {
+				f.log.Warn("undo a deploy that failed while the store was away", zap.Error(err))
+			}
+			continue
 		case <-tick.C:
-		}
-		if err := f.deployer.undoLeft(ctx); err != nil && ctx.Err() == nil && !isAway(err) {
-			f.log.Warn("undo a deploy that failed while the store was away", zap.Error(err))
 		}
 		n, err := f.deployer.endUnfinished(ctx, func(store.Version) bool { return false })
 		switch {

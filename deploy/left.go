@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"reflect"
+	"slices"
 	"sync"
 	"time"
 
@@ -40,6 +41,20 @@ func (l *left) take() []failed {
 	return list
 }
 
+// takeSettings takes what is to be taken back of an API's settings.
+func (l *left) takeSettings(apiID string) (of []failed) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.list = slices.DeleteFunc(l.list, func(f failed) bool {
+		is := f.settings != nil && f.api.ID == apiID
+		if is {
+			of = append(of, f)
+		}
+		return is
+	})
+	return of
+}
+
 // fail undoes a deploy, later if the store is away.
 func (d *Deployer) fail(ctx context.Context, f failed) error {
 	err := d.undo(ctx, f.api, f.version, f.created, f.cause)
@@ -51,8 +66,9 @@ func (d *Deployer) fail(ctx context.Context, f failed) error {
 
 // leaveSettings has what a deploy did to an API's settings be taken back later, where the store was away.
 func (d *Deployer) leaveSettings(api store.API, v store.Version, done settingsChange, err error) {
-	changed := !reflect.DeepEqual(done.before, done.after) || !done.before.Options.Traffic.IsZero() // which ends with the activation
-	if isAway(err) && changed {
+	// Not the split of its traffic, which has ended with the activation, or has been given back: by then somebody may have ended it on purpose.
+	done.before.Options.Traffic, done.after.Options.Traffic = store.Traffic{}, store.Traffic{}
+	if isAway(err) && !reflect.DeepEqual(done.before, done.after) {
 		d.left.add(failed{api: api, version: v, cause: err, settings: &done})
 	}
 }
@@ -65,7 +81,7 @@ func isAway(err error) bool {
 func (d *Deployer) undoLeft(ctx context.Context) error {
 	var errs []error
 	for _, f := range d.left.take() {
-		err := d.undoLate(ctx, f)
+		err := d.undoLate(ctx, f, d.revertLate)
 		if isAway(err) || ctx.Err() != nil {
 			d.left.add(f)
 		}
@@ -74,8 +90,8 @@ func (d *Deployer) undoLeft(ctx context.Context) error {
 	return errors.Join(errs...)
 }
 
-// undoLate is undo of a deploy whose last step may have come through though nobody heard of it.
-func (d *Deployer) undoLate(ctx context.Context, f failed) error {
+// undoLate is undo of a deploy whose last step may have come through though nobody heard of it. Settings are taken back by revert.
+func (d *Deployer) undoLate(ctx context.Context, f failed, revert func(context.Context, failed) error) error {
 	api, err := d.store.API(ctx, f.api.ID)
 	switch {
 	case errors.Is(err, store.ErrNotFound):
@@ -87,12 +103,27 @@ func (d *Deployer) undoLate(ctx context.Context, f failed) error {
 		v.State = store.VersionReady
 		return d.store.UpdateVersion(ctx, v)
 	case f.settings != nil:
-		return d.revertLate(ctx, f)
+		return revert(ctx, f)
 	}
 	return d.undo(ctx, f.api, f.version, f.created, f.cause)
 }
 
-// revertLate is revert of settings that the next deploy must not find, nor lose.
+// revertLeft takes back what is left of an API's settings. Its turn must have been taken.
+func (d *Deployer) revertLeft(ctx context.Context, apiID string) error {
+	for _, f := range d.left.takeSettings(apiID) {
+		if err := d.undoLate(ctx, f, d.revertNow); err != nil {
+			d.left.add(f)
+			return err
+		}
+	}
+	return nil
+}
+
+func (d *Deployer) revertNow(ctx context.Context, f failed) error {
+	return d.revert(ctx, f.api, *f.settings, f.version.Number)
+}
+
+// revertLate is revert of settings, between deploys.
 func (d *Deployer) revertLate(ctx context.Context, f failed) error {
 	patience, cancel := context.WithTimeout(ctx, turnWait)
 	defer cancel()
@@ -101,7 +132,7 @@ func (d *Deployer) revertLate(ctx context.Context, f failed) error {
 		return err
 	}
 	defer end()
-	return d.revert(ctx, f.api, *f.settings, f.version.Number)
+	return d.revertNow(ctx, f)
 }
 
 // turnWait is how long what is left of one API may hold up what is left of others.

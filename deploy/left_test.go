@@ -157,3 +157,28 @@ func TestSettingsOfAFailedDeployAreTakenBackWhenTheStoreIsBack(t *testing.T) {
 		})
 	}
 }
+
+// TestTheNextDeployFindsNoSettingsOfAFailedOne, also where it comes before anything else that undoes.
+func TestTheNextDeployFindsNoSettingsOfAFailedOne(t *testing.T) {
+	f := newFixture(t)
+	st := &leavingStore{Store: f.store.Store}
+	d := deploy.New(st, f.builder, &sandboxes{serving: map[string]sandbox.Spec{}}, deploy.Policy{})
+	if _, err := d.Deploy(t.Context(), request("closed", "one")); err != nil {
+		t.Fatal(err)
+	}
+	st.step = "before activation"
+	yes := true
+	r := request("closed", "two")
+	r.Public = &yes
+	if _, err := d.Deploy(t.Context(), r); !errors.Is(err, store.ErrUnavailable) {
+		t.Fatalf("the deploy: %v", err)
+	}
+	st.step = ""
+	st.away.Store(false)
+	if _, err := d.Deploy(t.Context(), request("closed", "three")); err != nil {
+		t.Fatal(err)
+	}
+	if api, err := st.API(t.Context(), "closed"); err != nil || api.Public || api.ActiveVersion != 3 {
+		t.Errorf("%+v, %v", api, err)
+	}
+}
