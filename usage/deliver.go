@@ -108,32 +108,41 @@ func (j *Journal) unreadable(s *segment, why error) (more bool, err error) {
 	if time.Since(s.broken) < unreadableFor {
 		return false, err
 	}
-	if aside := j.setAside(s); aside != nil {
+	kept, aside := j.setAside(s)
+	if aside != nil {
 		return false, errors.Join(err, aside)
 	}
-	j.log.Error("a file of the usage journal cannot be read, its records are not delivered: copy it to a disk that is well, under its name and "+
-		"in its place while no server runs, to have it tried again", zap.Error(why), zap.String("kept_as", s.file.Name()+setAsideAs),
-		zap.Int64("bytes_delivered_before", s.delivered.Load()))
+	j.log.Error("a file of the usage journal cannot be read, its records are not delivered: while no server runs, copy what of it can be read, but for "+
+		"the bytes that were delivered before, to a name of the journal that is free, to have it tried again", zap.Error(why),
+		zap.String("kept_as", kept), zap.Int64("bytes_delivered_before", s.delivered.Load()))
 	return true, nil
 }
 
 // setAside renames the oldest segment to what is no segment.
-func (j *Journal) setAside(s *segment) error {
+func (j *Journal) setAside(s *segment) (kept string, err error) {
+	if kept, err = j.renameAside(s); err != nil {
+		return "", err
+	}
+	_ = errors.Join(s.finish(), s.file.Close()) // its disk fails, and requests need not wait for that
+	return kept, nil
+}
+
+func (j *Journal) renameAside(s *segment) (kept string, err error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if !s.sealed.Load() {
 		if err := j.turnLocked(); err != nil {
-			return err
+			return "", err
 		}
 	}
-	if err := os.Rename(s.file.Name(), s.file.Name()+setAsideAs); err != nil {
-		return err
+	kept = s.file.Name() + time.Now().UTC().Format(".20060102T150405.000000") + setAsideAs // numbers are used again
+	if err := os.Rename(s.file.Name(), kept); err != nil {
+		return "", err
 	}
 	j.segments = j.segments[1:]
 	j.bytes -= s.size.Load()
 	j.pending.Add(-s.waiting.Swap(0))
-	_ = errors.Join(s.finish(), s.file.Close()) // its disk fails
-	return nil
+	return kept, nil
 }
 
 func (j *Journal) hand(ctx context.Context, records []store.Usage) error {
