@@ -91,8 +91,10 @@ func (a *subject) replayed(status int) {
 	}
 }
 
-// serverAtFault reports whether what was answered was no fault of the client's.
-func (a *subject) serverAtFault() bool { return a != nil && a.status >= http.StatusInternalServerError }
+// serverAtFault reports whether what was answered was no fault of the client's, or that there was no place for it just now.
+func (a *subject) serverAtFault() bool {
+	return a != nil && (a.status >= http.StatusInternalServerError || a.status == http.StatusTooManyRequests)
+}
 
 func (a *subject) called(name string) {
 	if a != nil {

@@ -119,13 +119,16 @@ func (s *Server) mayRun(ctx context.Context, api store.API, number int) error {
 	return err
 }
 
-// whyEnded is what to tell of code whose run returned an error. Of code that was ended for its client nobody knows what it has done by then:
-// a client that asks again, with the same key, must be told so, and not have it run a second time.
+// whyEnded is what to tell of code whose run returned an error. Of code that was ended for its client, or with the server, nobody knows what it
+// has done by then: a client that asks again, with the same key, must be told so, and not have it run a second time.
 func whyEnded(request, seen context.Context, api store.API, err error) error {
+	const remedy = "look how far it came before you run it again"
 	switch {
 	case errors.Is(context.Cause(request), context.Canceled):
-		return &requestError{"outcome_unknown", "the connection to the client broke, so the code was ended", "look how far it came before you run it again"}
-	case seen.Err() != nil && request.Err() == nil:
+		return &requestError{"outcome_unknown", "the connection to the client broke, so the code was ended", remedy}
+	case request.Err() != nil, errors.Is(err, sandbox.ErrStopped):
+		return &requestError{"outcome_unknown", "the server stopped, so the code was ended", remedy}
+	case seen.Err() != nil:
 		return &requestError{"unauthorized", "the token is not good any more, or not for " + api.Name + ", so the code was ended", "ask for another token"}
 	}
 	return err

@@ -201,27 +201,31 @@ func TestLongCodeRunsWithAKey(t *testing.T) {
 	}
 }
 
-// TestCodeIsNotRunTwice breaks the connection while code runs, and sends the request again.
+// TestCodeIsNotRunTwice breaks the connection while code runs, or ends the server, and sends the request again.
 func TestCodeIsNotRunTwice(t *testing.T) {
-	f := newFixture(t)
-	f.deployed(t, "tool", store.Version{Code: "x", State: store.VersionReady})
-	runs := 0
-	ctx, leave := context.WithCancel(t.Context())
-	f.run = func(ctx context.Context, _ string, _ int, task sandbox.Task) (*sandbox.Exit, error) {
-		if runs++; runs > 1 {
-			return &sandbox.Exit{Reason: sandbox.Finished}, nil
-		}
-		task.Output(sandbox.Line{Stream: "stdout", Text: "began"})
-		leave()
-		<-ctx.Done()
-		return nil, ctx.Err()
-	}
-	r := httptest.NewRequestWithContext(ctx, "POST", "/api/v1/apis/tool/exec", strings.NewReader(`{"code":"send_mail()"}`))
-	r.Header.Set("Idempotency-Key", anyKey)
-	f.Local().ServeHTTP(httptest.NewRecorder(), r)
-	events := execEvents(t, f.keyed(t, anyKey, "apis/tool/exec", `{"code":"send_mail()"}`).Body.String())
-	if runs != 1 || len(events) != 2 || events[0].Line == nil || events[1].Error == nil || events[1].Error.Type != "outcome_unknown" {
-		t.Errorf("%d runs; %+v", runs, events)
+	for name, cause := range map[string]error{"the client leaves": nil, "the server stops": errors.New("the server is stopping")} {
+		t.Run(name, func(t *testing.T) {
+			f := newFixture(t)
+			f.deployed(t, "tool", store.Version{Code: "x", State: store.VersionReady})
+			runs := 0
+			ctx, leave := context.WithCancelCause(t.Context())
+			f.run = func(ctx context.Context, _ string, _ int, task sandbox.Task) (*sandbox.Exit, error) {
+				if runs++; runs > 1 {
+					return &sandbox.Exit{Reason: sandbox.Finished}, nil
+				}
+				task.Output(sandbox.Line{Stream: "stdout", Text: "began"})
+				leave(cause)
+				<-ctx.Done()
+				return nil, ctx.Err()
+			}
+			r := httptest.NewRequestWithContext(ctx, "POST", "/api/v1/apis/tool/exec", strings.NewReader(`{"code":"send_mail()"}`))
+			r.Header.Set("Idempotency-Key", anyKey)
+			f.Local().ServeHTTP(httptest.NewRecorder(), r)
+			events := execEvents(t, f.keyed(t, anyKey, "apis/tool/exec", `{"code":"send_mail()"}`).Body.String())
+			if runs != 1 || len(events) != 2 || events[0].Line == nil || events[1].Error == nil || events[1].Error.Type != "outcome_unknown" {
+				t.Errorf("%d runs; %+v", runs, events)
+			}
+		})
 	}
 }
 

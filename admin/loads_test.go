@@ -152,13 +152,18 @@ func TestOneOffCodeOfAUserIsBounded(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	secret := f.secretOf(t, `{"role":"author","user":"anna"}`)
 	synctest.Test(t, func(t *testing.T) {
 		all := newCrowd(f.fixture)
+		keyed := func() *httptest.ResponseRecorder {
+			return call(t, f.Remote(), "POST", "/api/v1/apis/of-anna/exec", `{"code":"1"}`, "Authorization", "Bearer "+secret, "Idempotency-Key", anyKey)
+		}
 		exec := func(ask func(string, string, string) *httptest.ResponseRecorder, api string) *httptest.ResponseRecorder {
 			return ask("POST", "/api/v1/apis/"+api+"/exec", `{"code":"1"}`)
 		}
 		all.send(8, func(int) { exec(f.anna, "of-anna") })
 		wantProblem(t, exec(f.anna, "of-anna"), http.StatusTooManyRequests, "too_many")
+		wantProblem(t, keyed(), http.StatusTooManyRequests, "too_many")
 		for api, ask := range map[string]func(string, string, string) *httptest.ResponseRecorder{
 			"of-bert": f.bert, "of-anna": func(m, p, b string) *httptest.ResponseRecorder { return f.local(t, m, p, b) },
 		} {
@@ -169,6 +174,9 @@ func TestOneOffCodeOfAUserIsBounded(t *testing.T) {
 			})
 		}
 		all.leave()
+		if w := keyed(); w.Code != http.StatusOK { // nothing was done for that key
+			t.Errorf("%d %s", w.Code, w.Body)
+		}
 	})
 }
 

@@ -190,9 +190,7 @@ func (s *Server) Remote() http.Handler {
 	return s.prepare(func(w http.ResponseWriter, r *http.Request) {
 		c, err := s.checkToken(r)
 		if err != nil {
-			if r.ContentLength != 0 {
-				w.Header().Set("Connection", "close") // else the body of a stranger would be read first
-			}
+			w.Header().Set("Connection", "close") // a stranger's body is not read, and his connection takes no place of others'
 			s.fail(w, r, err)
 			return
 		}

@@ -38,7 +38,7 @@ func (s *Store) AddAudit(ctx context.Context, e store.AuditEntry) error {
 	return nil
 }
 
-// pruneAudit removes what there is above so many entries: the oldest of whoever has most.
+// pruneAudit removes what there is above so many entries: the oldest of whoever has most, and where nobody has many the oldest of all.
 func pruneAudit(ctx context.Context, u *unit, keep int) error {
 	var all, most int
 	var token string
@@ -51,6 +51,9 @@ func pruneAudit(ctx context.Context, u *unit, keep int) error {
 	_, err = u.Exec(ctx, `DELETE FROM apibuilder_audit WHERE seq IN
 		(SELECT seq FROM apibuilder_audit WHERE token_id = $1 AND (status < 400) = $2 ORDER BY seq LIMIT $3)`,
 		token, done, min(all-keep, most-1))
+	if rest := all - keep - (most - 1); err == nil && rest > 0 {
+		_, err = u.Exec(ctx, `DELETE FROM apibuilder_audit WHERE seq IN (SELECT seq FROM apibuilder_audit ORDER BY seq LIMIT $1)`, rest)
+	}
 	return err
 }
 

@@ -42,7 +42,7 @@ func (s *Store) AddAudit(ctx context.Context, e store.AuditEntry) error {
 	return nil
 }
 
-// pruneAudit removes what there is above so many entries: the oldest of whoever has most.
+// pruneAudit removes what there is above so many entries: the oldest of whoever has most, and where nobody has many the oldest of all.
 func pruneAudit(ctx context.Context, u *unit, keep int) error {
 	var all, most int
 	var token string
@@ -54,6 +54,9 @@ func pruneAudit(ctx context.Context, u *unit, keep int) error {
 	}
 	_, err = u.ExecContext(ctx, `DELETE FROM audit WHERE seq IN (SELECT seq FROM audit WHERE token_id = ? AND (status < 400) = ? ORDER BY seq LIMIT ?)`,
 		token, done, min(all-keep, most-1))
+	if rest := all - keep - (most - 1); err == nil && rest > 0 {
+		_, err = u.ExecContext(ctx, `DELETE FROM audit WHERE seq IN (SELECT seq FROM audit ORDER BY seq LIMIT ?)`, rest)
+	}
 	return err
 }
 
