@@ -62,18 +62,20 @@ func (a *app) logs(ctx context.Context, cmd *cli.Command) error {
 	if cmd.Bool("follow") {
 		return a.followLogs(ctx, cmd, c, args[0], query)
 	}
-	all := []admin.LogLine{}
+	all := []admin.LogLine{} // taken before any is shown: the server does not wait for who pages through them
 	err = client.Lines(ctx, c, http.MethodGet, client.Path("apis", args[0], "logs")+"?"+query.Encode(), nil, func(l admin.LogLine) error {
-		if !cmd.Bool("json") {
-			return writeLogLine(a.stdout, l)
-		}
 		all = append(all, l)
 		return nil
 	})
-	if err != nil || !cmd.Bool("json") {
-		return err
+	if err == nil && cmd.Bool("json") {
+		return writeJSON(a.stdout, all)
 	}
-	return writeJSON(a.stdout, all)
+	for _, l := range all { // what came before an error, too
+		if err := writeLogLine(a.stdout, l); err != nil {
+			return err
+		}
+	}
+	return err
 }
 
 func (a *app) followLogs(ctx context.Context, cmd *cli.Command, c *client.Client, api string, query url.Values) error {
