@@ -171,7 +171,7 @@ func (f *Follower) look(ctx, life context.Context, first bool) error {
 		if f.followed, err = f.Rows.Followed(step); err != nil {
 			return err
 		}
-		f.marks, f.pauses = map[string]string{}, map[string]pause{}
+		f.marks, f.pauses, f.absence = map[string]string{}, map[string]pause{}, absence{hidden: f.absence.hidden}
 	}
 	f.goneLocked(life, marks, all, begins)
 	var changed []string

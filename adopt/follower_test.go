@@ -467,6 +467,45 @@ func TestARowWhoseIDIsAnotherAPIsName(t *testing.T) {
 	}
 }
 
+// TestARowWithTheIDOfAnAPIOfOurs neither gets that one's code nor takes it with it when it goes, also where a version before has noted it.
+func TestARowWithTheIDOfAnAPIOfOurs(t *testing.T) {
+	url := pgtest.Database(t)
+	pgtest.Exec(t, url, "CREATE TABLE apis (id text, code_snapshot text); INSERT INTO apis VALUES ('other', 'a')")
+	n := start(t, url)
+	for _, noted := range []bool{false, true} {
+		ours, err := n.Store.CreateAPI(t.Context(), store.API{ID: store.NewID("api"), Name: fmt.Sprintf("ours-%t", noted), UserID: store.OperatorID})
+		if err != nil {
+			t.Fatal(err)
+		}
+		pgtest.Exec(t, url, "INSERT INTO apis VALUES ('"+ours.ID+"', 'theirs')")
+		if noted {
+			rows, err := n.Store.Rows().Read(t.Context(), []string{ours.ID})
+			if err == nil {
+				err = n.Store.Rows().Take(t.Context(), ours.ID, store.Followed{Stamp: rows[0].Stamp})
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(time.Second) // looks are every 200 ms, and tell nobody
+		v, err := n.Store.AddVersion(t.Context(), store.Version{APIID: ours.ID, Code: "secret", State: store.VersionReady})
+		if err == nil {
+			err = n.Store.Activate(t.Context(), ours.ID, v.Number)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if rows, err := n.Store.Rows().Read(t.Context(), []string{ours.ID}); err != nil || len(rows) != 1 || rows[0].Code != "theirs" {
+			t.Errorf("noted %t: their row has %+v, %v", noted, rows, err)
+		}
+		pgtest.Exec(t, url, "DELETE FROM apis WHERE id = '"+ours.ID+"'")
+		time.Sleep(time.Second)
+		if _, err := n.Store.API(t.Context(), ours.ID); err != nil {
+			t.Errorf("noted %t: it went with their row: %v", noted, err)
+		}
+	}
+}
+
 // TestARowThatIsBackAgain was deleted and inserted while its turn had to wait: its API keeps its keys.
 func TestARowThatIsBackAgain(t *testing.T) {
 	url := pgtest.Database(t)
@@ -508,7 +547,7 @@ func TestARowThatIsBackAgain(t *testing.T) {
 func TestATableThatIsFilledRowByRow(t *testing.T) {
 	url := pgtest.Database(t)
 	pgtest.Exec(t, url, "CREATE TABLE apis (id int, code_snapshot text); INSERT INTO apis SELECT i, 'a' FROM generate_series(1, 5) i")
-	n := startPatient(t, url, 2*time.Second)
+	n := startPatient(t, url, 6*time.Second)
 	before := n.API(t, "5")
 	pgtest.Exec(t, url, "TRUNCATE apis")
 	for i := range 5 {

@@ -17,18 +17,19 @@ import (
 
 var (
 	validID = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]{0,127}$`)
-	// ownID is one of store.NewID's. A row that had it would have the API that was deployed here under it.
-	ownID = regexp.MustCompile(`^api_[a-z2-7]{16}$`)
 	// likeID is a name that is the id of some row sooner or later, where ids are numbers or UUIDs.
 	likeID = regexp.MustCompile(`^([0-9]+|[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})$`)
 )
+
+// isOwn reports whether an id is that of an API that was deployed here. A row that had it would have that API.
+func isOwn(id string) bool { return store.IsNewID("api", id) }
 
 // usableID returns nil for an id that can be in a path, in a URL and on disk, and is none that APIs get here.
 func usableID(id string) error {
 	switch {
 	case !validID.MatchString(id):
 		return fmt.Errorf("the id %.40q cannot be part of an address: use letters, digits, - and _, 128 at most", id)
-	case ownID.MatchString(id):
+	case isOwn(id):
 		return fmt.Errorf("the id %.40q looks like one that this server gives to its own APIs: use another", id)
 	}
 	return nil
@@ -152,6 +153,9 @@ func (f *Follower) replace(ctx context.Context, id string) error {
 	}
 	if bad := usableID(id); bad != nil {
 		f.Log.Warn("a row of table apis cannot be served", zap.Error(bad))
+		if isOwn(id) {
+			return f.forget(ctx, id) // a note would be of somebody else's API
+		}
 		return f.take(ctx, row, bad.Error())
 	}
 	if !row.Active {
@@ -250,6 +254,9 @@ func (f *Follower) remove(ctx context.Context, id string) error {
 	if _, back := marks[id]; err != nil || back || !all {
 		return err
 	}
+	if isOwn(id) { // from when such rows were followed
+		return f.forget(ctx, id)
+	}
 	_, err = f.find(ctx, id)
 	if err == nil {
 		_, err = f.Deployer.Delete(ctx, id)
@@ -257,10 +264,15 @@ func (f *Follower) remove(ctx context.Context, id string) error {
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return err
 	}
+	f.Log.Info("a row of table apis is gone, and its API with it", zap.String("id", id))
+	return f.forget(ctx, id)
+}
+
+// forget ends the following of a row.
+func (f *Follower) forget(ctx context.Context, id string) error {
 	if err := f.Rows.Forget(ctx, id); err != nil {
 		return err
 	}
-	f.Log.Info("a row of table apis is gone, and its API with it", zap.String("id", id))
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	delete(f.followed, id)

@@ -26,6 +26,11 @@ func NewID(kind string) string {
 	return kind + "_" + encoding.EncodeToString(b[:])
 }
 
+var newID = regexp.MustCompile(`^[a-z]+_[a-z2-7]{16}$`)
+
+// IsNewID reports whether an id looks like one of NewID's of that kind.
+func IsNewID(kind, id string) bool { return strings.HasPrefix(id, kind+"_") && newID.MatchString(id) }
+
 // NewSecret returns a secret that starts with prefix and carries 160 random bits, the part of it that may be shown
 // again, and its hash.
 func NewSecret(prefix string) (secret, visible string, hash [32]byte) {

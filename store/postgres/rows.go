@@ -312,7 +312,7 @@ func (r *Rows) Yield(ctx context.Context) error {
 // writeBack gives their row what serves now. A row that was changed since it was taken over is left alone: that change is
 // newer, and its turn comes.
 func (r *Rows) writeBack(ctx context.Context, u *unit, id, code, requirements string) error {
-	if r == nil {
+	if r == nil || store.IsNewID("api", id) { // it was deployed here, whatever has its id there
 		return nil
 	}
 	var stamp string
