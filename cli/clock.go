@@ -2,6 +2,9 @@ package cli
 
 import (
 	"context"
+	"errors"
+	"io/fs"
+	"os"
 	"time"
 
 	"go.uber.org/zap"
@@ -15,8 +18,13 @@ const clockEvery = 10 * time.Minute
 
 // openClock makes what tells the time to whoever removes what is old.
 func (s *server) openClock() (err error) {
-	if s.clock, err = clock.Open(s.data.join("clock")); err != nil {
+	path := s.data.join("clock")
+	_, missing := os.Stat(path)
+	if s.clock, err = clock.Open(path); err != nil {
 		return err
+	}
+	if _, err := os.Stat(s.data.join("apibuilder.db")); errors.Is(missing, fs.ErrNotExist) && err == nil {
+		s.clock.Distrust(errors.New("there is a store, and no " + path + " yet")) // PostgreSQL has a clock of its own
 	}
 	if doubt := s.clock.Doubt(); doubt != nil {
 		s.log.Warn("what the time was when the server last ran is not known: nothing old is removed for a day", zap.Error(doubt))

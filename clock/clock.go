@@ -34,9 +34,14 @@ func Open(path string) (*Clock, error) {
 		return nil, fmt.Errorf("read when the server last ran: %w", err)
 	}
 	if c.even, err = readEven(string(text), now.Round(0)); err != nil {
-		c.even, c.doubt = even{right: time.Unix(0, 0), wall: now.Round(0)}, fmt.Errorf("%s: %w", path, err)
+		c.Distrust(fmt.Errorf("%s: %w", path, err))
 	}
 	return c, nil
+}
+
+// Distrust has nothing be old until the machine's clock has gone evenly for a day, and Doubt say why. Call it before Now.
+func (c *Clock) Distrust(why error) {
+	c.even, c.doubt = even{right: time.Unix(0, 0), wall: c.began.Round(0)}, why
 }
 
 // Doubt is why nobody knows what the time was when the server last ran; nil: it is known, or it never ran.
