@@ -14,7 +14,7 @@ import (
 
 const (
 	searches   = 4 // that go on at a time, over all APIs, and as many with a pattern, which may take longer
-	searchTime = 15 * time.Second
+	searchTime = time.Minute
 	looseness  = time.Minute // by which lines may be out of their order
 
 	// So many lines in a row that are too old end a search. Fewer may be of a clock that was wrong, as that of a machine is until it has
