@@ -28,16 +28,20 @@ func ParseHosts(text string) (Hosts, error) {
 		below, wild := strings.CutPrefix(strings.TrimSpace(part), "*.")
 		name, err := ParseDomain(below)
 		user = strings.TrimSpace(user)
+		at, key := h.names, name
+		if wild {
+			at, key = h.suffixes, "."+name
+		}
+		other, twice := at[key]
 		switch {
 		case err != nil:
 			return Hosts{}, err
+		case twice && other != user:
+			return Hosts{}, fmt.Errorf("%q is listed twice, for different users: leave one out", strings.TrimSpace(part))
 		case owned && (user == "" || strings.ContainsAny(user, "= ")):
 			return Hosts{}, fmt.Errorf("%q says whose it is without a user: write for example api.example.com=anna", part)
-		case wild:
-			h.suffixes["."+name] = user
-		default:
-			h.names[name] = user
 		}
+		at[key] = user
 	}
 	return h, nil
 }

@@ -141,7 +141,10 @@ func TestParseHosts(t *testing.T) {
 			t.Errorf("%s is for %q, %v", name, user, listed)
 		}
 	}
-	for _, text := range []string{"a.example=", "a.example= ", "a.example=b=c", "=anna", "*", "localhost", "1.2.3.4", "a.example:80", "*.*.example", "a_b.example", "*.com x", "::1"} {
+	for _, text := range []string{
+		"a.example=", "a.example= ", "a.example=b=c", "=anna", "*", "localhost", "1.2.3.4", "a.example:80", "*.*.example", "a_b.example", "*.com x", "::1", "a.example=anna,A.example",
+		"*.b.example,*.b.example=bert",
+	} {
 		if _, err := ParseHosts(text); err == nil {
 			t.Errorf("%q is taken", text)
 		}

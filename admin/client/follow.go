@@ -29,10 +29,11 @@ func FollowLogs(ctx context.Context, c *Client, api string, query url.Values, aw
 	var stop error
 	var gone time.Time // since when there is no server; zero: there is one
 	began := false     // some answer did: what fails before that is the caller's to know
+	var ahead time.Duration
 	for {
 		response, err := c.sendOnce(ctx, http.MethodGet, Path("apis", api, "logs")+"?"+query.Encode(), "", "", nil)
 		if err == nil {
-			began, gone = true, time.Time{}
+			began, gone, ahead = true, time.Time{}, aheadOf(response)
 			fresh := told.again()
 			err = eachLine(response.Body, func(line []byte) error {
 				l, err := decode[admin.LogLine](line)
@@ -49,7 +50,7 @@ func FollowLogs(ctx context.Context, c *Client, api string, query url.Values, aw
 			return stop
 		case ctx.Err() != nil || err != nil && !began:
 			return err
-		case refused && problem.Type == "not_found", err == nil && over(query.Get("until")):
+		case refused && problem.Type == "not_found", err == nil && over(query.Get("until"), time.Now().Add(ahead)):
 			return nil
 		case refused && problem.Status != http.StatusServiceUnavailable && problem.Type != "too_many": // our own broken one may count still
 			return err
@@ -71,9 +72,19 @@ func FollowLogs(ctx context.Context, c *Client, api string, query url.Values, aw
 }
 
 // over reports whether a time has come; an empty one never does. An answer that ends before it ended with its server.
-func over(until string) bool {
+func over(until string, now time.Time) bool {
 	at, err := time.Parse(time.RFC3339Nano, until)
-	return err == nil && !time.Now().Before(at)
+	return err == nil && !now.Before(at)
+}
+
+// aheadOf is by how much the server's clock is ahead of this machine's, where that is more than its seconds tell.
+func aheadOf(response *http.Response) time.Duration {
+	date, err := http.ParseTime(response.Header.Get("Date"))
+	ahead := time.Until(date)
+	if err != nil || ahead.Abs() < 2*time.Second {
+		return 0
+	}
+	return ahead
 }
 
 func pause(ctx context.Context, d time.Duration) error {

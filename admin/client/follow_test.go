@@ -91,6 +91,16 @@ func TestFollowingEnds(t *testing.T) {
 	if err != nil || n < 2 || lines != n || time.Now().Before(until) {
 		t.Errorf("asked %d times, %d lines, %v", n, lines, err)
 	}
+	// It ends by the server's clock, an hour after this one's.
+	later := time.Now().Add(time.Hour)
+	behind := remote(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Date", later.UTC().Format(http.TimeFormat))
+		_ = json.NewEncoder(w).Encode(admin.LogLine{Text: "a"})
+	})
+	query := url.Values{"until": {later.Add(-time.Minute).Format(time.RFC3339Nano)}}
+	if err := client.FollowLogs(t.Context(), behind, "api", query, func() {}, func(admin.LogLine) error { return nil }); err != nil {
+		t.Error(err)
+	}
 	refused = true
 	if err := follow(url.Values{}, nil); err == nil {
 		t.Error("no error of a server that refuses")
