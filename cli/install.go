@@ -250,7 +250,8 @@ func (a *app) uninstall(ctx context.Context, cmd *cli.Command) error {
 		if err := noStrangers(i.path(settings.text("data-dir"))); err != nil {
 			return err
 		}
-		remove = append(remove, i.config, settings.text("data-dir"))
+		// The data first: by the units and the configuration it is found again when it could not be removed.
+		remove = append([]string{settings.text("data-dir"), i.config}, remove...)
 		if !cmd.Bool("yes") {
 			if err := a.confirm(ctx, fmt.Sprintf("Remove %s with all APIs, keys and usage records?", settings.text("data-dir"))); err != nil {
 				return err

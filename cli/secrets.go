@@ -149,6 +149,9 @@ func secretsKeyToRestore(path string, file *backup.File) (restore func() error, 
 	}
 	there, err := sealed.ReadKeyFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
+		if _, err := os.Lstat(path); err == nil {
+			return nil, fmt.Errorf("%s is a link to what is not there: mount that, or remove the link", path)
+		}
 		return func() error { return sealed.CopyKeyFile(path, file.Data) }, nil
 	}
 	if err != nil {
