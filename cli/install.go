@@ -172,12 +172,19 @@ func (a *app) startUnits(ctx context.Context, o serveOptions, kept []string) err
 	enable, restart := []string{"enable"}, []string{"restart"}
 	for _, unit := range unitNames(wanted) {
 		enable = append(enable, unit)
-		if !slices.Contains(kept, unit) || exec.CommandContext(ctx, "systemctl", "is-active", "--quiet", unit).Run() != nil {
+		if !slices.Contains(kept, unit) || !listens(ctx, unit) {
 			restart = append(restart, unit)
 		}
 	}
 	// A running service holds its sockets; one whose address has changed can only be bound anew when it has let go.
 	return a.systemctl(ctx, []string{"daemon-reload"}, append(enable, serviceName), append(restart, serviceName))
+}
+
+// listens reports whether the socket of a unit is open as its file says, which may have been written without being read since.
+func listens(ctx context.Context, unit string) bool {
+	stale, err := exec.CommandContext(ctx, "systemctl", "show", "--property=NeedDaemonReload", "--value", unit).Output()
+	return err == nil && strings.TrimSpace(string(stale)) != "yes" &&
+		exec.CommandContext(ctx, "systemctl", "is-active", "--quiet", unit).Run() == nil
 }
 
 // keptUnits are the units of sockets that are there already as they are to be.

@@ -10,11 +10,17 @@ import (
 	"testing"
 )
 
-// fakeSystemctl notes what it is told, and answers that the units in active are.
-func fakeSystemctl(t *testing.T, active ...string) (told func() string) {
+// fakeSystemctl notes what it is told, and answers that a unit is active, and whether its file was changed since it was read.
+func fakeSystemctl(t *testing.T, active, changed string) (told func() string) {
 	t.Helper()
 	dir := t.TempDir()
-	script := "#!/bin/sh\nif [ \"$1\" = is-active ]; then case \" " + strings.Join(active, " ") + " \" in *\" $3 \"*) exit 0;; esac; exit 3; fi\necho \"$@\" >>" + dir + "/told\n"
+	script := `#!/bin/sh
+case "$1" in
+is-active) [ "$3" = "` + active + `" ] || exit 3 ;;
+show) echo "` + changed + `" ;;
+*) echo "$@" >>` + dir + `/told ;;
+esac
+`
 	if err := os.WriteFile(filepath.Join(dir, "systemctl"), []byte(script), 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -45,12 +51,13 @@ func TestAnUpgradeLeavesSocketsOpen(t *testing.T) {
 	if err != nil || !slices.Equal(kept, []string{"apibuilder.socket"}) {
 		t.Fatalf("with another address for TLS: %q, %v", kept, err)
 	}
-	for name, c := range map[string]struct{ active, restarted string }{
-		"it listens":    {"apibuilder.socket", "restart apibuilder-tls.socket apibuilder.service\n"},
-		"it is stopped": {"", "restart apibuilder.socket apibuilder-tls.socket apibuilder.service\n"},
+	for name, c := range map[string]struct{ active, changed, restarted string }{
+		"it listens":           {"apibuilder.socket", "no", "restart apibuilder-tls.socket apibuilder.service\n"},
+		"it is stopped":        {"", "no", "restart apibuilder.socket apibuilder-tls.socket apibuilder.service\n"},
+		"it listens as it did": {"apibuilder.socket", "yes", "restart apibuilder.socket apibuilder-tls.socket apibuilder.service\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			told := fakeSystemctl(t, c.active)
+			told := fakeSystemctl(t, c.active, c.changed)
 			a := &app{stderr: &bytes.Buffer{}}
 			if err := a.startUnits(t.Context(), edgeOf(":80", ":444"), kept); err != nil {
 				t.Fatal(err)
