@@ -143,7 +143,10 @@ func TestActivatingLocksOurRowFirst(t *testing.T) {
 	address := pgtest.Database(t)
 	pgtest.Exec(t, address, "CREATE TABLE apis (id text PRIMARY KEY, code_snapshot text, requirements text)")
 	s := openAt(t, address)
-	a := makeAPI(t, s, "resize")
+	a, err := s.CreateAPI(t.Context(), store.API{ID: "7", Name: "resize", UserID: store.OperatorID})
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, code := range []string{"one", "two"} {
 		if _, err := s.AddVersion(t.Context(), store.Version{APIID: a.ID, Code: code, State: store.VersionReady}); err != nil {
 			t.Fatal(err)
