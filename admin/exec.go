@@ -109,12 +109,9 @@ func (s *Server) exec(w http.ResponseWriter, r *http.Request) (any, error) {
 
 // mayRun refuses a version that is not there, and one that is being deployed: what is made for the code would be made twice.
 func (s *Server) mayRun(ctx context.Context, api store.API, number int) error {
-	v, err := s.store.Version(ctx, api.ID, number)
-	switch {
-	case errors.Is(err, store.ErrNotFound):
-		return notFound(fmt.Sprintf("API %s has no version %d", api.Name, number), "see `apibuilder versions "+api.Name+"`")
-	case err == nil && v.State == store.VersionBuilding && number != api.ActiveVersion:
-		return &requestError{"conflict", fmt.Sprintf("version %d of %s is being deployed", number, api.Name), "wait for its deploy to end"}
+	v, err := s.version(ctx, api, number)
+	if err == nil && v.State == store.VersionBuilding && number != api.ActiveVersion {
+		err = &requestError{"conflict", fmt.Sprintf("version %d of %s is being deployed", number, api.Name), "wait for its deploy to end"}
 	}
 	return err
 }

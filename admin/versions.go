@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -48,11 +49,17 @@ func (s *Server) versionIn(r *http.Request) (api store.API, v store.Version, err
 	if number == 0 {
 		number = api.ActiveVersion
 	}
-	v, err = s.store.Version(r.Context(), api.ID, number)
+	v, err = s.version(r.Context(), api, number)
+	return api, v, err
+}
+
+// version finds a version of an API.
+func (s *Server) version(ctx context.Context, api store.API, number int) (store.Version, error) {
+	v, err := s.store.Version(ctx, api.ID, number)
 	if errors.Is(err, store.ErrNotFound) {
 		err = notFound(fmt.Sprintf("API %s has no version %d", api.Name, number), "see `apibuilder versions "+api.Name+"`")
 	}
-	return api, v, err
+	return v, err
 }
 
 func (s *Server) showVersion(_ http.ResponseWriter, r *http.Request) (any, error) {

@@ -117,7 +117,7 @@ func (f *Follower) inherit(ctx context.Context, row store.Row) (bool, error) {
 	}
 	if err == nil && api.ActiveVersion == 0 {
 		var before, v store.Version
-		if before, err = f.serving(ctx, api); err != nil {
+		if before, err = deploy.LastReady(ctx, f.Store, api); err != nil {
 			return false, err
 		}
 		v, err = f.Store.AddVersion(ctx, store.Version{
@@ -193,7 +193,7 @@ func (f *Follower) still(ctx context.Context, id string, before store.Followed) 
 func (f *Follower) deploy(
 	ctx context.Context, api store.API, row store.Row, still func(context.Context) error,
 ) (problem string, err error) {
-	serving, err := f.serving(ctx, api)
+	serving, err := deploy.LastReady(ctx, f.Store, api)
 	if err != nil {
 		return "", err
 	}
@@ -218,19 +218,6 @@ func (f *Follower) deploy(
 		Failure: mistake.Reason, Detail: mistake.Error(),
 	})
 	return mistake.Error(), err
-}
-
-// serving is the version that has what a row does not say: the active one, else the last that could be, as of an API that was out of service.
-func (f *Follower) serving(ctx context.Context, api store.API) (store.Version, error) {
-	number := api.ActiveVersion
-	if number == 0 {
-		found, err := f.Store.FindVersions(ctx, store.VersionFilter{APIID: api.ID, State: store.VersionReady, Limit: 1})
-		if err != nil || len(found) == 0 {
-			return store.Version{}, err
-		}
-		number = found[0].Number
-	}
-	return f.Store.Version(ctx, api.ID, number)
 }
 
 // suspend takes a row's API out of service; its keys and versions stay.

@@ -84,15 +84,7 @@ func (s *server) underControl(ctx context.Context, name string, run func(context
 		s.control.mu.Unlock()
 		return
 	}
-	s.control.onStop(name, func(ctx context.Context) error {
-		end()
-		select {
-		case <-done:
-			return nil
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	})
+	s.control.onStop(name, ending(end, done))
 	s.control.mu.Unlock()
 	run(ctx)
 }

@@ -94,7 +94,12 @@ func (s *server) background(name string, run func(context.Context)) {
 		defer close(done)
 		run(ctx)
 	}()
-	s.onStop(name, func(ctx context.Context) error {
+	s.onStop(name, ending(end, done))
+}
+
+// ending ends something, and waits until it is done.
+func ending(end func(), done <-chan struct{}) func(context.Context) error {
+	return func(ctx context.Context) error {
 		end()
 		select {
 		case <-done:
@@ -102,7 +107,7 @@ func (s *server) background(name string, run func(context.Context)) {
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-	})
+	}
 }
 
 // start brings up the parts in the order in which they need each other. What an error leaves is ended by stop.

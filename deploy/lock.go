@@ -17,18 +17,7 @@ func (d *Deployer) keptLock(ctx context.Context, api store.API, r Request, sourc
 	if r.Upgrade {
 		return "", nil
 	}
-	number := api.ActiveVersion
-	if number == 0 {
-		found, err := d.store.FindVersions(ctx, store.VersionFilter{APIID: api.ID, State: store.VersionReady, Limit: 1})
-		if err != nil {
-			return "", fmt.Errorf("find the version that served last: %w", err)
-		}
-		if len(found) == 0 {
-			return "", nil
-		}
-		number = found[0].Number
-	}
-	v, err := d.store.Version(ctx, api.ID, number)
+	v, err := LastReady(ctx, d.store, api)
 	if err != nil {
 		return "", fmt.Errorf("read the version that serves: %w", err)
 	}
@@ -40,6 +29,23 @@ func (d *Deployer) keptLock(ctx context.Context, api store.API, r Request, sourc
 	}
 	r.progress("the requirements are those of version %d: its packages are kept, --upgrade looks for newer ones", v.Number)
 	return v.Lock, nil
+}
+
+// LastReady returns the version of an API that serves, or where none does the one that was ready last; the zero version where none was.
+func LastReady(ctx context.Context, st interface {
+	Version(ctx context.Context, apiID string, number int) (store.Version, error)
+	FindVersions(ctx context.Context, f store.VersionFilter) ([]store.VersionSummary, error)
+}, api store.API,
+) (store.Version, error) {
+	number := api.ActiveVersion
+	if number == 0 {
+		found, err := st.FindVersions(ctx, store.VersionFilter{APIID: api.ID, State: store.VersionReady, Limit: 1})
+		if err != nil || len(found) == 0 {
+			return store.Version{}, err
+		}
+		number = found[0].Number
+	}
+	return st.Version(ctx, api.ID, number)
 }
 
 // sdists are the packages that an API's owner wants built from source.

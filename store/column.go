@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"math"
 	"time"
 )
@@ -52,17 +51,4 @@ func SinceMicros(t time.Time) int64 {
 		return math.MinInt64
 	}
 	return t.UnixMicro()
-}
-
-// RewrittenEnv is what drivers store in place of a stored environment after fn has changed it; the same text when it did not.
-func RewrittenEnv(text string, fn func(map[string]string) (map[string]string, error)) (string, error) {
-	env, err := DecodeEnv([]byte(text))
-	if err != nil {
-		return "", err
-	}
-	changed, err := fn(maps.Clone(env))
-	if err != nil || maps.Equal(changed, env) {
-		return text, err
-	}
-	return EncodeEnv(changed)
 }
