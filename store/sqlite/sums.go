@@ -16,15 +16,19 @@ import (
 func addSums(ctx context.Context, u *unit, fresh []store.Usage) error {
 	owners := map[string]string{}
 	used := map[string]time.Time{}
-	for _, r := range fresh {
-		if _, ok := owners[r.APIID]; !ok {
-			owner, err := ownerOf(ctx, u, r.APIID)
-			if err != nil {
-				return err
+	for i := range fresh {
+		r := &fresh[i]
+		if i == 0 || r.APIID != fresh[i-1].APIID { // most are like the one before
+			if _, ok := owners[r.APIID]; !ok {
+				owner, err := ownerOf(ctx, u, r.APIID)
+				if err != nil {
+					return err
+				}
+				owners[r.APIID] = owner
 			}
-			owners[r.APIID] = owner
 		}
-		if r.KeyID != "" && r.Time.After(used[r.KeyID]) {
+		last := i+1 == len(fresh) || fresh[i+1].KeyID != r.KeyID || fresh[i+1].Time.Before(r.Time) // of some in the order of their time
+		if last && r.KeyID != "" && r.Time.After(used[r.KeyID]) {
 			used[r.KeyID] = r.Time
 		}
 	}

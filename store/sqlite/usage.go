@@ -34,16 +34,14 @@ func (s *Store) AddUsage(ctx context.Context, records []store.Usage) error {
 	if len(records) == 0 {
 		return nil
 	}
-	clean := make([]store.Usage, len(records))
-	for i, r := range records {
-		if r.ID == "" {
+	for i := range records {
+		if r := &records[i]; r.ID == "" {
 			return fmt.Errorf("add usage: %w: usage of api %q at %s has no id", store.ErrInvalid, r.APIID, r.Time)
 		}
-		clean[i] = r.Clean()
 	}
 	err := s.read(func() error { return s.statements.prepare(ctx, s.writer, usageStatements) })
 	if err == nil {
-		err = s.addUsage(ctx, clean)
+		err = s.addUsage(ctx, records)
 	}
 	if err != nil {
 		return fmt.Errorf("add usage: %w", err)
@@ -56,13 +54,15 @@ func (s *Store) AddUsage(ctx context.Context, records []store.Usage) error {
 func (s *Store) addUsage(ctx context.Context, records []store.Usage) error {
 	s.usageLock.Lock()
 	defer s.usageLock.Unlock()
+	clean := s.cleanLocked(records)
+	defer clear(clean) // of texts
 	var newest storedBlock
 	err := s.write(ctx, func(u *unit) error {
 		before, err := newestBlock(ctx, u)
 		if err != nil {
 			return err
 		}
-		fresh, err := s.seen.fresh(ctx, u, before, records)
+		fresh, err := s.seen.fresh(ctx, u, before, clean)
 		if err == nil {
 			newest, err = storeBlocks(ctx, u, before, fresh)
 		}
@@ -79,6 +79,21 @@ func (s *Store) addUsage(ctx context.Context, records []store.Usage) error {
 	s.seen.newest = newest
 	return nil
 }
+
+// cleanLocked returns what is stored of records, in memory that is the next batch's.
+func (s *Store) cleanLocked(records []store.Usage) []store.Usage {
+	if cap(s.clean) < len(records) || cap(s.clean) > mostClean {
+		s.clean = make([]store.Usage, len(records))
+	}
+	clean := s.clean[:len(records)]
+	for i := range records {
+		clean[i] = records[i].Clean()
+	}
+	return clean
+}
+
+// mostClean is above which the memory of a batch is not kept, which no journal has.
+const mostClean = 2 * blockRecords
 
 // usageStatements are all that AddUsage and PruneUsage run again and again.
 var usageStatements = slices.Concat(slices.Collect(maps.Values(sumStatement)), []string{

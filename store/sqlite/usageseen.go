@@ -3,8 +3,10 @@ package sqlite
 import (
 	"context"
 	"database/sql"
+	"encoding/binary"
 	"errors"
 	"hash/maphash"
+	"slices"
 
 	"apibuilder/pace"
 	"apibuilder/store"
@@ -20,32 +22,89 @@ const versionStatement = `PRAGMA data_version`
 
 const looseStatement = `SELECT EXISTS (SELECT 1 FROM usage WHERE id = ?)`
 
-// seen are the ids of the records that were stored last, between one and two times keptSeen of them, as hashes: two different ids that
+// seen are the ids of the records that were stored last, keptSeen of them and up to two tables more, as hashes: two different ids that
 // are taken for the same are less likely than a wrong bit in memory. The zero value knows nothing, and asks the database.
 type seen struct {
-	loaded     bool
-	newest     storedBlock // what was the newest when these were known,
-	version    int64       // and what SQLite called the data; they tell that another process has stored more
-	seed       maphash.Seed
-	young, old map[uint64]struct{}
-	looseFor   int // how many records more are looked for in the table usage
+	loaded   bool
+	newest   storedBlock // what was the newest when these were known,
+	version  int64       // and what SQLite called the data; they tell that another process has stored more
+	seed     maphash.Seed
+	tables   []*idTable // oldest first; ids are added to the last one
+	looseFor int        // how many records more are looked for in the table usage
 }
+
+const (
+	tableIDs   = 2048 // of one table: those of a batch of a busy journal
+	tableSlots = 2 * tableIDs
+	mostTables = keptSeen/tableIDs + 2
+)
+
+// idTable is a hash table of ids, small enough for a processor's cache, with the span of those ids: the gateway's begin with the time, so that a
+// new one is nearly always behind all that an older table has, and is not looked for there.
+type idTable struct {
+	first, last idStart
+	ids         int
+	slots       [tableSlots]uint64 // hashes; 0: empty
+}
+
+// idStart is what an id begins with. It has all of the time.
+type idStart struct{ high, low uint64 }
+
+func startOf(id string) idStart {
+	var b [16]byte
+	copy(b[:], id)
+	return idStart{binary.BigEndian.Uint64(b[:8]), binary.BigEndian.Uint64(b[8:])}
+}
+
+func (s idStart) before(o idStart) bool { return s.high < o.high || s.high == o.high && s.low < o.low }
 
 // add returns false for an id that is known.
 func (s *seen) add(id string) bool {
-	hash := maphash.String(s.seed, id)
-	if _, known := s.young[hash]; known {
-		return false
+	hash, start := max(maphash.String(s.seed, id), 1), startOf(id)
+	for _, t := range s.tables {
+		if !t.last.before(start) && !start.before(t.first) && t.has(hash) {
+			return false
+		}
 	}
-	if _, known := s.old[hash]; known {
-		return false
-	}
-	if len(s.young) == keptSeen {
-		s.young, s.old = s.old, s.young
-		clear(s.young)
-	}
-	s.young[hash] = struct{}{}
+	s.table().add(start, hash)
 	return true
+}
+
+// table is the one to be added to. The oldest becomes a new one when there are enough.
+func (s *seen) table() *idTable {
+	n := len(s.tables)
+	switch {
+	case n > 0 && s.tables[n-1].ids < tableIDs:
+	case n < mostTables:
+		s.tables = append(s.tables, new(idTable))
+	default:
+		oldest := s.tables[0]
+		*oldest = idTable{}
+		s.tables = append(slices.Delete(s.tables, 0, 1), oldest)
+	}
+	return s.tables[len(s.tables)-1]
+}
+
+func (t *idTable) has(hash uint64) bool { return t.slots[t.slot(hash)] == hash }
+
+// slot is where a hash is, or would be.
+func (t *idTable) slot(hash uint64) uint64 {
+	at := hash % tableSlots
+	for t.slots[at] != 0 && t.slots[at] != hash {
+		at = (at + 1) % tableSlots
+	}
+	return at
+}
+
+func (t *idTable) add(start idStart, hash uint64) {
+	t.slots[t.slot(hash)] = hash
+	if t.ids == 0 || start.before(t.first) {
+		t.first = start
+	}
+	if t.last.before(start) {
+		t.last = start
+	}
+	t.ids++
 }
 
 // fresh returns the records that are not known, each once, and knows them. newest is the newest block as it is in the transaction.
@@ -61,14 +120,20 @@ func (s *seen) fresh(ctx context.Context, u *unit, newest storedBlock, records [
 		s.version = version
 	}
 	fresh := records[:0]
-	for i, r := range records {
+	for i := range records {
 		pace.Round(ctx, i)
-		is, err := s.isLoose(ctx, u, r.ID)
+		id := records[i].ID
+		is, err := s.isLoose(ctx, u, id)
 		if err != nil {
 			return nil, err
 		}
-		if !is && s.add(r.ID) {
-			fresh = append(fresh, r)
+		if is || !s.add(id) {
+			continue
+		}
+		if len(fresh) == i {
+			fresh = records[:i+1]
+		} else {
+			fresh = append(fresh, records[i])
 		}
 	}
 	return fresh, nil
@@ -76,18 +141,20 @@ func (s *seen) fresh(ctx context.Context, u *unit, newest storedBlock, records [
 
 // load begins with the newest that the database has.
 func (s *seen) load(ctx context.Context, u *unit) error {
-	*s = seen{loaded: true, seed: maphash.MakeSeed(), young: map[uint64]struct{}{}, old: map[uint64]struct{}{}}
-	read := 0 // one rotation at the most, which leaves the newest in old
+	*s = seen{loaded: true, seed: maphash.MakeSeed()}
+	var ids []string // newest first
 	err := eachBlock(ctx, u, `SELECT seq, last, data FROM usage_blocks ORDER BY seq DESC`, nil, func(b storedBlock) (bool, error) {
 		records, _ := b.read() // none of one that cannot be read: what comes now must be stored nevertheless
-		for i := range records {
-			s.add(records[i].ID)
+		for _, r := range slices.Backward(records) {
+			ids = append(ids, r.ID)
 		}
-		read += len(records)
-		return read < keptSeen, nil
+		return len(ids) < keptSeen, nil
 	})
 	if err != nil {
 		return err
+	}
+	for _, id := range slices.Backward(ids) {
+		s.add(id)
 	}
 	err = u.QueryRowContext(ctx, `SELECT ? WHERE EXISTS (SELECT 1 FROM usage)`, keptSeen).Scan(&s.looseFor)
 	if errors.Is(err, sql.ErrNoRows) {
