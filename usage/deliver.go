@@ -71,7 +71,8 @@ func (j *Journal) deliverBatch() (more bool, err error) {
 	s := j.segments[0]
 	sealed := s.sealed.Load()
 	j.mu.Unlock()
-	b, err := s.read(ctx, j.opts.BatchRecords, sealed)
+	b, err := s.read(ctx, &j.room, j.opts.BatchRecords, sealed)
+	defer j.room.done()
 	if err != nil {
 		return j.unreadable(s, err)
 	}

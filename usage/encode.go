@@ -1,7 +1,6 @@
 package usage
 
 import (
-	"bytes"
 	"encoding/json"
 	"hash/crc32"
 	"strconv"
@@ -17,24 +16,25 @@ import (
 // sumRoom stands where the sum will be when the text behind it is known.
 const sumRoom = "00000000 "
 
-func appendEntry(b []byte, e *entry) []byte {
+// appendEntry appends the JSON object of a record.
+func appendEntry(b []byte, u *store.Usage) []byte {
 	w := lineWriter{b: append(b, '{')}
-	w.text(`"id":`, e.ID, true)
-	w.text(`,"api":`, e.API, false)
-	w.number(`,"version":`, int64(e.Version), false)
-	w.text(`,"key":`, e.Key, false)
-	w.number(`,"time":`, e.Time, true)
-	w.text(`,"method":`, e.Method, false)
-	w.text(`,"path":`, e.Path, false)
-	w.text(`,"route":`, e.Route, false)
-	w.text(`,"node":`, e.Node, false)
-	w.number(`,"status":`, int64(e.Status), false)
-	w.text(`,"error":`, e.Error, false)
-	w.number(`,"in":`, e.In, false)
-	w.number(`,"out":`, e.Out, false)
-	w.number(`,"duration":`, e.Duration, false)
-	w.number(`,"start_wait":`, e.StartWait, false)
-	w.number(`,"cpu":`, e.CPU, false)
+	w.text(`"id":`, u.ID, maxText, true)
+	w.text(`,"api":`, u.APIID, maxText, false)
+	w.number(`,"version":`, int64(u.Version), false)
+	w.text(`,"key":`, u.KeyID, maxText, false)
+	w.number(`,"time":`, u.Time.UnixMicro(), true)
+	w.text(`,"method":`, u.Method, maxText, false)
+	w.text(`,"path":`, u.Path, maxPath, false)
+	w.text(`,"route":`, u.Route, maxPath, false)
+	w.text(`,"node":`, u.Node, maxText, false)
+	w.number(`,"status":`, int64(u.Status), false)
+	w.text(`,"error":`, u.Error, maxText, false)
+	w.number(`,"in":`, u.BytesIn, false)
+	w.number(`,"out":`, u.BytesOut, false)
+	w.number(`,"duration":`, u.Duration.Microseconds(), false)
+	w.number(`,"start_wait":`, u.StartWait.Microseconds(), false)
+	w.number(`,"cpu":`, u.CPU.Microseconds(), false)
 	return append(w.b, '}')
 }
 
@@ -46,10 +46,12 @@ func (w *lineWriter) number(name string, n int64, always bool) {
 	}
 }
 
-func (w *lineWriter) text(name, s string, always bool) {
+// text writes at most so many bytes of a text.
+func (w *lineWriter) text(name, s string, most int, always bool) {
 	if s == "" && !always {
 		return
 	}
+	s = cut(s, most)
 	w.b = append(w.b, name...)
 	if isPlain(s) {
 		w.b = append(append(append(w.b, '"'), s...), '"')
@@ -87,8 +89,8 @@ func fillSum(line []byte) {
 }
 
 // readEntry reads what appendEntry wrote without escapes; false for anything else.
-func readEntry(text []byte) (e entry, ok bool) {
-	r := lineReader{rest: string(text), ok: true}
+func readEntry(text string) (e entry, ok bool) {
+	r := lineReader{rest: text, ok: true}
 	r.expect("{")
 	e.ID = r.text(`"id":"`)
 	e.API = r.text(`,"api":"`)
@@ -107,7 +109,7 @@ func readEntry(text []byte) (e entry, ok bool) {
 	e.StartWait = r.number(`,"start_wait":`)
 	e.CPU = r.number(`,"cpu":`)
 	r.expect("}")
-	return e, r.ok && r.rest == "" && bytes.IndexByte(text, '\\') < 0
+	return e, r.ok && r.rest == "" && strings.IndexByte(text, '\\') < 0
 }
 
 // lineReader cuts what it has read off rest. ok becomes false at the first thing that it does not know.

@@ -52,7 +52,7 @@ func (e *FullError) Error() string {
 
 // Sink takes a batch whole or not at all, and takes a record whose id it knows without counting it again. It must know those of a
 // file's records, up to twice DefaultSegmentBytes, and of a batch more. It must never refuse one record for good, because the records behind it
-// would wait for ever. Its context is pace.Patient while there is time.
+// would wait for ever. The slice is the journal's again when it has returned. Its context is pace.Patient while there is time.
 type Sink interface {
 	AddUsage(ctx context.Context, records []store.Usage) error
 }
@@ -82,7 +82,8 @@ type Journal struct {
 	cancel    context.CancelFunc // ends a batch under way
 	stopping  chan struct{}
 	workers   sync.WaitGroup
-	lastErr   error // of the last delivery; owned by the deliverer, read after it ended
+	lastErr   error    // of the last delivery; owned by the deliverer, read after it ended
+	room      readRoom // the deliverer's
 
 	mu       sync.Mutex
 	running  bool
@@ -136,7 +137,7 @@ func (j *Journal) Record(u store.Usage) error {
 	}
 	line := lines.Get().(*[]byte)
 	defer lines.Put(line)
-	*line = appendLine((*line)[:0], u)
+	*line = appendLine((*line)[:0], &u)
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if !j.running {

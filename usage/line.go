@@ -52,15 +52,9 @@ type entry struct {
 
 // appendLine adds u's line to b as Usage.Clean would make it, and cut. It is written by hand because every request pays for it: what
 // encoding/json does takes four times as long.
-func appendLine(b []byte, u store.Usage) []byte {
-	u.APIID, u.KeyID, u.Path = cut(u.APIID, maxText), cut(u.KeyID, maxText), cut(u.Path, maxPath)
-	u.Method, u.Error, u.Route, u.Node = cut(u.Method, maxText), cut(u.Error, maxText), cut(u.Route, maxPath), cut(u.Node, maxText)
+func appendLine(b []byte, u *store.Usage) []byte {
 	begin := len(b)
-	b = appendEntry(append(b, sumRoom...), &entry{
-		ID: u.ID, API: u.APIID, Version: u.Version, Key: u.KeyID, Time: u.Time.UnixMicro(), Method: u.Method, Path: u.Path,
-		Route: u.Route, Node: u.Node, Status: u.Status, Error: u.Error, In: u.BytesIn, Out: u.BytesOut,
-		Duration: u.Duration.Microseconds(), StartWait: u.StartWait.Microseconds(), CPU: u.CPU.Microseconds(),
-	})
+	b = appendEntry(append(b, sumRoom...), u)
 	fillSum(b[begin:])
 	return append(b, '\n')
 }
@@ -73,9 +67,9 @@ func appendSum(b, text []byte) []byte {
 	return hex.AppendEncode(b, sum[:])
 }
 
-// decodeLine reads a line without its newline; whole is false when something else stood before the record, as after a
-// torn write.
-func decodeLine(line []byte) (u store.Usage, whole bool, err error) {
+// decodeLine reads a line without its newline, of which text is a copy, and the record's texts parts; whole is false when something else stood
+// before the record, as after a torn write.
+func decodeLine(line []byte, text string) (u store.Usage, whole bool, err error) {
 	at := 0 // where the search would end, for whatever is not torn
 	if !isIntact(line) {
 		at = bytes.LastIndex(line, []byte(" "+jsonStart)) - checkDigits
@@ -83,14 +77,14 @@ func decodeLine(line []byte) (u store.Usage, whole bool, err error) {
 			return u, false, errLine
 		}
 	}
-	text := line[at+checkDigits+1:]
-	e, ok := readEntry(text)
+	at += checkDigits + 1
+	e, ok := readEntry(text[at:])
 	if !ok {
-		if e, err = readAnyEntry(text); err != nil {
+		if e, err = readAnyEntry(line[at:]); err != nil {
 			return u, false, err
 		}
 	}
-	return e.usage(), at == 0, nil
+	return e.usage(), at == checkDigits+1, nil
 }
 
 // readAnyEntry reads what readEntry leaves, apart from it because what is handed to encoding/json is allocated.

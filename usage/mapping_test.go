@@ -321,7 +321,7 @@ func TestTornCopies(t *testing.T) {
 			if _, err := s.count(); err != nil {
 				t.Fatal(err)
 			}
-			b, err := s.read(t.Context(), 10, true)
+			b, err := s.read(t.Context(), new(readRoom), 10, true)
 			if err != nil || len(b.records) != 1 || b.damaged != 1 || b.more {
 				t.Fatalf("%q: %d records, %d damaged, %v", part, len(b.records), b.damaged, err)
 			}

@@ -148,34 +148,57 @@ type batch struct {
 	more    bool  // the file goes on
 }
 
-// read returns up to most of the oldest records that are not delivered. A line that does not end is a torn one in a
-// sealed segment. It takes breaks where ctx is patient.
-func (s *segment) read(ctx context.Context, most int, sealed bool) (batch, error) {
+// readRoom is memory for one batch after the other.
+type readRoom struct {
+	bytes   []byte
+	records []store.Usage
+}
+
+// take returns so many bytes, of which it does not say what they are.
+func (r *readRoom) take(n int64) []byte {
+	if int64(cap(r.bytes)) < n {
+		r.bytes = make([]byte, n)
+	}
+	return r.bytes[:n]
+}
+
+// done forgets what the records point to.
+func (r *readRoom) done() {
+	clear(r.records)
+	r.records = r.records[:0]
+}
+
+// read returns up to most of the oldest records that are not delivered, in room, which is the batch's until done. A line that does not end is a
+// torn one in a sealed segment. It takes breaks where ctx is patient.
+func (s *segment) read(ctx context.Context, room *readRoom, most int, sealed bool) (batch, error) {
 	size, start := s.size.Load(), s.delivered.Load()
-	buf := make([]byte, min(size-start, readBytes))
+	buf := room.take(min(size-start, readBytes))
 	n, err := s.file.ReadAt(buf, start)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return batch{}, err
 	}
-	b := batch{end: start, records: make([]store.Usage, 0, min(most, bytes.Count(buf[:n], []byte{'\n'})))}
-	clear(buf[n:]) // somebody made the file shorter: zeros are no lines either
+	b := batch{end: start, records: room.records[:0]}
+	clear(buf[n:])      // somebody made the file shorter: zeros are no lines either
+	text := string(buf) // that all records are parts of
 	for i := 0; len(b.records) < most; i++ {
-		line, rest, found := bytes.Cut(buf, []byte{'\n'})
-		if !found {
+		end := bytes.IndexByte(buf, '\n')
+		if end < 0 {
 			b.skipTorn(len(buf), start, size, sealed)
 			break
 		}
-		b.add(line)
-		b.end += int64(len(line)) + 1
-		buf = rest
+		b.add(buf[:end], text[:end])
+		b.end += int64(end) + 1
+		buf, text = buf[end+1:], text[end+1:]
 		pace.Round(ctx, i)
 	}
 	b.more = b.end < size
+	room.records = b.records
 	return b, nil
 }
 
-func (b *batch) add(line []byte) {
-	u, whole, err := decodeLine(line)
+// add adds the record of a line, of which text is a copy.
+func (b *batch) add(line []byte, text string) {
+	u, whole, err := decodeLine(line, text)
 	if err == nil {
 		b.records = append(b.records, u)
 	}
