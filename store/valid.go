@@ -142,6 +142,14 @@ func (u Usage) Clean() Usage {
 	return u
 }
 
+// IsClean reports whether Clean returns u as it is.
+func (u *Usage) IsClean() bool {
+	return u.Time.Location() == time.UTC && u.Time.Nanosecond()%1000 == 0 &&
+		u.Duration%time.Microsecond == 0 && u.StartWait%time.Microsecond == 0 && u.CPU%time.Microsecond == 0 &&
+		storable(u.ID) && storable(u.APIID) && storable(u.KeyID) && storable(u.Method) && storable(u.Path) && storable(u.Route) &&
+		storable(u.Node) && storable(u.Error)
+}
+
 // CleanText replaces bytes that cannot be stored, NUL and invalid UTF-8, by U+FFFD.
 func CleanText(s string) string {
 	if storable(s) {

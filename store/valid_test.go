@@ -81,3 +81,36 @@ func TestCleanUsage(t *testing.T) {
 		t.Fatalf("%+v, want %+v", u, want)
 	}
 }
+
+func TestIsClean(t *testing.T) {
+	clean := Usage{ID: "a", Path: "/\u00e4", Time: time.UnixMicro(1).UTC(), Duration: time.Microsecond}
+	none := Usage{}.Clean()
+	if !clean.IsClean() || !none.IsClean() {
+		t.Error("a clean record is not")
+	}
+	for name, spoil := range map[string]func(*Usage){
+		"id":     func(u *Usage) { u.ID = "a\x00" },
+		"api":    func(u *Usage) { u.APIID = "\xff" },
+		"key":    func(u *Usage) { u.KeyID = "\xff" },
+		"method": func(u *Usage) { u.Method = "\xff" },
+		"path":   func(u *Usage) { u.Path = "\xff" },
+		"route":  func(u *Usage) { u.Route = "\xff" },
+		"node":   func(u *Usage) { u.Node = "\xff" },
+		"error":  func(u *Usage) { u.Error = "\xff" },
+		"zone":   func(u *Usage) { u.Time = u.Time.In(time.FixedZone("", 3600)) },
+		"time":   func(u *Usage) { u.Time = u.Time.Add(1) },
+		"clock":  func(u *Usage) { u.Time = time.Now() },
+		"took":   func(u *Usage) { u.Duration++ },
+		"waited": func(u *Usage) { u.StartWait++ },
+		"cpu":    func(u *Usage) { u.CPU++ },
+	} {
+		u := clean
+		spoil(&u)
+		if u.IsClean() {
+			t.Errorf("%s: a record is clean that is not", name)
+		}
+		if u = u.Clean(); !u.IsClean() {
+			t.Errorf("%s: what Clean returns is not clean: %+v", name, u)
+		}
+	}
+}

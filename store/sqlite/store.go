@@ -30,7 +30,6 @@ type Store struct {
 
 	usageLock sync.Mutex // held while records are added
 	seen      seen
-	clean     []store.Usage // see cleanLocked
 }
 
 var _ store.Store = (*Store)(nil)

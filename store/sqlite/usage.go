@@ -54,8 +54,7 @@ func (s *Store) AddUsage(ctx context.Context, records []store.Usage) error {
 func (s *Store) addUsage(ctx context.Context, records []store.Usage) error {
 	s.usageLock.Lock()
 	defer s.usageLock.Unlock()
-	clean := s.cleanLocked(records)
-	defer clear(clean) // of texts
+	clean := cleaned(records)
 	var newest storedBlock
 	err := s.write(ctx, func(u *unit) error {
 		before, err := newestBlock(ctx, u)
@@ -80,20 +79,21 @@ func (s *Store) addUsage(ctx context.Context, records []store.Usage) error {
 	return nil
 }
 
-// cleanLocked returns what is stored of records, in memory that is the next batch's.
-func (s *Store) cleanLocked(records []store.Usage) []store.Usage {
-	if cap(s.clean) < len(records) || cap(s.clean) > mostClean {
-		s.clean = make([]store.Usage, len(records))
-	}
-	clean := s.clean[:len(records)]
+// cleaned returns what is stored of records: a journal's are clean.
+func cleaned(records []store.Usage) []store.Usage {
+	clean := records
 	for i := range records {
-		clean[i] = records[i].Clean()
+		switch u := &records[i]; {
+		case u.IsClean():
+		case &clean[0] == &records[0]:
+			clean = slices.Clone(records)
+			fallthrough
+		default:
+			clean[i] = u.Clean()
+		}
 	}
 	return clean
 }
-
-// mostClean is above which the memory of a batch is not kept, which no journal has.
-const mostClean = 2 * blockRecords
 
 // usageStatements are all that AddUsage and PruneUsage run again and again.
 var usageStatements = slices.Concat(slices.Collect(maps.Values(sumStatement)), []string{

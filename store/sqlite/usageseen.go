@@ -107,7 +107,7 @@ func (t *idTable) add(start idStart, hash uint64) {
 	t.ids++
 }
 
-// fresh returns the records that are not known, each once, and knows them. newest is the newest block as it is in the transaction.
+// fresh returns the records that are not known, each once, and knows them. It does not change records. newest is the newest block as it is in the transaction.
 func (s *seen) fresh(ctx context.Context, u *unit, newest storedBlock, records []store.Usage) ([]store.Usage, error) {
 	var version int64
 	if err := u.row(ctx, versionStatement).Scan(&version); err != nil {
@@ -119,22 +119,24 @@ func (s *seen) fresh(ctx context.Context, u *unit, newest storedBlock, records [
 		}
 		s.version = version
 	}
-	fresh := records[:0]
+	var fresh []store.Usage // nil: all so far
 	for i := range records {
 		pace.Round(ctx, i)
 		id := records[i].ID
-		is, err := s.isLoose(ctx, u, id)
+		known, err := s.isLoose(ctx, u, id)
 		if err != nil {
 			return nil, err
 		}
-		if is || !s.add(id) {
-			continue
-		}
-		if len(fresh) == i {
-			fresh = records[:i+1]
-		} else {
+		known = known || !s.add(id)
+		switch {
+		case known && fresh == nil:
+			fresh = append(make([]store.Usage, 0, len(records)-1), records[:i]...)
+		case !known && fresh != nil:
 			fresh = append(fresh, records[i])
 		}
+	}
+	if fresh == nil {
+		return records, nil
 	}
 	return fresh, nil
 }
