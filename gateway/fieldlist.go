@@ -3,7 +3,6 @@ package gateway
 import (
 	"bytes"
 	"net/http"
-	"slices"
 	"strings"
 )
 
@@ -79,23 +78,37 @@ func (l *fieldList) set(name, value string) {
 		return
 	}
 	for i := range l.list {
-		if l.list[i].name != name {
-			continue
+		if l.list[i].name == name {
+			l.list[i].value = value
+			l.removeFrom(i+1, func(other string) bool { return other == name })
+			return
 		}
-		l.list[i].value = value
-		rest := slices.DeleteFunc(l.list[i+1:], func(f field) bool { return f.name == name })
-		l.list = l.list[:i+1+len(rest)]
-		return
 	}
-	l.add(name, value)
+	if isToken(name) {
+		l.append(name, value)
+	}
 }
 
 func (l *fieldList) remove(name string) {
 	l.removeAll(func(other string) bool { return other == name })
 }
 
-func (l *fieldList) removeAll(which func(name string) bool) {
-	l.list = slices.DeleteFunc(l.list, func(f field) bool { return which(f.name) })
+func (l *fieldList) removeAll(which func(name string) bool) { l.removeFrom(0, which) }
+
+// removeFrom is removeAll for what is at a place or behind it.
+func (l *fieldList) removeFrom(at int, which func(name string) bool) {
+	kept := at
+	for ; at < len(l.list); at++ {
+		if which(l.list[at].name) {
+			continue
+		}
+		if kept < at {
+			l.list[kept] = l.list[at]
+		}
+		kept++
+	}
+	clear(l.list[kept:])
+	l.list = l.list[:kept]
 }
 
 // size is how many bytes the names and values have.
@@ -128,35 +141,22 @@ func (f *field) appendTo(b []byte) []byte {
 // parse makes l what lines say, which all end with CRLF. It changes lines. A line that RFC 9112 does not allow is an errMalformed.
 func (l *fieldList) parse(lines []byte) error {
 	l.clear()
-	if n := bytes.Count(lines, []byte("\n")); n > mostProgramFields {
-		return malformed("more than %d fields", mostProgramFields)
-	}
-	if bad := canonicalize(lines); bad != nil {
-		return malformed("field %.40q", bad)
-	}
-	for text := string(lines); text != ""; {
-		var line string
-		line, text, _ = strings.Cut(text, "\r\n")
-		colon := strings.IndexByte(line, ':')
-		value := trimSpace(line[colon+1:])
-		if !isFieldValue(value) {
+	var text strings.Builder // one allocation for all of them
+	text.Grow(len(lines))
+	for len(lines) > 0 {
+		colon, end := canonicalizeToken(lines), bytes.IndexByte(lines, '\n')+1
+		line, ok := bytes.CutSuffix(lines[:end], []byte("\r\n"))
+		switch {
+		case len(l.list) == mostProgramFields:
+			return malformed("more than %d fields", mostProgramFields)
+		case !ok || colon == 0 || colon >= len(line) || line[colon] != ':' || !isFieldValue(line[colon:]):
 			return malformed("field %.40q", line)
 		}
-		l.append(line[:colon], value)
-	}
-	return nil
-}
-
-// canonicalize gives the names in lines their canonical form. It returns the first line that does not begin with a token and a
-// colon; nil when all do.
-func canonicalize(lines []byte) (bad []byte) {
-	for len(lines) > 0 {
-		colon := canonicalizeToken(lines)
-		line, rest, _ := bytes.Cut(lines, []byte("\r\n"))
-		if colon == 0 || colon >= len(line) || line[colon] != ':' {
-			return line
-		}
-		lines = rest
+		begin := text.Len()
+		_, _ = text.Write(line)
+		whole := text.String()[begin:]
+		l.append(whole[:colon], trimSpace(whole[colon+1:]))
+		lines = lines[end:]
 	}
 	return nil
 }

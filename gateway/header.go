@@ -6,39 +6,27 @@ import (
 	"strings"
 )
 
-// hopByHop are the fields of one connection (RFC 9110, 7.6.1, and what RFC 2616 had beside), which are not passed on.
-var hopByHop = knownFields(
-	"Connection", "Proxy-Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization", "Proxy-Authentication-Info",
-	"Te", "Trailer", "Transfer-Encoding", "Upgrade", "Http2-Settings",
-)
+// isHopByHop knows the fields of one connection (RFC 9110, 7.6.1, and what RFC 2616 had beside), which are not passed on.
+func isHopByHop(name string) bool {
+	switch name {
+	case "Connection", "Proxy-Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization", "Proxy-Authentication-Info",
+		"Te", "Trailer", "Transfer-Encoding", "Upgrade", "Http2-Settings":
+		return true
+	}
+	return false
+}
 
-// fromConnection are the fields about where a request came from. A consumer cannot set them; together with every
-// X-Forwarded- field they are dropped, and those that the gateway knows are set from the request's origin.
-var fromConnection = knownFields("Forwarded", "X-Real-Ip", "X-Request-Id")
+// isFromConnection knows the fields about where a request came from. A consumer cannot set them; they are dropped, and those that the
+// gateway knows are set from the request's origin.
+func isFromConnection(name string) bool {
+	switch name {
+	case "Forwarded", "X-Real-Ip", "X-Request-Id":
+		return true
+	}
+	return strings.HasPrefix(name, "X-Forwarded-")
+}
 
 type fields map[string]struct{}
-
-// known is a set of fields that is looked at for each field of each message, nearly always in vain: a mask of the names' lengths
-// and first characters says so at once.
-type known struct {
-	mask  uint64
-	names fields
-}
-
-func knownFields(names ...string) known {
-	k := known{names: make(fields, len(names))}
-	for _, name := range names {
-		k.names[name] = struct{}{}
-		k.mask |= maskOf(name)
-	}
-	return k
-}
-
-func maskOf(name string) uint64 { return 1 << ((uint(len(name))*5 + uint(name[0])) % 64) }
-
-func (k *known) has(name string) bool {
-	return name != "" && k.mask&maskOf(name) != 0 && k.names.has(name)
-}
 
 func (f fields) has(name string) bool {
 	_, ok := f[name]
@@ -191,7 +179,7 @@ func folded(name string) string {
 // isKept reports whether a request's field stays at the gateway.
 func isKept(name string) bool {
 	name = folded(name)
-	return hopByHop.has(name) || fromConnection.has(name) || strings.HasPrefix(name, "X-Forwarded-")
+	return isHopByHop(name) || isFromConnection(name)
 }
 
 func holdsSecrets(name string) bool { return name == apiKeyField || name == "Authorization" }
@@ -205,5 +193,5 @@ func (l *fieldList) pass() {
 
 // isOurs reports whether a program's field is dropped.
 func isOurs(name string) bool {
-	return hopByHop.has(name) || name == "X-Request-Id" || name == useField
+	return isHopByHop(name) || name == "X-Request-Id" || name == useField
 }

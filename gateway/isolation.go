@@ -18,20 +18,28 @@ const (
 	opaqueOrigin = "null" // what browsers call the origin of a sandboxed document
 )
 
-// ofOrigin are response fields that speak for the whole origin, or that a sandboxed document must not have.
-var ofOrigin = knownFields(
-	"Accept-Ch", "Alt-Svc", "Clear-Site-Data", "Critical-Ch", "Cross-Origin-Opener-Policy", "Nel", "Origin-Agent-Cluster",
-	"Report-To", "Sec-Session-Registration", "Secure-Session-Challenge", "Secure-Session-Registration", "Service-Worker-Allowed", "Set-Login",
-	"Strict-Transport-Security", "Use-As-Dictionary",
-)
+// isOfOrigin knows the response fields that speak for the whole origin, or that a sandboxed document must not have.
+func isOfOrigin(name string) bool {
+	switch name {
+	case "Accept-Ch", "Alt-Svc", "Clear-Site-Data", "Critical-Ch", "Cross-Origin-Opener-Policy", "Nel", "Origin-Agent-Cluster",
+		"Report-To", "Sec-Session-Registration", "Secure-Session-Challenge", "Secure-Session-Registration", "Service-Worker-Allowed",
+		"Set-Login", "Strict-Transport-Security", "Use-As-Dictionary":
+		return true
+	}
+	return false
+}
 
-// inert are the media types of which no browser makes a document with scripts when it must not guess.
-var inert = knownFields(
-	"application/gzip", "application/javascript", "application/json", "application/octet-stream", "application/pdf",
-	"application/problem+json", "application/x-ndjson", "application/zip", "audio/mpeg", "audio/ogg", "audio/wav", "font/woff2",
-	"image/avif", "image/gif", "image/jpeg", "image/png", "image/webp", "text/css", "text/csv", "text/event-stream",
-	"text/javascript", "text/plain", "video/mp4", "video/webm",
-)
+// isInertType knows the media types of which no browser makes a document with scripts when it must not guess.
+func isInertType(lower string) bool {
+	switch lower {
+	case "application/gzip", "application/javascript", "application/json", "application/octet-stream", "application/pdf",
+		"application/problem+json", "application/x-ndjson", "application/zip", "audio/mpeg", "audio/ogg", "audio/wav", "font/woff2",
+		"image/avif", "image/gif", "image/jpeg", "image/png", "image/webp", "text/css", "text/csv", "text/event-stream",
+		"text/javascript", "text/plain", "video/mp4", "video/webm":
+		return true
+	}
+	return false
+}
 
 // shared reports whether the address that was called is below /run.
 func (o *origin) shared() bool { return len(o.prefix) > 1 }
@@ -108,7 +116,12 @@ var ofSandbox = &corsPolicy{origins: []string{opaqueOrigin}}
 
 // shield confines cookies and challenges to the prefix of an address, and takes away what speaks for the origin.
 func (l *fieldList) shield(at *origin) {
-	l.removeAll(ofOrigin.has)
+	if !slices.ContainsFunc(l.list, func(f field) bool {
+		return f.name == "Set-Cookie" || f.name == "Www-Authenticate" || isOfOrigin(f.name)
+	}) {
+		return // as nearly always
+	}
+	l.removeAll(isOfOrigin)
 	l.eachCookie(func(c *cookie) { c.confine(at.prefix) })
 	l.list = slices.DeleteFunc(l.list, func(f field) bool { return f.asksForServer() || at.bare && f.asksForPassword() })
 	for i := range l.list {
@@ -142,8 +155,11 @@ func (f *field) asksForServer() bool {
 // isInert reports whether a value of Content-Type stands for one of those types and for nothing else. Of a list, browsers take the last
 // member that is a media type, whatever parameters those before have (Fetch standard, 2.2.6: extract a MIME type).
 func isInert(value string) bool {
+	if isInertType(value) { // as most are written
+		return true
+	}
 	essence, _, _ := strings.Cut(value, ";")
 	essence = trimSpace(essence)
 	kind, subtype, _ := strings.Cut(essence, "/")
-	return !strings.Contains(value, ",") && isToken(kind) && isToken(subtype) && inert.has(strings.ToLower(essence))
+	return !strings.Contains(value, ",") && isToken(kind) && isToken(subtype) && isInertType(strings.ToLower(essence))
 }

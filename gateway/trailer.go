@@ -31,11 +31,13 @@ func copyTrailer(dst, src http.Header) {
 
 func staysBehind(name string) bool {
 	name = folded(name)
-	return isKept(name) || isFraming(name) || holdsSecrets(name) || onlyInHeader.has(name)
+	return isKept(name) || isFraming(name) || holdsSecrets(name) || onlyInHeader(name)
 }
 
-// onlyInHeader are the fields that would change behind a body what was said before it (RFC 9110, 6.5.1).
-var onlyInHeader = knownFields("Content-Type", "Max-Forwards", "Via")
+// onlyInHeader knows the fields that would change behind a body what was said before it (RFC 9110, 6.5.1).
+func onlyInHeader(name string) bool {
+	return name == "Content-Type" || name == "Max-Forwards" || name == "Via"
+}
 
 // declareTrailer announces a program's trailer fields on the header of an answer.
 func (l *fieldList) declareTrailer(trailer http.Header) {
@@ -48,7 +50,7 @@ func (l *fieldList) declareTrailer(trailer http.Header) {
 
 // staysInTrailer reports whether a program's trailer field is dropped: what is confined in a header has no place behind it.
 func staysInTrailer(name string) bool {
-	return isOurs(name) || ofOrigin.has(name) || name == "Set-Cookie"
+	return isOurs(name) || isOfOrigin(name) || name == "Set-Cookie"
 }
 
 // passTrailer puts on h what came after a program's answer, as net/http takes it whether it was declared or not.
