@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"sync/atomic"
 	"time"
@@ -25,6 +26,9 @@ type consumerConn struct {
 	traffic  *traffic
 	isClosed atomic.Bool
 	isUsed   atomic.Bool // a request has come
+
+	client netip.Addr                   // as originOf has it, once a request has begun to come
+	secret atomic.Pointer[hashedSecret] // see hashOf; nil: none came
 
 	replay []byte // was read already, and looked at; is read again before anything else
 

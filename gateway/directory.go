@@ -219,7 +219,7 @@ func (d *directory) pass(ctx context.Context, e *entry, secret string) (*pass, e
 	if !possibleKey(secret) {
 		return &pass{}, nil
 	}
-	hash := store.HashSecret(secret)
+	hash := connIn(ctx).hashOf(secret)
 	d.mu.RLock()
 	p := e.keys[hash]
 	if p == nil {

@@ -22,10 +22,11 @@ func hostnameOf(host string) (name string, ok bool) {
 	if colon := strings.IndexByte(host, ':'); colon >= 0 {
 		name, port = host[:colon], host[colon:]
 	}
-	if !isPort(port) || !isHostname(strings.TrimSuffix(name, ".")) {
+	name = strings.TrimSuffix(name, ".")
+	if !isPort(port) || !isHostname(name) {
 		return "", false
 	}
-	return strings.ToLower(strings.TrimSuffix(name, ".")), true
+	return strings.ToLower(name), true
 }
 
 // isPort knows what may stand behind a name: nothing, or a colon and a number, which may be left out (RFC 3986, 3.2.3).

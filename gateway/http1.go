@@ -77,6 +77,7 @@ func (c *http1) serve() {
 		}
 		if first {
 			c.remote = c.conn.RemoteAddr().String() // not before: what PROXY says comes with the first byte
+			c.conn.client = addrOf(c.remote)
 			if c.isSecond() {
 				c.handOver()
 				return

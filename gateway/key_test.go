@@ -120,6 +120,24 @@ func TestKeys(t *testing.T) {
 	}
 }
 
+// TestTheKeysOfOneConnection come one after the other, as through a proxy that has one connection for many consumers.
+func TestTheKeysOfOneConnection(t *testing.T) {
+	d := newDoor(t, Config{}, func(http.ResponseWriter, *http.Request) {})
+	conn := d.dial()
+	for _, c := range []struct {
+		key    string
+		status int
+	}{{testKey, 200}, {testKey, 200}, {unknownK, 401}, {testKey, 200}, {otherKey, 403}, {otherKey, 403}, {testKey, 200}, {"", 401}, {testKey, 200}} {
+		conn.send("GET /run/private/ HTTP/1.1\r\nHost: a\r\nX-API-Key: %s\r\n\r\n", c.key)
+		if got := conn.answer("GET"); got.StatusCode != c.status {
+			t.Fatalf("%q: status %d, want %d", c.key, got.StatusCode, c.status)
+		}
+	}
+	d.store.revoke(testKey)
+	conn.send("GET /run/private/ HTTP/1.1\r\nHost: a\r\nX-API-Key: %s\r\n\r\n", testKey)
+	conn.answer("GET").wantProblem(t, 401, wordInvalidKey)
+}
+
 func TestWhatLooksLikeASecret(t *testing.T) {
 	secret, _, _ := store.NewSecret(store.KeySecretPrefix)
 	token, _, _ := store.NewSecret(store.TokenSecretPrefix)

@@ -150,8 +150,11 @@ func (c *connContext) Value(key any) any {
 	return c.Context.Value(key)
 }
 
-func connOf(r *http.Request) *consumerConn {
-	c, _ := r.Context().Value(consumerConnKey{}).(*consumerConn)
+func connOf(r *http.Request) *consumerConn { return connIn(r.Context()) }
+
+// connIn is the connection of a request's context; nil where another server has it.
+func connIn(ctx context.Context) *consumerConn {
+	c, _ := ctx.Value(consumerConnKey{}).(*consumerConn)
 	return c
 }
 

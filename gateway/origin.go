@@ -24,12 +24,17 @@ type origin struct {
 // written, up to the first address that is not trusted, which is the consumer's. The other kind of fields is never
 // looked at, because a proxy that writes one kind passes the other on as its consumer has sent it.
 func originOf(r *http.Request, c *Config) origin {
-	o := origin{client: addrOf(r.RemoteAddr), proto: "http", host: r.Host}
-	if r.TLS != nil || connOf(r).cameByTLS() {
+	o, conn := origin{proto: "http", host: r.Host}, connOf(r)
+	if conn != nil {
+		o.client = conn.client
+	} else {
+		o.client = addrOf(r.RemoteAddr)
+	}
+	if r.TLS != nil || conn.cameByTLS() {
 		o.proto = "https"
 	}
 	switch {
-	case !c.TrustedProxies.trust(o.client) || connOf(r).isNobodys():
+	case !c.TrustedProxies.trust(o.client) || conn.isNobodys():
 	case c.ReadForwarded:
 		o.readForwarded(r.Header["Forwarded"], c.TrustedProxies)
 	default:

@@ -3,7 +3,6 @@ package gateway
 import (
 	"crypto/rand"
 	"encoding/binary"
-	"encoding/hex"
 	"time"
 )
 
@@ -18,8 +17,9 @@ func newRequestID(now time.Time) string {
 	b[6] = b[6]&0x0f | 0x70
 	b[8] = b[8]&0x3f | 0x80
 	var text [36]byte
+	const digits = "0123456789abcdef"
 	for i, at := range [16]int{0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34} {
-		hex.Encode(text[at:], b[i:i+1])
+		text[at], text[at+1] = digits[b[i]>>4], digits[b[i]&0xf]
 	}
 	text[8], text[13], text[18], text[23] = '-', '-', '-', '-'
 	return string(text[:])
