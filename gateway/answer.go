@@ -200,10 +200,9 @@ func (a *answer) record() {
 	u := a.usage
 	u.Status, u.Error = a.status, a.word
 	u.BytesIn, u.BytesOut = a.upload.size(), a.written
-	ended := time.Now()
-	u.Duration = ended.Sub(a.start)
+	u.Duration = time.Since(a.start)
 	if a.length <= together {
-		a.ended = ended
+		a.ended = a.start.Add(u.Duration)
 	}
 	if u.Refused() {
 		a.uncharge()

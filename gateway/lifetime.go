@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -14,6 +15,8 @@ import (
 type lifetime struct {
 	parent  context.Context // for values, and deadlines
 	unbound func() bool     // of a parent that is no lifetime
+
+	ended atomic.Bool // err is there; for who asks while it is not
 
 	mu    sync.Mutex
 	done  chan struct{} // nil: nobody has asked for it
@@ -46,6 +49,9 @@ func (l *lifetime) Done() <-chan struct{} {
 
 // Err implements context.Context.
 func (l *lifetime) Err() error {
+	if !l.ended.Load() {
+		return nil
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.err
@@ -53,6 +59,9 @@ func (l *lifetime) Err() error {
 
 // why is the cause of the end; nil before it, and when none was given the error.
 func (l *lifetime) why() error {
+	if !l.ended.Load() {
+		return nil
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.cause
@@ -69,6 +78,7 @@ func (l *lifetime) end(cause error) {
 		cause = context.Canceled
 	}
 	l.err, l.cause = context.Canceled, cause
+	l.ended.Store(true)
 	if l.done != nil {
 		close(l.done)
 	}

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 )
 
 // frame decides how long the response's body is (RFC 9112, 6.3), and refuses what it calls ambiguous.
@@ -96,7 +97,7 @@ func parseLength(value string) (int64, bool) {
 type programBody struct {
 	t     *trip
 	r     io.Reader
-	once  sync.Once
+	over  atomic.Bool
 	ended error
 }
 
@@ -108,22 +109,22 @@ func (b *programBody) Read(p []byte) (int, error) {
 	n, err := b.r.Read(p)
 	if err != nil {
 		b.ended = err
-		b.once.Do(func() {
+		if !b.over.Swap(true) {
 			if !errors.Is(err, io.EOF) {
 				b.t.fail()
 			}
 			b.t.done()
-		})
+		}
 	}
 	return n, err
 }
 
 // Close ends a response that was not read to its end, with its connection.
 func (b *programBody) Close() error {
-	b.once.Do(func() {
+	if !b.over.Swap(true) {
 		b.t.fail()
 		b.t.done()
-	})
+	}
 	return nil
 }
 

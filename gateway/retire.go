@@ -70,7 +70,7 @@ func (c *consumerConn) used() {
 // would not wait for one that is on its way there. What it returns is closed when no connection is left.
 func (t *traffic) retire() <-chan struct{} {
 	t.mu.Lock()
-	t.retiring = true
+	t.retiring.Store(true)
 	listeners := t.listeners
 	t.listeners = nil
 	t.mu.Unlock()
@@ -103,11 +103,7 @@ func (t *traffic) wasHandedOn() bool {
 	return t.handedOn
 }
 
-func (t *traffic) isRetiring() bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.retiring
-}
+func (t *traffic) isRetiring() bool { return t.retiring.Load() }
 
 // opened counts a connection; closed must be called once.
 func (t *traffic) opened() {

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -86,8 +87,11 @@ func (g *Gateway) Drain(ctx context.Context) error {
 // traffic knows what is going on: the requests, and the upgraded connections, which the servers have forgotten. The zero
 // value is ready for use.
 type traffic struct {
+	count    atomic.Int64 // requests, and upgraded connections
+	awaited  atomic.Bool  // somebody has waited for count to come to 0
+	retiring atomic.Bool
+
 	mu      sync.Mutex
-	count   int
 	closing bool
 	isCut   bool
 	idle    chan struct{} // closed when count comes to 0; nil when nobody waits
@@ -95,7 +99,6 @@ type traffic struct {
 	tunnels map[*func()]struct{}
 
 	accepting sync.WaitGroup // loops
-	retiring  bool
 	handedOn  bool
 	listeners []net.Listener
 	conns     int           // consumers' connections
@@ -107,7 +110,7 @@ type traffic struct {
 func (t *traffic) add(s *consumerServer, l net.Listener) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.closing || t.retiring {
+	if t.closing || t.retiring.Load() {
 		return false
 	}
 	t.accepting.Add(1)
@@ -115,17 +118,15 @@ func (t *traffic) add(s *consumerServer, l net.Listener) bool {
 	return true
 }
 
-func (t *traffic) begin() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.count++
-}
+func (t *traffic) begin() { t.count.Add(1) }
 
 func (t *traffic) end() {
+	if t.count.Add(-1) > 0 || !t.awaited.Load() {
+		return
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.count--
-	if t.count == 0 && t.idle != nil {
+	if t.idle != nil {
 		close(t.idle)
 		t.idle = nil
 	}
@@ -153,15 +154,15 @@ func (t *traffic) close() []*consumerServer {
 // wait returns nil when nothing is going on, or the context's error.
 func (t *traffic) wait(ctx context.Context) error {
 	t.mu.Lock()
-	if t.count == 0 {
-		t.mu.Unlock()
-		return nil
-	}
 	if t.idle == nil {
 		t.idle = make(chan struct{})
 	}
 	idle := t.idle
+	t.awaited.Store(true) // before the look, so that who ends the last one sees it, or that end is seen here
 	t.mu.Unlock()
+	if t.count.Load() == 0 {
+		return nil
+	}
 	select {
 	case <-idle:
 		return nil

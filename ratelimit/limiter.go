@@ -34,8 +34,7 @@ type Check struct {
 // a few entries and drops those, so that memory follows the number of keys in use. Safe for concurrent use; nothing to
 // close.
 type Limiter struct {
-	now   func() time.Time
-	start time.Time
+	age func() time.Duration
 
 	mu      sync.Mutex
 	index   map[name]int // into entries
@@ -51,17 +50,20 @@ type name struct{ policy, key string }
 
 type entry struct {
 	name name
-	tat  int64 // GCRA's theoretical arrival time, nanoseconds since start: the quota is full from then on
+	tat  int64 // GCRA's theoretical arrival time, nanoseconds of the Limiter's age: the quota is full from then on
 
 	transient bool
 }
 
 // New returns a limiter that reads the time from now; nil means time.Now.
 func New(now func() time.Time) *Limiter {
-	if now == nil {
-		now = time.Now
+	start := time.Now()
+	age := func() time.Duration { return time.Since(start) } // which costs half of time.Now
+	if now != nil {
+		start = now()
+		age = func() time.Duration { return now().Sub(start) }
 	}
-	return &Limiter{now: now, start: now(), index: make(map[name]int), most: MostTransient}
+	return &Limiter{age: age, index: make(map[name]int), most: MostTransient}
 }
 
 // Allow decides all checks as one: either each of them is charged one request, or none is. Checks without a limit pass
@@ -72,7 +74,7 @@ func (l *Limiter) Allow(checks ...Check) Result {
 	r.Allowed = true
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	now := int64(l.now().Sub(l.start))
+	now := int64(l.age())
 	for i := range checks {
 		if !checks[i].Limit.Unlimited() {
 			l.decideLocked(&r, &checks[i], now)
@@ -96,7 +98,8 @@ func (l *Limiter) Len() int {
 
 // decideLocked adds the state of one check to r, as if the request were admitted, and records a denial.
 func (l *Limiter) decideLocked(r *Result, c *Check, now int64) {
-	interval, window := c.Limit.interval(), c.Limit.window()
+	interval := c.Limit.interval()
+	window := interval * c.Limit.count()
 	key := name{c.Policy, c.Key}
 	used, at := l.usedLocked(r, key, now, window)
 	s := State{Policy: c.Policy, Limit: c.Limit, key: c.Key, used: used, charged: used + interval, transient: c.Transient, at: at}
