@@ -27,8 +27,9 @@ type consumerConn struct {
 	isClosed atomic.Bool
 	isUsed   atomic.Bool // a request has come
 
-	client netip.Addr                   // as originOf has it, once a request has begun to come
-	secret atomic.Pointer[hashedSecret] // see hashOf; nil: none came
+	client netip.Addr // as originOf has it, once a request has begun to come
+	secret lastText[[32]byte]
+	host   lastText[string]
 
 	replay []byte // was read already, and looked at; is read again before anything else
 

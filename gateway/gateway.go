@@ -168,7 +168,7 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	r.Host = a.from.host
 	// The answer may begin before the upload ends, and the server must not read what is left of it first.
 	_ = a.control.EnableFullDuplex()
-	if !a.from.possible() {
+	if !a.from.possible(connOf(r)) {
 		a.problem(wordBadRequest)
 		return
 	}

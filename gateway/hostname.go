@@ -8,6 +8,21 @@ import (
 
 const longestHostname = 253 // of a name in DNS, without its last dot
 
+// nameOf is the name that hostnameOf takes out of a Host field; empty where there is none.
+func (c *consumerConn) nameOf(host string) string {
+	if c == nil {
+		return nameIn(host)
+	}
+	return c.host.value(host, nameIn)
+}
+
+func nameIn(host string) string {
+	if name, ok := hostnameOf(host); ok {
+		return name
+	}
+	return ""
+}
+
 // hostnameOf takes the name out of a Host field, in lower case and without the dot that may end it; an IPv6 address is
 // without its brackets. ok is false for what RFC 9110, 7.2 does not allow there: user information, a port that is none, a
 // character outside of a name. Percent-encoding and sub-delims, which RFC 3986 allows in names, are no part of any name

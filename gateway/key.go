@@ -78,24 +78,12 @@ func isSecret(s string) bool {
 	return strings.HasPrefix(s, store.KeySecretPrefix) || strings.HasPrefix(s, store.TokenSecretPrefix)
 }
 
-// hashedSecret is a secret and what store.HashSecret makes of it.
-type hashedSecret struct {
-	secret string
-	hash   [32]byte
-}
-
-// hashOf is store.HashSecret. A connection knows the secret that came last, which nearly always comes again; whether that is still a key is not
-// its to say. It may be called concurrently.
+// hashOf is store.HashSecret. A connection knows that of the secret that came last; whether that is still a key is not its to say.
 func (c *consumerConn) hashOf(secret string) [32]byte {
 	if c == nil {
 		return store.HashSecret(secret)
 	}
-	last := c.secret.Load()
-	if last == nil || last.secret != secret {
-		last = &hashedSecret{strings.Clone(secret), store.HashSecret(secret)} // not with all of the request's head
-		c.secret.Store(last)
-	}
-	return last.hash
+	return c.secret.value(secret, store.HashSecret)
 }
 
 // possibleKey reports whether secret can be a key, so that nothing else is hashed or looked up.

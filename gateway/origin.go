@@ -111,10 +111,9 @@ func (o *origin) setHost(host string) {
 }
 
 // possible reports whether the request can be served: from wherever it comes, it must say for whom it is.
-func (o *origin) possible() bool {
-	var ok bool
-	o.name, ok = hostnameOf(o.host)
-	return !o.broken && (ok || o.host == "")
+func (o *origin) possible(conn *consumerConn) bool {
+	o.name = conn.nameOf(o.host)
+	return !o.broken && (o.name != "" || o.host == "")
 }
 
 // write puts on a program's request where it comes from. Of the addresses on its way the consumer's alone is told: programs

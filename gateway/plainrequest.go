@@ -171,10 +171,11 @@ func cutField(text string) (name, value, rest string, ok bool) {
 		return "", "", "", false
 	}
 	name, rest = text[:colon], text[colon+1:]
-	if value, rest, ok = strings.Cut(rest, "\r\n"); !ok || !isFieldValue(value) {
+	end := strings.IndexByte(rest, '\n')
+	if end < 1 || rest[end-1] != '\r' || !isFieldValue(rest[:end-1]) {
 		return "", "", "", false
 	}
-	value = trimSpace(value)
+	value, rest = trimSpace(rest[:end-1]), rest[end+1:]
 	if other != noByte {
 		name = canonicalName(name)
 	}

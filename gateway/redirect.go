@@ -25,7 +25,7 @@ func (g *Gateway) redirect(w http.ResponseWriter, r *http.Request, port int) {
 	defer a.finish(r)
 	a.from = originOf(r, &g.config)
 	host, target := a.from.host, originForm(r.RequestURI)
-	if !a.from.possible() || host == "" || !isTarget(target) {
+	if !a.from.possible(connOf(r)) || host == "" || !isTarget(target) {
 		a.problem(wordBadRequest)
 		return
 	}
