@@ -94,8 +94,8 @@ func (a *admission) lookAgain(api string) {
 func (a *admission) join(api, key string, l Limits) (p place, next *turn, word string) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	at := a.lines[api]
-	if at == nil {
+	at, known := a.lines[api]
+	if !known {
 		if at = a.spare; at == nil {
 			at = &line{}
 		}
@@ -125,7 +125,9 @@ func (a *admission) join(api, key string, l Limits) (p place, next *turn, word s
 	if a.lines == nil {
 		a.lines = make(map[string]*line)
 	}
-	a.lines[api] = at
+	if !known {
+		a.lines[api] = at
+	}
 	a.inside++
 	at.inside++
 	p = place{a, api, key, at}

@@ -71,7 +71,7 @@ func (l *fieldList) values(name string) (values []string) {
 	return values
 }
 
-// set has a name stand once, where it stood first; not at all with a value that cannot be sent.
+// set has a name of the gateway's own stand once, where it stood first; not at all with a value that cannot be sent.
 func (l *fieldList) set(name, value string) {
 	if !isFieldValue(value) {
 		l.remove(name)
@@ -84,9 +84,7 @@ func (l *fieldList) set(name, value string) {
 			return
 		}
 	}
-	if isToken(name) {
-		l.append(name, value)
-	}
+	l.append(name, value)
 }
 
 func (l *fieldList) remove(name string) {

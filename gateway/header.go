@@ -105,14 +105,14 @@ func mayUpgrade(r *http.Request) bool {
 func appendHeader(b []byte, r *http.Request, order *fieldOrder, id string, from *origin) ([]byte, error) {
 	w, in, named := fieldWriter{b: b}, r.Header, connectionFields(r.Header["Connection"])
 	order.each(in, func(name string, values []string) {
-		if named.has(name) || isKept(name) || isFraming(name) {
+		like := folded(name)
+		if named.has(name) || isKept(like) || isFraming(name) {
 			return
 		}
-		like := folded(name)
 		secret := holdsSecrets(like)
 		for _, value := range values {
 			if !secret || !hasSecrets(like, value) {
-				w.set(name, value)
+				w.add(name, value)
 			}
 		}
 	})
@@ -147,9 +147,21 @@ type fieldWriter struct {
 	err error
 }
 
-func (w *fieldWriter) set(name, value string) {
+// add appends a field of somebody else's.
+func (w *fieldWriter) add(name, value string) {
 	if w.err == nil {
 		w.b, w.err = appendField(w.b, name, value)
+	}
+}
+
+// set appends a field of the gateway's own, whose name is a token.
+func (w *fieldWriter) set(name, value string) {
+	switch {
+	case w.err != nil:
+	case !isFieldValue(value):
+		w.err = fmt.Errorf("%w: field %.100q", errUnsendable, name)
+	default:
+		w.b = (&field{name, value}).appendTo(w.b)
 	}
 }
 
@@ -176,11 +188,8 @@ func folded(name string) string {
 	return http.CanonicalHeaderKey(strings.ReplaceAll(name, "_", "-"))
 }
 
-// isKept reports whether a request's field stays at the gateway.
-func isKept(name string) bool {
-	name = folded(name)
-	return isHopByHop(name) || isFromConnection(name)
-}
+// isKept reports whether a request's field, of a folded name, stays at the gateway.
+func isKept(name string) bool { return isHopByHop(name) || isFromConnection(name) }
 
 func holdsSecrets(name string) bool { return name == apiKeyField || name == "Authorization" }
 

@@ -202,6 +202,10 @@ func allowsBody(status int) bool {
 }
 
 func (w *http1Response) appendStatus(status int) {
+	if status == http.StatusOK && w.request.ProtoAtLeast(1, 1) {
+		w.out = append(w.out, "HTTP/1.1 200 OK\r\n"...)
+		return
+	}
 	version := "HTTP/1.1 "
 	if !w.request.ProtoAtLeast(1, 1) {
 		version = "HTTP/1.0 "

@@ -81,7 +81,10 @@ func (a *answer) protect() {
 		a.confine()
 		return
 	}
-	from := a.request.Header.Get("Origin")
+	var from string
+	if origins := a.request.Header["Origin"]; len(origins) > 0 {
+		from = origins[0]
+	}
 	switch {
 	case a.preflight:
 	case a.cors != nil:

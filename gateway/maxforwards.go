@@ -15,8 +15,11 @@ const (
 // others it takes one off the number. What OPTIONS asks for is the program's to know, so that the answer says no more than that
 // the consumer has come here; what TRACE asks for could show a consumer fields that its proxies have added.
 func (a *answer) answerLast(r *http.Request) bool {
+	if r.Method != http.MethodOptions && r.Method != http.MethodTrace {
+		return false
+	}
 	values := r.Header[maxForwardsField]
-	if values == nil || r.Method != http.MethodOptions && r.Method != http.MethodTrace {
+	if values == nil {
 		return false
 	}
 	n, ok := parseForwards(values[0])
