@@ -293,7 +293,7 @@ func TestNobodyIsHeldUpByWhatWaits(t *testing.T) {
 				small.Add(1)
 				return
 			}
-			_, _ = w.Write(make([]byte, 100_000))
+			_, _ = w.Write(make([]byte, 4*http2Pending)) // more than waits and is being sent together
 			large.Add(1)
 		})
 		conn := l.dial()
