@@ -83,7 +83,7 @@ func appendCheck(checks []ratelimit.Check, policy, key string, r store.Rate) []r
 		return checks
 	}
 	limit := ratelimit.Limit{Requests: r.Requests, Per: r.Per}
-	return append(checks, ratelimit.Check{Key: key, Policy: policy, Limit: limit})
+	return append(checks, ratelimit.Check{Key: key, Policy: policy, Limit: limit, Place: new(ratelimit.Place)})
 }
 
 func appendQuota(quotas []ratelimit.Quota, policy, key string, requests int64) []ratelimit.Quota {

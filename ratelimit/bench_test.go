@@ -22,9 +22,9 @@ func TestAllowDoesNotAllocate(t *testing.T) {
 
 func threeChecks() [3]Check {
 	return [3]Check{
-		{Key: "key_q3f5abcdefghijkl", Policy: "key", Limit: Limit{1_000_000_000, time.Second}},
-		{Key: "user_q3f5abcdefghijkl", Policy: "plan", Limit: Limit{1_000_000_000, time.Second}},
-		{Key: "api_q3f5abcdefghijkl", Policy: "api", Limit: Limit{1_000_000_000, time.Second}},
+		{Key: "key_q3f5abcdefghijkl", Policy: "key", Limit: Limit{1_000_000_000, time.Second}, Place: new(Place)},
+		{Key: "user_q3f5abcdefghijkl", Policy: "plan", Limit: Limit{1_000_000_000, time.Second}, Place: new(Place)},
+		{Key: "api_q3f5abcdefghijkl", Policy: "api", Limit: Limit{1_000_000_000, time.Second}, Place: new(Place)},
 	}
 }
 

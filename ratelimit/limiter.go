@@ -7,6 +7,7 @@ package ratelimit
 import (
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -28,7 +29,13 @@ type Check struct {
 	// Transient says that anybody can make new keys, as with addresses: beyond MostTransient of them each new one makes an older
 	// one be forgotten, whose quota is full again. Nobody is refused for it, and other checks' keys are never forgotten early.
 	Transient bool
+	// Place is for a check that is asked for again and again; nil: none.
+	Place *Place
 }
+
+// Place is where a Limiter has found a check's key, and looks first the next time. It is of no use where checks of other keys, or other
+// Limiters, have the same, and does no harm. The zero value is ready; safe for concurrent use.
+type Place struct{ at atomic.Int64 }
 
 // Limiter counts requests by policy and key. It forgets a key once its quota has come back in full: each call looks at
 // a few entries and drops those, so that memory follows the number of keys in use. Safe for concurrent use; nothing to
@@ -100,8 +107,7 @@ func (l *Limiter) Len() int {
 func (l *Limiter) decideLocked(r *Result, c *Check, now int64) {
 	interval := c.Limit.interval()
 	window := interval * c.Limit.count()
-	key := name{c.Policy, c.Key}
-	used, at := l.usedLocked(r, key, now, window)
+	used, at := l.usedLocked(r, c, now, window)
 	s := State{Policy: c.Policy, Limit: c.Limit, key: c.Key, used: used, charged: used + interval, transient: c.Transient, at: at}
 	if wait := time.Duration(s.charged - window); wait > 0 {
 		if r.Allowed || wait > r.RetryAfter {
@@ -112,23 +118,36 @@ func (l *Limiter) decideLocked(r *Result, c *Check, now int64) {
 	r.add(s)
 }
 
-// usedLocked returns how far ahead of now the quota of key is used up, at most window, seen after the checks that r
+// usedLocked returns how far ahead of now the quota of a check's key is used up, at most window, seen after the checks that r
 // already holds: one call may name a key twice. More than window can only be there after the limit was changed or the
 // clock went back; it is written off for good, else the key would stay denied until the clock is there again.
 // at is the key's entry, -1 where it has none or the call names it twice.
-func (l *Limiter) usedLocked(r *Result, key name, now, window int64) (used int64, at int) {
+func (l *Limiter) usedLocked(r *Result, c *Check, now, window int64) (used int64, at int) {
 	states := r.States()
 	for i := len(states) - 1; i >= 0; i-- {
-		if states[i].key == key.key && states[i].Policy == key.policy {
+		if states[i].key == c.Key && states[i].Policy == c.Policy {
 			return min(states[i].charged, window), -1
 		}
 	}
-	i, ok := l.index[key]
+	i, ok := l.findLocked(name{c.Policy, c.Key}, c.Place)
 	if !ok {
 		return 0, -1
 	}
 	l.entries[i].tat = min(l.entries[i].tat, now+window)
 	return max(l.entries[i].tat-now, 0), i
+}
+
+// findLocked returns the entry of a key.
+func (l *Limiter) findLocked(key name, place *Place) (at int, ok bool) {
+	if place != nil {
+		if at = int(place.at.Load()); at < len(l.entries) && l.entries[at].name == key {
+			return at, true
+		}
+	}
+	if at, ok = l.index[key]; ok && place != nil {
+		place.at.Store(int64(at))
+	}
+	return at, ok
 }
 
 func (l *Limiter) chargeLocked(r *Result, now int64) {

@@ -41,11 +41,16 @@ func TestAgreesWithTheModel(t *testing.T) {
 			limits[i] = Limit{rng.IntN(8), time.Duration(rng.Int64N(int64(3 * time.Second)))}
 		}
 		m := model{}
+		places := make([]Place, len(limits)/2) // each for two keys
 		for step := range 2000 {
 			var checks []Check
 			for range rng.IntN(6) {
 				k := rng.IntN(len(limits))
-				checks = append(checks, Check{Key: fmt.Sprint(k), Policy: "p", Limit: limits[k]})
+				check := Check{Key: fmt.Sprint(k), Policy: "p", Limit: limits[k]}
+				if rng.IntN(4) > 0 {
+					check.Place = &places[k%len(places)]
+				}
+				checks = append(checks, check)
 			}
 			r := l.Allow(checks...)
 			want := m.allow(c.nanos.Load(), checks)
