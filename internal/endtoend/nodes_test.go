@@ -186,10 +186,12 @@ func reached(all []attempt) time.Duration {
 	return there
 }
 
-// untilNextMonth is how wrong a clock is that is in the middle of the month after this one.
-func untilNextMonth() time.Duration {
-	year, month, _ := time.Now().UTC().Date()
-	return time.Until(time.Date(year, month+1, 15, 0, 0, 0, 0, time.UTC))
+// untilMiddle is how wrong a clock is that is in the middle of this month, and one that is in the middle of the next: nothing depends on how far
+// the month is.
+func untilMiddle() (this, next time.Duration) {
+	now := time.Now().UTC()
+	year, month, _ := now.Date()
+	return time.Date(year, month, 15, 0, 0, 0, 0, time.UTC).Sub(now), time.Date(year, month+1, 15, 0, 0, 0, 0, time.UTC).Sub(now)
 }
 
 // nodeQuota is how many requests a month the quota admits.
@@ -201,8 +203,11 @@ func (c *cluster) useUpQuota(path, key string) []attempt {
 	t := c.t
 	t.Helper()
 	quota := nodeQuota()
+	this, next := untilMiddle()
+	for i, by := range []time.Duration{this, this, next} {
+		c.clocks[i].Set(by)
+	}
 	c.everywhere("the program", path, key, func(a attempt, _ string) bool { return a.status == 200 || a.status == 429 })
-	c.clocks[2].Set(untilNextMonth())
 	killed := make(chan struct{})
 	var once sync.Once
 	all := c.load(path, key, 8, func(done int) bool {
@@ -213,7 +218,7 @@ func (c *cluster) useUpQuota(path, key string) []attempt {
 			go func() {
 				defer close(killed)
 				c.nodes[1].kill()
-				c.clocks[1].Set(untilNextMonth())
+				c.clocks[1].Set(next)
 				c.start(1)
 			}()
 		})
