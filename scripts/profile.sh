@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Renews packaging/apibuilder.pgo, the profile by which the program is compiled: the gateway under the load of bench/gateway, with
 # keys, limits, journal and SQLite, and sandboxes' networks under that of bench/egress. Worth it after a hot path has changed much, on
-# a machine that does nothing else.
+# a machine that does nothing else. Look at BenchmarkHeld of bench/gateway behind it: another profile may have the compiler make one of functions that wait
+# and others, and each WebSocket's stack twice as large.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
