@@ -380,6 +380,8 @@ func (w *http1Response) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	rest, _ := c.r.Peek(c.r.Buffered())
 	c.conn.replay = append(c.conn.replay[:len(c.conn.replay):len(c.conn.replay)], rest...)
 	c.dropBuffer()
+	c.conn.secret.forget() // no request follows
+	c.conn.host.forget()
 	const least = 16
 	return c.conn, bufio.NewReadWriter(bufio.NewReaderSize(c.conn, least), bufio.NewWriterSize(c.conn, writeHold)), nil
 }

@@ -43,3 +43,6 @@ func (l *lastText[T]) value(text string, find func(text string) T) T {
 	}
 	return known.value
 }
+
+// forget has nothing be kept any more, until the next text.
+func (l *lastText[T]) forget() { l.known.Store(nil) }

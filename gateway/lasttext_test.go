@@ -17,4 +17,8 @@ func TestLastText(t *testing.T) {
 			t.Errorf("%.10q: %d, found %d times, want %d times", c.text, got, found, c.found)
 		}
 	}
+	l.forget()
+	if got := l.value("a", find); got != 1 || found != 7 {
+		t.Errorf("what was forgotten was found %d times, want 7", found)
+	}
 }
