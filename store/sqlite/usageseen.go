@@ -107,7 +107,8 @@ func (t *idTable) add(start idStart, hash uint64) {
 	t.ids++
 }
 
-// fresh returns the records that are not known, each once, and knows them. It does not change records. newest is the newest block as it is in the transaction.
+// fresh returns the records that are not known, each once, and knows them. It does not change records. newest is the newest block as it is in the
+// transaction.
 func (s *seen) fresh(ctx context.Context, u *unit, newest storedBlock, records []store.Usage) ([]store.Usage, error) {
 	var version int64
 	if err := u.row(ctx, versionStatement).Scan(&version); err != nil {
