@@ -36,8 +36,11 @@ func (l Limit) count() int64 { return min(int64(l.Requests), most) }
 // rounding never admits more than the limit says.
 func (l Limit) interval() int64 { return (min(int64(l.Per), most)-1)/l.count() + 1 }
 
-// window is the time that a full burst uses up: Per, or up to one nanosecond a request more.
-func (l Limit) window() int64 { return l.interval() * l.count() }
+// spans are the interval and the time that a full burst uses up: Per, or up to one nanosecond a request more.
+func (l Limit) spans() (interval, window int64) {
+	interval = l.interval()
+	return interval, interval * l.count()
+}
 
 // String is the inverse of ParseRate: "60/m", "5/30s", "unlimited".
 func (l Limit) String() string {

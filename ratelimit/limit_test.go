@@ -78,11 +78,12 @@ func TestRoundingNeverAddsQuota(t *testing.T) {
 		{MaxRequests, MinPer},
 		{MaxRequests, MaxPer},
 	} {
-		if l.interval() < 1 || l.window() < l.interval() {
-			t.Errorf("%#v: interval %d, window %d", l, l.interval(), l.window())
+		interval, window := l.spans()
+		if interval < 1 || window < interval {
+			t.Errorf("%#v: interval %d, window %d", l, interval, window)
 		}
-		if l.Per < most && l.window() < int64(l.Per) {
-			t.Errorf("%#v: window %d is shorter than Per", l, l.window())
+		if l.Per < most && window < int64(l.Per) {
+			t.Errorf("%#v: window %d is shorter than Per", l, window)
 		}
 	}
 }

@@ -105,8 +105,7 @@ func (l *Limiter) Len() int {
 
 // decideLocked adds the state of one check to r, as if the request were admitted, and records a denial.
 func (l *Limiter) decideLocked(r *Result, c *Check, now int64) {
-	interval := c.Limit.interval()
-	window := interval * c.Limit.count()
+	interval, window := c.Limit.spans()
 	used, at := l.usedLocked(r, c, now, window)
 	s := State{Policy: c.Policy, Limit: c.Limit, key: c.Key, used: used, charged: used + interval, transient: c.Transient, at: at}
 	if wait := time.Duration(s.charged - window); wait > 0 {

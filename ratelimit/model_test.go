@@ -21,8 +21,9 @@ func (m model) allow(now int64, checks []Check) bool {
 		if !seen {
 			tat = m[id]
 		}
-		next[id] = max(tat, now) + c.Limit.interval()
-		if next[id]-now > c.Limit.window() {
+		interval, window := c.Limit.spans()
+		next[id] = max(tat, now) + interval
+		if next[id]-now > window {
 			return false
 		}
 	}

@@ -22,8 +22,8 @@ type State struct {
 
 // settle fills in what the caller sees of a quota that is used up for the time given.
 func (s *State) settle(used int64) {
-	interval := s.Limit.interval()
-	s.Remaining = int((interval*s.Limit.count() - used) / interval)
+	interval, window := s.Limit.spans()
+	s.Remaining = int((window - used) / interval)
 	s.Reset = time.Duration(used)
 }
 
