@@ -18,17 +18,14 @@ func addSums(ctx context.Context, u *unit, fresh []store.Usage) error {
 	used := map[string]time.Time{}
 	for i := range fresh {
 		r := &fresh[i]
-		if i == 0 || r.APIID != fresh[i-1].APIID { // most are like the one before
-			if _, ok := owners[r.APIID]; !ok {
-				owner, err := ownerOf(ctx, u, r.APIID)
-				if err != nil {
-					return err
-				}
-				owners[r.APIID] = owner
+		if _, ok := owners[r.APIID]; !ok {
+			owner, err := ownerOf(ctx, u, r.APIID)
+			if err != nil {
+				return err
 			}
+			owners[r.APIID] = owner
 		}
-		last := i+1 == len(fresh) || fresh[i+1].KeyID != r.KeyID || fresh[i+1].Time.Before(r.Time) // of some in the order of their time
-		if last && r.KeyID != "" && r.Time.After(used[r.KeyID]) {
+		if r.KeyID != "" && r.Time.After(used[r.KeyID]) {
 			used[r.KeyID] = r.Time
 		}
 	}
