@@ -3,6 +3,7 @@ package gateway
 import (
 	"bytes"
 	"net/http"
+	"slices"
 	"strings"
 )
 
@@ -95,18 +96,8 @@ func (l *fieldList) removeAll(which func(name string) bool) { l.removeFrom(0, wh
 
 // removeFrom is removeAll for what is at a place or behind it.
 func (l *fieldList) removeFrom(at int, which func(name string) bool) {
-	kept := at
-	for ; at < len(l.list); at++ {
-		if which(l.list[at].name) {
-			continue
-		}
-		if kept < at {
-			l.list[kept] = l.list[at]
-		}
-		kept++
-	}
-	clear(l.list[kept:])
-	l.list = l.list[:kept]
+	rest := slices.DeleteFunc(l.list[at:], func(f field) bool { return which(f.name) })
+	l.list = l.list[:at+len(rest)]
 }
 
 // size is how many bytes the names and values have.
