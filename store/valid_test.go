@@ -85,7 +85,7 @@ func TestCleanUsage(t *testing.T) {
 func TestIsClean(t *testing.T) {
 	clean := Usage{ID: "a", Path: "/\u00e4", Time: time.UnixMicro(1).UTC(), Duration: time.Microsecond}
 	none := Usage{}.Clean()
-	if !clean.IsClean() || !none.IsClean() {
+	if !clean.IsClean(&Usage{}) || !none.IsClean(&Usage{}) || !clean.IsClean(&clean) {
 		t.Error("a clean record is not")
 	}
 	for name, spoil := range map[string]func(*Usage){
@@ -106,10 +106,10 @@ func TestIsClean(t *testing.T) {
 	} {
 		u := clean
 		spoil(&u)
-		if u.IsClean() {
+		if u.IsClean(&Usage{}) || u.IsClean(&clean) {
 			t.Errorf("%s: a record is clean that is not", name)
 		}
-		if u = u.Clean(); !u.IsClean() {
+		if u = u.Clean(); !u.IsClean(&clean) {
 			t.Errorf("%s: what Clean returns is not clean: %+v", name, u)
 		}
 	}

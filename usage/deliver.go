@@ -86,7 +86,7 @@ func (j *Journal) deliverBatch() (more bool, err error) {
 	j.pending.Add(-int64(len(b.records)))
 	if b.damaged > 0 {
 		j.damaged.Add(b.damaged)
-		j.log.Error("usage journal has unreadable lines, they are dropped", zap.Int64("lines", b.damaged),
+		j.log.Error("usage journal has pieces that are no records, they are dropped", zap.Int64("pieces", b.damaged),
 			zap.String("segment", s.file.Name()))
 	}
 	progress := b.end > s.delivered.Swap(b.end) // behind the counts, which somebody may look at after a Flush
@@ -158,7 +158,7 @@ func (j *Journal) forget(s *segment) {
 	j.segments = j.segments[1:]
 	j.bytes -= s.size.Load()
 	j.mu.Unlock()
-	j.pending.Add(-s.waiting.Swap(0)) // lines that were counted and could not be read
+	j.pending.Add(-s.waiting.Swap(0)) // records that were counted and could not be read
 	if err := s.remove(); err != nil {
 		j.log.Error("remove delivered usage segment", zap.Error(err))
 	}

@@ -26,7 +26,7 @@ import (
 // Defaults of Options.
 const (
 	DefaultMaxBytes     = 1 << 30
-	DefaultSegmentBytes = 4 << 20
+	DefaultSegmentBytes = 2 << 20
 	DefaultBatchRecords = 2048
 	DefaultBatchEvery   = 250 * time.Millisecond
 	DefaultSyncEvery    = time.Second
@@ -135,18 +135,18 @@ func (j *Journal) Record(u store.Usage) error {
 	if u.ID == "" || len(u.ID) > maxText {
 		return fmt.Errorf("record usage: id of %d bytes: want 1 to %d", len(u.ID), maxText)
 	}
-	line := lines.Get().(*[]byte)
-	defer lines.Put(line)
-	*line = appendLine((*line)[:0], &u)
+	room := rooms.Get().(*[]byte)
+	defer rooms.Put(room)
+	*room = appendRecord((*room)[:0], &u)
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if !j.running {
 		return fmt.Errorf("record usage: %w", ErrNotRunning)
 	}
-	if j.bytes+int64(len(*line)) > j.opts.MaxBytes {
+	if j.bytes+int64(len(*room)) > j.opts.MaxBytes {
 		return fmt.Errorf("record usage: %w", &FullError{j.bytes, j.opts.MaxBytes})
 	}
-	if err := j.appendLocked(*line); err != nil {
+	if err := j.appendLocked(*room); err != nil {
 		return fmt.Errorf("record usage: %w", err)
 	}
 	if j.pending.Add(1) == int64(j.opts.BatchRecords) {
@@ -158,7 +158,7 @@ func (j *Journal) Record(u store.Usage) error {
 // mostOverdue is how many times SegmentBytes a segment becomes at most while no other can be made. The sink knows the records of so much.
 const mostOverdue = 2
 
-// nextLocked returns the segment for the next line: the last one, or a new one when that is full. Where none can be made, because there is
+// nextLocked returns the segment for the next record: the last one, or a new one when that is full. Where none can be made, because there is
 // no inode or no descriptor left, the last one goes on for a while.
 func (j *Journal) nextLocked() (*segment, error) {
 	s := j.segments[len(j.segments)-1]
@@ -180,13 +180,13 @@ func (j *Journal) nextLocked() (*segment, error) {
 	return s, nil
 }
 
-// appendLocked puts a line into a segment.
-func (j *Journal) appendLocked(line []byte) error {
+// appendLocked puts a record into a segment.
+func (j *Journal) appendLocked(record []byte) error {
 	s, err := j.nextLocked()
 	if err != nil {
 		return err
 	}
-	unmapped, err := s.put(line)
+	unmapped, err := s.put(record)
 	if unmapped != nil {
 		j.written = j.written || errors.Is(unmapped, unix.EOPNOTSUPP)
 		j.log.Warn("usage journal cannot map its file, it goes on by writing", zap.Error(unmapped),
@@ -196,9 +196,11 @@ func (j *Journal) appendLocked(line []byte) error {
 		return err
 	}
 	s.waiting.Add(1)
-	s.size.Add(int64(len(line)))
-	s.dirty.Store(true)
-	j.bytes += int64(len(line))
+	s.size.Add(int64(len(record)))
+	if !s.dirty.Load() {
+		s.dirty.Store(true)
+	}
+	j.bytes += int64(len(record))
 	return nil
 }
 
@@ -239,7 +241,7 @@ func (j *Journal) Settle(ctx context.Context) error {
 // Pending returns how many records the sink does not have yet.
 func (j *Journal) Pending() int64 { return j.pending.Load() }
 
-// Damaged returns how many lines were unreadable since Start: torn by a crash, or changed by somebody. They are dropped.
+// Damaged returns how many pieces of files were no records since Start: torn by a crash, or changed by somebody. They are dropped.
 func (j *Journal) Damaged() int64 { return j.damaged.Load() }
 
 // Bytes returns the size of all records in the journal. On disk the last file has up to 256 KiB more, reserved behind

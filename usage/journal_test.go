@@ -263,7 +263,7 @@ func TestRotationForgetsWhatIsDelivered(t *testing.T) {
 	s.away = errAway
 	j := start(t, dir, s, Options{SegmentBytes: 4096})
 	put(t, j, 0, 1000)
-	if n := len(files(t, dir)); n < 40 {
+	if n := len(files(t, dir)); n < 20 {
 		t.Fatalf("%d segments", n)
 	}
 	before := j.Bytes()
@@ -340,7 +340,7 @@ func TestWhatAFailedWriteLeftIsOverwritten(t *testing.T) {
 	flush(t, j)
 	s.has(t, 3)
 	if j.Damaged() != 0 {
-		t.Fatalf("%d damaged lines", j.Damaged())
+		t.Fatalf("%d damaged pieces", j.Damaged())
 	}
 }
 

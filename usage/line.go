@@ -2,104 +2,67 @@ package usage
 
 import (
 	"bytes"
-	"encoding/binary"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"hash/crc32"
-	"sync"
+	"strconv"
+	"time"
 
 	"apibuilder/store"
 )
 
-// A line is the CRC-32C of the JSON in 8 hexadecimal digits, a space, the JSON object and a newline:
+// A line is how records stood in a file before (decision 64), and stand in what an older program or its backup left: the CRC-32C of the JSON in 8
+// hexadecimal digits, a space, the JSON object and a newline.
 //
 //	8c3c2f6f {"id":"req_1","api":"api_1","version":3,"time":1767323045000000,"method":"GET","path":"/","status":200,...}
-//
-// Times are microseconds since 1970, durations microseconds; what is empty or zero is left out.
 const (
-	maxText     = 256 // bytes of any text but the path
-	maxPath     = 2048
 	checkDigits = 8
-	jsonStart   = `{"id":"` // occurs nowhere else in a line, because quotes inside texts are escaped
+	jsonStart   = ` {"id":"`
 )
 
-var (
-	castagnoli = crc32.MakeTable(crc32.Castagnoli)
-	lines      = sync.Pool{New: func() any { return new([]byte) }}
-	errLine    = errors.New("not a line of the journal")
-)
-
-// entry is a line's JSON object.
+// entry is a line's JSON object. What is empty or zero was left out.
 type entry struct {
-	ID        string `json:"id"` // first, see jsonStart
-	API       string `json:"api,omitempty"`
-	Version   int    `json:"version,omitempty"`
-	Key       string `json:"key,omitempty"`
+	ID        string `json:"id"`
+	API       string `json:"api"`
+	Version   int    `json:"version"`
+	Key       string `json:"key"`
 	Time      int64  `json:"time"`
-	Method    string `json:"method,omitempty"`
-	Path      string `json:"path,omitempty"`
-	Route     string `json:"route,omitempty"`
-	Node      string `json:"node,omitempty"`
-	Status    int    `json:"status,omitempty"`
-	Error     string `json:"error,omitempty"`
-	In        int64  `json:"in,omitempty"`
-	Out       int64  `json:"out,omitempty"`
-	Duration  int64  `json:"duration,omitempty"`
-	StartWait int64  `json:"start_wait,omitempty"`
-	CPU       int64  `json:"cpu,omitempty"`
+	Method    string `json:"method"`
+	Path      string `json:"path"`
+	Route     string `json:"route"`
+	Node      string `json:"node"`
+	Status    int    `json:"status"`
+	Error     string `json:"error"`
+	In        int64  `json:"in"`
+	Out       int64  `json:"out"`
+	Duration  int64  `json:"duration"`
+	StartWait int64  `json:"start_wait"`
+	CPU       int64  `json:"cpu"`
 }
 
-// appendLine adds u's line to b as Usage.Clean would make it, and cut. It is written by hand because every request pays for it: what
-// encoding/json does takes four times as long.
-func appendLine(b []byte, u *store.Usage) []byte {
-	begin := len(b)
-	b = appendEntry(append(b, sumRoom...), u)
-	fillSum(b[begin:])
-	return append(b, '\n')
-}
-
-func cut(s string, most int) string { return s[:min(len(s), most)] }
-
-func appendSum(b, text []byte) []byte {
-	var sum [4]byte
-	binary.BigEndian.PutUint32(sum[:], crc32.Checksum(text, castagnoli))
-	return hex.AppendEncode(b, sum[:])
-}
-
-// decodeLine reads a line without its newline, of which text is a copy, and the record's texts parts; whole is false when something else stood
-// before the record, as after a torn write.
-func decodeLine(line []byte, text string) (u store.Usage, whole bool, err error) {
-	at := 0 // where the search would end, for whatever is not torn
-	if !isIntact(line) {
-		at = bytes.LastIndex(line, []byte(" "+jsonStart)) - checkDigits
-		if at <= 0 || !isIntact(line[at:]) {
-			return u, false, errLine
-		}
+// wholeLine returns how long the line is that b begins with; 0: it begins with none. What stands in a text is taken for
+// none, because quotes are escaped there.
+func wholeLine(b []byte) int {
+	if len(b) < checkDigits || !bytes.HasPrefix(b[checkDigits:], []byte(jsonStart)) {
+		return 0
 	}
-	at += checkDigits + 1
-	e, ok := readEntry(text[at:])
-	if !ok {
-		if e, err = readAnyEntry(line[at:]); err != nil {
-			return u, false, err
-		}
+	end := bytes.IndexByte(b, '\n')
+	sum, err := strconv.ParseUint(string(b[:checkDigits]), 16, 32)
+	if end < 0 || err != nil || crc32.Checksum(b[checkDigits+1:end], castagnoli) != uint32(sum) {
+		return 0
 	}
-	return e.usage(), at == checkDigits+1, nil
+	return end + 1
 }
 
-// readAnyEntry reads what readEntry leaves, apart from it because what is handed to encoding/json is allocated.
-func readAnyEntry(text []byte) (e entry, err error) {
-	if err := json.Unmarshal(text, &e); err != nil {
-		return e, errors.Join(errLine, err)
+// decodeLine reads a line that is whole.
+func decodeLine(line []byte) (store.Usage, error) {
+	var e entry
+	if err := json.Unmarshal(line[checkDigits+1:], &e); err != nil {
+		return store.Usage{}, errors.Join(errRecord, err)
 	}
-	return e, nil
-}
-
-// isIntact reports whether a line is a record's, with its sum.
-func isIntact(line []byte) bool {
-	if len(line) <= checkDigits || !bytes.HasPrefix(line[checkDigits:], []byte(" "+jsonStart)) {
-		return false
-	}
-	var room [checkDigits]byte
-	return bytes.Equal(line[:checkDigits], appendSum(room[:0], line[checkDigits+1:]))
+	return store.Usage{
+		ID: e.ID, APIID: e.API, Version: e.Version, KeyID: e.Key, Time: time.UnixMicro(e.Time).UTC(),
+		Method: e.Method, Path: e.Path, Route: e.Route, Node: e.Node, Status: e.Status, Error: e.Error, BytesIn: e.In, BytesOut: e.Out,
+		Duration: store.Micros(e.Duration), StartWait: store.Micros(e.StartWait), CPU: store.Micros(e.CPU),
+	}, nil
 }

@@ -1,126 +1,75 @@
 package usage
 
 import (
-	"bytes"
 	"encoding/json"
+	"fmt"
+	"hash/crc32"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"apibuilder/store"
 )
 
-func decode(line []byte) (store.Usage, bool, error) { return decodeLine(line, string(line)) }
-
-func sample() store.Usage {
-	return store.Usage{
-		ID: "req_q3f5abcdefghijkl", APIID: "api_q3f5abcdefghijkl", Version: 3, KeyID: "key_q3f5abcdefghijkl",
-		Time: time.UnixMicro(1767323045000001).UTC(), Method: "POST", Path: "/resize/picture.png", Status: 200,
-		BytesIn: 123456, BytesOut: 65432, Duration: 15300 * time.Microsecond, StartWait: 4 * time.Microsecond,
-		Route: "/resize/{name}", Node: "node-1", CPU: 1200 * time.Microsecond,
-	}
-}
-
-func encode(u store.Usage) []byte {
-	return appendLine(nil, &u)
-}
-
-func TestLineRoundTrip(t *testing.T) {
-	negative := sample()
-	negative.BytesIn, negative.Duration, negative.Time = -1, -time.Second, time.Time{}
-	quoted := sample()
-	quoted.Path, quoted.Error = "/\"\\\n\x01\u2028é\U0001F600\x7f{\"id\":\"", "crashed"
-	for _, u := range []store.Usage{sample(), negative, quoted, {ID: "x"}, {ID: strings.Repeat("\"", maxText)}} {
-		line := encode(u)
-		if bytes.Count(line, []byte("\n")) != 1 || !bytes.HasSuffix(line, []byte("\n")) || !json.Valid(line[9:len(line)-1]) {
-			t.Fatalf("not a line with JSON: %q", line)
-		}
-		got, whole, err := decode(line[:len(line)-1])
-		if err != nil || !whole || got != u {
-			t.Fatalf("%q:\n got %+v, %v\nwant %+v", line, got, err, u)
-		}
-	}
-}
-
-func TestTextIsCleanedAndCut(t *testing.T) {
-	u := store.Usage{ID: "x", Path: strings.Repeat("é", 1<<20), Method: strings.Repeat("M", 1000), Error: "a\x00\xff"}
-	line := encode(u)
-	got, _, err := decode(line[:len(line)-1])
-	if err != nil || len(got.Path) != maxPath || len(got.Method) != maxText || got.Error != "a\uFFFD\uFFFD" {
-		t.Fatalf("%d, %d, %q, %v", len(got.Path), len(got.Method), got.Error, err)
-	}
-	worst := strings.Repeat("\x01", 1<<16)
-	u = store.Usage{ID: worst[:maxText], APIID: worst, KeyID: worst, Method: worst, Path: worst, Error: worst, Route: worst, Node: worst}
-	if line := encode(u); len(line) > readBytes/8 {
-		t.Fatalf("a line has %d bytes", len(line))
-	}
-}
-
-func TestEveryChangedByteIsDetected(t *testing.T) {
-	line := encode(sample())
-	line = line[:len(line)-1]
-	for i := range line {
-		for _, flip := range []byte{1, 0x20, 0x80} {
-			bad := bytes.Clone(line)
-			bad[i] ^= flip
-			if got, _, err := decode(bad); err == nil && got != sample() {
-				t.Fatalf("byte %d changed: %q is taken as %+v", i, bad, got)
-			}
-		}
-		if _, _, err := decode(line[:i]); err == nil {
-			t.Fatalf("%q is taken as a record", line[:i])
-		}
-	}
-}
-
-func TestRecordBehindATornOneIsFound(t *testing.T) {
-	line := encode(sample())
-	line = line[:len(line)-1]
-	for i := range line {
-		got, whole, err := decode(append(bytes.Clone(line[:i]), line...))
-		if err != nil || got != sample() || whole != (i == 0) {
-			t.Fatalf("behind %q: %+v, %v, %v", line[:i], got, whole, err)
-		}
-	}
-}
-
-func FuzzLine(f *testing.F) {
-	f.Add("id", "/path\x00\xff", "GET", int64(1), int64(-5))
-	f.Add("\"", "{\"id\":\"", "\n", int64(0), int64(1)<<62)
-	f.Fuzz(func(t *testing.T, id, path, method string, in, at int64) {
-		u := store.Usage{ID: cut(id, maxText), Path: path, Method: method, BytesIn: in, Time: time.UnixMicro(at)}
-		line := encode(u)
-		u.Path, u.Method = cut(path, maxPath), cut(method, maxText)
-		got, whole, err := decode(line[:len(line)-1])
-		if err != nil || !whole || got != u.Clean() {
-			t.Fatalf("%q:\n got %+v, %v\nwant %+v", line, got, err, u.Clean())
-		}
+// line is how a program from before decision 64 wrote u.
+func line(u store.Usage) string {
+	text, err := json.Marshal(entry{
+		ID: u.ID, API: u.APIID, Version: u.Version, Key: u.KeyID, Time: u.Time.UnixMicro(), Method: u.Method, Path: u.Path, Route: u.Route,
+		Node: u.Node, Status: u.Status, Error: u.Error, In: u.BytesIn, Out: u.BytesOut, Duration: u.Duration.Microseconds(),
+		StartWait: u.StartWait.Microseconds(), CPU: u.CPU.Microseconds(),
 	})
-}
-
-func FuzzDecodeLine(f *testing.F) {
-	f.Add(encode(sample()))
-	f.Add([]byte("00000000 {\"id\":\"\"}"))
-	f.Add([]byte(" {\"id\":\""))
-	f.Fuzz(func(t *testing.T, line []byte) { _, _, _ = decode(line) })
-}
-
-func BenchmarkAppendLine(b *testing.B) {
-	u, line := sample(), make([]byte, 0, 1024)
-	b.ReportAllocs()
-	for b.Loop() {
-		line = appendLine(line[:0], &u)
+	if err != nil {
+		panic(err)
 	}
-	b.ReportMetric(float64(len(line)), "B/line")
+	return fmt.Sprintf("%08x %s\n", crc32.Checksum(text, castagnoli), text)
 }
 
-func BenchmarkDecodeLine(b *testing.B) {
-	line := encode(sample())
-	line = line[:len(line)-1]
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, _, err := decode(line); err != nil {
-			b.Fatal(err)
-		}
+// writtenBefore is what such a program wrote, byte for byte.
+const writtenBefore = `a8d1eeda {"id":"req_q3f5abcdefghijkl","api":"api_q3f5abcdefghijkl","version":3,"key":"key_q3f5abcdefghijkl","time":1767323045000001,"method":"POST","path":"/resize/picture.png","route":"/resize/{name}","node":"node-1","status":200,"in":123456,"out":65432,"duration":15300,"start_wait":4,"cpu":1200}
+`
+
+func TestLinesOfBeforeAreDelivered(t *testing.T) {
+	odd := record(1)
+	odd.Path = "/\"{\x1e\n é"
+	all := line(record(0)) + line(odd) + line(record(2))
+	for name, c := range map[string]struct {
+		text    string
+		want    []store.Usage
+		damaged int64
+	}{
+		"as they were written": {writtenBefore, []store.Usage{sample()}, 0},
+		"whole":                {all, []store.Usage{record(0), odd, record(2)}, 0},
+		"with room for more":   {all + strings.Repeat("\x00", 4096), []store.Usage{record(0), odd, record(2)}, 0},
+		"torn":                 {all[:len(all)-5], []store.Usage{record(0), odd}, 1},
+		"changed":              {strings.Replace(all, "POST", "PUST", 1), []store.Usage{odd, record(2)}, 1},
+		"garbage before one":   {"\n\xff" + all, []store.Usage{record(0), odd, record(2)}, 1},
+		"many":                 {strings.Repeat(line(record(0)), 2*readBytes/len(line(record(0)))) + all, []store.Usage{record(0), odd, record(2)}, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir, s := t.TempDir(), newSink()
+			if err := os.WriteFile(filepath.Join(dir, segmentName(7)), []byte(c.text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			s.away = errAway
+			j := start(t, dir, s, Options{})
+			if n := strings.Count(c.text, "\n"); j.Pending() != int64(len(c.want)) && j.Pending() != int64(n) {
+				t.Errorf("%d records wait", j.Pending())
+			}
+			put(t, j, 3, 4)
+			s.setAway(nil)
+			flush(t, j)
+			if got := s.records; len(got) != len(c.want)+1 || got[len(got)-1] != record(3) {
+				t.Fatalf("%+v", got)
+			}
+			for i, want := range c.want {
+				if s.records[i] != want {
+					t.Errorf("%+v, want %+v", s.records[i], want)
+				}
+			}
+			if j.Damaged() != c.damaged {
+				t.Errorf("%d damaged pieces, want %d", j.Damaged(), c.damaged)
+			}
+		})
 	}
 }

@@ -18,7 +18,7 @@ import (
 	"apibuilder/store"
 )
 
-// readBytes is read from a segment at once: many lines, the longest of which has about 20 KiB.
+// readBytes is read from a segment at once: many records.
 const readBytes = 512 << 10
 
 // segment is one file of the journal. The journal's mutex guards writing; the deliverer alone reads. Behind its records a
@@ -85,42 +85,60 @@ func openSegments(dir string) ([]*segment, error) {
 	return all, nil
 }
 
-// count returns the number of lines in a segment that an earlier process left, and finds where its records end.
+// count returns the number of records in a segment that an earlier process left, and finds where they end.
 func (s *segment) count() (int64, error) {
-	var lines, end int64
+	size, err := s.trim()
+	if err != nil {
+		return 0, err
+	}
+	var records int64
 	buf := make([]byte, readBytes)
-	for at := int64(0); ; {
-		n, err := s.file.ReadAt(buf, at)
-		lines += int64(bytes.Count(buf[:n], []byte{'\n'}))
-		if used := bytes.TrimRight(buf[:n], "\x00"); len(used) > 0 {
-			end = at + int64(len(used))
-		}
-		at += int64(n)
-		if errors.Is(err, io.EOF) {
-			s.padded = end < at
-			s.size.Store(end)
-			s.waiting.Store(lines)
-			return lines, nil
-		}
-		if err != nil {
+	for at := int64(0); at < size; {
+		b := buf[:min(size-at, readBytes)]
+		if _, err := s.file.ReadAt(b, at); err != nil {
 			return 0, err
 		}
+		done, _ := eachRecord(b, at+int64(len(b)) == size, func(int, int) bool {
+			records++
+			return true
+		})
+		at += int64(done)
 	}
+	s.waiting.Store(records)
+	return records, nil
+}
+
+// trim finds where the records of such a segment end: at the last byte that is not zero.
+func (s *segment) trim() (size int64, err error) {
+	buf := make([]byte, readBytes)
+	for end := s.size.Load(); end > 0; {
+		b := buf[:min(end, readBytes)]
+		if _, err := s.file.ReadAt(b, end-int64(len(b))); err != nil {
+			return 0, err
+		}
+		used := bytes.TrimRight(b, "\x00")
+		if end += int64(len(used) - len(b)); len(used) > 0 {
+			size = end
+			break
+		}
+	}
+	s.padded = size < s.size.Swap(size)
+	return size, nil
 }
 
 // put adds a record at the end that is known rather than with O_APPEND: what a failed one left behind is overwritten by
 // the next instead of being joined to it. It is copied into the mapping. One that cannot be is written with pwrite(2), and
 // so are those after it: unmapped is the reason, told once, and err is not nil when writing failed as well.
-func (s *segment) put(line []byte) (unmapped, err error) {
+func (s *segment) put(record []byte) (unmapped, err error) {
 	at := s.size.Load()
 	if s.mapping.room > 0 {
 		s.padded = true
-		if unmapped = s.mapping.put(s.file, line, at); unmapped == nil {
+		if unmapped = s.mapping.put(s.file, record, at); unmapped == nil {
 			return nil, nil
 		}
 		unmapped = errors.Join(unmapped, s.unmap()) // on a full disk this gives back what writing needs
 	}
-	_, err = s.file.WriteAt(line, at)
+	_, err = s.file.WriteAt(record, at)
 	return unmapped, err
 }
 
@@ -144,7 +162,7 @@ func (s *segment) finish() (err error) {
 type batch struct {
 	records []store.Usage
 	end     int64 // where it ends in the file
-	damaged int64 // unreadable lines
+	damaged int64 // pieces that are no records
 	more    bool  // the file goes on
 }
 
@@ -168,8 +186,8 @@ func (r *readRoom) done() {
 	r.records = r.records[:0]
 }
 
-// read returns up to most of the oldest records that are not delivered, in room, which is the batch's until done. A line that does not end is a
-// torn one in a sealed segment. It takes breaks where ctx is patient.
+// read returns up to most of the oldest records that are not delivered, in room, which is the batch's until done. It takes breaks where ctx is
+// patient. In a segment that is not sealed, what is no record at its end is left for later.
 func (s *segment) read(ctx context.Context, room *readRoom, most int, sealed bool) (batch, error) {
 	size, start := s.size.Load(), s.delivered.Load()
 	buf := room.take(min(size-start, readBytes))
@@ -177,44 +195,64 @@ func (s *segment) read(ctx context.Context, room *readRoom, most int, sealed boo
 	if err != nil && !errors.Is(err, io.EOF) {
 		return batch{}, err
 	}
-	b := batch{end: start, records: room.records[:0]}
-	clear(buf[n:])      // somebody made the file shorter: zeros are no lines either
-	text := string(buf) // that all records are parts of
-	for i := 0; len(b.records) < most; i++ {
-		end := bytes.IndexByte(buf, '\n')
-		if end < 0 {
-			b.skipTorn(len(buf), start, size, sealed)
-			break
+	clear(buf[n:]) // somebody made the file shorter: zeros are no records
+	b := batch{records: room.records[:0]}
+	text := string(buf) // that all records have parts of
+	var before store.Usage
+	unread := int64(0)
+	done, damaged := eachRecord(buf, sealed && start+int64(len(buf)) == size, func(from, to int) bool {
+		u, err := decodeRecord(buf[from:to], text[from:to], &before)
+		if err != nil {
+			unread++
+			return true
 		}
-		b.add(buf[:end], text[:end])
-		b.end += int64(end) + 1
-		buf, text = buf[end+1:], text[end+1:]
-		pace.Round(ctx, i)
-	}
+		b.records = append(b.records, u)
+		before = u
+		pace.Round(ctx, len(b.records)-1)
+		return len(b.records) < most
+	})
+	b.end, b.damaged = start+int64(done), damaged+unread
 	b.more = b.end < size
 	room.records = b.records
 	return b, nil
 }
 
-// add adds the record of a line, of which text is a copy.
-func (b *batch) add(line []byte, text string) {
-	u, whole, err := decodeLine(line, text)
-	if err == nil {
-		b.records = append(b.records, u)
+// eachRecord calls fn with the place of each record of b, until it wants no more. last says that nothing will be behind b; otherwise what b ends
+// with may be the begin of a record. It returns how much of b is done with, and how many pieces of it were no records.
+func eachRecord(b []byte, last bool, fn func(from, to int) (more bool)) (done int, damaged int64) {
+	whole := wholeRecord
+	if bytes.IndexByte(b, recordStart) < 0 { // not even in a text of a record, so that nobody can write a line into a path
+		whole = wholeLine
 	}
-	if err != nil || !whole {
-		b.damaged++
+	for done < len(b) {
+		if n := whole(b[done:]); n > 0 {
+			done += n
+			if !fn(done-n, done) {
+				return done, damaged
+			}
+			continue
+		}
+		skipped := toRecord(b[done:], whole, last)
+		if skipped == 0 {
+			return done, damaged
+		}
+		done += skipped
+		damaged++
 	}
+	return done, damaged
 }
 
-// skipTorn passes over the rest of what was read, which has no newline, if none can come any more.
-func (b *batch) skipTorn(rest int, start, size int64, sealed bool) {
-	atEnd := b.end+int64(rest) == size
-	longerThanALine := b.end == start && rest == readBytes
-	if rest > 0 && (atEnd && sealed || longerThanALine) {
-		b.damaged++
-		b.end += int64(rest)
+// toRecord returns how far it is to the first record behind what b begins with, or to where one may begin that b has not all of.
+func toRecord(b []byte, whole func([]byte) int, last bool) int {
+	for i := 1; i < len(b); i++ {
+		if whole(b[i:]) > 0 {
+			return i
+		}
 	}
+	if last {
+		return len(b)
+	}
+	return max(0, len(b)-longestRecord+1)
 }
 
 // sync makes the segment survive a power loss: fsync(2) writes what was copied into the mapping, too. One that was removed

@@ -82,15 +82,17 @@ func (s *Store) addUsage(ctx context.Context, records []store.Usage) error {
 // cleaned returns what is stored of records: a journal's are clean.
 func cleaned(records []store.Usage) []store.Usage {
 	clean := records
+	before := &store.Usage{}
 	for i := range records {
 		switch u := &records[i]; {
-		case u.IsClean():
+		case u.IsClean(before):
 		case &clean[0] == &records[0]:
 			clean = slices.Clone(records)
 			fallthrough
 		default:
 			clean[i] = u.Clean()
 		}
+		before = &clean[i]
 	}
 	return clean
 }

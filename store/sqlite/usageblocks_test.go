@@ -224,7 +224,7 @@ func TestAJournalSendsAgain(t *testing.T) {
 			}
 		}
 	}
-	const records = 30 * 2048 // of a journal's file of 4 MiB, whose lines have at least 70 bytes
+	const records = 30 * 2048 // of a journal's file of twice 2 MiB, whose records have at least 70 bytes
 	first := openAt(t, path)
 	send(first, 0, records)
 	second := openAt(t, path)
