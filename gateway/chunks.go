@@ -42,6 +42,18 @@ func (c *chunkReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// endChunk waits for the line end of a chunk that was read, so that what comes next is another chunk. What is none is left for the next Read to say.
+func (c *chunkReader) endChunk() {
+	if c.left > 0 || !c.inside {
+		return
+	}
+	const want = "\r\n"
+	if end, err := c.r.Peek(len(want)); err == nil && string(end) == want {
+		_, _ = c.r.Discard(len(want)) // there is so much: no error
+		c.inside = false
+	}
+}
+
 // next reads up to the data of the next chunk; io.EOF after the last one and the trailer.
 func (c *chunkReader) next() error {
 	if c.inside {

@@ -96,6 +96,13 @@ func (c *consumerConn) Read(p []byte) (int, error) {
 	return good, nil
 }
 
+// await implements awaiter.
+func (c *consumerConn) await() {
+	if s, ok := c.Conn.(*socket); ok && len(c.replay) == 0 {
+		s.await()
+	}
+}
+
 // stop keeps why nothing more is read. The word is on the heap only then.
 func (c *consumerConn) stop(word string) { c.word.Store(&word) }
 

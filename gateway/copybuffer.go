@@ -17,14 +17,25 @@ var (
 type copyBuffer struct {
 	small *[smallBytes]byte
 	large *[copyBytes]byte
+	wide  bool // the last read would have filled a small one
 }
 
-// next is what the next read may fill.
-func (b *copyBuffer) next() []byte {
-	switch {
-	case b.large != nil:
+// awaiter returns when something can be read of it, or nothing more: at the latest the next Read says which.
+type awaiter interface{ await() }
+
+// next is what the next read may fill, of src. Until there is something to be read nothing large is held.
+func (b *copyBuffer) next(src any) []byte {
+	if b.wide {
+		if a, ok := src.(awaiter); ok {
+			b.free()
+			a.await()
+		}
+		if b.large == nil {
+			b.large = copyBuffers.Get().(*[copyBytes]byte)
+		}
 		return b.large[:]
-	case b.small == nil:
+	}
+	if b.small == nil {
 		b.small = smallBuffers.Get().(*[smallBytes]byte)
 	}
 	return b.small[:]
@@ -32,16 +43,13 @@ func (b *copyBuffer) next() []byte {
 
 // filled says how many bytes of next were read, which are not needed any more.
 func (b *copyBuffer) filled(n int) {
-	switch {
-	case n >= smallBytes && b.large == nil:
-		b.large = copyBuffers.Get().(*[copyBytes]byte)
-	case n < smallBytes && b.large != nil:
-		copyBuffers.Put(b.large)
-		b.large = nil
+	if wide := n >= smallBytes; wide != b.wide {
+		b.free()
+		b.wide = wide
 	}
 }
 
-// free gives everything back.
+// free gives back what is held.
 func (b *copyBuffer) free() {
 	if b.large != nil {
 		copyBuffers.Put(b.large)
@@ -49,5 +57,5 @@ func (b *copyBuffer) free() {
 	if b.small != nil {
 		smallBuffers.Put(b.small)
 	}
-	*b = copyBuffer{}
+	b.small, b.large = nil, nil
 }

@@ -14,7 +14,7 @@ func TestCopyBufferFollowsWhatComes(t *testing.T) {
 		{copyBytes, 5},
 		{smallBytes, 5},
 	} {
-		if got := len(b.next()); got != step.room {
+		if got := len(b.next(nil)); got != step.room {
 			t.Fatalf("step %d: room for %d bytes, want %d", i, got, step.room)
 		}
 		b.filled(step.n)

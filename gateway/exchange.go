@@ -361,7 +361,7 @@ func (x *exchange) stream(res *http.Response) error {
 		buffer.filled(smallBytes)
 	}
 	for {
-		p := buffer.next()
+		p := buffer.next(res.Body)
 		n, err := res.Body.Read(p)
 		if a.status == 0 && (n > 0 || err == io.EOF) {
 			if err := x.begin(); err != nil {

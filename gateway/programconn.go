@@ -71,6 +71,13 @@ func (c *programConn) quiet() bool {
 	return c.raw.Read(c.look) == nil && c.isQuiet
 }
 
+// await implements awaiter.
+func (c *programConn) await() {
+	if c.raw != nil && (c.r == nil || c.r.Buffered() == 0) {
+		_ = c.raw.Read(isReady)
+	}
+}
+
 func (c *programConn) lookAt(fd uintptr) bool {
 	c.isQuiet = rawcall.Quiet(fd)
 	return true

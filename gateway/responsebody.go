@@ -119,6 +119,17 @@ func (b *programBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// await implements awaiter. Whoever calls it has not read to the end, so that something is to come.
+func (b *programBody) await() {
+	if b.ended != nil || b.over.Load() {
+		return
+	}
+	if c, ok := b.r.(*chunkReader); ok {
+		c.endChunk()
+	}
+	b.t.c.await()
+}
+
 // Close ends a response that was not read to its end, with its connection.
 func (b *programBody) Close() error {
 	if !b.over.Swap(true) {
@@ -148,6 +159,9 @@ func (b *tunnelBody) Read(p []byte) (int, error) {
 	c.r = nil
 	return c.conn.Read(p)
 }
+
+// await implements awaiter.
+func (b *tunnelBody) await() { b.t.c.await() }
 
 // Write implements io.Writer.
 func (b *tunnelBody) Write(p []byte) (int, error) { return b.t.c.conn.Write(p) }

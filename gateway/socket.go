@@ -75,6 +75,11 @@ func (s *socket) Read(p []byte) (int, error) {
 	return n, nil
 }
 
+// await implements awaiter.
+func (s *socket) await() { _ = s.raw.Read(isReady) }
+
+func isReady(fd uintptr) bool { return !rawcall.Quiet(fd) }
+
 func (s *socket) receive(fd uintptr) bool {
 	t := &s.in
 	var n int

@@ -29,7 +29,7 @@ func (x *exchange) tunnel(res *http.Response) {
 	if c := connOf(x.in); c != nil {
 		c.free.Store(true)
 	}
-	conn, consumer, err := a.control.Hijack()
+	conn, switched, err := a.control.Hijack()
 	if err != nil {
 		a.cause = err
 		a.problem(wordInternal)
@@ -47,14 +47,13 @@ func (x *exchange) tunnel(res *http.Response) {
 		end()
 	})
 	defer forget()
-	if !ok || bye.begin(func() error { return writeSwitch(a, consumer) }) != nil {
+	if !ok || bye.begin(func() error { return writeSwitch(a, switched) }) != nil {
 		end()
 	}
-	rest := consumer.Reader // the writer has done its work, and is not kept
-	x.join(bye, rest, program, end)
+	x.join(bye, conn, program, end) // what is buffered has done its work, and is not kept
 	x.addUse()
 	a.record()
-	bye.settle(rest)
+	bye.settle(conn)
 }
 
 // join copies both ways until one of them ends.
@@ -134,7 +133,7 @@ func pump(dst io.Writer, src io.Reader, count *atomic.Int64, watch *watchdog) er
 	var buffer copyBuffer
 	defer buffer.free()
 	for {
-		p := buffer.next()
+		p := buffer.next(src)
 		n, err := src.Read(p)
 		watch.moved()
 		if n > 0 {
