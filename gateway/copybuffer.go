@@ -1,6 +1,9 @@
 package gateway
 
-import "sync"
+import (
+	"io"
+	"sync"
+)
 
 const (
 	copyBytes  = 32 << 10
@@ -58,4 +61,45 @@ func (b *copyBuffer) free() {
 		smallBuffers.Put(b.small)
 	}
 	b.small, b.large = nil, nil
+}
+
+// pieceBuffer is what a body is read into that is sent in pieces, with room around each for its size and its line end. The zero value holds
+// nothing. Not for concurrent use.
+type pieceBuffer struct{ all *[copyBytes]byte }
+
+const (
+	pieceRoom = 10
+	pieceTail = 2
+)
+
+// lender reads into what it takes when there is something to read.
+type lender interface {
+	readInto(*pieceBuffer) (int, error)
+}
+
+// next is what the next read may fill, of src. Until there is something to be read nothing is held.
+func (b *pieceBuffer) next(src any) []byte {
+	if a, ok := src.(awaiter); ok {
+		b.free()
+		a.await()
+	}
+	if b.all == nil {
+		b.all = copyBuffers.Get().(*[copyBytes]byte)
+	}
+	return b.all[pieceRoom : copyBytes-pieceTail]
+}
+
+// readFrom reads the next piece of a body.
+func (b *pieceBuffer) readFrom(body io.Reader) (int, error) {
+	if l, ok := body.(lender); ok {
+		return l.readInto(b)
+	}
+	return body.Read(b.next(nil))
+}
+
+func (b *pieceBuffer) free() {
+	if b.all != nil {
+		copyBuffers.Put(b.all)
+		b.all = nil
+	}
 }

@@ -8,7 +8,11 @@ import (
 	"net/http"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
+
+	"golang.org/x/net/http2"
 )
 
 // TestWhatWaitsHoldsLittle also after a piece that was larger than what is read into at first.
@@ -76,6 +80,62 @@ func TestWhatWaitsHoldsLittle(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestUploadsThatWaitHoldLittle compares requests with a body that has not come to its end with requests that have none.
+func TestUploadsThatWaitHoldLittle(t *testing.T) {
+	const conns, piece = 40, 1000
+	head := " /run/private/ HTTP/1.1\r\nHost: h\r\nX-API-Key: " + testKey + "\r\n"
+	text := strings.Repeat("x", piece)
+	oneByOne := func(method, rest string) func(*door) {
+		return func(d *door) {
+			for range conns {
+				d.dial().send("%s", method+head+rest)
+			}
+		}
+	}
+	for name, c := range map[string]struct{ whole, unfinished func(*door) }{
+		"sized":   {oneByOne("GET", "\r\n"), oneByOne("POST", fmt.Sprintf("Content-Length: %d\r\n\r\n%s", piece+1, text))},
+		"chunked": {oneByOne("GET", "\r\n"), oneByOne("POST", fmt.Sprintf("Transfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n", piece, text))},
+		"HTTP2": {func(d *door) {
+			s := d.second()
+			for id := range uint32(conns) {
+				s.open(2*id+1, true, "GET")
+			}
+		}, func(d *door) {
+			s := d.second()
+			for id := range uint32(conns) {
+				s.open(2*id+1, false, "POST")
+				s.raw(http2.FrameData, 0, 2*id+1, text)
+			}
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			end := make(chan struct{})
+			var here atomic.Int64
+			d := newDoor(t, Config{}, func(_ http.ResponseWriter, r *http.Request) {
+				if _, err := io.ReadFull(r.Body, make([]byte, piece)); err == nil || r.Method == http.MethodGet {
+					here.Add(1)
+				}
+				<-end
+			})
+			defer close(end)
+			held := func(open func(*door), all int64) int64 {
+				before := heldBytes()
+				open(d)
+				for begin := time.Now(); here.Load() < all; time.Sleep(time.Millisecond) {
+					if time.Since(begin) > patience {
+						t.Fatalf("%d requests have come of %d", here.Load(), all)
+					}
+				}
+				return (heldBytes() - before) / conns
+			}
+			none := held(c.whole, conns)
+			if more := held(c.unfinished, 2*conns) - none; more > copyBytes/2 {
+				t.Errorf("a body that waits holds %d bytes, beside %d of its request", more, none)
+			}
+		})
+	}
 }
 
 // heldBytes is what is in use when nobody uses what pools have.

@@ -26,9 +26,7 @@ func (b *http1Body) Read(p []byte) (int, error) {
 	if b.over.Load() {
 		return 0, io.EOF
 	}
-	if !b.held.Load() {
-		b.ask()
-	}
+	b.begin()
 	n, err := b.r.Read(p)
 	b.reads.Add(1)
 	if n > 0 {
@@ -43,6 +41,24 @@ func (b *http1Body) Read(p []byte) (int, error) {
 		b.w.cancel()
 	}
 	return n, err
+}
+
+// await implements awaiter. It asks, as Read does.
+func (b *http1Body) await() {
+	if b.over.Load() {
+		return
+	}
+	b.begin()
+	if c := b.w.c; c.r.Buffered() == 0 {
+		c.conn.await()
+	}
+}
+
+// begin asks for the body, unless somebody else will.
+func (b *http1Body) begin() {
+	if !b.held.Load() {
+		b.ask()
+	}
 }
 
 // ask implements invited.

@@ -168,6 +168,20 @@ func (b *http2Body) Read(p []byte) (int, error) {
 	return 0, nil
 }
 
+// await implements awaiter. It asks, as Read does.
+func (b *http2Body) await() {
+	s := b.s
+	s.c.mu.Lock()
+	defer s.c.mu.Unlock()
+	if !b.held {
+		b.askLocked()
+	}
+	for len(b.parts) == 0 && !s.cut && !b.short && !s.recvEnded && (!b.isWholeLocked() || !b.isLateLocked()) &&
+		(b.readBy.IsZero() || time.Now().Before(b.readBy)) {
+		b.arrived.Wait()
+	}
+}
+
 // askLocked asks for the body (RFC 9110, 10.1.1), once, unless it comes already, and reports whether it has.
 func (b *http2Body) askLocked() bool {
 	s, c := b.s, b.s.c

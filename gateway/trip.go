@@ -203,19 +203,17 @@ func (t *trip) copyBody() (err error) {
 		}
 	}()
 	chunked, left := t.r.ContentLength < 0, t.r.ContentLength
-	buffer := copyBuffers.Get().(*[copyBytes]byte)
-	defer copyBuffers.Put(buffer)
-	// A chunk is written with one call: its size goes before it into the same buffer.
-	const room, tail = 10, 2
+	var buffer pieceBuffer
+	defer buffer.free()
 	for {
-		n, err := t.r.Body.Read(buffer[room : copyBytes-tail])
+		n, err := buffer.readFrom(t.r.Body)
 		if left -= int64(n); !chunked && left < 0 { // the program would take it for another request
 			return t.bodyFailed(errUnsendable)
 		}
 		if n > 0 {
-			piece := buffer[room : room+n]
-			if chunked {
-				piece = frameChunk(buffer[:], room, n)
+			piece := buffer.all[pieceRoom : pieceRoom+n]
+			if chunked { // which is written with one call
+				piece = frameChunk(buffer.all[:], pieceRoom, n)
 			}
 			if _, err := t.c.conn.Write(piece); err != nil {
 				return err

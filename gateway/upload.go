@@ -99,8 +99,14 @@ func (u *upload) unasked() bool {
 	return ok && b.unasked()
 }
 
-// Read implements io.Reader for the Transport.
-func (u *upload) Read(p []byte) (int, error) {
+// Read implements io.Reader.
+func (u *upload) Read(p []byte) (int, error) { return u.read(p, nil) }
+
+// readInto implements lender.
+func (u *upload) readInto(b *pieceBuffer) (int, error) { return u.read(nil, b) }
+
+// read reads into p, or into b as soon as there is something to read.
+func (u *upload) read(p []byte, b *pieceBuffer) (int, error) {
 	u.blocking.Lock()
 	defer u.blocking.Unlock()
 	u.reading.Store(true) // before looking at over, see abort
@@ -109,6 +115,9 @@ func (u *upload) Read(p []byte) (int, error) {
 		return 0, errUploadOver
 	}
 	begin, unasked := time.Now(), u.unasked()
+	if b != nil {
+		p = b.next(u.body)
+	}
 	n, err := u.body.Read(p)
 	if !unasked {
 		u.waited += time.Since(begin)
