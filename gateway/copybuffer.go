@@ -21,6 +21,7 @@ type copyBuffer struct {
 	small *[smallBytes]byte
 	large *[copyBytes]byte
 	wide  bool // the last read would have filled a small one
+	full  bool // it has filled a large one: more of it is there, as good as always
 }
 
 // awaiter returns when something can be read of it, or nothing more: at the latest the next Read says which.
@@ -29,7 +30,7 @@ type awaiter interface{ await() }
 // next is what the next read may fill, of src. Until there is something to be read nothing large is held.
 func (b *copyBuffer) next(src any) []byte {
 	if b.wide {
-		if a, ok := src.(awaiter); ok {
+		if a, ok := src.(awaiter); ok && !b.full {
 			b.free()
 			a.await()
 		}
@@ -50,6 +51,7 @@ func (b *copyBuffer) filled(n int) {
 		b.free()
 		b.wide = wide
 	}
+	b.full = n == copyBytes
 }
 
 // free gives back what is held.
@@ -65,7 +67,10 @@ func (b *copyBuffer) free() {
 
 // pieceBuffer is what a body is read into that is sent in pieces, with room around each for its size and its line end. The zero value holds
 // nothing. Not for concurrent use.
-type pieceBuffer struct{ all *[copyBytes]byte }
+type pieceBuffer struct {
+	all  *[copyBytes]byte
+	full bool // as in copyBuffer
+}
 
 const (
 	pieceRoom = 10
@@ -79,7 +84,7 @@ type lender interface {
 
 // next is what the next read may fill, of src. Until there is something to be read nothing is held.
 func (b *pieceBuffer) next(src any) []byte {
-	if a, ok := src.(awaiter); ok {
+	if a, ok := src.(awaiter); ok && !b.full {
 		b.free()
 		a.await()
 	}
@@ -90,11 +95,14 @@ func (b *pieceBuffer) next(src any) []byte {
 }
 
 // readFrom reads the next piece of a body.
-func (b *pieceBuffer) readFrom(body io.Reader) (int, error) {
+func (b *pieceBuffer) readFrom(body io.Reader) (n int, err error) {
 	if l, ok := body.(lender); ok {
-		return l.readInto(b)
+		n, err = l.readInto(b)
+	} else {
+		n, err = body.Read(b.next(nil))
 	}
-	return body.Read(b.next(nil))
+	b.full = n == copyBytes-pieceRoom-pieceTail
+	return n, err
 }
 
 func (b *pieceBuffer) free() {
