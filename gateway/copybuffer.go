@@ -65,33 +65,25 @@ func (b *copyBuffer) free() {
 	b.small, b.large = nil, nil
 }
 
-// pieceBuffer is what a body is read into that is sent in pieces, with room around each for its size and its line end. The zero value holds
-// nothing. Not for concurrent use.
-type pieceBuffer struct {
-	all  *[copyBytes]byte
-	full bool // as in copyBuffer
-}
+// pieceBuffer is a large copyBuffer for a body that is sent in pieces, with room around each for its size and its line end. Make one with
+// newPieceBuffer.
+type pieceBuffer struct{ copyBuffer }
 
 const (
 	pieceRoom = 10
 	pieceTail = 2
 )
 
+func newPieceBuffer() pieceBuffer { return pieceBuffer{copyBuffer{wide: true}} }
+
 // lender reads into what it takes when there is something to read.
 type lender interface {
 	readInto(*pieceBuffer) (int, error)
 }
 
-// next is what the next read may fill, of src. Until there is something to be read nothing is held.
+// next is what the next read may fill, of src, as copyBuffer's.
 func (b *pieceBuffer) next(src any) []byte {
-	if a, ok := src.(awaiter); ok && !b.full {
-		b.free()
-		a.await()
-	}
-	if b.all == nil {
-		b.all = copyBuffers.Get().(*[copyBytes]byte)
-	}
-	return b.all[pieceRoom : copyBytes-pieceTail]
+	return b.copyBuffer.next(src)[pieceRoom : copyBytes-pieceTail]
 }
 
 // readFrom reads the next piece of a body.
@@ -103,11 +95,4 @@ func (b *pieceBuffer) readFrom(body io.Reader) (n int, err error) {
 	}
 	b.full = n == copyBytes-pieceRoom-pieceTail
 	return n, err
-}
-
-func (b *pieceBuffer) free() {
-	if b.all != nil {
-		copyBuffers.Put(b.all)
-		b.all = nil
-	}
 }

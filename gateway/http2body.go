@@ -134,52 +134,64 @@ func (b *http2Body) dropLocked() (n int64) {
 
 // Read implements io.Reader.
 func (b *http2Body) Read(p []byte) (int, error) {
-	s := b.s
-	c := s.c
+	c := b.s.c
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !b.held {
 		b.askLocked()
 	}
 	for len(p) > 0 {
+		b.awaitLocked()
 		if n := b.takeLocked(p); n > 0 {
 			if b.creditLocked(int64(n)) {
 				c.sendSoonLocked()
 			}
 			return n, nil
 		}
-		switch {
-		case s.cut:
-			return 0, s.why
-		case b.short:
-			return 0, errBroken
-		case s.recvEnded:
-			for name, values := range b.trailer {
-				s.request.Trailer[name] = values
-			}
-			return 0, io.EOF
-		case b.isWholeLocked() && b.isLateLocked():
-			return 0, io.EOF
-		case !b.readBy.IsZero() && !time.Now().Before(b.readBy):
-			return 0, &net.OpError{Op: "read", Net: "http2", Err: os.ErrDeadlineExceeded}
+		if err := b.endLocked(); err != nil {
+			return 0, err
 		}
-		b.arrived.Wait()
 	}
 	return 0, nil
 }
 
 // await implements awaiter. It asks, as Read does.
 func (b *http2Body) await() {
-	s := b.s
-	s.c.mu.Lock()
-	defer s.c.mu.Unlock()
+	c := b.s.c
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	if !b.held {
 		b.askLocked()
 	}
-	for len(b.parts) == 0 && !s.cut && !b.short && !s.recvEnded && (!b.isWholeLocked() || !b.isLateLocked()) &&
-		(b.readBy.IsZero() || time.Now().Before(b.readBy)) {
+	b.awaitLocked()
+}
+
+// awaitLocked waits for bytes, or for why none come.
+func (b *http2Body) awaitLocked() {
+	for len(b.parts) == 0 && b.endLocked() == nil {
 		b.arrived.Wait()
 	}
+}
+
+// endLocked is what Read says when there are no more bytes; nil: some may come. At the end the request has its trailer.
+func (b *http2Body) endLocked() error {
+	s := b.s
+	switch {
+	case s.cut:
+		return s.why
+	case b.short:
+		return errBroken
+	case s.recvEnded:
+		for name, values := range b.trailer {
+			s.request.Trailer[name] = values
+		}
+		return io.EOF
+	case b.isWholeLocked() && b.isLateLocked():
+		return io.EOF
+	case !b.readBy.IsZero() && !time.Now().Before(b.readBy):
+		return &net.OpError{Op: "read", Net: "http2", Err: os.ErrDeadlineExceeded}
+	}
+	return nil
 }
 
 // askLocked asks for the body (RFC 9110, 10.1.1), once, unless it comes already, and reports whether it has.

@@ -203,7 +203,7 @@ func (t *trip) copyBody() (err error) {
 		}
 	}()
 	chunked, left := t.r.ContentLength < 0, t.r.ContentLength
-	var buffer pieceBuffer
+	buffer := newPieceBuffer()
 	defer buffer.free()
 	for {
 		n, err := buffer.readFrom(t.r.Body)
@@ -211,9 +211,9 @@ func (t *trip) copyBody() (err error) {
 			return t.bodyFailed(errUnsendable)
 		}
 		if n > 0 {
-			piece := buffer.all[pieceRoom : pieceRoom+n]
+			piece := buffer.large[pieceRoom : pieceRoom+n]
 			if chunked { // which is written with one call
-				piece = frameChunk(buffer.all[:], pieceRoom, n)
+				piece = frameChunk(buffer.large[:], pieceRoom, n)
 			}
 			if _, err := t.c.conn.Write(piece); err != nil {
 				return err
