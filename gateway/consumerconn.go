@@ -31,7 +31,9 @@ type consumerConn struct {
 	secret lastText[[32]byte]
 	host   lastText[string]
 
-	replay []byte // was read already, and looked at; is read again before anything else
+	replay []byte            // was read already, and looked at; is read again before anything else
+	peeked *[smallBytes]byte // where replay is, if await has read it
+	late   error             // what await met, for who reads behind replay
 
 	readDeadline, writeDeadline deadline
 }
@@ -73,8 +75,20 @@ func (c *consumerConn) Read(p []byte) (int, error) {
 	if len(c.replay) > 0 {
 		n := copy(p, c.replay)
 		c.replay = c.replay[n:]
+		if c.peeked != nil && len(c.replay) == 0 {
+			n += c.dropPeeked(p[n:])
+		}
 		return n, nil
 	}
+	if err := c.late; err != nil {
+		c.late = nil
+		return 0, err
+	}
+	return c.receive(p)
+}
+
+// receive reads what has not been read.
+func (c *consumerConn) receive(p []byte) (int, error) {
 	if c.word.Load() != nil {
 		return 0, errGuard
 	}
@@ -96,11 +110,39 @@ func (c *consumerConn) Read(p []byte) (int, error) {
 	return good, nil
 }
 
-// await implements awaiter.
+// await implements awaiter. Of what is no socket, as TLS is none, it reads a little, to be read again: a record of TLS is taken whole or not at all.
 func (c *consumerConn) await() {
-	if s, ok := c.Conn.(*socket); ok && len(c.replay) == 0 {
+	switch s, ok := c.Conn.(*socket); {
+	case len(c.replay) > 0 || c.late != nil:
+	case ok:
 		s.await()
+	default:
+		c.peek()
 	}
+}
+
+func (c *consumerConn) peek() {
+	c.peeked = smallBuffers.Get().(*[smallBytes]byte)
+	var n int
+	n, c.late = c.receive(c.peeked[:])
+	c.replay = c.peeked[:n]
+	if n == 0 {
+		c.dropPeeked(nil)
+	}
+}
+
+// dropPeeked gives back what await has read into, and reads into p what is there already of more.
+func (c *consumerConn) dropPeeked(p []byte) (n int) {
+	s, ok := socketOf(c.Conn).(*socket)
+	more := ok && len(p) > 0 && cap(c.replay) == 0 && c.late == nil
+	smallBuffers.Put(c.peeked)
+	c.peeked, c.replay = nil, nil
+	if more {
+		s.hurried.Store(true)
+		n, _ = c.receive(p) // an error is met again
+		s.hurried.Store(false)
+	}
+	return n
 }
 
 // stop keeps why nothing more is read. The word is on the heap only then.

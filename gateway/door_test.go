@@ -4,12 +4,14 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -43,6 +45,7 @@ type door struct {
 	journal   *fakeJournal
 	sandboxes *fakeSandboxes
 	addr      string
+	security  *tls.Config // dial's, inside TLS; see secure
 	url       string
 	client    *http.Client
 }
@@ -241,6 +244,31 @@ type raw struct {
 	r *bufio.Reader
 }
 
+// secure has dial connect inside TLS, to another of the gateway's listeners.
+func (d *door) secure() {
+	d.t.Helper()
+	authority := httptest.NewUnstartedServer(nil) // for its certificate
+	authority.StartTLS()
+	defer authority.Close()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	d.addr, d.security = l.Addr().String(), authority.Client().Transport.(*http.Transport).TLSClientConfig.Clone()
+	d.security.ServerName, d.security.DynamicRecordSizingDisabled = "example.com", true
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = d.gateway.Serve(l, authority.TLS)
+	}()
+	d.t.Cleanup(func() {
+		ctx, cancel := context.WithCancel(context.Background())
+		cancel()
+		_ = d.gateway.Drain(ctx)
+		<-done
+	})
+}
+
 func (d *door) dial() *raw {
 	d.t.Helper()
 	conn, err := net.Dial("tcp", d.addr)
@@ -249,6 +277,9 @@ func (d *door) dial() *raw {
 	}
 	_ = conn.SetDeadline(time.Now().Add(patience))
 	d.t.Cleanup(func() { _ = conn.Close() })
+	if d.security != nil {
+		conn = tls.Client(conn, d.security)
+	}
 	return &raw{conn, d.t, bufio.NewReader(conn)}
 }
 

@@ -29,27 +29,32 @@ func TestWhatWaitsHoldsLittle(t *testing.T) {
 			t.Fatalf("got %.20q..., %v", got, err)
 		}
 	}
-	t.Run("WebSocket", func(t *testing.T) {
-		d := newRawDoor(t, Config{}, echoSwitch)
-		var all []*raw
-		exchange := func(piece string) {
-			for _, c := range all {
-				c.send("%s", piece)
-				read(t, c.r, piece)
+	for name, secure := range map[string]func(*door){"WebSocket": nil, "WebSocket inside TLS": (*door).secure} {
+		t.Run(name, func(t *testing.T) {
+			d := newRawDoor(t, Config{}, echoSwitch)
+			if secure != nil {
+				secure(d)
 			}
-		}
-		for range conns {
-			c := d.upgrade("")
-			c.head("GET")
-			all = append(all, c)
-		}
-		exchange("SHORT\n")
-		before := heldBytes()
-		exchange(piece)
-		littleMore(t, before, conns)
-		exchange(piece + piece)
-		exchange("SHORT\n")
-	})
+			var all []*raw
+			exchange := func(piece string) {
+				for _, c := range all {
+					c.send("%s", piece)
+					read(t, c.r, piece)
+				}
+			}
+			for range conns {
+				c := d.upgrade("")
+				c.head("GET")
+				all = append(all, c)
+			}
+			exchange("SHORT\n")
+			before := heldBytes()
+			exchange(piece)
+			littleMore(t, before, conns)
+			exchange(piece + piece)
+			exchange("SHORT\n")
+		})
+	}
 	t.Run("stream", func(t *testing.T) {
 		next, end := make(chan struct{}), make(chan struct{})
 		d := newRawDoor(t, Config{}, func(conn net.Conn, r *bufio.Reader) {
@@ -100,10 +105,16 @@ func TestUploadsThatWaitHoldLittle(t *testing.T) {
 			}
 		}
 	}
-	for name, c := range map[string]struct{ whole, unfinished func(*door) }{
-		"sized":   {oneByOne("GET", "\r\n"), oneByOne("POST", fmt.Sprintf("Content-Length: %d\r\n\r\n%s", piece+1, text))},
-		"chunked": {oneByOne("GET", "\r\n"), oneByOne("POST", fmt.Sprintf("Transfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n", piece, text))},
-		"HTTP2": {func(d *door) {
+	type kind struct {
+		secure            bool
+		whole, unfinished func(*door)
+	}
+	sized := kind{false, oneByOne("GET", "\r\n"), oneByOne("POST", fmt.Sprintf("Content-Length: %d\r\n\r\n%s", piece+1, text))}
+	chunked := kind{false, oneByOne("GET", "\r\n"), oneByOne("POST", fmt.Sprintf("Transfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n", piece, text))}
+	for name, c := range map[string]kind{
+		"sized": sized, "sized inside TLS": {true, sized.whole, sized.unfinished},
+		"chunked": chunked, "chunked inside TLS": {true, chunked.whole, chunked.unfinished},
+		"HTTP2": {false, func(d *door) {
 			s := d.second()
 			for id := range uint32(conns) {
 				s.open(2*id+1, true, "GET")
@@ -118,7 +129,7 @@ func TestUploadsThatWaitHoldLittle(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			end := make(chan struct{})
-			here := make(chan struct{}, 2*conns)
+			here := make(chan struct{}, conns)
 			d := newDoor(t, Config{}, func(_ http.ResponseWriter, r *http.Request) {
 				if _, err := io.ReadFull(r.Body, make([]byte, piece)); err == nil || r.Method == http.MethodGet {
 					here <- struct{}{}
@@ -126,6 +137,9 @@ func TestUploadsThatWaitHoldLittle(t *testing.T) {
 				<-end
 			})
 			defer close(end)
+			if c.secure {
+				d.secure()
+			}
 			held := func(open func(*door)) int64 {
 				before := heldBytes()
 				open(d)

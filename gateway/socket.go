@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -26,6 +27,8 @@ type socket struct {
 	in   transfer
 	out  transfer
 	more []byte // to be written after what out has
+
+	hurried atomic.Bool // reads do not wait, but fail with EAGAIN
 }
 
 // transfer is a read or a write that is under way. What the poller calls is made once.
@@ -85,7 +88,7 @@ func (s *socket) receive(fd uintptr) bool {
 	var n int
 	n, t.err = rawcall.Recv(fd, t.p)
 	t.p = t.p[n:]
-	return !rawcall.Waits(t.err)
+	return !rawcall.Waits(t.err) || s.hurried.Load()
 }
 
 // Write implements net.Conn.
