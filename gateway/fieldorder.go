@@ -74,6 +74,14 @@ func (o *fieldOrder) readOrder(r *bufio.Reader) {
 	}
 }
 
+// undoPragma removes the Cache-Control that net/http adds for a Pragma: no-cache, where it is known that none came.
+func (o *fieldOrder) undoPragma(h http.Header) {
+	const added = "Cache-Control"
+	if h["Pragma"] != nil && len(o.list) > 0 && !slices.Contains(o.list, added) {
+		delete(h, added)
+	}
+}
+
 // addLines adds the names in a head, behind its first line.
 func (o *fieldOrder) addLines(head []byte) {
 	_, rest, _ := bytes.Cut(head, []byte("\r\n"))

@@ -99,8 +99,13 @@ func mayUpgrade(r *http.Request) bool {
 	return false
 }
 
+// expectsContent knows the methods whose requests should say that they have none (RFC 9110, 8.6), as HTTP/2 says it by the end of the stream.
+func expectsContent(method string) bool {
+	return method == http.MethodPost || method == http.MethodPut || method == http.MethodPatch
+}
+
 // appendHeader appends what the program gets of a consumer's header: neither fields of the connection nor our secrets nor anything
-// that pretends to come from the gateway, then what does come from it. The framing is the Transport's. Fields keep the order in which they came,
+// that pretends to come from the gateway, then what does come from it. The framing of a body is the Transport's. Fields keep the order in which they came,
 // as far as order knows it.
 func appendHeader(b []byte, r *http.Request, order *fieldOrder, id string, from *origin) ([]byte, error) {
 	w, in, named := fieldWriter{b: b}, r.Header, connectionFields(r.Header["Connection"])
@@ -122,6 +127,9 @@ func appendHeader(b []byte, r *http.Request, order *fieldOrder, id string, from 
 	if isUpgrade(r) {
 		w.set("Connection", "Upgrade")
 		w.set("Upgrade", "websocket")
+	}
+	if r.ContentLength == 0 && (in["Content-Length"] != nil || r.ProtoMajor > 1 && expectsContent(r.Method)) {
+		w.set("Content-Length", "0")
 	}
 	w.set("Via", via(r)) // behind the consumer's own, whatever its Connection says of them
 	from.write(&w)

@@ -146,6 +146,42 @@ func TestViaOfEveryVersion(t *testing.T) {
 	}
 }
 
+// TestRequestsGetNoFieldsThatDidNotCome but the gateway's own.
+func TestRequestsGetNoFieldsThatDidNotCome(t *testing.T) {
+	d := newRawDoor(t, Config{}, echoHead)
+	for _, c := range []struct {
+		method, lines string
+		name          string
+		want          []string
+	}{
+		{"GET", "Pragma: no-cache\r\n", "Cache-Control", nil},
+		{"GET", "Pragma: no-cache\r\nCACHE-control: no-cache\r\n", "Cache-Control", []string{"no-cache"}},
+		{"POST", "", "Content-Length", nil},
+		{"PUT", "Accept: a/b\r\nPragma: x\r\n", "Content-Length", nil},
+		{"POST", "Content-Length: 0\r\n", "Content-Length", []string{"0"}},
+		{"GET", "Content-Length: 0\r\n", "Content-Length", []string{"0"}},
+		{"GET", "Content-Length: 0\r\nPragma: x\r\n", "Content-Length", []string{"0"}},
+		{"GET", "Content-Length: 2\r\nConnection: Content-Length\r\n\r\nab", "Content-Length", []string{"2"}},
+	} {
+		conn := d.dial()
+		conn.send("%s /run/public/ HTTP/1.1\r\nHost: h\r\n%s\r\n", c.method, c.lines)
+		if got := fieldsOf(conn.answer("GET").text, c.name); !slices.Equal(got, c.want) {
+			t.Errorf("%s with %q: the program got %s: %q, want %q", c.method, c.lines, c.name, got, c.want)
+		}
+	}
+	heads := make(chan string, 1)
+	d = newRawDoor(t, Config{}, func(_ net.Conn, r *bufio.Reader) {
+		head, _ := readHead(r)
+		heads <- head
+	})
+	for method, want := range map[string][]string{"GET": nil, "POST": {"0"}} { // the end of the stream has said so
+		d.second().open(1, true, method)
+		if got := fieldsOf(within(t, "a request by HTTP/2", heads), "Content-Length"); !slices.Equal(got, want) {
+			t.Errorf("%s by HTTP/2: the program got Content-Length: %q, want %q", method, got, want)
+		}
+	}
+}
+
 func TestContentTypeIsNotGuessed(t *testing.T) {
 	d := newRawDoor(t, Config{}, func(conn net.Conn, r *bufio.Reader) {
 		_, _ = readHead(r)

@@ -74,6 +74,7 @@ func (w *http1Response) read() (*http.Request, error) {
 		if err != nil {
 			return nil, err
 		}
+		order.undoPragma(sent.Header)
 		*r, w.body.sent = *sent.WithContext(&w.life), sent
 		if r.ContentLength != 0 {
 			w.body.r = r.Body

@@ -71,8 +71,6 @@ func appendFraming(b []byte, r *http.Request) []byte {
 	case r.Body != nil:
 		b = strconv.AppendInt(append(b, "Content-Length: "...), r.ContentLength, 10)
 		b = append(b, "\r\n"...)
-	case r.Method == http.MethodPost || r.Method == http.MethodPut || r.Method == http.MethodPatch:
-		b = append(b, "Content-Length: 0\r\n"...) // RFC 9110, 8.6: methods that expect content
 	}
 	return b
 }
